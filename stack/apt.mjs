@@ -1,0 +1,30 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { withLock } from "./lock.mjs";
+import { withProgress } from "./log.mjs";
+import { isRoot } from "./places.mjs";
+import { runToEnd } from "./processes.mjs";
+import { Unavailable } from "./sources.mjs";
+
+/**
+ * Installs Debian packages, once the package lists are fresh.
+ * @param {{packages: string[], cacheDir: string, log: (line: string) => void}} given
+ */
+export async function installPackages({ packages, cacheDir, log }) {
+  if (!existsSync("/usr/bin/apt-get")) throw new Unavailable("this is not a Debian system (no apt-get)");
+  if (!isRoot) throw new Unavailable(`apt-get needs root; ask for: apt-get install ${packages.join(" ")}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C.UTF-8" };
+  await withLock(join(cacheDir, "apt.lock"), async () => {
+    let last = "";
+    const run = (/** @type {string[]} */ command) => runToEnd(command, { env, onLine: (line) => (last = line) });
+    const work = async () => {
+      const install = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", ...packages];
+      if ((await run(install)).code === 0) return undefined;
+      await run(["apt-get", "update", "-o", "DPkg::Lock::Timeout=300"]);
+      const second = await run(install);
+      return second.code === 0 ? undefined : second.output.trim().split("\n").slice(-3).join(" | ");
+    };
+    const failure = await withProgress(log, `installing ${packages.join(" ")} with apt-get`, work(), { detail: () => last });
+    if (failure !== undefined) throw new Unavailable(`apt-get install ${packages.join(" ")} failed: ${failure}`);
+  });
+}

@@ -1,0 +1,155 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { Fault } from "./fault.mjs";
+import { readJson, writePrivateJson } from "./files.mjs";
+import { withProgress } from "./log.mjs";
+import { findFreePort, isPortFree } from "./ports.mjs";
+import { choosePostgres, createPostgres } from "./postgres.mjs";
+import { chooseRedis, createRedis, refuseForgetfulRedis } from "./redis.mjs";
+import { listSources } from "./sources.mjs";
+import { chooseSynapse, createSynapse } from "./synapse.mjs";
+
+/** @typedef {import("./service.mjs").Service} Service */
+
+/**
+ * @typedef {object} ServersOptions
+ * @property {string} stateDir the servers' data, their secrets and the ports they keep
+ * @property {string} cacheDir what is downloaded once for all
+ * @property {string} [logDir] `<stateDir>/logs` unless told
+ * @property {import("./synapse-config.mjs").SynapseMode} mode
+ * @property {(line: string) => void} log
+ * @property {NodeJS.ProcessEnv} [env] where sources are named; this process's own unless told
+ * @property {boolean} [durable] false for data that is thrown away; true unless told
+ * @property {("postgres" | "redis" | "synapse")[]} [only] all three unless told
+ */
+
+/**
+ * What was started or found: where each server is, and the processes that are ours.
+ * @typedef {object} Servers
+ * @property {string} databaseUrl
+ * @property {string} redisUrl
+ * @property {string} synapseUrl
+ * @property {string} synapseServerName
+ * @property {string} [asToken] in mode "appservice"
+ * @property {string} [registrationSecret]
+ * @property {Record<string, Service>} services those started here, not those named by a URL
+ * @property {Record<string, number>} pids of the services as they are now
+ * @property {{postgresBin?: string, redisBinary?: string}} programs
+ * @property {(name: string) => Promise<void>} restart stops and starts one on its port
+ * @property {() => Promise<void>} stop stops all
+ */
+
+/**
+ * Finds or starts Postgres, Redis and Synapse, side by side. When one fails, those that started are stopped.
+ * @param {ServersOptions} options
+ * @returns {Promise<Servers>}
+ */
+export async function startServers(options) {
+  const { stateDir, env = process.env, only = ["postgres", "redis", "synapse"] } = options;
+  for (const name of only) listSources(name, env);
+  const context = { ...options, env, logDir: options.logDir ?? join(stateDir, "logs"), durable: options.durable ?? true };
+  mkdirSync(context.logDir, { recursive: true });
+  const ports = openPorts(join(stateDir, "ports.json"));
+  const openers = { postgres: openPostgres, redis: openRedis, synapse: openSynapse };
+  const results = await Promise.allSettled(only.map((name) => openers[name](context, ports)));
+  const opened = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+  /** @type {Record<string, Service>} */
+  const services = Object.fromEntries(opened.flatMap(({ service }) => (service ? [[service.name, service]] : [])));
+  const stop = async () => void (await Promise.all(Object.values(services).map((service) => service.stop())));
+  const failure = results.find((result) => result.status === "rejected");
+  if (failure !== undefined) {
+    await stop();
+    throw failure.reason;
+  }
+  return {
+    ...Object.assign({}, ...opened.map(({ facts }) => facts)),
+    services,
+    programs: Object.assign({}, ...opened.map(({ program }) => program ?? {})),
+    get pids() {
+      return Object.fromEntries(Object.values(services).flatMap(({ name, pid }) => (pid === undefined ? [] : [[name, pid]])));
+    },
+    async restart(name) {
+      const service = services[name];
+      if (service === undefined) throw new Fault(`${name} was not started here`);
+      await service.stop();
+      await service.start();
+    },
+    stop,
+  };
+}
+
+/** @typedef {ServersOptions & {env: NodeJS.ProcessEnv, logDir: string, durable: boolean}} Context */
+/** @typedef {ReturnType<typeof openPorts>} Ports */
+
+/** @param {Context} context @param {Ports} ports */
+async function openPostgres(context, ports) {
+  const chosen = await choosePostgres(context);
+  if ("url" in chosen) return { facts: { databaseUrl: chosen.url } };
+  const { service, url } = await startOnFreePort("postgres", context, ports, (port) => createPostgres({ ...context, ...chosen, port }));
+  return { service, facts: { databaseUrl: url }, program: { postgresBin: chosen.binDir } };
+}
+
+/** @param {Context} context @param {Ports} ports */
+async function openRedis(context, ports) {
+  const chosen = await chooseRedis(context);
+  if ("url" in chosen) {
+    await refuseForgetfulRedis(chosen.url);
+    return { facts: { redisUrl: chosen.url } };
+  }
+  const { service, url } = await startOnFreePort("redis", context, ports, async (port) => createRedis({ ...context, ...chosen, port }));
+  await refuseForgetfulRedis(url);
+  return { service, facts: { redisUrl: url }, program: { redisBinary: chosen.binary } };
+}
+
+/** @param {Context} context @param {Ports} ports */
+async function openSynapse(context, ports) {
+  const chosen = await chooseSynapse(context);
+  const facts = (/** @type {import("./synapse.mjs").RunningSynapse} */ { url, serverName, asToken, registrationSecret }) => ({
+    synapseUrl: url,
+    synapseServerName: serverName,
+    asToken,
+    registrationSecret,
+  });
+  if ("url" in chosen) return { facts: facts(chosen) };
+  const made = await startOnFreePort("synapse", context, ports, async (port) => createSynapse({ ...context, program: chosen, port }));
+  return { service: made.service, facts: facts(made) };
+}
+
+/**
+ * Starts a server on its kept port, or on another while something else holds that.
+ * @template {{service: Service}} T
+ * @param {string} name
+ * @param {Context} context
+ * @param {Ports} ports
+ * @param {(port: number) => Promise<T>} create
+ * @returns {Promise<T>}
+ */
+async function startOnFreePort(name, { log }, ports, create) {
+  for (let tries = 1; ; tries += 1) {
+    const port = await findFreePort(ports.read(name));
+    const made = await create(port);
+    log(`${name}: starting on port ${port}`);
+    try {
+      await withProgress(log, `${name}: starting`, made.service.start());
+      ports.write(name, port);
+      log(`${name}: ready`);
+      return made;
+    } catch (error) {
+      // Another program took the port between the look and the start.
+      if (tries === 3 || (await isPortFree(port))) throw error;
+    }
+  }
+}
+
+/** @param {string} path */
+function openPorts(path) {
+  /** @type {Record<string, number>} */
+  const kept = readJson(path) ?? {};
+  return {
+    read: (/** @type {string} */ name) => kept[name],
+    write(/** @type {string} */ name, /** @type {number} */ port) {
+      kept[name] = port;
+      writePrivateJson(path, kept);
+    },
+  };
+}

@@ -1,0 +1,101 @@
+import { join } from "node:path";
+
+/**
+ * The secrets and the name of one Synapse, kept for as long as its data.
+ * @typedef {{serverName: string, asToken: string, hsToken: string, registrationSecret: string, macaroonSecret: string, formSecret: string}} SynapseSettings
+ */
+
+/** "appservice": our Application Service and no limits; "admin": none, and Synapse's own default limits. @typedef {"appservice" | "admin"} SynapseMode */
+
+/**
+ * The Application Service as which the workers speak for all tenants. It has no URL: they read `/sync`.
+ * @param {SynapseSettings} settings
+ */
+export function createRegistration({ serverName, asToken, hsToken }) {
+  const server = serverName.replaceAll(".", "\\.");
+  return {
+    id: "openmeet-chat",
+    url: null,
+    as_token: asToken,
+    hs_token: hsToken,
+    sender_localpart: "omc_appservice",
+    rate_limited: false,
+    receive_ephemeral: true,
+    // Devices are made without logging in, so that a send has one and its transaction id outlives a restart.
+    "io.element.msc4190": true,
+    namespaces: {
+      // Not exclusive: else the Admin API refuses these accounts.
+      users: [{ regex: `@omc_.*:${server}`, exclusive: false }],
+      aliases: [{ regex: `#omc_.*:${server}`, exclusive: false }],
+      rooms: [],
+    },
+  };
+}
+
+/**
+ * homeserver.yaml, as JSON, which is YAML too.
+ * @param {{mode: SynapseMode, settings: SynapseSettings, port: number, dataDir: string, paths: {signingKey: string, logConfig: string, registration: string}}} given
+ */
+export function createHomeserverConfig({ mode, settings, port, dataDir, paths }) {
+  return {
+    server_name: settings.serverName,
+    public_baseurl: `http://127.0.0.1:${port}/`,
+    listeners: [{ port, type: "http", bind_addresses: ["127.0.0.1"], tls: false, x_forwarded: false, resources: [{ names: ["client"], compress: false }] }],
+    database: { name: "sqlite3", args: { database: join(dataDir, "homeserver.db") } },
+    media_store_path: join(dataDir, "media"),
+    pid_file: join(dataDir, "homeserver.pid"),
+    signing_key_path: paths.signingKey,
+    log_config: paths.logConfig,
+    registration_shared_secret: settings.registrationSecret,
+    macaroon_secret_key: settings.macaroonSecret,
+    form_secret: settings.formSecret,
+    bcrypt_rounds: 4,
+    enable_registration: false,
+    presence: { enabled: false },
+    default_room_version: "11",
+    encryption_enabled_by_default_for_room_type: "off",
+    url_preview_enabled: false,
+    trusted_key_servers: [],
+    suppress_key_server_warning: true,
+    report_stats: false,
+    federation_domain_whitelist: [],
+    user_directory: { enabled: true, search_all_users: false },
+    ...(mode === "appservice" ? { app_service_config_files: [paths.registration], ...createOpenLimits() } : {}),
+  };
+}
+
+/** Limits that nothing here reaches. */
+function createOpenLimits() {
+  const open = { per_second: 100_000, burst_count: 100_000 };
+  return {
+    rc_message: open,
+    rc_registration: open,
+    rc_registration_token_validity: open,
+    rc_login: { address: open, account: open, failed_attempts: open },
+    rc_admin_redaction: open,
+    rc_joins: { local: open, remote: open },
+    rc_joins_per_room: open,
+    rc_3pid_validation: open,
+    rc_invites: { per_room: open, per_user: open, per_issuer: open },
+    rc_third_party_invite: open,
+    rc_media_create: open,
+    rc_presence: { per_user: open },
+    rc_delayed_event_mgmt: open,
+    rc_room_creation: open,
+    rc_reports: open,
+    rc_user_directory: open,
+    rc_profile: open,
+  };
+}
+
+/** Warnings and errors, on the standard error. */
+export function createLogConfig() {
+  return {
+    version: 1,
+    disable_existing_loggers: false,
+    formatters: { line: { format: "%(asctime)s %(levelname)s %(name)s %(request)s %(message)s" } },
+    filters: { context: { "()": "synapse.logging.context.LoggingContextFilter", request: "" } },
+    handlers: { console: { class: "logging.StreamHandler", formatter: "line", filters: ["context"] } },
+    root: { level: "WARNING", handlers: ["console"] },
+  };
+}
