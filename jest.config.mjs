@@ -1,0 +1,24 @@
+/** Native ESM with swc: the same import specifiers as the build, no type check (that is `npm run check`). */
+export default {
+  testEnvironment: "node",
+  roots: ["<rootDir>/test"],
+  testMatch: ["**/*.test.ts"],
+  extensionsToTreatAsEsm: [".ts"],
+  transform: {
+    "^.+\\.ts$": [
+      "@swc/jest",
+      {
+        jsc: {
+          target: "es2022",
+          parser: { syntax: "typescript" },
+          transform: { useDefineForClassFields: false },
+        },
+        module: { type: "es6" },
+        sourceMaps: "inline",
+      },
+    ],
+  },
+  testTimeout: 60_000,
+  maxWorkers: 2,
+  setupFilesAfterEnv: ["<rootDir>/test/support/no-leaks.ts"],
+};

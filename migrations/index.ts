@@ -1,0 +1,37 @@
+import type { Knex } from "knex";
+import * as tenants from "./0001-tenants.ts";
+import * as users from "./0002-users.ts";
+import * as rooms from "./0003-rooms.ts";
+import * as memberships from "./0004-memberships.ts";
+import * as messages from "./0005-messages.ts";
+import * as notices from "./0006-notices.ts";
+
+type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
+
+/** Every migration, in order. A plain list: what is not here does not run. */
+const MIGRATIONS: readonly Migration[] = [
+  { name: "0001-tenants", ...tenants },
+  { name: "0002-users", ...users },
+  { name: "0003-rooms", ...rooms },
+  { name: "0004-memberships", ...memberships },
+  { name: "0005-messages", ...messages },
+  { name: "0006-notices", ...notices },
+];
+
+const migrationSource: Knex.MigrationSource<Migration> = {
+  getMigrations: () => Promise.resolve([...MIGRATIONS]),
+  getMigrationName: (migration) => migration.name,
+  getMigration: (migration) => Promise.resolve(migration),
+};
+
+/** Brings the schema to the newest version; safe to run from several places at once. Returns what it applied. */
+export async function migrateUp(db: Knex): Promise<string[]> {
+  const [, names] = (await db.migrate.latest({ migrationSource })) as [number, string[]];
+  return names;
+}
+
+/** Takes back the last migration; returns its name, or nothing when there is none. */
+export async function migrateDown(db: Knex): Promise<string[]> {
+  const [, names] = (await db.migrate.down({ migrationSource })) as [number, string[]];
+  return names;
+}

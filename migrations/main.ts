@@ -1,0 +1,17 @@
+import { openDb } from "../shared/db/open.ts";
+import { migrateDown, migrateUp } from "./index.ts";
+
+// `node dist/migrations/main.js` goes forward; with `down`, one step back.
+const url = process.env["DATABASE_URL"];
+if (!url) {
+  process.stderr.write("DATABASE_URL is not set. See .env.example.\n");
+  process.exit(2);
+}
+const db = openDb({ url, name: "migrate", max: 2, statementTimeoutMs: 600_000 });
+try {
+  const isDown = process.argv[2] === "down";
+  const names = isDown ? await migrateDown(db) : await migrateUp(db);
+  process.stdout.write(names.length === 0 ? "schema is up to date\n" : `${isDown ? "took back" : "applied"} ${names.join(", ")}\n`);
+} finally {
+  await db.destroy();
+}

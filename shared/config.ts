@@ -1,0 +1,109 @@
+import { z } from "zod";
+import type { SealKey } from "./seal.ts";
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const url = (...protocols: string[]) =>
+  z.string().refine((text) => protocols.includes(safeProtocol(text)), `must be a URL starting with ${protocols.join(" or ")}//`);
+
+const environment = z.object({
+  DATABASE_URL: url("postgres:", "postgresql:"),
+  REDIS_URL: url("redis:", "rediss:"),
+  SYNAPSE_URL: url("http:", "https:"),
+  SYNAPSE_SERVER_NAME: z.string().regex(/^[a-zA-Z0-9.:-]+$/, "must be a host name, with a port if it has one"),
+  SYNAPSE_AS_TOKEN: z.string().min(16).optional(),
+  SYNAPSE_REGISTRATION_SECRET: z.string().min(16).optional(),
+  MATRIX_MODE: z.enum(["appservice", "admin"]).default("appservice"),
+  SEAL_KEYS: z.string().transform(parseSealKeys),
+  API_PORT: port.default(3000),
+  REALTIME_PORT: port.default(3001),
+  JOBS_PORT: port.default(3002),
+  SYNC_PORT: port.default(3003),
+  REALTIME_PROCESSES: z.coerce.number().int().min(1).max(64).default(1),
+  ALLOWED_ORIGINS: z
+    .string()
+    .default("")
+    .transform((text) => text.split(",").map((origin) => origin.trim()).filter(Boolean)),
+  LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
+});
+
+/** What the processes need from their environment, checked and typed. */
+export type Config = {
+  databaseUrl: string;
+  redisUrl: string;
+  homeserver: HomeserverConfig;
+  sealKeys: SealKey[];
+  ports: { api: number; realtime: number; jobs: number; sync: number };
+  realtimeProcesses: number;
+  /** Origins that may open a socket or read the API from a browser; empty: every origin. */
+  allowedOrigins: string[];
+  logLevel: z.infer<typeof environment>["LOG_LEVEL"];
+};
+
+export type HomeserverConfig = {
+  baseUrl: string;
+  serverName: string;
+  mode: "appservice" | "admin";
+  asToken: string | null;
+  registrationSecret: string | null;
+};
+
+/** Every fault of the environment at once, so that a start fails with the whole list. */
+export class ConfigError extends Error {
+  constructor(faults: readonly string[]) {
+    super(`The environment is not usable:\n${faults.map((fault) => `  - ${fault}`).join("\n")}\nSee .env.example.`);
+    this.name = "ConfigError";
+  }
+}
+
+/** @throws ConfigError naming every missing or bad variable. */
+export function readConfig(env: Record<string, string | undefined>): Config {
+  // An empty variable means an absent one, as in a shell or a compose file.
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) {
+    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`));
+  }
+  const values = parsed.data;
+  requireSecretOf(values);
+  return {
+    databaseUrl: values.DATABASE_URL,
+    redisUrl: values.REDIS_URL,
+    homeserver: {
+      baseUrl: values.SYNAPSE_URL.replace(/\/$/, ""),
+      serverName: values.SYNAPSE_SERVER_NAME,
+      mode: values.MATRIX_MODE,
+      asToken: values.SYNAPSE_AS_TOKEN ?? null,
+      registrationSecret: values.SYNAPSE_REGISTRATION_SECRET ?? null,
+    },
+    sealKeys: values.SEAL_KEYS,
+    ports: { api: values.API_PORT, realtime: values.REALTIME_PORT, jobs: values.JOBS_PORT, sync: values.SYNC_PORT },
+    realtimeProcesses: values.REALTIME_PROCESSES,
+    allowedOrigins: values.ALLOWED_ORIGINS,
+    logLevel: values.LOG_LEVEL,
+  };
+}
+
+function requireSecretOf(values: z.infer<typeof environment>): void {
+  if (values.MATRIX_MODE === "appservice" && !values.SYNAPSE_AS_TOKEN) {
+    throw new ConfigError(["SYNAPSE_AS_TOKEN: needed when MATRIX_MODE is appservice"]);
+  }
+  if (values.MATRIX_MODE === "admin" && !values.SYNAPSE_REGISTRATION_SECRET) {
+    throw new ConfigError(["SYNAPSE_REGISTRATION_SECRET: needed when MATRIX_MODE is admin"]);
+  }
+}
+
+function parseSealKeys(text: string, context: z.RefinementCtx): SealKey[] {
+  const keys = text.split(",").map((pair) => {
+    const colon = pair.indexOf(":");
+    return { id: pair.slice(0, colon).trim(), key: Buffer.from(pair.slice(colon + 1), "base64") };
+  });
+  const isUsable = keys.every(({ id, key }) => /^[A-Za-z0-9_-]{1,32}$/.test(id) && key.length === 32);
+  if (!isUsable || new Set(keys.map(({ id }) => id)).size !== keys.length) {
+    context.addIssue({ code: "custom", message: "must be id:base64,… with 32 bytes each and ids of letters and digits" });
+  }
+  return keys;
+}
+
+function safeProtocol(text: string): string {
+  return URL.canParse(text) ? new URL(text).protocol : "";
+}

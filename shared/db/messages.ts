@@ -1,0 +1,203 @@
+import { newId } from "../ids.ts";
+import { formatRoomKey, type RoomAddress, type RoomKind } from "../names.ts";
+import type { MessageResource, MessageStatus } from "../resources.ts";
+import { rowsOf, type Db } from "./open.ts";
+
+/** What somebody asks to send. `requestHash` (hex) tells a repeated request from another one with the same client id. */
+export type NewMessage = {
+  tenantId: string;
+  user: string;
+  room: RoomAddress;
+  text: string;
+  clientId: string | null;
+  requestHash: string | null;
+};
+
+/** A message as it is kept, with what is needed to show it. */
+export type MessageRow = {
+  id: string;
+  tenant_id: string;
+  room_id: string;
+  sender_id: string;
+  kind: RoomKind;
+  slug: string;
+  client_id: string | null;
+  request_hash: string | null;
+  content: { text: string };
+  order_number: number;
+  status: MessageStatus;
+  error_code: string | null;
+  error_message: string | null;
+  timeline_number: number | null;
+  accepted_at: Date;
+  sender_user: string;
+  sender_display_name: string | null;
+  sender_avatar: string | null;
+};
+
+/** `replayed`: the sender's client id is known; the row is the first request's. */
+export type Acceptance =
+  | { outcome: "accepted" | "replayed"; message: MessageRow }
+  | { outcome: "no_such_room" | "may_not_post" };
+
+const SELECT_MESSAGE = `
+  select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, encode(m.request_hash, 'hex') as request_hash,
+         m.content, m.order_number, m.status, m.error_code, m.error_message, m.timeline_number, m.accepted_at,
+         u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
+    from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id`;
+
+/**
+ * Accepts messages in one transaction, in the order given: each gets its room's next order number. The rooms' outbox
+ * rows are locked first, in id order, so that a removal either comes before (and the message is refused) or after (and
+ * ends it). Answers in the order asked.
+ */
+export async function acceptMessages(db: Db, messages: readonly NewMessage[]): Promise<Acceptance[]> {
+  const rows = messages.map((message, position) => ({
+    position,
+    id: newId(),
+    tenant_id: message.tenantId,
+    external_id: message.user,
+    kind: message.room.kind,
+    slug: message.room.slug,
+    client_id: message.clientId,
+    request_hash: message.requestHash,
+    content: { text: message.text },
+  }));
+  const input = JSON.stringify(rows);
+  const accepted = await db.transaction(async (trx) => {
+    await trx.raw(LOCK_ROOMS, { input });
+    return rowsOf<MessageRow & { position: number }>(trx, INSERT_ALLOWED, { input });
+  });
+  const byPosition = new Map(accepted.map((row) => [row.position, row]));
+  const isComplete = byPosition.size === messages.length;
+  const explained = isComplete ? [] : await explainRefusals(db, rows.filter((row) => !byPosition.has(row.position)));
+  const refusals = new Map(explained.map((row) => [row.position, row]));
+  return rows.map(({ position }) => {
+    const message = byPosition.get(position);
+    return message ? { outcome: "accepted", message } : explain(refusals.get(position));
+  });
+}
+
+const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, kind text,
+  slug text, client_id text, request_hash text, content jsonb)`;
+
+const LOCK_ROOMS = `
+  select 1 from room_outbox o
+   where o.room_id in (select r.id from ${INPUT}
+     join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null)
+   order by o.room_id for update`;
+
+// A statement of its own: it sees what was committed while the locks were waited for.
+const INSERT_ALLOWED = `
+  with allowed as (
+    select i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.content, r.id as room_id, r.kind, r.slug,
+           u.id as sender_id, u.external_id, u.display_name, u.avatar,
+           row_number() over (partition by r.id order by i.position) as place
+      from ${INPUT}
+      join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
+      join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
+      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role <> 'guest'
+     where u.status <> 'locked' and (i.client_id is null
+        or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
+  ), bumped as (
+    update room_outbox o
+       set last_order = o.last_order + c.added, next_attempt_at = coalesce(o.next_attempt_at, now())
+      from (select room_id, count(*) as added from allowed group by room_id) c
+     where o.room_id = c.room_id
+    returning o.room_id, o.last_order - c.added as base
+  ), inserted as (
+    insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, content, order_number)
+    select a.id, a.tenant_id, a.room_id, a.sender_id, a.client_id, decode(a.request_hash, 'hex'), a.content, b.base + a.place
+      from allowed a join bumped b using (room_id)
+     order by a.position
+        on conflict do nothing
+    returning id, order_number, status, accepted_at
+  )
+  select a.position, a.id, a.tenant_id, a.room_id, a.sender_id, a.kind, a.slug, a.client_id, a.request_hash, a.content,
+         n.order_number, n.status, null as error_code, null as error_message, null::bigint as timeline_number, n.accepted_at,
+         a.external_id as sender_user, a.display_name as sender_display_name, a.avatar as sender_avatar
+    from inserted n join allowed a on a.id = n.id`;
+
+type Refusal = Omit<MessageRow, "id"> & { position: number; id: string | null; found_room: string | null; member_role: string | null };
+
+function explainRefusals(db: Db, rows: readonly unknown[]): Promise<Refusal[]> {
+  return rowsOf<Refusal>(
+    db,
+    `select i.position, r.id as found_room, s.role as member_role, m.*
+       from ${INPUT}
+       left join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
+       left join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
+       left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
+       left join (${SELECT_MESSAGE}) m on m.sender_id = u.id and m.client_id = i.client_id`,
+    { input: JSON.stringify(rows) },
+  );
+}
+
+function explain(refusal: Refusal | undefined): Acceptance {
+  if (refusal?.id) return { outcome: "replayed", message: { ...refusal, id: refusal.id } };
+  if (refusal?.found_room && refusal.member_role) return { outcome: "may_not_post" };
+  return { outcome: "no_such_room" };
+}
+
+/** A message of a room, or null. */
+export async function findMessage(db: Db, tenantId: string, roomId: string, id: string): Promise<MessageRow | null> {
+  const rows = await rowsOf<MessageRow>(db, `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.id = ?`, [
+    tenantId,
+    roomId,
+    id,
+  ]);
+  return rows[0] ?? null;
+}
+
+/** Accepted and not yet in the timeline, in order. */
+export function listOpenMessages(db: Db, tenantId: string, roomId: string, limit: number): Promise<MessageRow[]> {
+  return rowsOf<MessageRow>(
+    db,
+    `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.open order by m.order_number limit ?`,
+    [tenantId, roomId, limit],
+  );
+}
+
+/** How many messages of a tenant wait, counted up to `limit`. */
+export async function countOpenMessages(db: Db, tenantId: string, limit: number): Promise<number> {
+  const rows = await rowsOf<{ count: number }>(
+    db,
+    "select count(*) as count from (select 1 from messages where tenant_id = ? and open limit ?) open_messages",
+    [tenantId, limit],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/** Ends the queued messages of somebody who was removed, in the transaction that removes them. Returns them. */
+export async function killQueuedMessages(
+  trx: Db,
+  tenantId: string,
+  target: { roomId: string; senderId: string },
+): Promise<string[]> {
+  const rows = await rowsOf<{ id: string }>(
+    trx,
+    `update messages set status = 'dead', open = false, error_code = 'sender_removed',
+            error_message = 'The sender was removed from the room before the message was sent.'
+      where id in (select id from messages where tenant_id = ? and room_id = ? and sender_id = ? and open and status = 'queued'
+                    order by order_number for update)
+      returning id`,
+    [tenantId, target.roomId, target.senderId],
+  );
+  return rows.map((row) => row.id);
+}
+
+/** What a client is shown of a message. */
+export function presentMessage(row: MessageRow): MessageResource {
+  return {
+    id: row.id,
+    room: formatRoomKey(row),
+    number: row.timeline_number,
+    clientId: row.client_id,
+    sender: { user: row.sender_user, displayName: row.sender_display_name, avatar: row.sender_avatar },
+    text: row.content.text,
+    at: row.accepted_at.toISOString(),
+    status: row.status,
+    error:
+      row.error_code === null ? null : { code: row.error_code, message: row.error_message ?? "The message was not sent." },
+  };
+}

@@ -1,0 +1,53 @@
+import knexPackage, { type Knex } from "knex";
+import pg from "pg";
+
+/** A pool or a transaction: whatever a query may run on. */
+export type Db = Knex;
+
+const { knex } = knexPackage;
+
+// bigint columns hold counts and numbers far below 2^53: read them as numbers.
+pg.types.setTypeParser(pg.types.builtins.INT8, (text) => Number(text));
+
+export type DbOptions = {
+  url: string;
+  name: string;
+  /** Connections at most. */
+  max?: number;
+  /** A statement is ended by the server after this long. */
+  statementTimeoutMs?: number;
+};
+
+/** A pool on Postgres. Connecting, waiting for a connection, and every statement have a time limit. */
+export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000 }: DbOptions): Db {
+  return knex({
+    client: "pg",
+    connection: {
+      connectionString: url,
+      application_name: `omc-${name}`,
+      connectionTimeoutMillis: 2_000,
+      statement_timeout: statementTimeoutMs,
+      query_timeout: statementTimeoutMs + 1_000,
+      idle_in_transaction_session_timeout: 10_000,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+    },
+    pool: { min: 0, max, acquireTimeoutMillis: 3_000, createTimeoutMillis: 3_000, propagateCreateError: true },
+  });
+}
+
+/** The rows of a raw statement, as the caller says they are: the statement's author knows its columns. */
+export async function rowsOf<Row>(db: Db, sql: string, bindings: Record<string, unknown> | readonly unknown[]): Promise<Row[]> {
+  const result = await db.raw<{ rows: Row[] }>(sql, bindings as never);
+  return result.rows;
+}
+
+/** Whether Postgres answers. */
+export async function isDbUp(db: Db): Promise<boolean> {
+  try {
+    await db.raw("select 1");
+    return true;
+  } catch {
+    return false;
+  }
+}

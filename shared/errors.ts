@@ -1,0 +1,42 @@
+/** Every failure that a caller of the API may be told of (problem codes of the REST contract). */
+export type ErrorCode =
+  | "malformed"
+  | "unauthorized"
+  | "token_expired"
+  | "forbidden"
+  | "wrong_credential"
+  | "not_found"
+  | "conflict"
+  | "too_many_roles"
+  | "too_large"
+  | "unsupported_media_type"
+  | "invalid"
+  | "idempotency_key_reused"
+  | "rate_limited"
+  | "internal"
+  | "unavailable";
+
+/** One fault of a body, a path or a query: `path` is dotted, empty for the whole. */
+export type FieldError = { path: string; message: string };
+
+type AppErrorOptions = { cause?: unknown; errors?: FieldError[]; retryAfterMs?: number };
+
+/** An expected failure. `message` is shown to the caller: no Matrix id, token or server name belongs in it. */
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly errors: FieldError[] | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.name = "AppError";
+    this.code = code;
+    this.errors = options.errors;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** The text of anything thrown, for logs. */
+export function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,34 @@
+/**
+ * Every Redis key and pub/sub channel. Row ids are uuids, so tenants cannot meet; the hash tag keeps what belongs to
+ * one room or user on one node of a cluster.
+ */
+
+/** Stream of one room's timeline in one epoch; entry ids are `<number>-0`. */
+export function roomStreamKey(roomId: string, epoch: string): string {
+  return `omc:{${roomId}}:${epoch}:stream`;
+}
+
+/** Live publications of one room. */
+export function roomLiveChannel(roomId: string): string {
+  return `omc:{${roomId}}:live`;
+}
+
+/** Hints to one user: a stream, beside the epoch that it was begun with. */
+export function userStreamKey(userId: string): string {
+  return `omc:{${userId}}:stream`;
+}
+
+export function userEpochKey(userId: string): string {
+  return `omc:{${userId}}:epoch`;
+}
+
+/** Live publications and orders (subscribe, disconnect) to one user's connections. */
+export function userLiveChannel(userId: string): string {
+  return `omc:{${userId}}:live`;
+}
+
+/** Absent after a flush or on an empty replica: tells that streams must be rebuilt. */
+export const MARKER_KEY = "omc:marker";
+
+/** Prefix of everything BullMQ keeps. */
+export const QUEUE_PREFIX = "{omc-queue}";

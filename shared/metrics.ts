@@ -1,0 +1,45 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+
+export { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** A registry of one process, with the runtime's own figures (CPU, memory, event-loop lag). */
+export function createMetrics(): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  return registry;
+}
+
+type Naming = { name: string; help: string };
+
+export function counter<L extends string>(registry: Registry, naming: Naming, labelNames: readonly L[] = []): Counter<L> {
+  return new Counter({ ...naming, labelNames: [...labelNames], registers: [registry] });
+}
+
+/** A gauge; with `read`, its value is asked for at each scrape. */
+export function gauge(registry: Registry, naming: Naming, read?: () => number | Promise<number>): Gauge {
+  return new Gauge({
+    ...naming,
+    registers: [registry],
+    ...(read
+      ? {
+          async collect() {
+            this.set(await read());
+          },
+        }
+      : {}),
+  });
+}
+
+/** A histogram of seconds, from 1 ms to 30 s. */
+export function durationHistogram<L extends string>(
+  registry: Registry,
+  naming: Naming,
+  labelNames: readonly L[] = [],
+): Histogram<L> {
+  return new Histogram({
+    ...naming,
+    labelNames: [...labelNames],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers: [registry],
+  });
+}

@@ -1,0 +1,61 @@
+import { z } from "zod";
+
+/** A tenant's slug. */
+export const tenantSlug = z.string().regex(/^[a-z][a-z0-9-]{1,31}$/, "must match ^[a-z][a-z0-9-]{1,31}$");
+
+const USER_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}$/;
+
+/** The tenant's own id of a user; case is kept. */
+export const userName = z.string().regex(USER_PATTERN, "must match ^[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}$");
+
+/** Slug of an event's or a group's room. */
+export const roomSlug = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._:@-]{0,63}$/, "must match ^[a-z0-9][a-z0-9._:@-]{0,63}$");
+
+const directSlug = z.string().refine((slug) => isDirectSlug(slug), {
+  message: "must be two user ids, sorted by bytes and joined by ~",
+});
+
+export const roomKind = z.enum(["event", "group", "direct"]);
+export type RoomKind = z.infer<typeof roomKind>;
+
+/** Role of a member of a room; a guest reads only. */
+export const role = z.enum(["owner", "admin", "moderator", "speaker", "member", "guest"]);
+export type Role = z.infer<typeof role>;
+
+/** Kind and slug of a room, checked against each other (a direct room's slug is `a~b`). */
+export const roomAddress = z.union([
+  z.object({ kind: z.enum(["event", "group"]), slug: roomSlug }),
+  z.object({ kind: z.literal("direct"), slug: directSlug }),
+]);
+export type RoomAddress = { kind: RoomKind; slug: string };
+
+/** A room's key, and its channel: `event:py-meetup`, `group:chess`, `direct:ada~bob`. */
+export function formatRoomKey({ kind, slug }: RoomAddress): string {
+  return `${kind}:${slug}`;
+}
+
+/** The address behind a room's key, or null when the text is no room key. */
+export function parseRoomKey(key: string): RoomAddress | null {
+  const colon = key.indexOf(":");
+  const parsed = roomAddress.safeParse({ kind: key.slice(0, colon), slug: key.slice(colon + 1) });
+  return colon > 0 && parsed.success ? parsed.data : null;
+}
+
+/** Slug of the direct room of two different users, the same whoever asks. */
+export function formatDirectSlug(a: string, b: string): string {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0 ? `${a}~${b}` : `${b}~${a}`;
+}
+
+/** The two users of a direct room's slug. */
+export function parseDirectSlug(slug: string): [string, string] {
+  const [a = "", b = ""] = slug.split("~");
+  return [a, b];
+}
+
+function isDirectSlug(slug: string): boolean {
+  const parts = slug.split("~");
+  const [a = "", b = ""] = parts;
+  return parts.length === 2 && a !== b && USER_PATTERN.test(a) && USER_PATTERN.test(b) && formatDirectSlug(a, b) === slug;
+}

@@ -1,0 +1,55 @@
+import type { Log } from "./log.ts";
+
+type Closer = { name: string; close: () => Promise<void> | void };
+
+/** What a process holds, closed in reverse of opening. */
+export class Held {
+  readonly #closers: Closer[] = [];
+
+  /** Remembers how to close what was just opened, and hands it back. */
+  hold<T>(name: string, value: T, close: (value: T) => Promise<void> | void): T {
+    this.#closers.push({ name, close: () => close(value) });
+    return value;
+  }
+
+  /** Closes everything, newest first; a failure is logged and does not keep the rest open. */
+  async closeAll(log: Log): Promise<void> {
+    for (const { name, close } of this.#closers.splice(0).reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        log.error({ err: error, held: name }, "closing failed");
+      }
+    }
+  }
+}
+
+/**
+ * Runs a tier until SIGTERM or SIGINT, then closes what it held and exits 0; exits 1 when the start fails or
+ * closing takes longer than `limitMs`.
+ */
+export async function runProcess(log: Log, limitMs: number, start: (held: Held) => Promise<void>): Promise<void> {
+  const held = new Held();
+  const stop = async (signal: string, exitCode: number) => {
+    log.info({ signal }, "stopping");
+    setTimeout(() => {
+      log.fatal({ limitMs }, "stopping took too long");
+      process.exit(1);
+    }, limitMs).unref();
+    await held.closeAll(log);
+    log.info("stopped");
+    process.exit(exitCode);
+  };
+  process.once("SIGTERM", () => void stop("SIGTERM", 0));
+  process.once("SIGINT", () => void stop("SIGINT", 0));
+  process.on("unhandledRejection", (error) => {
+    log.fatal({ err: error }, "unhandled rejection");
+    process.exit(1);
+  });
+  try {
+    await start(held);
+  } catch (error) {
+    log.fatal({ err: error }, "start failed");
+    await stop("start failed", 1);
+  }
+}

@@ -1,0 +1,112 @@
+import type { Db } from "../db/open.ts";
+import { rowsOf } from "../db/open.ts";
+import type { EntryType } from "../frames.ts";
+
+/** What is to be told in a room's timeline; it has no number yet. */
+export type NewEntry = {
+  /** Our message's id, or the foreign event's derived id: the entry is told once however often it is offered. */
+  entryId: string;
+  /** Null for what we caused ourselves. */
+  eventId: string | null;
+  type: EntryType;
+  /** Row id of the user, null for somebody the tenant does not know. */
+  senderId: string | null;
+  /** Display name of an unknown sender. */
+  senderName: string | null;
+  clientId: string | null;
+  content: Record<string, unknown>;
+  /** Null: the transaction's time. */
+  at: Date | null;
+};
+
+export type RoomEntries = { roomId: string; entries: readonly NewEntry[] };
+export type AppendedEntry = { roomId: string; number: number; entryId: string };
+
+/**
+ * Appends to the timelines of some rooms, inside the caller's transaction. Numbers are allotted under each room's row
+ * lock, rooms in id order, so that a timeline has no gap; an entry that is there already is left out. Returns what was
+ * appended, in order. The rooms' rows stay locked until the transaction ends.
+ * @throws a unique violation when somebody appended the same entry at the same moment: the transaction is repeated.
+ */
+export async function appendEntries(trx: Db, rooms: readonly RoomEntries[]): Promise<AppendedEntry[]> {
+  const offered = rooms.flatMap(({ roomId, entries }) => entries.map((entry) => ({ roomId, entry })));
+  if (offered.length === 0) return [];
+  const told = await findTold(trx, offered);
+  const fresh = withoutDoubles(offered, told);
+  if (fresh.length === 0) return [];
+  const roomIds = [...new Set(fresh.map(({ roomId }) => roomId))];
+  if (roomIds.length > 1) {
+    await trx.raw("select 1 from room_timeline where room_id = any(?) order by room_id for update", [roomIds]);
+  }
+  return insertNumbered(trx, fresh);
+}
+
+type Offered = { roomId: string; entry: NewEntry };
+type Told = { room_id: string; entry_id: string; event_id: string | null };
+
+function findTold(trx: Db, offered: readonly Offered[]): Promise<Told[]> {
+  return rowsOf<Told>(
+    trx,
+    `select room_id, entry_id, event_id from timeline
+      where room_id = any(:roomIds) and (entry_id = any(:entryIds) or event_id = any(:eventIds))`,
+    {
+      roomIds: [...new Set(offered.map(({ roomId }) => roomId))],
+      entryIds: offered.map(({ entry }) => entry.entryId),
+      eventIds: offered.flatMap(({ entry }) => entry.eventId ?? []),
+    },
+  );
+}
+
+function withoutDoubles(offered: readonly Offered[], told: readonly Told[]): Offered[] {
+  const seen = new Set(told.flatMap((row) => [`${row.room_id} ${row.entry_id}`, `${row.room_id} ${row.event_id ?? ""}`]));
+  return offered.filter(({ roomId, entry }) => {
+    const names = [entry.entryId, entry.eventId].flatMap((id) => (id === null ? [] : [`${roomId} ${id}`]));
+    const isTold = names.some((name) => seen.has(name));
+    if (!isTold) for (const name of names) seen.add(name);
+    return !isTold;
+  });
+}
+
+async function insertNumbered(trx: Db, fresh: readonly Offered[]): Promise<AppendedEntry[]> {
+  const rows = fresh.map(({ roomId, entry }, index) => ({
+    room_id: roomId,
+    position: index,
+    entry_id: entry.entryId,
+    event_id: entry.eventId,
+    type: entry.type,
+    sender_id: entry.senderId,
+    sender_name: entry.senderName,
+    client_id: entry.clientId,
+    content: entry.content,
+    at: entry.at?.toISOString() ?? null,
+  }));
+  const inserted = await rowsOf<{ room_id: string; number: number; entry_id: string }>(
+    trx,
+    `with offered as (
+       select o.*, row_number() over (partition by room_id order by position) as place
+         from jsonb_to_recordset(cast(:rows as jsonb)) as o(room_id uuid, position int, entry_id uuid, event_id text, type text,
+              sender_id uuid, sender_name text, client_id text, content jsonb, at timestamptz)
+     ), counted as (
+       select room_id, count(*) as added, count(*) filter (where type = 'message.created') as messages,
+              max(place) filter (where type = 'message.created') as last_message_place,
+              max(coalesce(at, now())) filter (where type = 'message.created') as last_message_at
+         from offered group by room_id
+     ), bumped as (
+       update room_timeline t
+          set last_number = t.last_number + c.added,
+              message_count = t.message_count + c.messages,
+              last_message_number = coalesce(t.last_number + c.last_message_place, t.last_message_number),
+              last_message_at = coalesce(c.last_message_at, t.last_message_at)
+         from counted c where t.room_id = c.room_id
+       returning t.room_id, t.tenant_id, t.last_number - c.added as base
+     )
+     insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, client_id, content, at)
+     select o.room_id, b.base + o.place, b.tenant_id, o.entry_id, o.event_id, o.type, o.sender_id, o.sender_name,
+            o.client_id, o.content, coalesce(o.at, now())
+       from offered o join bumped b using (room_id)
+      order by o.position
+     returning room_id, number, entry_id`,
+    { rows: JSON.stringify(rows) },
+  );
+  return inserted.map((row) => ({ roomId: row.room_id, number: row.number, entryId: row.entry_id }));
+}
