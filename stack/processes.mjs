@@ -83,22 +83,24 @@ export function signal(pid, name) {
  * Runs a program to its end and answers what it wrote. Its input is empty.
  * @param {string[]} command
  * @param {{cwd?: string, env?: NodeJS.ProcessEnv, uid?: number, gid?: number, input?: string, limitMs?: number, onLine?: (line: string) => void}} [options]
- * @returns {Promise<{code: number | null, output: string}>}
+ * @returns {Promise<{code: number | null, output: string, stdout: string}>} `output` is both streams, its last 64,000 characters
  */
 export function runToEnd(command, { input, limitMs = 900_000, onLine, ...options } = {}) {
   const [file = "", ...args] = tieToParent(command, "SIGTERM");
   return new Promise((resolve) => {
     const child = spawn(file, args, { ...options, stdio: ["pipe", "pipe", "pipe"], timeout: limitMs });
     let output = "";
+    let stdout = "";
     const take = (/** @type {Buffer} */ chunk) => {
       output = (output + chunk.toString()).slice(-64_000);
       onLine?.(output.trimEnd().split("\n").at(-1) ?? "");
     };
     child.stdout.on("data", take);
+    child.stdout.on("data", (chunk) => (stdout += chunk));
     child.stderr.on("data", take);
     child.stdin.on("error", () => undefined); // A program that reads no input may close it first.
     child.stdin.end(input ?? "");
-    child.once("error", (error) => resolve({ code: null, output: `${output}${error.message}` }));
-    child.once("close", (code) => resolve({ code, output }));
+    child.once("error", (error) => resolve({ code: null, output: `${output}${error.message}`, stdout }));
+    child.once("close", (code) => resolve({ code, output, stdout }));
   });
 }

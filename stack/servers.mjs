@@ -21,6 +21,8 @@ import { chooseSynapse, createSynapse } from "./synapse.mjs";
  * @property {NodeJS.ProcessEnv} [env] where sources are named; this process's own unless told
  * @property {boolean} [durable] false for data that is thrown away; true unless told
  * @property {("postgres" | "redis" | "synapse")[]} [only] all three unless told
+ * @property {Promise<unknown>} [installed] what Postgres waits for: its programs come with the npm packages
+ * @property {(service: Service) => void} [onService] hears each service before it starts
  */
 
 /**
@@ -83,6 +85,7 @@ export async function startServers(options) {
 
 /** @param {Context} context @param {Ports} ports */
 async function openPostgres(context, ports) {
+  if (!context.env.DATABASE_URL) await context.installed;
   const chosen = await choosePostgres(context);
   if ("url" in chosen) return { facts: { databaseUrl: chosen.url } };
   const { service, url } = await startOnFreePort("postgres", context, ports, (port) => createPostgres({ ...context, ...chosen, port }));
@@ -124,10 +127,11 @@ async function openSynapse(context, ports) {
  * @param {(port: number) => Promise<T>} create
  * @returns {Promise<T>}
  */
-async function startOnFreePort(name, { log }, ports, create) {
+async function startOnFreePort(name, { log, onService }, ports, create) {
   for (let tries = 1; ; tries += 1) {
     const port = await findFreePort(ports.read(name));
     const made = await create(port);
+    onService?.(made.service);
     log(`${name}: starting on port ${port}`);
     try {
       await withProgress(log, `${name}: starting`, made.service.start());

@@ -33,6 +33,8 @@ export function createService(plan) {
   let child;
   /** @type {((ended: {expected: boolean, reason: string}) => void) | undefined} */
   let endListener;
+  /** @type {(() => void) | undefined} */
+  let startListener;
   let stopping = false;
   let endReason = "";
 
@@ -44,6 +46,8 @@ export function createService(plan) {
       cwd: plan.cwd,
       env: plan.env,
       ...(plan.uid === undefined ? {} : { uid: plan.uid, gid: plan.gid }),
+      // A session of its own: Ctrl-C in the terminal reaches us alone, and we stop all in their order.
+      detached: true,
       stdio: ["ignore", "pipe", "pipe"],
     });
     child = started;
@@ -62,6 +66,7 @@ export function createService(plan) {
       log.close();
       throw new Fault(`${plan.name} cannot be run: ${plan.command[0]}`, { cause });
     }
+    startListener?.();
   };
 
   const awaitReady = async () => {
@@ -114,6 +119,10 @@ export function createService(plan) {
       const ended = once(ending, "exit");
       ending.kill("SIGKILL");
       await ended;
+    },
+    /** One listener at most: hears that it runs under a new pid. @param {() => void} listener */
+    onStart(listener) {
+      startListener = listener;
     },
     /** One listener at most: hears every end, `expected` if it was asked to stop. @param {typeof endListener} listener */
     onEnd(listener) {
