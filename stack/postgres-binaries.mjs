@@ -77,7 +77,7 @@ export async function installSystemPostgres({ cacheDir, log }) {
 /** @param {string} binDir */
 async function describePostgres(binDir) {
   const { code, output } = await runToEnd([join(binDir, "postgres"), "--version"]);
-  const version = /(\d+)[.\w]*/.exec(output.split(")").at(-1) ?? "")?.[0] ?? "";
+  const version = /\(PostgreSQL\) (\d+[.\w]*)/.exec(output)?.[1] ?? "";
   if (code !== 0) throw new Unavailable(`${binDir}/postgres does not run here: ${output.trim().split("\n")[0]}`);
   if (!(Number.parseInt(version, 10) >= oldestMajor)) throw new Unavailable(`${dirname(binDir)} is Postgres ${version}; ${oldestMajor} is the oldest`);
   return { text: `Postgres ${version} (${binDir})`, value: { binDir, major: Number.parseInt(version, 10) } };

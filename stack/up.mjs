@@ -68,6 +68,7 @@ async function superviseStack({ places, fresh, write }) {
   await claim(places.stackDir, stack.publish, log);
   const asked = awaitSignal();
   let exitCode = 0;
+  let failure = "";
   try {
     const early = await Promise.race([stack.start(), asked]);
     if (early === undefined) {
@@ -78,11 +79,11 @@ async function superviseStack({ places, fresh, write }) {
     }
   } catch (error) {
     exitCode = error instanceof Fault ? error.exitCode : 1;
-    write(`${describeFailure(error)}\n`);
+    failure = describeFailure(error);
   }
   await stack.stop();
   removeRun(places.stackDir);
-  log("stopped");
+  write(failure === "" ? "stopped\n" : `${failure}\n`);
   // Downloads that were interrupted may still hold this process.
   process.exit(exitCode);
 }
