@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { accessSync, chmodSync, constants, mkdirSync, mkdtempSync, realpathSync, rmSync, statSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { accessSync, chmodSync, constants, mkdirSync, realpathSync, rmSync } from "node:fs";
+import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Fault } from "./fault.mjs";
@@ -51,29 +51,7 @@ function ensureFolder(folder) {
   }
 }
 
-/**
- * A new temporary folder that every user may pass through.
- * @param {string} prefix
- */
-export function makeTemporaryFolder(prefix) {
-  const parent = [tmpdir(), "/tmp", "/var/tmp"].find((folder) => !isRoot || isPassable(folder)) ?? tmpdir();
-  const folder = mkdtempSync(join(parent, prefix));
-  chmodSync(folder, 0o711);
-  return folder;
-}
-
 /** @param {string} folder */
 export function removeFolder(folder) {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-}
-
-/**
- * Whether any user may pass through a folder and all above it.
- * @param {string} folder
- * @returns {boolean}
- */
-function isPassable(folder) {
-  const status = statSync(folder, { throwIfNoEntry: false });
-  if (status === undefined || (status.mode & 0o001) === 0) return false;
-  return dirname(folder) === folder || isPassable(dirname(folder));
 }

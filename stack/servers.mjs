@@ -66,7 +66,7 @@ export async function startServers(options) {
   return {
     ...Object.assign({}, ...opened.map(({ facts }) => facts)),
     services,
-    programs: Object.assign({}, ...opened.map(({ program }) => program ?? {})),
+    programs: Object.assign({}, ...opened.map(({ programs }) => programs ?? {})),
     get pids() {
       return Object.fromEntries(Object.values(services).flatMap(({ name, pid }) => (pid === undefined ? [] : [[name, pid]])));
     },
@@ -82,17 +82,26 @@ export async function startServers(options) {
 
 /** @typedef {ServersOptions & {env: NodeJS.ProcessEnv, logDir: string, durable: boolean}} Context */
 /** @typedef {ReturnType<typeof openPorts>} Ports */
+/** @typedef {{facts: object, service?: Service, programs?: Servers["programs"]}} Opened */
 
-/** @param {Context} context @param {Ports} ports */
+/**
+ * @param {Context} context
+ * @param {Ports} ports
+ * @returns {Promise<Opened>}
+ */
 async function openPostgres(context, ports) {
   if (!context.env.DATABASE_URL) await context.installed;
   const chosen = await choosePostgres(context);
   if ("url" in chosen) return { facts: { databaseUrl: chosen.url } };
   const { service, url } = await startOnFreePort("postgres", context, ports, (port) => createPostgres({ ...context, ...chosen, port }));
-  return { service, facts: { databaseUrl: url }, program: { postgresBin: chosen.binDir } };
+  return { service, facts: { databaseUrl: url }, programs: { postgresBin: chosen.binDir } };
 }
 
-/** @param {Context} context @param {Ports} ports */
+/**
+ * @param {Context} context
+ * @param {Ports} ports
+ * @returns {Promise<Opened>}
+ */
 async function openRedis(context, ports) {
   const chosen = await chooseRedis(context);
   if ("url" in chosen) {
@@ -101,10 +110,14 @@ async function openRedis(context, ports) {
   }
   const { service, url } = await startOnFreePort("redis", context, ports, async (port) => createRedis({ ...context, ...chosen, port }));
   await refuseForgetfulRedis(url);
-  return { service, facts: { redisUrl: url }, program: { redisBinary: chosen.binary } };
+  return { service, facts: { redisUrl: url }, programs: { redisBinary: chosen.binary } };
 }
 
-/** @param {Context} context @param {Ports} ports */
+/**
+ * @param {Context} context
+ * @param {Ports} ports
+ * @returns {Promise<Opened>}
+ */
 async function openSynapse(context, ports) {
   const chosen = await chooseSynapse(context);
   const facts = (/** @type {import("./synapse.mjs").RunningSynapse} */ { url, serverName, asToken, registrationSecret }) => ({

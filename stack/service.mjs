@@ -22,6 +22,7 @@ import { signal, tieToParent } from "./processes.mjs";
  */
 
 /** @typedef {ReturnType<typeof createService>} Service */
+/** @typedef {{expected: boolean, reason: string}} End */
 
 /**
  * One process that can be started, stopped and started again. Its output goes to its log file, never to ours.
@@ -31,7 +32,7 @@ export function createService(plan) {
   const stopSignal = plan.stopSignal ?? "SIGTERM";
   /** @type {import("node:child_process").ChildProcess | undefined} */
   let child;
-  /** @type {((ended: {expected: boolean, reason: string}) => void) | undefined} */
+  /** @type {((end: End) => void) | undefined} */
   let endListener;
   /** @type {(() => void) | undefined} */
   let startListener;
@@ -120,11 +121,17 @@ export function createService(plan) {
       ending.kill("SIGKILL");
       await ended;
     },
-    /** One listener at most: hears that it runs under a new pid. @param {() => void} listener */
+    /**
+     * One listener at most: hears that it runs under a new pid.
+     * @param {() => void} listener
+     */
     onStart(listener) {
       startListener = listener;
     },
-    /** One listener at most: hears every end, `expected` if it was asked to stop. @param {typeof endListener} listener */
+    /**
+     * One listener at most: hears every end, `expected` if it was asked to stop.
+     * @param {(end: End) => void} listener
+     */
     onEnd(listener) {
       endListener = listener;
     },

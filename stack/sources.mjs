@@ -5,6 +5,12 @@ export const sourceNames = /** @type {const} */ (["url", "embedded", "system", "
 
 /** @typedef {typeof sourceNames[number]} SourceName */
 
+/**
+ * What a source gives, and how that is told.
+ * @template T
+ * @typedef {{text: string, value: T}} Found
+ */
+
 /** Says why a source cannot be used here; the next one is tried. */
 export class Unavailable extends Error {}
 
@@ -25,14 +31,15 @@ export function listSources(server, env) {
 
 /**
  * Tries the sources in their order and answers what the first usable one gives.
- * @template T
+ * @template Running what a URL names
+ * @template Program what can be started
  * @param {{
  *   server: "postgres" | "redis" | "synapse",
  *   env: NodeJS.ProcessEnv,
  *   log: (line: string) => void,
- *   sources: Record<SourceName, () => Promise<{text: string, value: T}>>,
+ *   sources: Record<"url", () => Promise<Found<Running>>> & Record<"embedded" | "system" | "apt", () => Promise<Found<Program>>>,
  * }} given
- * @returns {Promise<T>}
+ * @returns {Promise<Running | Program>}
  */
 export async function chooseSource({ server, env, log, sources }) {
   const names = listSources(server, env);

@@ -6,7 +6,7 @@ import { runToEnd } from "./processes.mjs";
 import { Unavailable } from "./sources.mjs";
 
 const pinned = "1.163.2";
-const oldest = [1, 150];
+const oldest = { major: 1, minor: 150 };
 const homeserver = ["-m", "synapse.app.homeserver"];
 const check = "import synapse.app.homeserver, synapse; print(synapse.__version__)";
 
@@ -30,10 +30,10 @@ export async function findSystemSynapse() {
     const version = output.trim().split("\n").at(-1) ?? "";
     if (code !== 0) continue;
     const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
-    if (major > oldest[0] || (major === oldest[0] && minor >= oldest[1])) {
+    if (major > oldest.major || (major === oldest.major && minor >= oldest.minor)) {
       return { text: `Synapse ${version} (${python})`, value: runWith([python, ...homeserver]) };
     }
-    refusals.push(`${python} has Synapse ${version}; ${oldest.join(".")} is the oldest`);
+    refusals.push(`${python} has Synapse ${version}; ${oldest.major}.${oldest.minor} is the oldest`);
   }
   throw new Unavailable(refusals.join("; ") || "no Python on PATH has the module synapse");
 }

@@ -1,0 +1,50 @@
+import { createServer, type Server } from "node:net";
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { findFreePort, isPortFree, readPort, refuseTakenPorts } from "../../stack/ports.mjs";
+
+let taken: Server;
+let takenPort: number;
+
+beforeEach(async () => {
+  takenPort = await findFreePort();
+  taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(takenPort, "127.0.0.1", resolve));
+});
+
+afterEach(async () => {
+  await new Promise((resolve) => taken.close(resolve));
+});
+
+describe("a port", () => {
+  test("that another program holds is not free, and another is found", async () => {
+    expect(await isPortFree(takenPort)).toBe(false);
+    expect(await findFreePort(takenPort)).not.toBe(takenPort);
+  });
+
+  test("that is wished and free is taken", async () => {
+    const port = await findFreePort();
+    expect(await findFreePort(port)).toBe(port);
+  });
+
+  test("that is taken is wrong use, and its variable is told", async () => {
+    await expect(refuseTakenPorts({ API_PORT: takenPort })).rejects.toMatchObject({
+      exitCode: 2,
+      message: `port ${takenPort} is taken by another program`,
+      advice: expect.stringContaining("API_PORT="),
+    });
+  });
+
+  test("that two variables name is wrong use", async () => {
+    const port = await findFreePort();
+    await expect(refuseTakenPorts({ API_PORT: port, JOBS_PORT: port })).rejects.toMatchObject({ exitCode: 2 });
+  });
+
+  test("comes from the environment, else from the default", () => {
+    expect(readPort({ API_PORT: "4000" }, "API_PORT", 3_000)).toBe(4_000);
+    expect(readPort({}, "API_PORT", 3_000)).toBe(3_000);
+  });
+
+  test.each(["abc", "0", "65536", "3000.5", "-1"])("of %s is wrong use", (text) => {
+    expect(() => readPort({ API_PORT: text }, "API_PORT", 3_000)).toThrow(expect.objectContaining({ exitCode: 2 }));
+  });
+});
