@@ -27,6 +27,11 @@ export function userLiveChannel(userId: string): string {
   return `omc:{${userId}}:live`;
 }
 
+/** A realtime process's sign of life to itself: proves that what is published arrives. */
+export function probeChannel(nodeId: string): string {
+  return `omc:{${nodeId}}:probe`;
+}
+
 /** Absent after a flush or on an empty replica: tells that streams must be rebuilt. */
 export const MARKER_KEY = "omc:marker";
 

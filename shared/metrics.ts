@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
 export { Counter, Gauge, Histogram, Registry } from "prom-client";
 
@@ -42,4 +42,12 @@ export function durationHistogram<L extends string>(
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     registers: [registry],
   });
+}
+
+/** What `Registry.getMetricsAsJSON` gives, as another process sent it. */
+export type MetricValues = readonly unknown[];
+
+/** The text of the metrics of several processes as one: counters and gauges are added up. */
+export function mergeMetrics(reports: readonly MetricValues[]): Promise<string> {
+  return AggregatorRegistry.aggregate(reports.map((values) => [...values] as object[])).metrics();
 }

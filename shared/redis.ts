@@ -36,6 +36,23 @@ export function openPatientRedis(url: string, log: Log, name: string): Redis {
   );
 }
 
+/** A connection that only listens: it forgets its channels when it is lost, and its owner subscribes them again. */
+export function openSubscriberRedis(url: string, log: Log, name: string): Redis {
+  return withErrorLog(
+    new Redis(url, {
+      connectionName: `omc-${name}`,
+      autoResubscribe: false,
+      autoResendUnfulfilledCommands: false,
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 1,
+      connectTimeout: COMMAND_TIMEOUT_MS,
+      retryStrategy,
+    }),
+    log,
+    name,
+  );
+}
+
 /** Closes without waiting for an answer that may never come. */
 export function closeRedis(redis: Redis): void {
   redis.disconnect();

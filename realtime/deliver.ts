@@ -1,0 +1,64 @@
+import { roomLiveMessage, userLiveMessage } from "../shared/frames.ts";
+import type { CatchUp } from "./catch-up.ts";
+import type { Connection } from "./connection.ts";
+import type { Figures } from "./figures.ts";
+import type { Hub } from "./hub.ts";
+import type { Orders } from "./orders.ts";
+import type { Entry, Topic } from "./topic.ts";
+
+export type DeliverDeps = {
+  hub: Hub<Connection>;
+  catchUp: CatchUp;
+  orders: Orders;
+  figures: Figures;
+  /** Has a topic's true position looked up. */
+  suspect: (topic: Topic) => void;
+};
+
+/** Takes what a live channel brought to the subscribers of its topic. */
+export function deliver(deps: DeliverDeps, liveChannel: string, text: string): void {
+  const topic = deps.hub.topics.get(liveChannel);
+  if (!topic) return;
+  if (topic.ref.kind === "room") deliverToRoom(deps, topic, text);
+  else deliverToUser(deps, topic, text);
+}
+
+function deliverToRoom(deps: DeliverDeps, topic: Topic, text: string): void {
+  const parsed = roomLiveMessage.safeParse(parseJson(text));
+  if (!parsed.success) {
+    deps.figures.malformed();
+    return;
+  }
+  const { number, epoch, leaver, data } = parsed.data;
+  if (number !== null) take(deps, topic, epoch, { number, leaver, data });
+  else if (topic.epoch !== null) deps.figures.delivered(topic.deliverLoose(data));
+}
+
+function deliverToUser(deps: DeliverDeps, topic: Topic, text: string): void {
+  const parsed = userLiveMessage.safeParse(parseJson(text));
+  if (!parsed.success) deps.figures.malformed();
+  else if (parsed.data.kind !== "hint") deps.orders.take(topic.ref.id, parsed.data);
+  else
+    take(deps, topic, parsed.data.epoch, {
+      number: parsed.data.offset,
+      leaver: null,
+      data: parsed.data.data,
+    });
+}
+
+/** The next is delivered, what was had already is not, and a hole is filled first. */
+function take({ catchUp, figures, suspect }: DeliverDeps, topic: Topic, epoch: string, entry: Entry): void {
+  if (topic.epoch === null) topic.seen = Math.max(topic.seen, entry.number);
+  else if (epoch !== topic.epoch) suspect(topic);
+  else if (entry.number <= topic.position) return;
+  else if (topic.catching || entry.number > topic.position + 1) catchUp.start(topic, entry.number);
+  else figures.delivered(topic.deliver(entry));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

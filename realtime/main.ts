@@ -1,0 +1,58 @@
+import { readConfig } from "../shared/config.ts";
+import { openDb } from "../shared/db/open.ts";
+import { createLog } from "../shared/log.ts";
+import { createMetrics } from "../shared/metrics.ts";
+import { closeRedis, openRedis, openSubscriberRedis, waitForRedis } from "../shared/redis.ts";
+import { runProcess } from "../shared/shutdown.ts";
+import { LIMITS } from "./limits.ts";
+import { createPolicy } from "./policy.ts";
+import { isChild, readAllMetrics, reportToParent, superviseProcesses } from "./processes.ts";
+import { openTier } from "./tier.ts";
+
+const VERSION = "openmeet-chat 0.1.0";
+/** Beyond the drain: closing the last sockets and pools. */
+const STOP_LIMIT_MS = LIMITS.drainMs + 5_000;
+const START_WAIT_MS = 2_000;
+
+const config = readConfig(process.env);
+const log = createLog({ level: config.logLevel, tier: "realtime" });
+
+await runProcess(log, STOP_LIMIT_MS, async (held) => {
+  if (config.realtimeProcesses > 1 && !isChild()) {
+    const family = await superviseProcesses({
+      count: config.realtimeProcesses,
+      port: config.ports.realtime,
+      log,
+    });
+    held.hold("processes", family, (value) => value.close());
+    return;
+  }
+  // Short statements: a client waits 5 s for its answer.
+  const db = openDb({ url: config.databaseUrl, name: "realtime", statementTimeoutMs: 3_000 });
+  held.hold("postgres", db, (value) => value.destroy());
+  const redis = held.hold("redis", openRedis(config.redisUrl, log, "realtime"), closeRedis);
+  const subscriber = held.hold(
+    "redis subscriber",
+    openSubscriberRedis(config.redisUrl, log, "realtime-live"),
+    closeRedis,
+  );
+  await waitForRedis(redis, START_WAIT_MS);
+  const metrics = createMetrics();
+  reportToParent(metrics);
+  const tier = await openTier({
+    port: config.ports.realtime,
+    isSharedPort: isChild(),
+    allowedOrigins: config.allowedOrigins,
+    limits: LIMITS,
+    version: VERSION,
+    db,
+    redis,
+    subscriber,
+    policy: createPolicy({ db, sealKeys: config.sealKeys, rooms: LIMITS.serverRooms }),
+    metrics,
+    readMetrics: () => readAllMetrics(metrics),
+    log,
+  });
+  held.hold("sockets", tier, (value) => value.close());
+  log.info({ port: tier.port }, "listening");
+});

@@ -1,0 +1,127 @@
+import { errorText } from "../shared/errors.ts";
+import type { Log } from "../shared/log.ts";
+import type { CatchUp } from "./catch-up.ts";
+import { CLOSE } from "./codes.ts";
+import type { Connection } from "./connection.ts";
+import type { Hub } from "./hub.ts";
+import type { Orders } from "./orders.ts";
+import type { Policy, Standing } from "./policy.ts";
+import type { Streams } from "./streams.ts";
+import type { StreamTop, Topic } from "./topic.ts";
+
+export type CheckDeps = {
+  hub: Hub<Connection>;
+  streams: Streams;
+  catchUp: CatchUp;
+  orders: Orders;
+  policy: Policy;
+  log: Log;
+};
+
+const TOPICS_AT_ONCE = 5_000;
+const USERS_AT_ONCE = 1_000;
+const CATCH_UPS_AT_ONCE = 50;
+
+/**
+ * Compares, from time to time and whenever there is a doubt, what was delivered with what there is, and who is
+ * subscribed with who may be: so a room in which nothing more happens becomes complete too, and a lost order counts.
+ */
+export class PositionCheck {
+  readonly #deps: CheckDeps;
+  readonly #timer: NodeJS.Timeout;
+  readonly #suspects = new Set<Topic>();
+  #running: Promise<void> | null = null;
+  #isDue = false;
+
+  constructor(deps: CheckDeps, intervalMs: number) {
+    this.#deps = deps;
+    this.#timer = setInterval(() => {
+      this.request();
+    }, intervalMs);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Has everything checked now. */
+  request(): void {
+    this.#isDue = true;
+    this.#start();
+  }
+
+  /** Has one topic checked now. */
+  suspect(topic: Topic): void {
+    this.#suspects.add(topic);
+    this.#start();
+  }
+
+  #start(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+      if (this.#isDue || this.#suspects.size > 0) this.#start();
+    });
+  }
+
+  async #run(): Promise<void> {
+    const isFull = this.#isDue;
+    const topics = isFull ? [...this.#deps.hub.topics.values()] : [...this.#suspects];
+    this.#isDue = false;
+    this.#suspects.clear();
+    await this.#attempt(() => this.#checkPositions(topics.filter(({ ref }) => ref.kind === "room")));
+    await this.#attempt(() => this.#checkPositions(topics.filter(({ ref }) => ref.kind === "user")));
+    if (isFull) await this.#attempt(() => this.#checkRights());
+  }
+
+  /** What is not reachable is checked the next time: nobody is disconnected for it. */
+  async #attempt(check: () => Promise<void>): Promise<void> {
+    try {
+      await check();
+    } catch (error) {
+      this.#deps.log.warn({ reason: errorText(error) }, "checking positions failed");
+    }
+  }
+
+  async #checkPositions(topics: readonly Topic[]): Promise<void> {
+    for (let start = 0; start < topics.length; start += TOPICS_AT_ONCE) {
+      const batch = topics.slice(start, start + TOPICS_AT_ONCE);
+      const tops = await this.#deps.streams.tops(batch.map(({ ref }) => ref));
+      await this.#settle(batch, tops);
+    }
+  }
+
+  async #settle(topics: readonly Topic[], tops: ReadonlyMap<string, StreamTop>): Promise<void> {
+    const { hub, catchUp } = this.#deps;
+    const behind: [Topic, number][] = [];
+    for (const topic of topics) {
+      const top = tops.get(topic.liveChannel);
+      if (topic.epoch === null || !hub.has(topic) || !top) continue;
+      if (top.epoch !== topic.epoch) hub.invalidate(topic, top);
+      else if (top.number > topic.position) behind.push([topic, top.number]);
+    }
+    for (let start = 0; start < behind.length; start += CATCH_UPS_AT_ONCE) {
+      await Promise.all(
+        behind.slice(start, start + CATCH_UPS_AT_ONCE).map(([topic, number]) => catchUp.run(topic, number)),
+      );
+    }
+  }
+
+  async #checkRights(): Promise<void> {
+    const { hub, policy } = this.#deps;
+    const userIds = [...hub.users.keys()];
+    for (let start = 0; start < userIds.length; start += USERS_AT_ONCE) {
+      const batch = userIds.slice(start, start + USERS_AT_ONCE);
+      const standings = await policy.standingsOf(batch);
+      for (const userId of batch) await this.#settleUser(userId, standings.get(userId));
+    }
+  }
+
+  async #settleUser(userId: string, standing: Standing | undefined): Promise<void> {
+    const { hub, orders } = this.#deps;
+    for (const connection of [...(hub.users.get(userId) ?? [])]) {
+      if (!standing?.isActive) connection.close(CLOSE.forceDisconnect);
+      else if (connection.state === "ready" && connection.fingerprint !== standing.fingerprint)
+        await orders.review(connection);
+    }
+  }
+}

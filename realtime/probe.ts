@@ -1,0 +1,51 @@
+import { newFence } from "../shared/ids.ts";
+import { MARKER_KEY, probeChannel } from "../shared/keys.ts";
+import type { Redis } from "../shared/redis.ts";
+import type { Figures } from "./figures.ts";
+import type { RedisLive } from "./redis-live.ts";
+
+export type ProbeOptions = { everyMs: number; maxSilenceMs: number; onForgotten: () => void };
+
+/**
+ * Publishes to itself, so that a live connection which looks healthy and brings nothing is noticed and replaced; and
+ * looks at the marker in Redis, whose change says that Redis has lost what it held.
+ */
+export class Probe {
+  readonly channel = probeChannel(newFence());
+  readonly #redis: Redis;
+  readonly #live: RedisLive;
+  readonly #options: ProbeOptions;
+  readonly #timer: NodeJS.Timeout;
+  #marker: string | null = null;
+
+  constructor(redis: Redis, live: RedisLive, options: ProbeOptions) {
+    this.#redis = redis;
+    this.#live = live;
+    this.#options = options;
+    live.listen(this.channel);
+    this.#timer = setInterval(() => void this.#run(), options.everyMs);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Takes its own sign of life. */
+  receive(text: string, figures: Figures): void {
+    figures.liveLag(Math.max(0, Date.now() - Number(text)) / 1_000);
+  }
+
+  async #run(): Promise<void> {
+    if (this.#live.isReady && Date.now() - this.#live.lastHeardAtMs > this.#options.maxSilenceMs)
+      this.#live.restart();
+    try {
+      await this.#redis.publish(this.channel, String(Date.now()));
+      await this.#redis.set(MARKER_KEY, newFence(), "NX");
+      const marker = await this.#redis.get(MARKER_KEY);
+      if (this.#marker !== null && marker !== this.#marker) this.#options.onForgotten();
+      this.#marker = marker;
+    } catch {
+      // Redis is away: its return has everything checked.
+    }
+  }
+}

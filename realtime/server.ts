@@ -1,0 +1,171 @@
+import uws, {
+  type HttpRequest,
+  type HttpResponse,
+  type us_listen_socket,
+  type us_socket_context_t,
+  type WebSocket,
+} from "uWebSockets.js";
+import { CLOSE } from "./codes.ts";
+import type { Connection } from "./connection.ts";
+import type { Limits } from "./limits.ts";
+import type { Socket } from "./outbound-queue.ts";
+
+export type Answer = { status: string; type: string; body: string };
+
+export type ServerOptions = {
+  port: number;
+  /** Whether other processes may listen on the same port, sharing what comes in. */
+  isShared: boolean;
+  limits: Limits;
+  allowedOrigins: readonly string[];
+  accept: (socket: Socket) => Connection;
+  isFull: () => boolean;
+  onRefused: (reason: "origin" | "protocol" | "full") => void;
+  /** Answers a plain request; null for a path that there is not. */
+  answer: (path: string) => Promise<Answer> | null;
+};
+
+export type Server = {
+  port: number;
+  stopAccepting: () => void;
+  /** Ends whatever is still open. */
+  close: () => void;
+};
+
+type SocketData = { connection: Connection | null };
+
+const SOCKET_PATH = "/connection/websocket";
+/** The protocol of frames in JSON: named, or nothing said. */
+const SUBPROTOCOL = "centrifuge-json";
+/** Behind our own pings, which come first: closes what died without a word. */
+const IDLE_S = 120;
+
+/** @throws when the port is taken. */
+export async function openServer(options: ServerOptions): Promise<Server> {
+  const app = uws.App();
+  app.ws<SocketData>(SOCKET_PATH, {
+    compression: uws.DISABLED,
+    maxPayloadLength: options.limits.frameBytes,
+    maxBackpressure: options.limits.socketBytes,
+    idleTimeout: IDLE_S,
+    sendPingsAutomatically: false,
+    upgrade: (res, req, context) => {
+      upgrade(options, res, req, context);
+    },
+    open: (ws) => {
+      ws.getUserData().connection = options.accept(createSocket(ws));
+    },
+    message: (ws, message, isBinary) => {
+      const { connection } = ws.getUserData();
+      if (isBinary) connection?.close(CLOSE.inappropriateProtocol);
+      else connection?.receive(Buffer.from(message).toString());
+    },
+    close: (ws, code) => {
+      ws.getUserData().connection?.gone(code);
+    },
+  });
+  app.get("/*", (res, req) => {
+    void respond(options, res, req.getUrl());
+  });
+  app.any("/*", (res) => {
+    end(res, { status: "405 Method Not Allowed", type: "text/plain", body: "method not allowed" });
+  });
+  const listening = await listen(app, options);
+  let isListening = true;
+  const stopAccepting = () => {
+    if (isListening) uws.us_listen_socket_close(listening);
+    isListening = false;
+  };
+  return { port: uws.us_socket_local_port(listening), stopAccepting, close: () => void app.close() };
+}
+
+function listen(app: uws.TemplatedApp, { port, isShared }: ServerOptions): Promise<us_listen_socket> {
+  // LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT: the package and its types disagree on where these names are.
+  const mode = isShared ? 0 : 1;
+  return new Promise((resolve, reject) => {
+    app.listen(port, mode, (listening) => {
+      if (listening) resolve(listening);
+      else reject(new Error(`port ${port} is taken`));
+    });
+  });
+}
+
+function upgrade(
+  options: ServerOptions,
+  res: HttpResponse,
+  req: HttpRequest,
+  context: us_socket_context_t,
+): void {
+  const origin = req.getHeader("origin");
+  const protocols = req
+    .getHeader("sec-websocket-protocol")
+    .split(",")
+    .map((name) => name.trim())
+    .filter(Boolean);
+  if (origin !== "" && options.allowedOrigins.length > 0 && !options.allowedOrigins.includes(origin)) {
+    options.onRefused("origin");
+    end(res, { status: "403 Forbidden", type: "text/plain", body: "this origin may not connect" });
+  } else if (protocols.length > 0 && !protocols.includes(SUBPROTOCOL)) {
+    options.onRefused("protocol");
+    end(res, {
+      status: "400 Bad Request",
+      type: "text/plain",
+      body: `only the sub-protocol ${SUBPROTOCOL} is spoken`,
+    });
+  } else if (options.isFull()) {
+    options.onRefused("full");
+    end(res, {
+      status: "503 Service Unavailable",
+      type: "text/plain",
+      body: "no room for another connection",
+    });
+  } else {
+    const data: SocketData = { connection: null };
+    const key = req.getHeader("sec-websocket-key");
+    res.upgrade(
+      data,
+      key,
+      protocols.length > 0 ? SUBPROTOCOL : "",
+      req.getHeader("sec-websocket-extensions"),
+      context,
+    );
+  }
+}
+
+function createSocket(ws: WebSocket<SocketData>): Socket {
+  return {
+    write: (text) => {
+      ws.cork(() => {
+        ws.send(text);
+      });
+    },
+    bufferedBytes: () => ws.getBufferedAmount(),
+    end: (code, reason) => {
+      ws.end(code, reason);
+    },
+  };
+}
+
+async function respond({ answer }: ServerOptions, res: HttpResponse, path: string): Promise<void> {
+  let isAborted = false;
+  res.onAborted(() => {
+    isAborted = true;
+  });
+  const reply = (await answer(path)) ?? {
+    status: "404 Not Found",
+    type: "application/json",
+    body: '{"error":"not found"}',
+  };
+  if (!isAborted)
+    res.cork(() => {
+      end(res, reply);
+    });
+}
+
+function end(res: HttpResponse, { status, type, body }: Answer): void {
+  res
+    .writeStatus(status)
+    .writeHeader("content-type", type)
+    .writeHeader("cache-control", "no-store")
+    .end(body);
+}
