@@ -32,11 +32,13 @@ export async function followUntilReady({ child, logPath, stackDir }) {
   /** @type {number | undefined} */
   let exitCode;
   child.once("exit", (code) => (exitCode = code ?? 1));
-  for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => child.kill("SIGTERM"));
+  for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]))
+    process.on(name, () => child.kill("SIGTERM"));
   const file = openSync(logPath, "r");
   const show = () => {
     const chunk = Buffer.alloc(65_536);
-    for (let bytes = readSync(file, chunk); bytes > 0; bytes = readSync(file, chunk)) process.stdout.write(chunk.subarray(0, bytes));
+    for (let bytes = readSync(file, chunk); bytes > 0; bytes = readSync(file, chunk))
+      process.stdout.write(chunk.subarray(0, bytes));
   };
   while (exitCode === undefined) {
     await sleep(100);

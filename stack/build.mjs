@@ -14,7 +14,10 @@ export async function ensureBuild({ stackDir, log }) {
     const tsc = join(checkoutDir, "node_modules", "typescript", "bin", "tsc");
     const work = runToEnd([process.execPath, tsc, "-p", "tsconfig.build.json"], { cwd: checkoutDir });
     const { code, output } = await withProgress(log, "build: compiling", work);
-    if (code !== 0) throw new Fault(`the code does not compile:\n${output.trim().split("\n").slice(0, 20).join("\n")}`, { advice: "correct it; npm run check shows all" });
+    if (code !== 0)
+      throw new Fault(`the code does not compile:\n${output.trim().split("\n").slice(0, 20).join("\n")}`, {
+        advice: "correct it; npm run check shows all",
+      });
     log("build: done");
   });
 }

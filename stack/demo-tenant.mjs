@@ -18,12 +18,19 @@ const roles = /** @type {const} */ (["server", "operator", "viewer"]);
 export async function ensureDemoTenant({ stateDir, env, ownDatabase }) {
   await runProgram(["dist/workers/admin.js", "tenant", "create", slug, "--json"], env);
   const path = join(stateDir, "demo-keys.json");
-  const database = ownDatabase ? "own" : createHash("sha256").update(env.DATABASE_URL ?? "").digest("hex");
+  const database = ownDatabase
+    ? "own"
+    : createHash("sha256")
+        .update(env.DATABASE_URL ?? "")
+        .digest("hex");
   const kept = readJson(path);
   if (kept?.database === database) return kept.keys;
   const made = [];
   for (const role of roles) {
-    const output = await runProgram(["dist/workers/admin.js", "key", "create", "--tenant", slug, "--role", role, "--json"], env);
+    const output = await runProgram(
+      ["dist/workers/admin.js", "key", "create", "--tenant", slug, "--role", role, "--json"],
+      env,
+    );
     made.push([`${role}Key`, readKey(output)]);
   }
   /** @type {DemoKeys} */
@@ -38,14 +45,24 @@ export async function ensureDemoTenant({ stateDir, env, ownDatabase }) {
  * @param {NodeJS.ProcessEnv} env
  */
 export async function runProgram(args, env) {
-  const { code, output, stdout } = await runToEnd([process.execPath, ...args], { cwd: checkoutDir, env, limitMs: 120_000 });
+  const { code, output, stdout } = await runToEnd([process.execPath, ...args], {
+    cwd: checkoutDir,
+    env,
+    limitMs: 120_000,
+  });
   if (code === 0) return stdout;
-  throw new Fault(`node ${args.join(" ")} failed (${code ?? "ended by a signal"}):\n${output.trim().split("\n").slice(-20).join("\n")}`);
+  throw new Fault(
+    `node ${args.join(" ")} failed (${code ?? "ended by a signal"}):\n${output.trim().split("\n").slice(-20).join("\n")}`,
+  );
 }
 
 /** @param {string} output */
 function readKey(output) {
-  const line = output.trim().split("\n").findLast((candidate) => candidate.startsWith("{")) ?? "{}";
+  const line =
+    output
+      .trim()
+      .split("\n")
+      .findLast((candidate) => candidate.startsWith("{")) ?? "{}";
   const key = JSON.parse(line).key;
   if (typeof key === "string") return key;
   throw new Fault("the admin program printed no key");

@@ -27,6 +27,7 @@ export async function runMain(main) {
 
 /** @param {unknown} error */
 export function describeFailure(error) {
-  if (!(error instanceof Fault)) return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (!(error instanceof Fault))
+    return error instanceof Error ? (error.stack ?? error.message) : String(error);
   return [`failed: ${error.message}`, ...(error.advice ? [`what to do: ${error.advice}`] : [])].join("\n");
 }

@@ -28,7 +28,9 @@ export async function ensureDependencies({ stackDir, log }) {
     const { code, output } = await withProgress(log, "npm: ci", work, { detail: () => last });
     if (code !== 0) {
       const end = output.trim().split("\n").slice(-12).join("\n");
-      throw new Fault(`npm ci failed:\n${end}`, { advice: "check that npm reaches its registry, then run this again" });
+      throw new Fault(`npm ci failed:\n${end}`, {
+        advice: "check that npm reaches its registry, then run this again",
+      });
     }
     writeFileSync(stamp, hashLockfile());
     log("npm: installed");

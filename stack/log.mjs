@@ -1,4 +1,13 @@
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from "node:fs";
 import { dirname } from "node:path";
 
 /**
@@ -8,7 +17,8 @@ import { dirname } from "node:path";
  */
 export function createProgress({ write = (text) => process.stdout.write(text) } = {}) {
   const startedAtMs = Date.now();
-  return (line) => write(`[${String(Math.round((Date.now() - startedAtMs) / 1_000)).padStart(3)} s] ${line}\n`);
+  return (line) =>
+    write(`[${String(Math.round((Date.now() - startedAtMs) / 1_000)).padStart(3)} s] ${line}\n`);
 }
 
 /**

@@ -28,7 +28,9 @@ export async function findFreePort(wished) {
     const port = randomInt(lowestPort, highestPort);
     if (await isPortFree(port)) return port;
   }
-  throw new Fault(`no free port between ${lowestPort} and ${highestPort}`, { advice: "stop what holds them" });
+  throw new Fault(`no free port between ${lowestPort} and ${highestPort}`, {
+    advice: "stop what holds them",
+  });
 }
 
 /**
@@ -42,7 +44,10 @@ export function readPort(env, variable, fallback) {
   if (text === undefined || text === "") return fallback;
   const port = Number(text);
   if (/^\d{1,5}$/.test(text) && port >= 1 && port <= 65_535) return port;
-  throw new Fault(`${variable} is not a port: "${text}"`, { advice: `set ${variable} to a number from 1 to 65535`, exitCode: 2 });
+  throw new Fault(`${variable} is not a port: "${text}"`, {
+    advice: `set ${variable} to a number from 1 to 65535`,
+    exitCode: 2,
+  });
 }
 
 /**
@@ -53,7 +58,11 @@ export async function refuseTakenPorts(ports) {
   const entries = Object.entries(ports);
   for (const [index, [variable, port]] of entries.entries()) {
     const same = entries.slice(0, index).find(([, other]) => other === port);
-    if (same) throw new Fault(`${same[0]} and ${variable} are both ${port}`, { advice: `choose another ${variable}`, exitCode: 2 });
+    if (same)
+      throw new Fault(`${same[0]} and ${variable} are both ${port}`, {
+        advice: `choose another ${variable}`,
+        exitCode: 2,
+      });
     if (await isPortFree(port)) continue;
     throw new Fault(`port ${port} is taken by another program`, {
       advice: `stop that program, or choose another port: ${variable}=${port + 1_000} npm run up`,

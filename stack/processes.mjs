@@ -16,7 +16,9 @@ const setpriv = ["/usr/bin/setpriv", "/bin/setpriv"].find((path) => existsSync(p
  * @param {NodeJS.Signals} stopSignal
  */
 export function tieToParent(command, stopSignal) {
-  return setpriv === undefined ? command : [setpriv, "--pdeathsig", stopSignal.replace("SIG", ""), "--", ...command];
+  return setpriv === undefined
+    ? command
+    : [setpriv, "--pdeathsig", stopSignal.replace("SIG", ""), "--", ...command];
 }
 
 /**
@@ -25,7 +27,10 @@ export function tieToParent(command, stopSignal) {
  */
 export function readStartedAt(pid) {
   try {
-    if (!existsSync("/proc/self/stat")) return execFileSync("ps", ["-o", "lstart=", "-p", String(pid)]).toString().trim();
+    if (!existsSync("/proc/self/stat"))
+      return execFileSync("ps", ["-o", "lstart=", "-p", String(pid)])
+        .toString()
+        .trim();
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
     if (fields[0] === "Z" || fields[19] === undefined) return undefined;
     return `${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()}/${fields[19]}`;

@@ -10,10 +10,19 @@ import { Unavailable } from "./sources.mjs";
 const requirementsDir = dirname(fileURLToPath(import.meta.url));
 const candidates = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"];
 
-/** What would change which modules a program finds. */
-const foreignVariables = ["PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"];
+/** What would change which modules a program finds, or where pip puts them. */
+const foreignVariables = [
+  "PYTHONPATH",
+  "PYTHONHOME",
+  "VIRTUAL_ENV",
+  "__PYVENV_LAUNCHER__",
+  "PIP_USER",
+  "PIP_TARGET",
+  "PIP_PREFIX",
+  "PIP_ROOT",
+];
 
-/** The environment without what points a Python to other modules. */
+/** The environment without what points a Python or its pip elsewhere. */
 export function createPythonEnv() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreignVariables.includes(name)));
 }
@@ -27,7 +36,9 @@ async function findPython() {
     const [newEnough, version, path] = output.trim().split(" ");
     if (code === 0 && newEnough === "True" && path) return { path, version };
   }
-  throw new Unavailable("no Python of version 3.10 or newer; install python3 and python3-venv, or name one with PYTHON");
+  throw new Unavailable(
+    "no Python of version 3.10 or newer; install python3 and python3-venv, or name one with PYTHON",
+  );
 }
 
 /**
@@ -40,22 +51,29 @@ async function findPython() {
 export async function ensureVenv({ name, loose, check, cacheDir, log }) {
   const base = await findPython();
   const lockPath = join(requirementsDir, `${name}-requirements.txt`);
-  const key = createHash("sha256").update(`${base.path} ${base.version}\n${readFileSync(lockPath)}`).digest("hex").slice(0, 12);
+  const key = createHash("sha256")
+    .update(`${base.path} ${base.version}\n${readFileSync(lockPath)}`)
+    .digest("hex")
+    .slice(0, 12);
   const dir = join(cacheDir, `${name}-${key}`);
   const venv = { python: join(dir, "bin", "python"), dir };
   const stamp = join(dir, "complete");
   const isComplete = () => existsSync(stamp) && existsSync(venv.python);
   if (isComplete()) return venv;
   const onWait = () => log(`${name}: another run is installing it; waiting`);
-  await withLock(`${dir}.lock`, async () => {
-    if (isComplete()) return;
-    rmSync(dir, { recursive: true, force: true });
-    log(`${name}: installing ${loose.join(" ")} from the Python package index for Python ${base.version}`);
-    const pip = await createVenv(base.path, dir);
-    await installInto({ pip, name, lockPath, loose, log });
-    await refuseUnlessRuns([venv.python, "-c", check], `what pip installed in ${dir} does not run here`);
-    writeFileSync(stamp, "");
-  }, { onWait });
+  await withLock(
+    `${dir}.lock`,
+    async () => {
+      if (isComplete()) return;
+      rmSync(dir, { recursive: true, force: true });
+      log(`${name}: installing ${loose.join(" ")} from the Python package index for Python ${base.version}`);
+      const pip = await createVenv(base.path, dir);
+      await installInto({ pip, name, lockPath, loose, log });
+      await refuseUnlessRuns([venv.python, "-c", check], `what pip installed in ${dir} does not run here`);
+      writeFileSync(stamp, "");
+    },
+    { onWait },
+  );
   return venv;
 }
 
@@ -74,22 +92,37 @@ async function createVenv(python, dir) {
   const system = [python, "-m", "pip", "--python", own];
   if (bare.code === 0 && (await runToEnd([...system, "--version"], { env })).code === 0) return system;
   rmSync(dir, { recursive: true, force: true });
-  throw new Unavailable(`${basename(python)} cannot make a virtual environment; install python3-venv (or python3-pip)`);
+  throw new Unavailable(
+    `${basename(python)} cannot make a virtual environment; install python3-venv (or python3-pip)`,
+  );
 }
 
 /** @param {{pip: string[], name: string, lockPath: string, loose: string[], log: (line: string) => void}} given */
 async function installInto({ pip, name, lockPath, loose, log }) {
   let last = "";
   const install = (/** @type {string[]} */ what) => {
-    const flags = ["install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--prefer-binary"];
-    const work = runToEnd([...pip, ...flags, ...what], { env: createPythonEnv(), onLine: (line) => (last = line.slice(0, 70)) });
+    const flags = [
+      "install",
+      "--disable-pip-version-check",
+      "--no-input",
+      "--progress-bar",
+      "off",
+      "--prefer-binary",
+    ];
+    const work = runToEnd([...pip, ...flags, ...what], {
+      env: createPythonEnv(),
+      onLine: (line) => (last = line.slice(0, 70)),
+    });
     return withProgress(log, `${name}: pip`, work, { detail: () => last });
   };
   const locked = await install(["-r", lockPath]);
   if (locked.code === 0) return;
-  log(`${name}: the pinned set cannot be installed (${lastError(locked.output)}); trying ${loose.join(" ")} with what fits`);
+  log(
+    `${name}: the pinned set cannot be installed (${lastError(locked.output)}); trying ${loose.join(" ")} with what fits`,
+  );
   const free = await install(loose);
-  if (free.code !== 0) throw new Unavailable(`pip install ${loose.join(" ")} failed: ${lastError(free.output)}`);
+  if (free.code !== 0)
+    throw new Unavailable(`pip install ${loose.join(" ")} failed: ${lastError(free.output)}`);
 }
 
 /** @param {string} output */

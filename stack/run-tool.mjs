@@ -19,10 +19,15 @@ const tools = /** @type {Record<string, {program: string, needsStack: boolean}>}
 async function main() {
   const [name = "", ...args] = process.argv.slice(2);
   const tool = tools[name];
-  if (tool === undefined) throw new Fault(`no tool "${name}"`, { exitCode: 2, advice: `name one of ${Object.keys(tools).join(", ")}` });
+  if (tool === undefined)
+    throw new Fault(`no tool "${name}"`, {
+      exitCode: 2,
+      advice: `name one of ${Object.keys(tools).join(", ")}`,
+    });
   const { stackDir } = openPlaces();
   const runs = readLiveRun(stackDir)?.status === "ready";
-  if (!runs && (tool.needsStack || !process.env.DATABASE_URL)) throw new Fault("no stack is running: npm run up", { exitCode: 2 });
+  if (!runs && (tool.needsStack || !process.env.DATABASE_URL))
+    throw new Fault("no stack is running: npm run up", { exitCode: 2 });
   // Progress goes to the standard error: the tool's own output may be read by a program.
   const log = createProgress({ write: (text) => process.stderr.write(text) });
   await ensureDependencies({ stackDir, log });
@@ -39,7 +44,8 @@ async function main() {
 function runInherited([file = "", ...args], env) {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { env, stdio: "inherit" });
-    for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => child.kill(name));
+    for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]))
+      process.on(name, () => child.kill(name));
     child.once("error", reject);
     child.once("exit", (code) => resolve(code ?? 1));
   });

@@ -49,14 +49,21 @@ import { chooseSynapse, createSynapse } from "./synapse.mjs";
 export async function startServers(options) {
   const { stateDir, env = process.env, only = ["postgres", "redis", "synapse"] } = options;
   for (const name of only) listSources(name, env);
-  const context = { ...options, env, logDir: options.logDir ?? join(stateDir, "logs"), durable: options.durable ?? true };
+  const context = {
+    ...options,
+    env,
+    logDir: options.logDir ?? join(stateDir, "logs"),
+    durable: options.durable ?? true,
+  };
   mkdirSync(context.logDir, { recursive: true });
   const ports = openPorts(join(stateDir, "ports.json"));
   const openers = { postgres: openPostgres, redis: openRedis, synapse: openSynapse };
   const results = await Promise.allSettled(only.map((name) => openers[name](context, ports)));
   const opened = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   /** @type {Record<string, Service>} */
-  const services = Object.fromEntries(opened.flatMap(({ service }) => (service ? [[service.name, service]] : [])));
+  const services = Object.fromEntries(
+    opened.flatMap(({ service }) => (service ? [[service.name, service]] : [])),
+  );
   const stop = async () => void (await Promise.all(Object.values(services).map((service) => service.stop())));
   const failure = results.find((result) => result.status === "rejected");
   if (failure !== undefined) {
@@ -68,7 +75,9 @@ export async function startServers(options) {
     services,
     programs: Object.assign({}, ...opened.map(({ programs }) => programs ?? {})),
     get pids() {
-      return Object.fromEntries(Object.values(services).flatMap(({ name, pid }) => (pid === undefined ? [] : [[name, pid]])));
+      return Object.fromEntries(
+        Object.values(services).flatMap(({ name, pid }) => (pid === undefined ? [] : [[name, pid]])),
+      );
     },
     async restart(name) {
       const service = services[name];
@@ -93,7 +102,9 @@ async function openPostgres(context, ports) {
   if (!context.env.DATABASE_URL) await context.installed;
   const chosen = await choosePostgres(context);
   if ("url" in chosen) return { facts: { databaseUrl: chosen.url } };
-  const { service, url } = await startOnFreePort("postgres", context, ports, (port) => createPostgres({ ...context, ...chosen, port }));
+  const { service, url } = await startOnFreePort("postgres", context, ports, (port) =>
+    createPostgres({ ...context, ...chosen, port }),
+  );
   return { service, facts: { databaseUrl: url }, programs: { postgresBin: chosen.binDir } };
 }
 
@@ -108,7 +119,9 @@ async function openRedis(context, ports) {
     await refuseForgetfulRedis(chosen.url);
     return { facts: { redisUrl: chosen.url } };
   }
-  const { service, url } = await startOnFreePort("redis", context, ports, async (port) => createRedis({ ...context, ...chosen, port }));
+  const { service, url } = await startOnFreePort("redis", context, ports, async (port) =>
+    createRedis({ ...context, ...chosen, port }),
+  );
   await refuseForgetfulRedis(url);
   return { service, facts: { redisUrl: url }, programs: { redisBinary: chosen.binary } };
 }
@@ -120,14 +133,18 @@ async function openRedis(context, ports) {
  */
 async function openSynapse(context, ports) {
   const chosen = await chooseSynapse(context);
-  const facts = (/** @type {import("./synapse.mjs").RunningSynapse} */ { url, serverName, asToken, registrationSecret }) => ({
+  const facts = (
+    /** @type {import("./synapse.mjs").RunningSynapse} */ { url, serverName, asToken, registrationSecret },
+  ) => ({
     synapseUrl: url,
     synapseServerName: serverName,
     asToken,
     registrationSecret,
   });
   if ("url" in chosen) return { facts: facts(chosen) };
-  const made = await startOnFreePort("synapse", context, ports, async (port) => createSynapse({ ...context, program: chosen, port }));
+  const made = await startOnFreePort("synapse", context, ports, async (port) =>
+    createSynapse({ ...context, program: chosen, port }),
+  );
   return { service: made.service, facts: facts(made) };
 }
 

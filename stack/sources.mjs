@@ -26,7 +26,10 @@ export function listSources(server, env) {
   if (forced === undefined || forced === "") return sourceNames;
   const name = sourceNames.find((candidate) => candidate === forced);
   if (name !== undefined) return [name];
-  throw new Fault(`${variable} is "${forced}"`, { advice: `set it to one of ${sourceNames.join(", ")}, or to nothing`, exitCode: 2 });
+  throw new Fault(`${variable} is "${forced}"`, {
+    advice: `set it to one of ${sourceNames.join(", ")}, or to nothing`,
+    exitCode: 2,
+  });
 }
 
 /**

@@ -31,7 +31,11 @@ export function createStackEnv({ servers, mode, ports, sealKeys }) {
 export function chooseMatrixMode(env) {
   const mode = env.MATRIX_MODE;
   if (mode === "appservice" || mode === "admin") return mode;
-  if (mode) throw new Fault(`MATRIX_MODE is "${mode}"`, { exitCode: 2, advice: "set it to appservice or admin, or to nothing" });
+  if (mode)
+    throw new Fault(`MATRIX_MODE is "${mode}"`, {
+      exitCode: 2,
+      advice: "set it to appservice or admin, or to nothing",
+    });
   return env.SYNAPSE_URL && !env.SYNAPSE_AS_TOKEN && env.SYNAPSE_REGISTRATION_SECRET ? "admin" : "appservice";
 }
 

@@ -37,7 +37,9 @@ export function supervise(service, { log, onEnd }) {
   const scheduleLaunch = (/** @type {string} */ reason) => {
     if (stopped) return;
     delayMs = chooseRestartDelayMs({ previousDelayMs: delayMs, livedMs: Date.now() - launchedAtMs });
-    log(`${service.name}: ended (${reason}); starting it again in ${delayMs / 1_000} s; its log is ${service.logPath}`);
+    log(
+      `${service.name}: ended (${reason}); starting it again in ${delayMs / 1_000} s; its log is ${service.logPath}`,
+    );
     timer = setTimeout(launch, delayMs);
   };
   service.onEnd(({ expected, reason }) => {

@@ -40,7 +40,16 @@ export function createHomeserverConfig({ mode, settings, port, dataDir, paths })
   return {
     server_name: settings.serverName,
     public_baseurl: `http://127.0.0.1:${port}/`,
-    listeners: [{ port, type: "http", bind_addresses: ["127.0.0.1"], tls: false, x_forwarded: false, resources: [{ names: ["client"], compress: false }] }],
+    listeners: [
+      {
+        port,
+        type: "http",
+        bind_addresses: ["127.0.0.1"],
+        tls: false,
+        x_forwarded: false,
+        resources: [{ names: ["client"], compress: false }],
+      },
+    ],
     database: { name: "sqlite3", args: { database: join(dataDir, "homeserver.db") } },
     media_store_path: join(dataDir, "media"),
     pid_file: join(dataDir, "homeserver.pid"),
@@ -60,7 +69,9 @@ export function createHomeserverConfig({ mode, settings, port, dataDir, paths })
     report_stats: false,
     federation_domain_whitelist: [],
     user_directory: { enabled: true, search_all_users: false },
-    ...(mode === "appservice" ? { app_service_config_files: [paths.registration], ...createOpenLimits() } : {}),
+    ...(mode === "appservice"
+      ? { app_service_config_files: [paths.registration], ...createOpenLimits() }
+      : {}),
   };
 }
 

@@ -44,20 +44,38 @@ async function makeRoot({ root, stamp, cacheDir, log }) {
     mirror,
   ];
   const work = runToEnd(command, { onLine: (line) => (last = line.slice(0, 70)) });
-  const { code, output } = await withProgress(log, "synapse: making a Debian root", work, { detail: () => last });
+  const { code, output } = await withProgress(log, "synapse: making a Debian root", work, {
+    detail: () => last,
+  });
   if (code !== 0) throw new Unavailable(`mmdebstrap failed: ${output.trim().split("\n").at(-1)}`);
-  const version = await runToEnd(["chroot", temporary, "python3", "-c", "import synapse; print(synapse.__version__)"]);
-  if (version.code !== 0) throw new Unavailable(`the Synapse of the Debian root does not run: ${version.output.trim().split("\n").at(-1)}`);
+  const version = await runToEnd([
+    "chroot",
+    temporary,
+    "python3",
+    "-c",
+    "import synapse; print(synapse.__version__)",
+  ]);
+  if (version.code !== 0)
+    throw new Unavailable(
+      `the Synapse of the Debian root does not run: ${version.output.trim().split("\n").at(-1)}`,
+    );
   renameSync(temporary, root);
   writeFileSync(stamp, version.output.trim());
 }
 
 /** The mirror that this machine's own apt uses for Debian itself. */
 async function findMirror() {
-  const { output } = await runToEnd(["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(SITE) $(REPO_URI)", "Created-By: Packages"]);
+  const { output } = await runToEnd([
+    "apt-get",
+    "indextargets",
+    "--format",
+    "$(ORIGIN) $(LABEL) $(SITE) $(REPO_URI)",
+    "Created-By: Packages",
+  ]);
   const lines = output.split("\n").map((line) => line.split(" "));
   const found = lines.find(([origin, label]) => origin === "Debian" && label === "Debian")?.at(-1);
-  if (found === undefined) throw new Unavailable("apt knows no Debian mirror (is this Debian? then run: apt-get update)");
+  if (found === undefined)
+    throw new Unavailable("apt knows no Debian mirror (is this Debian? then run: apt-get update)");
   return found;
 }
 
@@ -76,6 +94,15 @@ function createChrootCommand(root) {
     'exec chroot "$root" python3 -m synapse.app.homeserver -c "$config"',
   ].join(" && ");
   return (/** @type {string} */ configPath, /** @type {string} */ stateDir) => [
-    "unshare", "--mount", "--propagation", "private", "sh", "-c", script, root, stateDir, configPath,
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "sh",
+    "-c",
+    script,
+    root,
+    stateDir,
+    configPath,
   ];
 }

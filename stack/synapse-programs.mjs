@@ -18,7 +18,13 @@ const check = "import synapse.app.homeserver, synapse; print(synapse.__version__
 
 /** @param {{cacheDir: string, log: (line: string) => void}} given */
 export async function findEmbeddedSynapse({ cacheDir, log }) {
-  const venv = await ensureVenv({ name: "synapse", loose: [`matrix-synapse==${pinned}`], check, cacheDir, log });
+  const venv = await ensureVenv({
+    name: "synapse",
+    loose: [`matrix-synapse==${pinned}`],
+    check,
+    cacheDir,
+    log,
+  });
   return { text: `Synapse ${pinned} (${venv.dir})`, value: runWith([venv.python, ...homeserver]) };
 }
 

@@ -37,7 +37,12 @@ export function chooseSynapse({ env, mode, cacheDir, log }) {
  * @param {import("./synapse-config.mjs").SynapseMode} mode
  */
 async function checkUrl(env, mode) {
-  const { SYNAPSE_URL: url, SYNAPSE_SERVER_NAME: serverName, SYNAPSE_AS_TOKEN: asToken, SYNAPSE_REGISTRATION_SECRET: registrationSecret } = env;
+  const {
+    SYNAPSE_URL: url,
+    SYNAPSE_SERVER_NAME: serverName,
+    SYNAPSE_AS_TOKEN: asToken,
+    SYNAPSE_REGISTRATION_SECRET: registrationSecret,
+  } = env;
   if (!url) throw new Unavailable("SYNAPSE_URL is not set");
   const credential = mode === "appservice" ? "SYNAPSE_AS_TOKEN" : "SYNAPSE_REGISTRATION_SECRET";
   if (!serverName || !env[credential]) {
@@ -46,8 +51,16 @@ async function checkUrl(env, mode) {
       advice: `for MATRIX_MODE=${mode} set SYNAPSE_SERVER_NAME and ${credential} too, or unset SYNAPSE_URL`,
     });
   }
-  if (!(await isSynapseReady(url))) throw new Fault(`no Synapse answers at ${url}`, { advice: "start it, or unset SYNAPSE_URL to have one started" });
-  const value = { url, serverName, ...(asToken ? { asToken } : {}), ...(registrationSecret ? { registrationSecret } : {}) };
+  if (!(await isSynapseReady(url)))
+    throw new Fault(`no Synapse answers at ${url}`, {
+      advice: "start it, or unset SYNAPSE_URL to have one started",
+    });
+  const value = {
+    url,
+    serverName,
+    ...(asToken ? { asToken } : {}),
+    ...(registrationSecret ? { registrationSecret } : {}),
+  };
   return { text: `SYNAPSE_URL ${url}`, value };
 }
 
@@ -70,7 +83,11 @@ export function createSynapse({ program, mode, name = "synapse", stateDir, logDi
     registration: join(dataDir, "registration.yaml"),
   };
   // Synapse's own format: algorithm, version, seed in base64 without padding.
-  if (!existsSync(paths.signingKey)) writePrivate(paths.signingKey, `ed25519 a_stack ${randomBytes(32).toString("base64").replaceAll("=", "")}\n`);
+  if (!existsSync(paths.signingKey))
+    writePrivate(
+      paths.signingKey,
+      `ed25519 a_stack ${randomBytes(32).toString("base64").replaceAll("=", "")}\n`,
+    );
   writePrivateJson(paths.config, createHomeserverConfig({ mode, settings, port, dataDir, paths }));
   writePrivateJson(paths.logConfig, createLogConfig());
   writePrivateJson(paths.registration, createRegistration(settings));
@@ -103,10 +120,13 @@ function readSettings(path, wishedName) {
     formSecret: createSecret(),
   };
   if (wishedName !== undefined && settings.serverName !== wishedName) {
-    throw new Fault(`this Synapse is named ${settings.serverName} for good, and SYNAPSE_SERVER_NAME is ${wishedName}`, {
-      exitCode: 2,
-      advice: "unset SYNAPSE_SERVER_NAME, or start over with: npm run up -- --fresh",
-    });
+    throw new Fault(
+      `this Synapse is named ${settings.serverName} for good, and SYNAPSE_SERVER_NAME is ${wishedName}`,
+      {
+        exitCode: 2,
+        advice: "unset SYNAPSE_SERVER_NAME, or start over with: npm run up -- --fresh",
+      },
+    );
   }
   writePrivateJson(path, settings);
   return settings;
@@ -115,7 +135,9 @@ function readSettings(path, wishedName) {
 /** @param {string} url */
 async function isSynapseReady(url) {
   try {
-    const answer = await fetch(new URL("/_matrix/client/versions", url), { signal: AbortSignal.timeout(2_000) });
+    const answer = await fetch(new URL("/_matrix/client/versions", url), {
+      signal: AbortSignal.timeout(2_000),
+    });
     return answer.ok;
   } catch {
     // Not listening yet.

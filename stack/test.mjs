@@ -81,7 +81,11 @@ function createTestEnv(servers, nioPython) {
 function runJest(args, env, asked) {
   return new Promise((resolve, reject) => {
     const jest = join(checkoutDir, "node_modules", "jest", "bin", "jest.js");
-    const child = spawn(process.execPath, ["--experimental-vm-modules", "--no-warnings", jest, ...args], { cwd: checkoutDir, env, stdio: "inherit" });
+    const child = spawn(process.execPath, ["--experimental-vm-modules", "--no-warnings", jest, ...args], {
+      cwd: checkoutDir,
+      env,
+      stdio: "inherit",
+    });
     void asked.then((name) => child.kill(name));
     child.once("error", reject);
     child.once("exit", (code) => resolve(code ?? 1));
@@ -91,7 +95,8 @@ function runJest(args, env, asked) {
 /** @returns {Promise<NodeJS.Signals>} */
 function awaitSignal() {
   return new Promise((resolve) => {
-    for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => resolve(name));
+    for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]))
+      process.on(name, () => resolve(name));
   });
 }
 

@@ -9,7 +9,8 @@ import { startServers } from "./servers.mjs";
 const prefix = "openmeet-chat-test-";
 
 /** Variables of the caller's that name servers, or how the product runs: tests have their own. */
-const foreign = /^(?!PIP_|npm_|NPM_).*_URL$|^(SYNAPSE|STACK_TEST)_|^(MATRIX_MODE|SEAL_KEYS|(API|REALTIME|JOBS|SYNC)_PORT|REALTIME_PROCESSES|ALLOWED_ORIGINS)$/;
+const foreign =
+  /^(?!PIP_|npm_|NPM_).*_URL$|^(SYNAPSE|STACK_TEST)_|^(MATRIX_MODE|SEAL_KEYS|(API|REALTIME|JOBS|SYNC)_PORT|REALTIME_PROCESSES|ALLOWED_ORIGINS)$/;
 
 /**
  * The environment without the servers that it names.
@@ -17,7 +18,11 @@ const foreign = /^(?!PIP_|npm_|NPM_).*_URL$|^(SYNAPSE|STACK_TEST)_|^(MATRIX_MODE
  * @returns {NodeJS.ProcessEnv}
  */
 export function withoutServers(env) {
-  return Object.fromEntries(Object.entries(env).filter(([name, value]) => !foreign.test(name) && !(/^STACK_/.test(name) && value === "url")));
+  return Object.fromEntries(
+    Object.entries(env).filter(
+      ([name, value]) => !foreign.test(name) && !(/^STACK_/.test(name) && value === "url"),
+    ),
+  );
 }
 
 /**
@@ -70,7 +75,10 @@ export function makeTemporaryFolder() {
   for (const name of readdirSync(parent)) {
     if (name.startsWith(prefix)) removeAbandoned(join(parent, name));
   }
-  const folder = join(parent, `${prefix}${process.pid}-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 6)}`);
+  const folder = join(
+    parent,
+    `${prefix}${process.pid}-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 6)}`,
+  );
   mkdirSync(folder);
   chmodSync(folder, 0o711);
   writePrivateJson(join(folder, "owner.json"), recordProcess(process.pid));

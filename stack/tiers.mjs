@@ -6,7 +6,12 @@ import { createService } from "./service.mjs";
 /** The processes of the product, in the order in which they start. */
 export const tiers = /** @type {const} */ ([
   { name: "api", args: ["dist/api/main.js"], portVariable: "API_PORT", port: 3_000 },
-  { name: "workers", args: ["dist/workers/main.js", "--role", "jobs"], portVariable: "JOBS_PORT", port: 3_002 },
+  {
+    name: "workers",
+    args: ["dist/workers/main.js", "--role", "jobs"],
+    portVariable: "JOBS_PORT",
+    port: 3_002,
+  },
   { name: "sync", args: ["dist/workers/main.js", "--role", "sync"], portVariable: "SYNC_PORT", port: 3_003 },
   { name: "realtime", args: ["dist/realtime/main.js"], portVariable: "REALTIME_PORT", port: 3_001 },
 ]);
@@ -17,7 +22,9 @@ export const tiers = /** @type {const} */ ([
  * @returns {Record<string, number>}
  */
 export function readTierPorts(env) {
-  return Object.fromEntries(tiers.map(({ portVariable, port }) => [portVariable, readPort(env, portVariable, port)]));
+  return Object.fromEntries(
+    tiers.map(({ portVariable, port }) => [portVariable, readPort(env, portVariable, port)]),
+  );
 }
 
 /**

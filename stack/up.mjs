@@ -22,17 +22,33 @@ async function main() {
   const log = createProgress();
   const answered = await answerRunning({ places, fresh, log });
   if (answered) return 0;
-  if (detach) return followUntilReady({ ...startInBackground({ stackDir: places.stackDir, fresh }), stackDir: places.stackDir });
+  if (detach)
+    return followUntilReady({
+      ...startInBackground({ stackDir: places.stackDir, fresh }),
+      stackDir: places.stackDir,
+    });
   return superviseStack({ places, fresh, write: (text) => process.stdout.write(text) });
 }
 
 function readArguments() {
   try {
-    const options = /** @type {const} */ ({ detach: { type: "boolean" }, fresh: { type: "boolean" }, background: { type: "boolean" } });
+    const options = /** @type {const} */ ({
+      detach: { type: "boolean" },
+      fresh: { type: "boolean" },
+      background: { type: "boolean" },
+    });
     const { values } = parseArgs({ options });
-    return { detach: values.detach ?? false, fresh: values.fresh ?? false, background: values.background ?? false };
+    return {
+      detach: values.detach ?? false,
+      fresh: values.fresh ?? false,
+      background: values.background ?? false,
+    };
   } catch (cause) {
-    throw new Fault(/** @type {Error} */ (cause).message, { exitCode: 2, advice: "npm run up [-- --detach] [-- --fresh]", cause });
+    throw new Fault(/** @type {Error} */ (cause).message, {
+      exitCode: 2,
+      advice: "npm run up [-- --detach] [-- --fresh]",
+      cause,
+    });
   }
 }
 
@@ -97,7 +113,8 @@ async function superviseStack({ places, fresh, write }) {
 function claim(stackDir, publish, log) {
   return withLock(join(stackDir, "run.lock"), async () => {
     const other = readLiveRun(stackDir);
-    if (other !== undefined && isRecordAlive(other.supervisor)) throw new Fault(`another start of this checkout runs as ${other.supervisor.pid}`);
+    if (other !== undefined && isRecordAlive(other.supervisor))
+      throw new Fault(`another start of this checkout runs as ${other.supervisor.pid}`);
     const leftovers = await stopLeftovers(stackDir);
     if (leftovers.length > 0) log(`stopped what an earlier run has left: ${leftovers.join(", ")}`);
     publish();
@@ -107,7 +124,8 @@ function claim(stackDir, publish, log) {
 /** Resolves with the first signal that asks to stop; a second one changes nothing. */
 function awaitSignal() {
   return new Promise((/** @type {(name: string) => void} */ resolve) => {
-    for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.on(name, () => resolve(name));
+    for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]))
+      process.on(name, () => resolve(name));
   });
 }
 

@@ -36,7 +36,9 @@ describe("a port", () => {
 
   test("that two variables name is wrong use", async () => {
     const port = await findFreePort();
-    await expect(refuseTakenPorts({ API_PORT: port, JOBS_PORT: port })).rejects.toMatchObject({ exitCode: 2 });
+    await expect(refuseTakenPorts({ API_PORT: port, JOBS_PORT: port })).rejects.toMatchObject({
+      exitCode: 2,
+    });
   });
 
   test("comes from the environment, else from the default", () => {
@@ -45,6 +47,8 @@ describe("a port", () => {
   });
 
   test.each(["abc", "0", "65536", "3000.5", "-1"])("of %s is wrong use", (text) => {
-    expect(() => readPort({ API_PORT: text }, "API_PORT", 3_000)).toThrow(expect.objectContaining({ exitCode: 2 }));
+    expect(() => readPort({ API_PORT: text }, "API_PORT", 3_000)).toThrow(
+      expect.objectContaining({ exitCode: 2 }),
+    );
   });
 });

@@ -3,7 +3,8 @@ import { parseReplies } from "../../stack/redis-wire.mjs";
 
 test("replies are read once they are whole", () => {
   const text = "+PONG\r\n*2\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n$-1\r\n:7\r\n";
-  for (let length = 0; length < text.length; length += 1) expect(parseReplies(text.slice(0, length), 4)).toBeUndefined();
+  for (let length = 0; length < text.length; length += 1)
+    expect(parseReplies(text.slice(0, length), 4)).toBeUndefined();
   expect(parseReplies(text, 4)).toEqual(["PONG", ["maxmemory-policy", "noeviction"], null, "7"]);
 });
 

@@ -40,7 +40,11 @@ test("what a dead supervisor has left running is stopped", async () => {
 });
 
 test("a process that only has the pid of one of ours is left alone", async () => {
-  writeRun(stackDir, { supervisor: dead, status: "ready", children: { redis: { ...record(), startedAt: "another boot/2" } } });
+  writeRun(stackDir, {
+    supervisor: dead,
+    status: "ready",
+    children: { redis: { ...record(), startedAt: "another boot/2" } },
+  });
   expect(await stopLeftovers(stackDir)).toEqual([]);
   expect(child.signalCode).toBeNull();
 });

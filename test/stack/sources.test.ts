@@ -4,11 +4,21 @@ import { chooseSource, listSources, Unavailable } from "../../stack/sources.mjs"
 const found = (text: string) => () => Promise.resolve({ text, value: text });
 const missing = (reason: string) => () => Promise.reject(new Unavailable(reason));
 
-function choose(env: NodeJS.ProcessEnv, sources: Partial<Record<"url" | "embedded" | "system" | "apt", () => Promise<{ text: string; value: string }>>>) {
+function choose(
+  env: NodeJS.ProcessEnv,
+  sources: Partial<
+    Record<"url" | "embedded" | "system" | "apt", () => Promise<{ text: string; value: string }>>
+  >,
+) {
   const lines: string[] = [];
   const none = missing("not here");
   const all = { url: none, embedded: none, system: none, apt: none, ...sources };
-  const chosen = chooseSource({ server: "redis", env, log: (line: string) => lines.push(line), sources: all });
+  const chosen = chooseSource({
+    server: "redis",
+    env,
+    log: (line: string) => lines.push(line),
+    sources: all,
+  });
   return { chosen, lines };
 }
 
@@ -16,11 +26,18 @@ describe("the source of a server", () => {
   test("is the first one that can be used, and each refusal is told", async () => {
     const { chosen, lines } = choose({}, { system: found("Redis 7"), apt: found("Redis 8") });
     expect(await chosen).toBe("Redis 7");
-    expect(lines).toEqual(["redis: not url: not here", "redis: not embedded: not here", "redis: using system: Redis 7"]);
+    expect(lines).toEqual([
+      "redis: not url: not here",
+      "redis: not embedded: not here",
+      "redis: using system: Redis 7",
+    ]);
   });
 
   test("is the forced one alone", async () => {
-    const { chosen, lines } = choose({ STACK_REDIS: "apt" }, { embedded: found("embedded"), apt: found("apt") });
+    const { chosen, lines } = choose(
+      { STACK_REDIS: "apt" },
+      { embedded: found("embedded"), apt: found("apt") },
+    );
     expect(await chosen).toBe("apt");
     expect(lines).toEqual(["redis: using apt: apt"]);
   });
@@ -31,13 +48,20 @@ describe("the source of a server", () => {
   });
 
   test("stops the start when it fails for another reason than not being there", async () => {
-    const { chosen } = choose({}, { embedded: () => Promise.reject(new Error("a mistake")), system: found("Redis 7") });
+    const { chosen } = choose(
+      {},
+      { embedded: () => Promise.reject(new Error("a mistake")), system: found("Redis 7") },
+    );
     await expect(chosen).rejects.toThrow("a mistake");
   });
 
   test("of an unknown name is wrong use, and the allowed names are told", () => {
     expect(() => listSources("postgres", { STACK_POSTGRES: "docker" })).toThrow(
-      expect.objectContaining({ exitCode: 2, message: 'STACK_POSTGRES is "docker"', advice: expect.stringContaining("url, embedded, system, apt") }),
+      expect.objectContaining({
+        exitCode: 2,
+        message: 'STACK_POSTGRES is "docker"',
+        advice: expect.stringContaining("url, embedded, system, apt"),
+      }),
     );
   });
 });

@@ -2,7 +2,13 @@ import { expect, test } from "@jest/globals";
 import { withoutServers } from "../../stack/throw-away.mjs";
 
 test("tests see none of the caller's servers, and pip and npm keep their configuration", () => {
-  const kept = { PATH: "/bin", PIP_INDEX_URL: "https://a", npm_config_x_URL: "b", STACK_REDIS: "system", LOG_LEVEL: "debug" };
+  const kept = {
+    PATH: "/bin",
+    PIP_INDEX_URL: "https://a",
+    npm_config_x_URL: "b",
+    STACK_REDIS: "system",
+    LOG_LEVEL: "debug",
+  };
   const dropped = {
     DATABASE_URL: "postgres://x",
     REDIS_URL: "redis://x",
