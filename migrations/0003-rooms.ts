@@ -41,6 +41,7 @@ export async function up(db: Knex): Promise<void> {
       members_attempts integer not null default 0,
       members_error text,
       member_count integer not null default 0,
+      encrypted_at timestamptz,
       created_at timestamptz not null default now(),
       deleted_at timestamptz
     );

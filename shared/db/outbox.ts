@@ -1,0 +1,171 @@
+import { rowsOf, type Db } from "./open.ts";
+
+/** How long a lease lasts without being renewed; a dead holder is taken over after it. */
+export const LEASE_MS = 6_000;
+
+/** A message to be sent, with what its sender still needs on Matrix. */
+export type ClaimedMessage = {
+  id: string;
+  order_number: number;
+  text: string;
+  /** Age in milliseconds by the database's clock. */
+  age_ms: number;
+  attempts: number;
+  sender_id: string;
+  sender_matrix_id: string;
+  sender_is_registered: boolean;
+  sender_is_wanted: boolean;
+  sender_is_joined: boolean;
+};
+
+/** What is claimed, and the room's last order number at that moment; null when the lease is gone. */
+export type Claim = { lastOrder: number; messages: ClaimedMessage[] } | null;
+
+/** Takes the right to write to a room, if nobody has it. */
+export async function takeRoomLease(db: Db, roomId: string, fence: string): Promise<boolean> {
+  const rows = await rowsOf(
+    db,
+    `update room_outbox set fence = ?, lease_until = now() + ? * interval '1 millisecond'
+      where room_id = ? and (lease_until is null or lease_until < now()) returning 1 as taken`,
+    [fence, LEASE_MS, roomId],
+  );
+  return rows.length > 0;
+}
+
+/** False when somebody else has it now. */
+export async function renewRoomLease(db: Db, roomId: string, fence: string): Promise<boolean> {
+  const rows = await rowsOf(
+    db,
+    `update room_outbox set lease_until = now() + ? * interval '1 millisecond'
+      where room_id = ? and fence = ? and lease_until > now() returning 1 as renewed`,
+    [LEASE_MS, roomId, fence],
+  );
+  return rows.length > 0;
+}
+
+/** Work that is due in a room whose lease was given back. */
+export type DueWork = { messages: boolean; members: boolean; room: boolean };
+
+/** Gives the right back and tells what is still due in the room. */
+export async function releaseRoomLease(db: Db, roomId: string, fence: string): Promise<DueWork> {
+  const rows = await rowsOf<DueWork>(
+    db,
+    `update room_outbox o set fence = null, lease_until = null from rooms r
+      where o.room_id = ? and o.fence = ? and r.id = o.room_id
+     returning coalesce(o.next_attempt_at <= now(), false) as messages,
+               coalesce(r.members_next_attempt_at <= now(), false) as members,
+               coalesce(r.next_attempt_at <= now(), false) as room`,
+    [roomId, fence],
+  );
+  return rows[0] ?? { messages: false, members: false, room: false };
+}
+
+/** Marks the oldest unsent messages of a room as being sent, and reads them, oldest first. */
+export async function claimMessages(
+  db: Db,
+  roomId: string,
+  { fence, afterOrder, limit }: { fence: string; afterOrder: number; limit: number },
+): Promise<Claim> {
+  const rows = await rowsOf<{ last_order: number | null; messages: ClaimedMessage[] }>(
+    db,
+    `with mine as (
+       select last_order from room_outbox where room_id = :roomId and fence = :fence and lease_until > now()
+     ), batch as (
+       select m.id from messages m, mine
+        where m.room_id = :roomId and m.open and m.status in ('queued', 'sending') and m.order_number > :afterOrder
+        order by m.order_number limit :limit for update of m
+     ), claimed as (
+       update messages m set status = 'sending' from batch where m.id = batch.id
+       returning m.id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id
+     )
+     select (select last_order from mine) as last_order,
+            coalesce(jsonb_agg(jsonb_build_object(
+              'id', c.id, 'order_number', c.order_number, 'text', c.content ->> 'text',
+              'age_ms', extract(epoch from now() - c.accepted_at) * 1000, 'attempts', c.attempts, 'sender_id', c.sender_id,
+              'sender_matrix_id', u.matrix_user_id,
+              'sender_is_registered', u.applied_version > 0,
+              'sender_is_wanted', u.deleted_at is null and coalesce(s.desired = 'in', false),
+              'sender_is_joined', coalesce(s.applied = 'in', false)
+            ) order by c.order_number), '[]'::jsonb) as messages
+       from claimed c
+       join users u on u.id = c.sender_id
+       left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id`,
+    { roomId, fence, afterOrder, limit },
+  );
+  const row = rows[0];
+  if (!row || row.last_order === null) return null;
+  return { lastOrder: row.last_order, messages: row.messages };
+}
+
+export type SentMessage = { id: string; eventId: string };
+
+/** Marks messages as sent; changes nothing when the lease is gone. Returns whether it was still held. */
+export async function markSent(db: Db, roomId: string, fence: string, sent: readonly SentMessage[]): Promise<boolean> {
+  const rows = await rowsOf<{ held: boolean }>(
+    db,
+    `with mine as (
+       select 1 from room_outbox where room_id = :roomId and fence = :fence and lease_until > now() for update
+     ), marked as (
+       update messages m set status = 'sent', event_id = s.event_id, sent_at = now()
+         from unnest(cast(:ids as uuid[]), cast(:eventIds as text[])) as s(id, event_id), mine
+        where m.id = s.id and m.status <> 'dead'
+     )
+     select exists (select 1 from mine) as held`,
+    { roomId, fence, ids: sent.map((message) => message.id), eventIds: sent.map((message) => message.eventId) },
+  );
+  return rows[0]?.held ?? false;
+}
+
+/** Ends a message for good, with a reason people can read; changes nothing when the lease is gone. */
+export async function markDead(
+  db: Db,
+  roomId: string,
+  fence: string,
+  message: { id: string; code: string; reason: string },
+): Promise<boolean> {
+  const rows = await rowsOf(
+    db,
+    `update messages set status = 'dead', open = false, error_code = :code, error_message = :reason
+      where id = :id and open
+        and exists (select 1 from room_outbox where room_id = :roomId and fence = :fence and lease_until > now())
+     returning 1 as marked`,
+    { roomId, fence, ...message },
+  );
+  return rows.length > 0;
+}
+
+/** Everything up to `lastOrder` is settled: nothing is due, unless more was accepted since. */
+export async function settleOutbox(db: Db, roomId: string, fence: string, lastOrder: number): Promise<void> {
+  await db.raw(
+    `update room_outbox set attempts = 0, next_attempt_at = case when last_order > ? then now() end
+      where room_id = ? and fence = ?`,
+    [lastOrder, roomId, fence],
+  );
+}
+
+/** The room's messages wait: after an expected failure, or for a full time slice (delay 0). Returns the due time. */
+export async function postponeOutbox(
+  db: Db,
+  roomId: string,
+  fence: string,
+  { delayMs, failed }: { delayMs: number; failed: boolean },
+): Promise<void> {
+  await db.raw(
+    `update room_outbox set next_attempt_at = now() + ? * interval '1 millisecond', attempts = case when ? then attempts + 1 else 0 end
+      where room_id = ? and fence = ?`,
+    [delayMs, failed, roomId, fence],
+  );
+}
+
+/** Records a failed try, for operators. */
+export async function recordAttempt(
+  db: Db,
+  attempt: { id: string; tenantId: string; messageId: string; failure: string; detail: string },
+): Promise<void> {
+  await db.raw(
+    `with counted as (update messages set attempts = attempts + 1 where id = :messageId)
+     insert into delivery_attempts (id, tenant_id, message_id, failure, detail)
+     values (:id, :tenantId, :messageId, :failure, :detail)`,
+    attempt,
+  );
+}

@@ -1,0 +1,60 @@
+import { rowsOf, type Db } from "./open.ts";
+import { LEASE_MS } from "./outbox.ts";
+
+/** An observer that this process runs. */
+export type LeasedObserver = {
+  observer_id: string;
+  tenant_id: string;
+  homeserver_id: string;
+  matrix_user_id: string;
+  since: string | null;
+};
+
+/** Takes observers that nobody runs, at most `limit`. */
+export function takeObservers(db: Db, fence: string, limit: number): Promise<LeasedObserver[]> {
+  return rowsOf<LeasedObserver>(
+    db,
+    `with free as (
+       select p.observer_id from sync_positions p
+        where p.lease_until is null or p.lease_until < now() limit :limit for update skip locked
+     )
+     update sync_positions p set fence = :fence, lease_until = now() + :lease * interval '1 millisecond'
+       from free, observers o, tenants t
+      where p.observer_id = free.observer_id and o.id = p.observer_id and t.id = o.tenant_id
+     returning p.observer_id, o.tenant_id, t.homeserver_id, o.matrix_user_id, p.since`,
+    { fence, limit, lease: LEASE_MS },
+  );
+}
+
+/** The observers whose lease goes on; the others belong to somebody else now. */
+export async function renewObservers(db: Db, fence: string): Promise<string[]> {
+  const rows = await rowsOf<{ observer_id: string }>(
+    db,
+    `update sync_positions set lease_until = now() + ? * interval '1 millisecond'
+      where fence = ? and lease_until > now() returning observer_id`,
+    [LEASE_MS, fence],
+  );
+  return rows.map((row) => row.observer_id);
+}
+
+/** Hands observers over: they are free at once. */
+export async function releaseObservers(db: Db, fence: string): Promise<void> {
+  await db.raw("update sync_positions set fence = null, lease_until = null where fence = ?", [fence]);
+}
+
+/**
+ * Saves how far an observer has read, in the transaction that keeps what came before. The row stays locked, so that
+ * nobody else numbers for this observer meanwhile. False when the lease is gone: the transaction is given up.
+ */
+export async function savePosition(
+  trx: Db,
+  { observerId, fence, since }: { observerId: string; fence: string; since: string },
+): Promise<boolean> {
+  const rows = await rowsOf(
+    trx,
+    `update sync_positions set since = ?, last_success_at = now()
+      where observer_id = ? and fence = ? and lease_until > now() returning 1 as saved`,
+    [since, observerId, fence],
+  );
+  return rows.length > 0;
+}

@@ -1,0 +1,47 @@
+import { BrokenCircuitError, ConsecutiveBreaker, circuitBreaker, handleWhen } from "cockatiel";
+import type { Requester } from "./matrix/client.ts";
+import { MatrixFailure } from "./matrix/failure.ts";
+
+const FAILURES_IN_A_ROW = 5;
+const HALF_OPEN_AFTER_MS = 2_000;
+
+export type Breaker = {
+  guard: (request: Requester) => Requester;
+  isOpen: () => boolean;
+};
+
+/**
+ * Refuses calls to a homeserver that did not answer five times in a row; every 2 s one call may try. `onClose` runs
+ * when it answers again.
+ */
+export function createBreaker(on: { open: () => void; close: () => void }): Breaker {
+  const policy = circuitBreaker(
+    handleWhen((error) => error instanceof MatrixFailure && error.kind === "transient"),
+    { halfOpenAfter: HALF_OPEN_AFTER_MS, breaker: new ConsecutiveBreaker(FAILURES_IN_A_ROW) },
+  );
+  let isOpen = false;
+  policy.onBreak(() => {
+    if (!isOpen) on.open();
+    isOpen = true;
+  });
+  policy.onReset(() => {
+    if (isOpen) on.close();
+    isOpen = false;
+  });
+  return {
+    isOpen: () => isOpen,
+    guard: (request) => async (call) => {
+      try {
+        return await policy.execute(() => request(call));
+      } catch (error) {
+        if (!(error instanceof BrokenCircuitError)) throw error;
+        throw new MatrixFailure("transient", {
+          errcode: "homeserver not answering",
+          httpStatus: null,
+          retryAfterMs: HALF_OPEN_AFTER_MS,
+          cause: error,
+        });
+      }
+    },
+  };
+}

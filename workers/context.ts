@@ -1,0 +1,26 @@
+import type { Db } from "../shared/db/open.ts";
+import type { Log } from "../shared/log.ts";
+import type { Wake } from "../shared/queue.ts";
+import type { Redis } from "../shared/redis.ts";
+import type { Homeserver } from "./matrix/homeserver.ts";
+import type { WorkerMetrics } from "./metrics.ts";
+
+/** What every handler works with. */
+export type WorkerContext = {
+  db: Db;
+  redis: Redis;
+  wake: Wake;
+  /** The homeserver of a tenant's rooms and accounts, by its row id. */
+  homeserver: (homeserverId: string) => Promise<Homeserver>;
+  metrics: WorkerMetrics;
+  log: Log;
+  /** Aborted when the process is asked to stop: loops end at the next safe place. */
+  stopping: AbortSignal;
+  /** A number in [0, 1), so that chance can be an argument. */
+  chance: () => number;
+};
+
+/** What a handler tells of its work: `retryInMs` when it is due again later, as Postgres knows too. */
+export type JobResult = { retryInMs: number | null };
+
+export const DONE: JobResult = { retryInMs: null };

@@ -1,0 +1,64 @@
+import type { ClaimedMessage } from "../../shared/db/outbox.ts";
+import type { WorkerContext } from "../context.ts";
+import { MatrixFailure } from "../matrix/failure.ts";
+import type { Homeserver } from "../matrix/homeserver.ts";
+import { sendText } from "../matrix/rooms.ts";
+import type { RoomLease } from "../room-lease.ts";
+import { applyLevels } from "./apply-levels.ts";
+import { ensureAccount } from "./ensure-account.ts";
+import { ensureJoined, NotWanted } from "./ensure-joined.ts";
+import { ensureRoom } from "./ensure-room.ts";
+import type { RoomFacts } from "./room-facts.ts";
+
+/**
+ * Sends one message, after making whatever it needs on Matrix: the room, the sender's account, the join. Answers the
+ * event's id.
+ * @throws MatrixFailure, NotWanted when the sender was removed and had not joined, LeaseLost.
+ */
+export async function sendMessage(
+  context: WorkerContext,
+  room: RoomFacts,
+  message: ClaimedMessage,
+  lease: RoomLease,
+): Promise<string> {
+  const homeserver = await context.homeserver(room.homeserver_id);
+  // Kept on the facts, so that the batch's other messages need not ask again.
+  room.matrix_room_id ??= await ensureRoom(context, homeserver, room, lease);
+  const existing = { ...room, matrix_room_id: room.matrix_room_id };
+  if (!message.sender_is_registered || !message.sender_is_joined) {
+    await prepareSender(context, homeserver, existing, message, lease);
+  }
+  const send = async () => {
+    lease.check();
+    return sendText(await homeserver.as(message.sender_matrix_id), {
+      matrixRoomId: existing.matrix_room_id,
+      id: message.id,
+      text: message.text,
+    });
+  };
+  try {
+    return await send();
+  } catch (error) {
+    if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
+  }
+  // Refused: what Matrix has is not what our tables say. Make it so, and try once more.
+  await prepareSender(context, homeserver, existing, message, lease);
+  await applyLevels(context, homeserver, existing, lease);
+  return send();
+}
+
+async function prepareSender(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomFacts & { matrix_room_id: string },
+  message: ClaimedMessage,
+  lease: RoomLease,
+): Promise<void> {
+  if (!message.sender_is_wanted) throw new NotWanted("the sender was removed");
+  const sender = { userId: message.sender_id, matrixUserId: message.sender_matrix_id };
+  lease.check();
+  if (!message.sender_is_registered) {
+    await ensureAccount(context, homeserver, { id: message.sender_id, tenantId: room.tenant_id, ...sender });
+  }
+  await ensureJoined(context, homeserver, room, sender, lease);
+}

@@ -1,0 +1,95 @@
+import { findHomeserver, openHomeserverSecrets } from "../shared/db/homeservers.ts";
+import type { Db } from "../shared/db/open.ts";
+import type { Log } from "../shared/log.ts";
+import type { SealKey } from "../shared/seal.ts";
+import { createBreaker, type Breaker } from "./breaker.ts";
+import { createAppserviceHomeserver } from "./matrix/appservice.ts";
+import type { Requester } from "./matrix/client.ts";
+import { MatrixFailure } from "./matrix/failure.ts";
+import type { Homeserver } from "./matrix/homeserver.ts";
+import type { WorkerMetrics } from "./metrics.ts";
+
+export type HomeserverPool = { get: (homeserverId: string) => Promise<Homeserver>; openBreakers: () => number };
+
+/**
+ * The homeservers of this process, opened when first needed. Every call to one goes through its breaker, and is
+ * measured; `onRecovered` hears of a homeserver that answers again.
+ */
+export function openHomeserverPool(options: {
+  db: Db;
+  sealKeys: readonly SealKey[];
+  metrics: WorkerMetrics;
+  log: Log;
+  onRecovered: (homeserverId: string) => void;
+}): HomeserverPool {
+  const opened = new Map<string, Promise<{ homeserver: Homeserver; breaker: Breaker }>>();
+  const breakers: Breaker[] = [];
+  const open = async (id: string) => {
+    const breaker = createBreaker({
+      open: () => {
+        options.metrics.breakerOpen.inc();
+        options.log.error({ homeserver: id }, "the homeserver does not answer: calls are held back");
+      },
+      close: () => {
+        options.log.info({ homeserver: id }, "the homeserver answers again");
+        options.onRecovered(id);
+      },
+    });
+    breakers.push(breaker);
+    return { breaker, homeserver: guarded(await loadHomeserver(options.db, options.sealKeys, id), breaker, options.metrics) };
+  };
+  return {
+    openBreakers: () => breakers.filter((breaker) => breaker.isOpen()).length,
+    get: async (id) => {
+      const pending = opened.get(id) ?? open(id);
+      opened.set(id, pending);
+      try {
+        return (await pending).homeserver;
+      } catch (error) {
+        opened.delete(id);
+        throw error;
+      }
+    },
+  };
+}
+
+async function loadHomeserver(db: Db, sealKeys: readonly SealKey[], id: string): Promise<Homeserver> {
+  const row = await findHomeserver(db, id);
+  if (!row) throw new Error("a tenant names a homeserver that is not in the database");
+  const { asToken, registrationSecret } = openHomeserverSecrets(sealKeys, row);
+  if (row.mode !== "appservice" || asToken === null) {
+    throw new Error(`mode ${row.mode} of a homeserver needs a credential that it does not have`);
+  }
+  return createAppserviceHomeserver({
+    id: row.id,
+    serverName: row.server_name,
+    baseUrl: row.base_url,
+    asToken,
+    registrationSecret,
+  });
+}
+
+function guarded(homeserver: Homeserver, breaker: Breaker, metrics: WorkerMetrics): Homeserver {
+  const guard = (request: Requester) => guardOf(measured(request, metrics), breaker);
+  return { ...homeserver, as: async (matrixUserId) => guard(await homeserver.as(matrixUserId)) };
+}
+
+/** Reading waits for half a minute by design: it must not be the call that tries whether a homeserver is back. */
+function guardOf(request: Requester, breaker: Breaker): Requester {
+  const held = breaker.guard(request);
+  return (call) => (call.path === "/sync" ? request(call) : held(call));
+}
+
+function measured(request: Requester, metrics: WorkerMetrics): Requester {
+  return async (call) => {
+    const end = call.path === "/sync" ? null : metrics.matrixCallSeconds.startTimer();
+    try {
+      return await request(call);
+    } catch (error) {
+      if (error instanceof MatrixFailure) metrics.matrixFailures.inc({ kind: error.kind });
+      throw error;
+    } finally {
+      end?.();
+    }
+  };
+}

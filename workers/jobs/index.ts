@@ -1,0 +1,20 @@
+import type { JobName, JobPayload } from "../../shared/jobs/index.ts";
+import type { JobResult, WorkerContext } from "../context.ts";
+import { handleMaintenance } from "./maintenance.ts";
+import { handleMembership } from "./membership.ts";
+import { handleOutboundMessage } from "./outbound-message.ts";
+import { handleProvisioning } from "./provisioning.ts";
+import { handleRoomSync } from "./room-sync.ts";
+
+type Handlers = {
+  [N in JobName]: { handle: (context: WorkerContext, payload: JobPayload<N>) => Promise<JobResult>; concurrency: number };
+};
+
+/** Every queue's handler, and how many of its jobs one process runs at a time. */
+export const HANDLERS: Handlers = {
+  "outbound-message": { handle: handleOutboundMessage, concurrency: 50 },
+  membership: { handle: handleMembership, concurrency: 10 },
+  provisioning: { handle: handleProvisioning, concurrency: 10 },
+  "room-sync": { handle: handleRoomSync, concurrency: 5 },
+  maintenance: { handle: handleMaintenance, concurrency: 1 },
+};

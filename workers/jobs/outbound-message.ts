@@ -1,0 +1,160 @@
+import { newId } from "../../shared/ids.ts";
+import {
+  claimMessages,
+  markDead,
+  markSent,
+  postponeOutbox,
+  recordAttempt,
+  settleOutbox,
+  type ClaimedMessage,
+  type SentMessage,
+} from "../../shared/db/outbox.ts";
+import type { JobPayload } from "../../shared/jobs/index.ts";
+import { DONE, type JobResult, type WorkerContext } from "../context.ts";
+import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
+import { sendMessage } from "../converge/send-message.ts";
+import { NotWanted } from "../converge/ensure-joined.ts";
+import { MatrixFailure } from "../matrix/failure.ts";
+import { decideRetry, DEFAULT_MAX_AGE_MS } from "../retry.ts";
+import { LeaseLost, withRoomLease, type RoomLease } from "../room-lease.ts";
+import { publishFailed } from "../publish-failed.ts";
+
+/** A room that is never quiet gives way to others after this. */
+const SLICE_MS = 2_000;
+const SMALLEST_BATCH = 4;
+const LARGEST_BATCH = 100;
+/** Messages are marked after this much sending, so that a crash repeats little and people see `sent` soon. */
+const BATCH_TARGET_MS = 100;
+
+/**
+ * Sends one room's queued messages to Matrix, one after the other, in the order accepted. The lease makes it the only
+ * one; the transaction id makes a repeated send the same event.
+ */
+export async function handleOutboundMessage(
+  context: WorkerContext,
+  payload: JobPayload<"outbound-message">,
+): Promise<JobResult> {
+  const result = await withRoomLease(context, payload, async (lease) => {
+    const room = await findRoomFacts(context.db, payload.tenantId, payload.roomId);
+    if (!room?.tenant_is_active) return DONE;
+    return drain(context, room, lease);
+  });
+  return result ?? DONE;
+}
+
+async function drain(context: WorkerContext, room: RoomFacts, lease: RoomLease): Promise<JobResult> {
+  const startedAtMs = performance.now();
+  let afterOrder = 0;
+  let limit = SMALLEST_BATCH;
+  for (;;) {
+    lease.check();
+    const claim = await claimMessages(context.db, room.id, { fence: lease.fence, afterOrder, limit });
+    if (claim === null) throw new LeaseLost();
+    const last = claim.messages.at(-1);
+    if (!last) {
+      await settleOutbox(context.db, room.id, lease.fence, claim.lastOrder);
+      return DONE;
+    }
+    const batchStartedAtMs = performance.now();
+    const postponedMs = await sendBatch(context, room, claim.messages, lease);
+    if (postponedMs !== null) return { retryInMs: postponedMs };
+    afterOrder = last.order_number;
+    // Claimed all there was: what came since is found by the next claim, or by whoever accepted it.
+    if (last.order_number >= claim.lastOrder) {
+      await settleOutbox(context.db, room.id, lease.fence, claim.lastOrder);
+      return DONE;
+    }
+    if (performance.now() - startedAtMs > SLICE_MS || context.stopping.aborted) {
+      await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
+      return DONE;
+    }
+    limit = nextLimit(limit, performance.now() - batchStartedAtMs);
+  }
+}
+
+function nextLimit(limit: number, batchMs: number): number {
+  if (batchMs > BATCH_TARGET_MS) return Math.max(SMALLEST_BATCH, Math.floor(limit / 2));
+  return Math.min(LARGEST_BATCH, limit * 2);
+}
+
+/** Sends a claimed batch and marks it. Answers the pause in milliseconds when a message must wait, else null. */
+async function sendBatch(
+  context: WorkerContext,
+  room: RoomFacts,
+  messages: readonly ClaimedMessage[],
+  lease: RoomLease,
+): Promise<number | null> {
+  const sent: SentMessage[] = [];
+  let failure: { message: ClaimedMessage; error: unknown } | null = null;
+  for (const message of messages) {
+    try {
+      sent.push({ id: message.id, eventId: await sendMessage(context, room, message, lease) });
+      context.metrics.messagesSent.inc();
+      context.metrics.acceptedToSent.observe(message.age_ms / 1_000);
+    } catch (error) {
+      failure = { message, error };
+      break;
+    }
+  }
+  if (sent.length > 0 && !(await markSent(context.db, room.id, lease.fence, sent))) throw new LeaseLost();
+  return failure === null ? null : settleFailure(context, room, failure, lease);
+}
+
+async function settleFailure(
+  context: WorkerContext,
+  room: RoomFacts,
+  { message, error }: { message: ClaimedMessage; error: unknown },
+  lease: RoomLease,
+): Promise<number | null> {
+  const { db } = context;
+  if (error instanceof NotWanted) {
+    await giveUp(context, room, lease, message, {
+      code: "sender_removed",
+      reason: "The sender was removed from the room before the message was sent.",
+    });
+    return afterGivingUp(context, room, lease);
+  }
+  if (!(error instanceof MatrixFailure)) throw error;
+  await recordAttempt(db, {
+    id: newId(),
+    tenantId: room.tenant_id,
+    messageId: message.id,
+    failure: error.kind,
+    detail: error.message,
+  });
+  const tried = {
+    kind: error.kind,
+    // Waiting for a homeserver is no try of this message: only its own refusals count against it.
+    attempts: error.kind === "forbidden" ? message.attempts : room.outbox_attempts,
+    ageMs: message.age_ms,
+    maxAgeMs: room.max_age_ms ?? DEFAULT_MAX_AGE_MS,
+    retryAfterMs: error.retryAfterMs,
+  };
+  const decision = decideRetry(tried, context.chance());
+  if (decision.action === "dead") {
+    await giveUp(context, room, lease, message, decision);
+    return afterGivingUp(context, room, lease);
+  }
+  await postponeOutbox(db, room.id, lease.fence, { delayMs: decision.delayMs, failed: true });
+  context.log.warn({ room: room.id, message: message.id, err: error, delayMs: decision.delayMs }, "message postponed");
+  return decision.delayMs;
+}
+
+async function giveUp(
+  context: WorkerContext,
+  room: RoomFacts,
+  lease: RoomLease,
+  message: ClaimedMessage,
+  { code, reason }: { code: string; reason: string },
+): Promise<void> {
+  if (!(await markDead(context.db, room.id, lease.fence, { id: message.id, code, reason }))) throw new LeaseLost();
+  context.metrics.messagesDead.inc({ code });
+  context.log.error({ room: room.id, message: message.id, code }, "message given up");
+  await publishFailed(context, room, { id: message.id, code, reason });
+}
+
+/** What was claimed behind the dead message is still to be sent: the room goes on at once, as a new job. */
+async function afterGivingUp(context: WorkerContext, room: RoomFacts, lease: RoomLease): Promise<number> {
+  await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
+  return 0;
+}

@@ -1,0 +1,141 @@
+import { z } from "zod";
+import { rowsOf } from "../../shared/db/open.ts";
+import type { JobPayload } from "../../shared/jobs/index.ts";
+import { DONE, type JobResult, type WorkerContext } from "../context.ts";
+import { applyProfile } from "../converge/ensure-account.ts";
+import { describeRoom, ensureRoom } from "../converge/ensure-room.ts";
+import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
+import { aliasLocalpart, leaveRoom, listJoined, removeAlias, removeMember } from "../matrix/rooms.ts";
+import type { Homeserver } from "../matrix/homeserver.ts";
+import { convergeOrPostpone } from "../postpone.ts";
+import { withRoomLease, type RoomLease } from "../room-lease.ts";
+
+/** Brings one account, or one room, into being on Matrix as the tenant wants it; or out of being. */
+export function handleProvisioning(context: WorkerContext, payload: JobPayload<"provisioning">): Promise<JobResult> {
+  return payload.subject === "user" ? provisionUser(context, payload) : provisionRoom(context, payload);
+}
+
+const userRow = z.object({
+  id: z.string(),
+  matrix_user_id: z.string(),
+  homeserver_id: z.string(),
+  is_registered: z.boolean(),
+  is_deleted: z.boolean(),
+  attempts: z.number(),
+});
+
+async function provisionUser(context: WorkerContext, { tenantId, id }: { tenantId: string; id: string }): Promise<JobResult> {
+  const rows = await rowsOf(
+    context.db,
+    `select u.id, u.matrix_user_id, t.homeserver_id, u.applied_version > 0 as is_registered,
+            u.deleted_at is not null as is_deleted, u.attempts
+       from users u join tenants t on t.id = u.tenant_id
+      where u.tenant_id = ? and u.id = ? and u.next_attempt_at <= now() and t.status = 'active'`,
+    [tenantId, id],
+  );
+  if (rows.length === 0) return DONE;
+  const user = userRow.parse(rows[0]);
+  const account = { id, tenantId, matrixUserId: user.matrix_user_id };
+  return convergeOrPostpone(
+    context,
+    user.attempts,
+    async () => {
+      const homeserver = await context.homeserver(user.homeserver_id);
+      if (user.is_deleted) await removeUser(context, homeserver, account, user.is_registered);
+      else {
+        if (!user.is_registered) await homeserver.ensureAccount(account);
+        await applyProfile(context, homeserver, account);
+      }
+      return DONE;
+    },
+    async ({ delayMs, error, failed }) => {
+      await context.db.raw(
+        `update users set next_attempt_at = now() + ? * interval '1 millisecond', attempts = attempts + 1, error = ?,
+                status = case when ? and status = 'pending' then 'failed' else status end
+          where tenant_id = ? and id = ?`,
+        [delayMs, error, failed, tenantId, id],
+      );
+    },
+  );
+}
+
+/** A person who was deleted: the account ends, and with it whatever could speak for it. */
+async function removeUser(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  account: { id: string; tenantId: string; matrixUserId: string },
+  isRegistered: boolean,
+): Promise<void> {
+  if (isRegistered) await homeserver.removeAccount(account.matrixUserId);
+  await context.db.raw(
+    `with gone as (update memberships set applied = 'out', applied_version = version where user_id = :id and desired = 'out')
+     update users set next_attempt_at = null, attempts = 0, error = null where tenant_id = :tenantId and id = :id`,
+    { id: account.id, tenantId: account.tenantId },
+  );
+}
+
+async function provisionRoom(context: WorkerContext, { tenantId, id }: { tenantId: string; id: string }): Promise<JobResult> {
+  const result = await withRoomLease(context, { tenantId, roomId: id }, async (lease) => {
+    const room = await findRoomFacts(context.db, tenantId, id);
+    if (!room?.tenant_is_active) return DONE;
+    return convergeOrPostpone(
+      context,
+      room.attempts,
+      async () => {
+        const homeserver = await context.homeserver(room.homeserver_id);
+        if (room.is_deleted) await removeRoom(context, homeserver, room, lease);
+        else await bringRoom(context, homeserver, room, lease);
+        return DONE;
+      },
+      async ({ delayMs, error, failed }) => {
+        await context.db.raw(
+          `update rooms set next_attempt_at = now() + ? * interval '1 millisecond', attempts = attempts + 1, error = ?,
+                  status = case when ? and status = 'pending' then 'failed' else status end where id = ?`,
+          [delayMs, error, failed, id],
+        );
+      },
+    );
+  });
+  return result ?? DONE;
+}
+
+async function bringRoom(context: WorkerContext, homeserver: Homeserver, room: RoomFacts, lease: RoomLease): Promise<void> {
+  const matrixRoomId = await ensureRoom(context, homeserver, room, lease);
+  const isDescribed = room.matrix_room_id === null || room.applied_version >= room.desired_version;
+  if (!isDescribed) await describeRoom(context, homeserver, { ...room, matrix_room_id: matrixRoomId }, lease);
+  else if (room.matrix_room_id !== null) {
+    await context.db.raw(
+      "update rooms set next_attempt_at = null, status = 'ready' where id = ? and applied_version >= desired_version",
+      [room.id],
+    );
+  }
+}
+
+/** A room that was deleted: nobody is left in it, and its alias is free. */
+async function removeRoom(context: WorkerContext, homeserver: Homeserver, room: RoomFacts, lease: RoomLease): Promise<void> {
+  if (room.matrix_room_id !== null) {
+    const observer = await homeserver.as(room.observer_matrix_id);
+    const matrixRoomId = room.matrix_room_id;
+    lease.check();
+    await removeAlias(observer, `#${aliasLocalpart(identityOf(room))}:${homeserver.serverName}`);
+    for (const matrixUserId of await listJoined(observer, matrixRoomId)) {
+      lease.check();
+      if (matrixUserId !== room.observer_matrix_id) await removeMember(observer, { matrixRoomId, matrixUserId });
+    }
+    lease.check();
+    await leaveRoom(observer, matrixRoomId);
+  }
+  await context.db.raw(
+    `with gone as (
+       update memberships set applied = 'out', applied_version = version where room_id = :id
+     ), timeline as (
+       update room_timeline set gap_from = null, gap_to = null, gap_next_attempt_at = null where room_id = :id
+     )
+     update rooms set next_attempt_at = null, members_next_attempt_at = null, attempts = 0, error = null where id = :id`,
+    { id: room.id },
+  );
+}
+
+function identityOf(room: RoomFacts): { tenantId: string; kind: string; slug: string; generation: number } {
+  return { tenantId: room.tenant_id, kind: room.kind, slug: room.slug, generation: room.generation };
+}

@@ -1,0 +1,103 @@
+import type { JobPayload } from "../../shared/jobs/index.ts";
+import { DONE, type JobResult, type WorkerContext } from "../context.ts";
+import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
+import { fetchPage } from "../matrix/sync-api.ts";
+import { convergeOrPostpone } from "../postpone.ts";
+import { withRoomLease, type RoomLease } from "../room-lease.ts";
+import { applyMeaning, readMeaning } from "../sync/apply.ts";
+import { findEventFacts } from "../sync/facts.ts";
+import { FROM_BEGINNING, lockObservedRoom } from "../sync/observed-rooms.ts";
+import { count, publish } from "../sync/save-changes.ts";
+import { rowsOf } from "../../shared/db/open.ts";
+
+/** Pages of one run; a longer gap is filled by more runs, so that messages go out between. */
+const PAGES_AT_MOST = 20;
+
+type Gap = { from: string; to: string };
+
+/**
+ * Fills a room's gap: reads on Matrix what `/sync` left out, oldest first, and puts it into the timeline page by page.
+ * While a gap is open, nobody else numbers what comes from Matrix for this room.
+ */
+export async function handleRoomSync(context: WorkerContext, payload: JobPayload<"room-sync">): Promise<JobResult> {
+  const result = await withRoomLease(context, payload, async (lease) => {
+    const room = await findRoomFacts(context.db, payload.tenantId, payload.roomId);
+    if (!room || room.is_deleted || room.matrix_room_id === null) return DONE;
+    const gap = await findGap(context, room.id);
+    if (gap === null) return DONE;
+    return convergeOrPostpone(
+      context,
+      gap.attempts,
+      () => fill(context, { ...room, matrix_room_id: room.matrix_room_id ?? "" }, lease),
+      async ({ delayMs }) => {
+        await context.db.raw(
+          `update room_timeline set gap_next_attempt_at = now() + ? * interval '1 millisecond', gap_attempts = gap_attempts + 1
+            where room_id = ? and gap_from is not null`,
+          [delayMs, room.id],
+        );
+      },
+    );
+  });
+  return result ?? DONE;
+}
+
+async function findGap(context: WorkerContext, roomId: string): Promise<(Gap & { attempts: number }) | null> {
+  const rows = await rowsOf<{ gap_from: string | null; gap_to: string | null; gap_attempts: number }>(
+    context.db,
+    "select gap_from, gap_to, gap_attempts from room_timeline where room_id = ?",
+    [roomId],
+  );
+  const row = rows[0];
+  if (!row || row.gap_from === null || row.gap_to === null) return null;
+  return { from: row.gap_from, to: row.gap_to, attempts: row.gap_attempts };
+}
+
+async function fill(
+  context: WorkerContext,
+  room: RoomFacts & { matrix_room_id: string },
+  lease: RoomLease,
+): Promise<JobResult> {
+  for (let page = 0; page < PAGES_AT_MOST && !context.stopping.aborted; page++) {
+    lease.check();
+    const gap = await findGap(context, room.id);
+    if (gap === null) return DONE;
+    await fillPage(context, room, gap);
+  }
+  return { retryInMs: 0 };
+}
+
+async function fillPage(context: WorkerContext, room: RoomFacts & { matrix_room_id: string }, gap: Gap): Promise<void> {
+  const homeserver = await context.homeserver(room.homeserver_id);
+  const page = await fetchPage(await homeserver.as(room.observer_matrix_id), {
+    matrixRoomId: room.matrix_room_id,
+    from: gap.from === FROM_BEGINNING ? null : gap.from,
+    to: gap.to,
+  });
+  const events = { roomId: room.id, events: page.events, members: page.members };
+  const facts = await findEventFacts(
+    context.db,
+    { tenantId: room.tenant_id, matrixUserId: room.observer_matrix_id },
+    [events],
+  );
+  const meaning = readMeaning([events], facts);
+  const isFilled = page.end === null || page.events.length === 0 || page.end === gap.from;
+  const applied = await context.db.transaction(async (trx) => {
+    const locked = await lockObservedRoom(trx, room.id);
+    // Another filler was faster, or reading began anew: what was read here is read again if it must be.
+    if (locked?.gap_from !== gap.from) return false;
+    await applyMeaning(trx, meaning);
+    const isClosed = isFilled && locked.gap_to === gap.to;
+    // A filled stretch whose end moved on meanwhile: the rest begins where this stretch ended.
+    const from = isClosed ? null : isFilled ? gap.to : page.end;
+    await trx.raw(
+      `update room_timeline set gap_from = ?, gap_to = case when ? then null else gap_to end, gap_attempts = 0,
+              gap_next_attempt_at = case when ? then null else now() end
+        where room_id = ?`,
+      [from, isClosed, isClosed, room.id],
+    );
+    return true;
+  });
+  if (!applied) return;
+  count(context, meaning, 0);
+  await publish(context, meaning.entries.map((entry) => entry.roomId));
+}

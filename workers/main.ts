@@ -1,0 +1,111 @@
+import { parseArgs } from "node:util";
+import { readConfig, type Config } from "../shared/config.ts";
+import { ensureHomeserver } from "../shared/db/homeservers.ts";
+import { isDbUp, openDb, type Db } from "../shared/db/open.ts";
+import { closeServer, openHealthServer, type Readiness } from "../shared/health.ts";
+import { createLog, type Log } from "../shared/log.ts";
+import { createMetrics, gauge } from "../shared/metrics.ts";
+import { closeQueues, createWake, openQueues, type Queues } from "../shared/queue.ts";
+import { closeRedis, openPatientRedis, openRedis, requireNoEviction, waitForRedis, type Redis } from "../shared/redis.ts";
+import { runProcess, type Held } from "../shared/shutdown.ts";
+import type { WorkerContext } from "./context.ts";
+import { createHeldRoomsWaker } from "./held-rooms.ts";
+import { openHomeserverPool } from "./homeservers.ts";
+import { createWorkerMetrics } from "./metrics.ts";
+import { registerBacklogGauges } from "./backlog-gauges.ts";
+import { runJobs } from "./run-jobs.ts";
+import { keepSchedules } from "./schedules.ts";
+import { startSweeper } from "./sweep.ts";
+import { syncReadiness } from "./sync/readiness.ts";
+import { startObservers } from "./sync/observers.ts";
+
+const ROLES = ["jobs", "sync"] as const;
+type WorkerRole = (typeof ROLES)[number];
+
+const STOP_LIMIT_MS = 10_000;
+
+const roles = readRoles();
+const config = readConfig(process.env);
+const log = createLog({ level: config.logLevel, tier: roles.join("+") });
+await runProcess(log, STOP_LIMIT_MS, (held) => start(held, config, log, roles));
+
+/** `--role jobs`, `--role sync`, or both when none is named. */
+function readRoles(): WorkerRole[] {
+  const { values } = parseArgs({ options: { role: { type: "string", multiple: true } } });
+  const named = values.role ?? [...ROLES];
+  const unknown = named.find((name) => !ROLES.includes(name as WorkerRole));
+  if (unknown !== undefined) {
+    process.stderr.write(`unknown role ${unknown}: use --role jobs or --role sync\n`);
+    process.exit(2);
+  }
+  return ROLES.filter((role) => named.includes(role));
+}
+
+async function start(held: Held, config: Config, log: Log, roles: readonly WorkerRole[]): Promise<void> {
+  const registry = createMetrics();
+  const metrics = createWorkerMetrics(registry);
+  const db = held.hold("postgres", openDb({ url: config.databaseUrl, name: roles.join("+"), max: 20 }), (pool) => pool.destroy());
+  const redis = held.hold("redis", openRedis(config.redisUrl, log, "commands"), closeRedis);
+  await waitForRedis(redis, 2_000);
+  await requireNoEviction(redis);
+  await ensureHomeserver(db, config.sealKeys, config.homeserver);
+  const queues = held.hold("queues", openQueues(redis, log), closeQueues);
+  const wake = createWake(queues, metrics.wakeFailures);
+  const wakeHeld = createHeldRoomsWaker(db, log);
+  const homeservers = openHomeserverPool({ db, sealKeys: config.sealKeys, metrics, log, onRecovered: wakeHeld });
+  gauge(registry, { name: "omc_breakers_open", help: "Homeservers that calls are held back from" }, homeservers.openBreakers);
+  const stopping = new AbortController();
+  const context: WorkerContext = {
+    db,
+    redis,
+    wake,
+    homeserver: homeservers.get,
+    metrics,
+    log,
+    stopping: stopping.signal,
+    chance: Math.random,
+  };
+  if (roles.includes("jobs")) await startJobs(held, config, context, queues);
+  if (roles.includes("sync")) await startSync(held, config, context);
+  // Held last, so that it is the first to go: loops end at their next safe place while the rest is closed.
+  held.hold("loops", stopping, (controller) => {
+    controller.abort();
+  });
+  log.info({ roles }, "ready");
+}
+
+async function startJobs(held: Held, config: Config, context: WorkerContext, queues: Queues): Promise<void> {
+  const patient = held.hold("worker redis", openPatientRedis(config.redisUrl, context.log, "workers"), closeRedis);
+  registerBacklogGauges(context.metrics.registry, context.db);
+  held.hold("jobs", runJobs(context, patient), (jobs) => jobs.close());
+  held.hold("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
+  held.hold("schedules", keepSchedules(queues, context.log), (timer) => {
+    clearInterval(timer);
+  });
+  const readiness = () => jobsReadiness(context.db, context.redis);
+  const server = await openHealthServer({ port: config.ports.jobs, metrics: context.metrics.registry, readiness });
+  held.hold("jobs health", server, closeServer);
+}
+
+async function jobsReadiness(db: Db, redis: Redis): Promise<Readiness> {
+  const isPostgresUp = await isDbUp(db);
+  const isRedisUp = await redis.ping().then(
+    () => true,
+    () => false,
+  );
+  const degraded = [...(isPostgresUp ? [] : ["postgres"]), ...(isRedisUp ? [] : ["redis"])];
+  return { ready: degraded.length === 0, degraded };
+}
+
+async function startSync(held: Held, config: Config, context: WorkerContext): Promise<void> {
+  const observers = held.hold("observers", startObservers(context), (running) => running.stop());
+  gauge(context.metrics.registry, { name: "omc_observers", help: "Observers that this process runs" }, observers.count);
+  gauge(
+    context.metrics.registry,
+    { name: "omc_sync_silent_seconds", help: "Since the least successful observer last read something" },
+    () => observers.silentForMs() / 1_000,
+  );
+  const readiness = () => syncReadiness(context, observers, config.homeserver.baseUrl);
+  const server = await openHealthServer({ port: config.ports.sync, metrics: context.metrics.registry, readiness });
+  held.hold("sync health", server, closeServer);
+}

@@ -1,0 +1,94 @@
+import "./polyfill.ts";
+import loglevel from "loglevel";
+import { ConnectionError, createClient, HTTPError, MatrixError, type MatrixClient, type Method } from "matrix-js-sdk";
+import { MatrixFailure, translateError } from "./failure.ts";
+import { createBoundedFetch } from "./bounded-fetch.ts";
+
+// The SDK prints request URLs, which hold Matrix ids; outcomes are logged by us.
+loglevel.getLogger("matrix").setLevel("silent");
+
+export type MatrixCall = {
+  method: "GET" | "PUT" | "POST" | "DELETE";
+  /** Behind the prefix, with ids encoded. */
+  path: string;
+  prefix?: string;
+  query?: Record<string, string | undefined>;
+  body?: Record<string, unknown>;
+  /** For the whole call, the body included. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+};
+
+/** Makes Matrix calls as one account. @throws MatrixFailure for every call that did not succeed. */
+export type Requester = (call: MatrixCall) => Promise<unknown>;
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+export const CLIENT_PREFIX = "/_matrix/client/v3";
+
+export type ClientOptions = { baseUrl: string; accessToken: string | null; maxResponseBytes?: number };
+
+/**
+ * A request client of the SDK; it is never started, so it holds no rooms and reads nothing by itself. Answers a maker
+ * of requesters: `query` is added to every call, e.g. whom an Application Service speaks for.
+ */
+export function createConnection(options: ClientOptions): (query: Record<string, string>) => Requester {
+  const client = createClient({
+    baseUrl: options.baseUrl,
+    ...(options.accessToken === null ? {} : { accessToken: options.accessToken }),
+    fetchFn: createBoundedFetch({ maxResponseBytes: options.maxResponseBytes ?? 8 * 1_024 * 1_024 }),
+    disableVoip: true,
+  });
+  return (query) => (call) => request(client, query, call);
+}
+
+async function request(client: MatrixClient, query: Record<string, string>, call: MatrixCall): Promise<unknown> {
+  const limit = AbortSignal.timeout(call.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  const given = Object.fromEntries(Object.entries(call.query ?? {}).filter(([, value]) => value !== undefined));
+  try {
+    return await client.http.authedRequest<unknown>(
+      // The SDK's Method is an enum of the same texts; importing its values would not survive type erasure.
+      call.method as Method,
+      call.path,
+      { ...given, ...query },
+      call.body,
+      {
+        prefix: call.prefix ?? CLIENT_PREFIX,
+        abortSignal: call.signal ? AbortSignal.any([limit, call.signal]) : limit,
+        // Without the DOM types the SDK takes this browser option for a required one.
+        priority: undefined,
+      },
+    );
+  } catch (error) {
+    throw toFailure(error);
+  }
+}
+
+function toFailure(error: unknown): MatrixFailure {
+  if (error instanceof MatrixError) {
+    const httpStatus = error.httpStatus ?? 0;
+    const errcode = error.errcode ?? "M_UNKNOWN";
+    return new MatrixFailure(translateError(httpStatus, errcode), {
+      errcode,
+      httpStatus,
+      retryAfterMs: readRetryAfterMs(error),
+    });
+  }
+  if (error instanceof HTTPError) {
+    const httpStatus = error.httpStatus ?? 0;
+    return new MatrixFailure(translateError(httpStatus, ""), { errcode: "no Matrix answer", httpStatus });
+  }
+  if (error instanceof ConnectionError) return lost("no connection", error);
+  return lost("no answer", error);
+}
+
+function lost(errcode: string, cause: unknown): MatrixFailure {
+  return new MatrixFailure("transient", { errcode, httpStatus: null, cause });
+}
+
+function readRetryAfterMs(error: MatrixError): number | null {
+  try {
+    return error.getRetryAfterMs();
+  } catch {
+    return null;
+  }
+}

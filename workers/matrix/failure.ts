@@ -1,0 +1,78 @@
+/**
+ * What a refused or lost Matrix call means for us.
+ * - `transient`: nobody knows whether it was applied; the same call may be repeated, later.
+ * - `limited`: not applied; the homeserver asked to wait.
+ * - `auth`: the credential is not accepted.
+ * - `forbidden`: not applied; what is missing on Matrix (join, level) may be mended.
+ * - `conflict`: what was asked for exists or holds already.
+ * - `missing`: what the call speaks of is not there.
+ * - `permanent`: not applied, and never will be.
+ */
+export type FailureKind = "transient" | "limited" | "auth" | "forbidden" | "conflict" | "missing" | "permanent";
+
+/** A Matrix call that did not succeed. The message holds no Matrix id, token or URL. */
+export class MatrixFailure extends Error {
+  readonly kind: FailureKind;
+  readonly errcode: string;
+  readonly httpStatus: number | null;
+  readonly retryAfterMs: number | null;
+
+  constructor(
+    kind: FailureKind,
+    details: { errcode: string; httpStatus: number | null; retryAfterMs?: number | null; cause?: unknown },
+  ) {
+    super(`${details.errcode}${details.httpStatus === null ? "" : ` (HTTP ${String(details.httpStatus)})`}`, {
+      cause: details.cause,
+    });
+    this.name = "MatrixFailure";
+    this.kind = kind;
+    this.errcode = details.errcode;
+    this.httpStatus = details.httpStatus;
+    this.retryAfterMs = details.retryAfterMs ?? null;
+  }
+}
+
+const BY_ERRCODE: Record<string, FailureKind> = {
+  M_LIMIT_EXCEEDED: "limited",
+  M_UNKNOWN_TOKEN: "auth",
+  M_MISSING_TOKEN: "auth",
+  M_USER_LOCKED: "permanent",
+  M_USER_DEACTIVATED: "permanent",
+  M_USER_SUSPENDED: "permanent",
+  M_FORBIDDEN: "forbidden",
+  M_USER_IN_USE: "conflict",
+  M_ROOM_IN_USE: "conflict",
+  M_DUPLICATE_ANNOTATION: "conflict",
+  M_NOT_FOUND: "missing",
+};
+
+/** The kind of an answer that carries a Matrix error. A 5xx is never believed to be final: the server is at fault. */
+export function translateError(httpStatus: number, errcode: string): FailureKind {
+  if (httpStatus >= 500) return "transient";
+  const known = BY_ERRCODE[errcode];
+  if (known) return known;
+  if (httpStatus === 429) return "limited";
+  if (httpStatus === 401) return "auth";
+  if (httpStatus === 409) return "conflict";
+  return httpStatus === 408 ? "transient" : "permanent";
+}
+
+/** Runs a call whose success another may have had already. */
+export async function unlessConflict<T>(call: Promise<T>): Promise<T | null> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof MatrixFailure && error.kind === "conflict") return null;
+    throw error;
+  }
+}
+
+/** Runs a call about something that may be gone already. */
+export async function unlessMissing<T>(call: Promise<T>): Promise<T | null> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof MatrixFailure && error.kind === "missing") return null;
+    throw error;
+  }
+}

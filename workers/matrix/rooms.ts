@@ -1,0 +1,170 @@
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import type { Requester } from "./client.ts";
+import { MatrixFailure, unlessConflict, unlessMissing } from "./failure.ts";
+import { buildPowerLevels } from "./levels.ts";
+
+/** Pinned: what every client reads; the observer is named in the power levels, as this version wants. */
+const ROOM_VERSION = "11";
+
+/** Where a message of ours carries its id, so that whoever reads it knows it again. */
+export const MARKER = "org.openmeet.message";
+
+export type RoomIdentity = { tenantId: string; kind: string; slug: string; generation: number };
+
+export type RoomDescription = { name: string; topic: string | null; avatar: string | null };
+
+const roomAnswer = z.object({ room_id: z.string() });
+const eventAnswer = z.object({ event_id: z.string() });
+
+/** The part of a room's alias between `#` and `:`. The same room always has the same; nobody reads meaning from it. */
+export function aliasLocalpart({ tenantId, kind, slug, generation }: RoomIdentity): string {
+  const digest = createHash("sha256").update(JSON.stringify([tenantId, kind, slug, generation])).digest("hex");
+  return `omc_${digest.slice(0, 40)}`;
+}
+
+/**
+ * Makes a room exist and answers its Matrix id. Safe to repeat and to race: creating has no transaction id, so the
+ * alias decides; who comes second finds the first one's room.
+ */
+export async function ensureMatrixRoom(
+  request: Requester,
+  options: { identity: RoomIdentity; serverName: string; observerMatrixId: string; description: RoomDescription },
+): Promise<string> {
+  const alias = `#${aliasLocalpart(options.identity)}:${options.serverName}`;
+  const created = await unlessConflict(createRoom(request, options));
+  if (created !== null) return created;
+  const found = await unlessMissing(resolveAlias(request, alias));
+  if (found !== null) return found;
+  throw new MatrixFailure("transient", { errcode: "alias taken and not found", httpStatus: null });
+}
+
+async function createRoom(
+  request: Requester,
+  options: { identity: RoomIdentity; observerMatrixId: string; description: RoomDescription },
+): Promise<string> {
+  const { description, observerMatrixId, identity } = options;
+  const answer = await request({
+    method: "POST",
+    path: "/createRoom",
+    timeoutMs: 60_000,
+    body: {
+      room_version: ROOM_VERSION,
+      room_alias_name: aliasLocalpart(identity),
+      preset: "private_chat",
+      visibility: "private",
+      name: description.name,
+      ...(description.topic === null ? {} : { topic: description.topic }),
+      creation_content: { "m.federate": false },
+      power_level_content_override: buildPowerLevels(observerMatrixId, []),
+      initial_state: [
+        { type: "m.room.history_visibility", state_key: "", content: { history_visibility: "shared" } },
+        { type: "m.room.guest_access", state_key: "", content: { guest_access: "forbidden" } },
+      ],
+    },
+  });
+  return roomAnswer.parse(answer).room_id;
+}
+
+async function resolveAlias(request: Requester, alias: string): Promise<string> {
+  const answer = await request({ method: "GET", path: `/directory/room/${encodeURIComponent(alias)}` });
+  return roomAnswer.parse(answer).room_id;
+}
+
+/** Frees a room's alias; nothing when it is free. */
+export async function removeAlias(request: Requester, alias: string): Promise<void> {
+  await unlessMissing(request({ method: "DELETE", path: `/directory/room/${encodeURIComponent(alias)}` }));
+}
+
+function roomPath(matrixRoomId: string, rest: string): string {
+  return `/rooms/${encodeURIComponent(matrixRoomId)}/${rest}`;
+}
+
+/** Sends a text under a transaction id that is the message's own: repeated, it is the same event. */
+export async function sendText(
+  request: Requester,
+  message: { matrixRoomId: string; id: string; text: string },
+): Promise<string> {
+  const answer = await request({
+    method: "PUT",
+    path: roomPath(message.matrixRoomId, `send/m.room.message/${message.id}`),
+    body: { msgtype: "m.text", body: message.text, [MARKER]: message.id },
+  });
+  return eventAnswer.parse(answer).event_id;
+}
+
+export async function redact(
+  request: Requester,
+  target: { matrixRoomId: string; eventId: string; transactionId: string },
+): Promise<void> {
+  const path = `redact/${encodeURIComponent(target.eventId)}/${target.transactionId}`;
+  await request({ method: "PUT", path: roomPath(target.matrixRoomId, path), body: {} });
+}
+
+export async function putState(
+  request: Requester,
+  state: { matrixRoomId: string; type: string; content: Record<string, unknown> },
+): Promise<void> {
+  await request({
+    method: "PUT",
+    path: roomPath(state.matrixRoomId, `state/${encodeURIComponent(state.type)}`),
+    body: state.content,
+  });
+}
+
+/** The content of a state event, null when there is none. */
+export async function getState(
+  request: Requester,
+  state: { matrixRoomId: string; type: string; key?: string },
+): Promise<unknown> {
+  const key = state.key === undefined ? "" : `/${encodeURIComponent(state.key)}`;
+  return unlessMissing(
+    request({ method: "GET", path: roomPath(state.matrixRoomId, `state/${encodeURIComponent(state.type)}${key}`) }),
+  );
+}
+
+/** Invites a person and joins as that person; a person who is there already stays. */
+export async function joinMember(
+  observer: Requester,
+  member: Requester,
+  target: { matrixRoomId: string; matrixUserId: string },
+): Promise<void> {
+  await unlessForbidden(
+    observer({ method: "POST", path: roomPath(target.matrixRoomId, "invite"), body: { user_id: target.matrixUserId } }),
+  );
+  await member({ method: "POST", path: roomPath(target.matrixRoomId, "join"), body: {} });
+}
+
+/** Takes a person out; nothing for one who is not in. */
+export async function removeMember(
+  observer: Requester,
+  target: { matrixRoomId: string; matrixUserId: string },
+): Promise<void> {
+  await unlessForbidden(
+    unlessMissing(
+      observer({ method: "POST", path: roomPath(target.matrixRoomId, "kick"), body: { user_id: target.matrixUserId } }),
+    ),
+  );
+}
+
+/** Leaves and forgets a room; nothing when it was left. */
+export async function leaveRoom(request: Requester, matrixRoomId: string): Promise<void> {
+  await unlessForbidden(unlessMissing(request({ method: "POST", path: roomPath(matrixRoomId, "leave"), body: {} })));
+}
+
+const joinedAnswer = z.object({ joined: z.record(z.string(), z.unknown()) });
+
+/** Matrix ids of everybody who is in a room. */
+export async function listJoined(request: Requester, matrixRoomId: string): Promise<string[]> {
+  const answer = await request({ method: "GET", path: roomPath(matrixRoomId, "joined_members") });
+  return Object.keys(joinedAnswer.parse(answer).joined);
+}
+
+/** Inviting who is joined, or kicking who is not, is answered 403: what was wanted holds already. */
+async function unlessForbidden(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
+  }
+}

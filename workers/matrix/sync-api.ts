@@ -1,0 +1,134 @@
+import { z } from "zod";
+import type { Requester } from "./client.ts";
+
+/** An event of a room as it comes from a homeserver; anything may be missing or odd in `content`. */
+export const matrixEvent = z.object({
+  event_id: z.string(),
+  type: z.string(),
+  sender: z.string(),
+  origin_server_ts: z.number(),
+  state_key: z.string().optional(),
+  content: z.record(z.string(), z.unknown()),
+  unsigned: z.record(z.string(), z.unknown()).optional(),
+});
+export type MatrixEvent = z.infer<typeof matrixEvent>;
+
+const timeline = z.object({
+  // One odd event must not cost the others: each is read for itself.
+  events: z.array(z.unknown()).default([]).transform(readEvents),
+  limited: z.boolean().default(false),
+  prev_batch: z.string().optional(),
+});
+
+/** Member events of those who speak in the answer: they carry the names of people whom only Matrix knows. */
+const stateEvents = z
+  .object({ events: z.array(z.unknown()).default([]).transform(readEvents) })
+  .optional()
+  .transform((state) => state?.events ?? []);
+
+const syncAnswer = z.object({
+  next_batch: z.string(),
+  rooms: z
+    .object({
+      join: z.record(z.string(), z.object({ timeline: timeline.optional(), state: stateEvents })).default({}),
+      leave: z.record(z.string(), z.unknown()).default({}),
+    })
+    .optional(),
+});
+export type SyncAnswer = z.infer<typeof syncAnswer>;
+
+const messagesAnswer = z.object({
+  chunk: z.array(z.unknown()).transform(readEvents),
+  state: z.array(z.unknown()).default([]).transform(readEvents),
+  end: z.string().optional(),
+});
+
+/** Event types that mean something to us; everything else stays on the homeserver. */
+const EVENT_TYPES = [
+  "m.room.message",
+  "m.room.member",
+  "m.room.power_levels",
+  "m.room.name",
+  "m.room.topic",
+  "m.room.avatar",
+  "m.room.encryption",
+  "m.room.encrypted",
+];
+/** Events of one room in one answer; more of them make a gap. The homeserver's own limit is 100. */
+const TIMELINE_LIMIT = 100;
+const PAGE_LIMIT = 100;
+/** How long the homeserver may hold an answer back. */
+export const POLL_MS = 30_000;
+/** Beyond it the answer is given up, its body included. */
+const SYNC_TIMEOUT_MS = 40_000;
+
+const NOTHING = { types: [] };
+const MEMBERS = { lazy_load_members: true, include_redundant_members: true };
+const LIVE_FILTER = JSON.stringify({
+  presence: NOTHING,
+  account_data: NOTHING,
+  room: {
+    include_leave: false,
+    account_data: NOTHING,
+    ephemeral: NOTHING,
+    state: { ...MEMBERS, types: ["m.room.member"] },
+    timeline: { limit: TIMELINE_LIMIT, ...MEMBERS, types: EVENT_TYPES },
+  },
+});
+const NO_ROOMS_FILTER = JSON.stringify({ presence: NOTHING, account_data: NOTHING, room: { rooms: [] } });
+const PAGE_FILTER = JSON.stringify({ types: EVENT_TYPES, ...MEMBERS });
+
+/** Where reading may begin, in milliseconds whatever the number of rooms: nothing of before is read. */
+export async function fetchPosition(request: Requester): Promise<string> {
+  const answer = await request({ method: "GET", path: "/sync", query: { filter: NO_ROOMS_FILTER, timeout: "0" } });
+  return syncAnswer.parse(answer).next_batch;
+}
+
+/** What happened since a position; waits for something to happen. `pollMs` differs by a little in a repeated call. */
+export async function fetchChanges(
+  request: Requester,
+  options: { since: string; pollMs: number; signal: AbortSignal },
+): Promise<SyncAnswer> {
+  const answer = await request({
+    method: "GET",
+    path: "/sync",
+    query: { filter: LIVE_FILTER, since: options.since, timeout: String(options.pollMs), set_presence: "offline" },
+    timeoutMs: SYNC_TIMEOUT_MS,
+    signal: options.signal,
+  });
+  return syncAnswer.parse(answer);
+}
+
+/** Events of a room from one position to another, oldest first; `from` null: from the room's beginning. */
+export async function fetchPage(
+  request: Requester,
+  page: { matrixRoomId: string; from: string | null; to: string },
+): Promise<{ events: MatrixEvent[]; members: MatrixEvent[]; end: string | null }> {
+  const answer = messagesAnswer.parse(
+    await request({
+      method: "GET",
+      path: `/rooms/${encodeURIComponent(page.matrixRoomId)}/messages`,
+      query: {
+        dir: "f",
+        from: page.from ?? undefined,
+        to: page.to,
+        limit: String(PAGE_LIMIT),
+        filter: PAGE_FILTER,
+      },
+    }),
+  );
+  return { events: answer.chunk, members: answer.state, end: answer.end ?? null };
+}
+
+/** The homeserver's place in a position, to see one that goes backwards; null when it cannot be told. */
+export function positionOrdinal(position: string): number | null {
+  const match = /^s(\d+)/.exec(position);
+  return match ? Number(match[1]) : null;
+}
+
+function readEvents(events: unknown[]): MatrixEvent[] {
+  return events.flatMap((event) => {
+    const parsed = matrixEvent.safeParse(event);
+    return parsed.success ? [parsed.data] : [];
+  });
+}

@@ -1,0 +1,75 @@
+import { DelayedError, Worker, type Job } from "bullmq";
+import { JOBS, type JobName } from "../shared/jobs/index.ts";
+import { QUEUE_PREFIX } from "../shared/keys.ts";
+import type { Redis } from "../shared/redis.ts";
+import { asConnection } from "../shared/queue.ts";
+import type { JobResult, WorkerContext } from "./context.ts";
+import { HANDLERS } from "./jobs/index.ts";
+import { LeaseLost } from "./room-lease.ts";
+
+/** A killed worker's jobs are taken over after at most both together. */
+const LOCK_MS = 4_000;
+const STALLED_CHECK_MS = 2_000;
+
+export type RunningJobs = { close: () => Promise<void> };
+
+/** Runs every queue's handler in this process. `redis` must be a patient connection. */
+export function runJobs(context: WorkerContext, redis: Redis): RunningJobs {
+  const workers = (Object.keys(HANDLERS) as JobName[]).map((name) => runQueue(context, redis, name));
+  return {
+    close: async () => {
+      await Promise.allSettled(workers.map((worker) => worker.close()));
+    },
+  };
+}
+
+function runQueue<N extends JobName>(context: WorkerContext, redis: Redis, name: N): Worker {
+  const { handle, concurrency } = HANDLERS[name];
+  const worker = new Worker<unknown, unknown>(
+    name,
+    async (job, token) => {
+      const payload = JOBS[name].payload.parse(job.data);
+      const log = context.log.child({ queue: name, job: job.id });
+      // The contract's schema and the handler are of the same queue, which the compiler cannot follow through N.
+      const result = await handle({ ...context, log }, payload as never);
+      await settle(job, token, result);
+    },
+    {
+      connection: asConnection(redis),
+      prefix: QUEUE_PREFIX,
+      concurrency,
+      lockDuration: LOCK_MS,
+      stalledInterval: STALLED_CHECK_MS,
+      // A job is a wake-up: a worker that was killed many times over it is no reason to throw it away.
+      maxStalledCount: 1_000_000,
+      runRetryDelay: 1_000,
+    },
+  );
+  watch(context, worker, name);
+  return worker;
+}
+
+/** Work that is due later goes to that time, so that operators see it waiting. */
+async function settle(job: Job, token: string | undefined, result: JobResult): Promise<void> {
+  if (result.retryInMs === null) return;
+  await job.moveToDelayed(Date.now() + result.retryInMs, token);
+  throw new DelayedError();
+}
+
+function watch(context: WorkerContext, worker: Worker, queue: JobName): void {
+  worker.on("completed", () => {
+    context.metrics.jobs.inc({ queue, outcome: "completed" });
+  });
+  worker.on("failed", (job, error) => {
+    context.metrics.jobs.inc({ queue, outcome: "failed" });
+    const level = error instanceof LeaseLost ? "warn" : "error";
+    context.log[level]({ queue, job: job?.id, err: error }, "job failed");
+  });
+  worker.on("stalled", (job) => {
+    context.metrics.jobs.inc({ queue, outcome: "stalled" });
+    context.log.warn({ queue, job }, "job of a dead worker taken over");
+  });
+  worker.on("error", (error) => {
+    context.log.debug({ queue, err: error }, "queue connection error");
+  });
+}

@@ -1,0 +1,131 @@
+import { appendEntries, type AppendedEntry, type RoomEntries } from "../../shared/timeline/append.ts";
+import type { Db } from "../../shared/db/open.ts";
+import type { MatrixEvent } from "../matrix/sync-api.ts";
+import { translateEvent, type EventFacts, type Translation } from "../matrix/translate-event.ts";
+
+/** Events of a room, oldest first, with the member events of those who speak in them. */
+export type RoomEvents = { roomId: string; events: readonly MatrixEvent[]; members: readonly MatrixEvent[] };
+
+type Of<K extends Translation["kind"]> = Extract<Translation, { kind: K }>;
+
+/** What some rooms' events mean, sorted by what is to be done. */
+export type Meaning = {
+  entries: RoomEntries[];
+  settled: { messageId: string; eventId: string; roomId: string }[];
+  doubles: { roomId: string; eventId: string }[];
+  memberships: { roomId: string; userId: string; applied: "in" | "out" }[];
+  drifts: { roomId: string; what: Of<"drift">["what"] }[];
+  encrypted: string[];
+  forged: number;
+};
+
+/** Reads rooms' events, oldest first. Pure. */
+export function readMeaning(rooms: readonly RoomEvents[], facts: EventFacts): Meaning {
+  const meaning: Meaning = {
+    entries: [],
+    settled: [],
+    doubles: [],
+    memberships: [],
+    drifts: [],
+    encrypted: [],
+    forged: 0,
+  };
+  for (const { roomId, events } of rooms) {
+    const entries: RoomEntries["entries"][number][] = [];
+    for (const event of events) {
+      const translation = translateEvent(roomId, event, facts);
+      if (translation.kind === "message") {
+        entries.push(translation.entry);
+        if (translation.settles !== null) {
+          meaning.settled.push({ messageId: translation.settles, eventId: event.event_id, roomId });
+        }
+        if (translation.isForged) meaning.forged++;
+      } else addEffect(meaning, roomId, translation);
+    }
+    if (entries.length > 0) meaning.entries.push({ roomId, entries });
+  }
+  return meaning;
+}
+
+function addEffect(meaning: Meaning, roomId: string, translation: Exclude<Translation, Of<"message">>): void {
+  if (translation.kind === "double") meaning.doubles.push({ roomId, eventId: translation.eventId });
+  if (translation.kind === "membership") {
+    meaning.memberships.push({ roomId, userId: translation.userId, applied: translation.applied });
+  }
+  if (translation.kind === "drift") meaning.drifts.push({ roomId, what: translation.what });
+  if (translation.kind === "encrypted") meaning.encrypted.push(roomId);
+}
+
+/** Puts what events mean into the tables, in the caller's transaction. Answers the entries that were new. */
+export async function applyMeaning(trx: Db, meaning: Meaning): Promise<AppendedEntry[]> {
+  const appended = await appendEntries(trx, meaning.entries);
+  if (meaning.settled.length > 0) await settleMessages(trx, meaning);
+  if (meaning.memberships.length > 0) await applyMemberships(trx, meaning.memberships);
+  if (meaning.drifts.length > 0) await markDrift(trx, meaning.drifts);
+  if (meaning.encrypted.length > 0) {
+    await trx.raw("update rooms set encrypted_at = coalesce(encrypted_at, now()) where id = any(?)", [meaning.encrypted]);
+  }
+  return appended;
+}
+
+/** Our messages are where they belong; who wrote one has read what stands before it. */
+async function settleMessages(trx: Db, { settled }: Meaning): Promise<void> {
+  await trx.raw(
+    `with settled as (
+       select e.room_id, e.number, s.message_id, s.event_id
+         from unnest(cast(:messageIds as uuid[]), cast(:eventIds as text[]), cast(:roomIds as uuid[]))
+                as s(message_id, event_id, room_id)
+         join timeline e on e.room_id = s.room_id and e.entry_id = s.message_id
+     ), sent as (
+       update messages m
+          set status = 'sent', open = false, event_id = s.event_id, timeline_number = s.number, sent_at = coalesce(m.sent_at, now()),
+              error_code = null, error_message = null
+         from settled s where m.id = s.message_id and m.open
+       returning m.room_id, m.sender_id
+     )
+     update memberships p set read_count = t.message_count
+       from (select distinct room_id, sender_id from sent) w join room_timeline t on t.room_id = w.room_id
+      where p.room_id = w.room_id and p.user_id = w.sender_id`,
+    {
+      messageIds: settled.map((message) => message.messageId),
+      eventIds: settled.map((message) => message.eventId),
+      roomIds: settled.map((message) => message.roomId),
+    },
+  );
+}
+
+/** Matrix shows who is in; where that is not what the tenant wants, the members' job is due. */
+async function applyMemberships(trx: Db, memberships: Meaning["memberships"]): Promise<void> {
+  const last = new Map(memberships.map((membership) => [`${membership.roomId} ${membership.userId}`, membership]));
+  const rows = [...last.values()];
+  await trx.raw(
+    `with shown as (
+       update memberships s set applied = m.applied
+         from unnest(cast(:roomIds as uuid[]), cast(:userIds as uuid[]), cast(:applied as text[])) as m(room_id, user_id, applied)
+        where s.room_id = m.room_id and s.user_id = m.user_id and s.applied <> m.applied
+       returning s.room_id, s.applied, s.desired
+     )
+     update rooms set members_next_attempt_at = least(coalesce(members_next_attempt_at, now()), now()),
+            members_desired_version = members_desired_version + 1
+      where id in (select room_id from shown where applied <> desired) and deleted_at is null`,
+    {
+      roomIds: rows.map((row) => row.roomId),
+      userIds: rows.map((row) => row.userId),
+      applied: rows.map((row) => row.applied),
+    },
+  );
+}
+
+/** The tenant decides names and levels: what somebody changed on Matrix is put back. */
+async function markDrift(trx: Db, drifts: Meaning["drifts"]): Promise<void> {
+  const roomsOf = (what: string) => drifts.filter((drift) => drift.what === what).map((drift) => drift.roomId);
+  await trx.raw(
+    `update rooms
+        set members_desired_version = members_desired_version + case when id = any(:levels) then 1 else 0 end,
+            members_next_attempt_at = case when id = any(:levels) then now() else members_next_attempt_at end,
+            desired_version = desired_version + case when id = any(:descriptions) then 1 else 0 end,
+            next_attempt_at = case when id = any(:descriptions) then now() else next_attempt_at end
+      where id = any(:rooms) and deleted_at is null`,
+    { levels: roomsOf("levels"), descriptions: roomsOf("description"), rooms: drifts.map((drift) => drift.roomId) },
+  );
+}

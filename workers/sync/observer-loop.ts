@@ -1,0 +1,87 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { errorText } from "../../shared/errors.ts";
+import type { LeasedObserver } from "../../shared/db/sync-positions.ts";
+import type { WorkerContext } from "../context.ts";
+import { ensureObserver } from "../converge/ensure-account.ts";
+import { MatrixFailure } from "../matrix/failure.ts";
+import type { Homeserver } from "../matrix/homeserver.ts";
+import { fetchChanges, fetchPosition, POLL_MS, positionOrdinal } from "../matrix/sync-api.ts";
+import { ResponseTooLarge } from "../matrix/bounded-fetch.ts";
+import { backoffMs } from "../retry.ts";
+import { ObserverLeaseLost, saveChanges, startAnew } from "./save-changes.ts";
+
+export type ObserverRun = { observer: LeasedObserver; fence: string; signal: AbortSignal };
+
+/** Told of each answer that was read and saved, for readiness. */
+export type OnSuccess = () => void;
+
+/**
+ * Reads `/sync` for one observer until the signal: wait for changes, save them with the position in one transaction,
+ * publish. A failure is waited out; a position that the homeserver does not know is replaced by a new one, and what
+ * lies between becomes gaps.
+ */
+export async function runObserver(context: WorkerContext, run: ObserverRun, onSuccess: OnSuccess): Promise<void> {
+  const homeserver = await context.homeserver(run.observer.homeserver_id);
+  let since = run.observer.since;
+  let failures = 0;
+  while (!run.signal.aborted) {
+    try {
+      since = since === null ? await begin(context, homeserver, run) : await readOnce(context, homeserver, run, since, failures);
+      failures = 0;
+      onSuccess();
+    } catch (error) {
+      if (run.signal.aborted || error instanceof ObserverLeaseLost) return;
+      if (isPositionUnknown(error)) since = null;
+      failures++;
+      const delayMs = backoffMs({ attempts: failures, retryAfterMs: null }, context.chance());
+      context.log.warn({ err: error, failures, delayMs, why: errorText(error) }, "reading /sync failed");
+      await sleep(delayMs, undefined, { signal: run.signal }).catch(() => undefined);
+    }
+  }
+}
+
+/** The first position of an observer, or a new one: nothing of before is read, every room has a gap up to it. */
+async function begin(context: WorkerContext, homeserver: Homeserver, run: ObserverRun): Promise<string> {
+  const { observer } = run;
+  await ensureObserver(context, homeserver, {
+    id: observer.observer_id,
+    tenantId: observer.tenant_id,
+    matrixUserId: observer.matrix_user_id,
+  });
+  const position = await fetchPosition(await homeserver.as(observer.matrix_user_id));
+  await startAnew(context, run, position);
+  return position;
+}
+
+async function readOnce(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  run: ObserverRun,
+  since: string,
+  failures: number,
+): Promise<string | null> {
+  const changes = await fetchChanges(await homeserver.as(run.observer.matrix_user_id), {
+    since,
+    // After a failure: answer at once, and by another request than before, since a homeserver keeps answers for minutes.
+    pollMs: failures > 0 ? failures : POLL_MS,
+    signal: run.signal,
+  });
+  if (isBackwards(since, changes.next_batch)) {
+    context.log.error({ observer: run.observer.observer_id }, "the homeserver went back in time: reading anew");
+    return null;
+  }
+  await saveChanges(context, run, since, changes);
+  return changes.next_batch;
+}
+
+/** A homeserver restored from a backup takes a future position and answers an older one, without an error. */
+function isBackwards(since: string, next: string): boolean {
+  const before = positionOrdinal(since);
+  const after = positionOrdinal(next);
+  return before !== null && after !== null && after < before;
+}
+
+function isPositionUnknown(error: unknown): boolean {
+  if (!(error instanceof MatrixFailure)) return false;
+  return error.cause instanceof ResponseTooLarge || (error.httpStatus === 400 && error.errcode === "M_UNKNOWN");
+}

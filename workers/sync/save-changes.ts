@@ -1,0 +1,156 @@
+import { newId } from "../../shared/ids.ts";
+import type { Db } from "../../shared/db/open.ts";
+import { savePosition } from "../../shared/db/sync-positions.ts";
+import { publishRooms } from "../../shared/timeline/publish.ts";
+import type { WorkerContext } from "../context.ts";
+import { redact } from "../matrix/rooms.ts";
+import type { SyncAnswer } from "../matrix/sync-api.ts";
+import { applyMeaning, readMeaning, type Meaning, type RoomEvents } from "./apply.ts";
+import { findEventFacts } from "./facts.ts";
+import type { ObserverRun } from "./observer-loop.ts";
+import { findObservedRooms, lockObservedRooms, recordGaps, recordGapsOfObserver, type ObservedRoom } from "./observed-rooms.ts";
+
+/** Somebody else runs this observer now: nothing of ours may be saved. */
+export class ObserverLeaseLost extends Error {
+  constructor() {
+    super("the observer's lease ended");
+    this.name = "ObserverLeaseLost";
+  }
+}
+
+type Joined = NonNullable<SyncAnswer["rooms"]>["join"];
+
+/**
+ * Puts one answer of `/sync` into the timelines, or into gaps, with the position in the same transaction; then
+ * publishes and wakes.
+ * @throws ObserverLeaseLost
+ */
+export async function saveChanges(
+  context: WorkerContext,
+  run: ObserverRun,
+  since: string,
+  changes: SyncAnswer,
+): Promise<void> {
+  const joined = changes.rooms?.join ?? {};
+  const matrixRoomIds = Object.keys(joined).filter((id) => hasEvents(joined, id));
+  const { observer, fence } = run;
+  const known = matrixRoomIds.length === 0 ? [] : await findObservedRooms(context.db, observer.observer_id, matrixRoomIds);
+  const offered = known.map((room) => eventsOf(room, joined));
+  const facts = await findEventFacts(
+    context.db,
+    { tenantId: observer.tenant_id, matrixUserId: observer.matrix_user_id },
+    offered,
+  );
+  const saved = await context.db.transaction(async (trx) => {
+    const position = { observerId: observer.observer_id, fence, since: changes.next_batch };
+    if (!(await savePosition(trx, position))) throw new ObserverLeaseLost();
+    if (known.length === 0) return null;
+    const locked = await lockObservedRooms(trx, observer.observer_id, matrixRoomIds);
+    const { whole, gapped } = splitByGap(locked, joined);
+    const byId = new Map(offered.map((room) => [room.roomId, room]));
+    const meaning = readMeaning(
+      whole.flatMap((room) => byId.get(room.id) ?? []),
+      facts,
+    );
+    // A gap takes in this answer's events too: they come after it, and are read again when it is filled.
+    await recordGaps(
+      trx,
+      gapped.map((room) => ({ roomId: room.id, from: since, to: changes.next_batch })),
+    );
+    await applyMeaning(trx, meaning);
+    return { meaning, gapped };
+  });
+  if (saved) await afterSaving(context, run, saved.meaning, saved.gapped, known);
+}
+
+function hasEvents(joined: Joined, matrixRoomId: string): boolean {
+  const timeline = joined[matrixRoomId]?.timeline;
+  return timeline !== undefined && (timeline.limited || timeline.events.length > 0);
+}
+
+function eventsOf(room: ObservedRoom, joined: Joined): RoomEvents {
+  const answer = joined[room.matrix_room_id];
+  return { roomId: room.id, events: answer?.timeline?.events ?? [], members: answer?.state ?? [] };
+}
+
+/** Rooms that can be told in order, and those where something before was not read. */
+function splitByGap(rooms: readonly ObservedRoom[], joined: Joined): { whole: ObservedRoom[]; gapped: ObservedRoom[] } {
+  const isGapped = (room: ObservedRoom) => room.gap_from !== null || (joined[room.matrix_room_id]?.timeline?.limited ?? false);
+  return { whole: rooms.filter((room) => !isGapped(room)), gapped: rooms.filter(isGapped) };
+}
+
+async function afterSaving(
+  context: WorkerContext,
+  run: ObserverRun,
+  meaning: Meaning,
+  gapped: readonly ObservedRoom[],
+  known: readonly ObservedRoom[],
+): Promise<void> {
+  const tenantId = run.observer.tenant_id;
+  count(context, meaning, gapped.length);
+  const wakes = [
+    ...gapped.map((room) => context.wake("room-sync", { tenantId, roomId: room.id })),
+    ...meaning.drifts.map((drift) =>
+      drift.what === "levels"
+        ? context.wake("membership", { tenantId, roomId: drift.roomId })
+        : context.wake("provisioning", { tenantId, subject: "room" as const, id: drift.roomId }),
+    ),
+  ];
+  await publish(context, meaning.entries.map((room) => room.roomId));
+  await Promise.all(wakes);
+  await redactDoubles(context, run, meaning, known);
+}
+
+/** What is not published now is found by the sweeper: reading goes on. */
+export async function publish(context: WorkerContext, roomIds: readonly string[]): Promise<void> {
+  if (roomIds.length === 0) return;
+  await publishRooms(context, roomIds).catch((error: unknown) => {
+    context.log.warn({ err: error, rooms: roomIds.length }, "publishing failed: the sweeper repeats it");
+  });
+}
+
+export function count(context: WorkerContext, meaning: Meaning, gaps: number): void {
+  const { metrics, log } = context;
+  metrics.syncEvents.inc(meaning.entries.reduce((sum, room) => sum + room.entries.length, 0));
+  if (gaps > 0) metrics.gaps.inc(gaps);
+  if (meaning.forged > 0) metrics.markersForged.inc(meaning.forged);
+  for (const drift of meaning.drifts) metrics.driftRepaired.inc({ what: drift.what });
+  for (const roomId of meaning.encrypted) {
+    metrics.encryptedRooms.inc();
+    log.error({ room: roomId }, "the room is encrypted on Matrix: its messages cannot be read");
+  }
+}
+
+/** A second event of a message that is told already is taken back on Matrix. */
+async function redactDoubles(
+  context: WorkerContext,
+  run: ObserverRun,
+  { doubles }: Meaning,
+  known: readonly ObservedRoom[],
+): Promise<void> {
+  if (doubles.length === 0) return;
+  const homeserver = await context.homeserver(run.observer.homeserver_id);
+  const request = await homeserver.as(run.observer.matrix_user_id);
+  for (const { roomId, eventId } of doubles) {
+    const matrixRoomId = known.find((room) => room.id === roomId)?.matrix_room_id;
+    if (matrixRoomId === undefined) continue;
+    context.log.error({ room: roomId }, "a message stands twice on Matrix: the second is redacted");
+    await redact(request, { matrixRoomId, eventId, transactionId: newId() }).catch((error: unknown) => {
+      context.log.warn({ err: error, room: roomId }, "redacting a double failed");
+    });
+  }
+}
+
+/** Reading starts anew at a position: it is saved with a gap in every room. @throws ObserverLeaseLost */
+export async function startAnew(context: WorkerContext, { observer, fence }: ObserverRun, since: string): Promise<void> {
+  const rooms = await context.db.transaction(async (trx: Db) => {
+    const isHeld = await savePosition(trx, { observerId: observer.observer_id, fence, since });
+    if (!isHeld) throw new ObserverLeaseLost();
+    return recordGapsOfObserver(trx, observer.observer_id, since);
+  });
+  context.metrics.gaps.inc(rooms.length);
+  // The sweeper wakes the rest, a batch at a time.
+  await Promise.all(
+    rooms.slice(0, 100).map((room) => context.wake("room-sync", { tenantId: room.tenant_id, roomId: room.id })),
+  );
+}
