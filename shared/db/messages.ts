@@ -37,8 +37,7 @@ export type MessageRow = {
 
 /** `replayed`: the sender's client id is known; the row is the first request's. */
 export type Acceptance =
-  | { outcome: "accepted" | "replayed"; message: MessageRow }
-  | { outcome: "no_such_room" | "may_not_post" };
+  { outcome: "accepted" | "replayed"; message: MessageRow } | { outcome: "no_such_room" | "may_not_post" };
 
 const SELECT_MESSAGE = `
   select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, encode(m.request_hash, 'hex') as request_hash,
@@ -70,7 +69,12 @@ export async function acceptMessages(db: Db, messages: readonly NewMessage[]): P
   });
   const byPosition = new Map(accepted.map((row) => [row.position, row]));
   const isComplete = byPosition.size === messages.length;
-  const explained = isComplete ? [] : await explainRefusals(db, rows.filter((row) => !byPosition.has(row.position)));
+  const explained = isComplete
+    ? []
+    : await explainRefusals(
+        db,
+        rows.filter((row) => !byPosition.has(row.position)),
+      );
   const refusals = new Map(explained.map((row) => [row.position, row]));
   return rows.map(({ position }) => {
     const message = byPosition.get(position);
@@ -118,7 +122,12 @@ const INSERT_ALLOWED = `
          a.external_id as sender_user, a.display_name as sender_display_name, a.avatar as sender_avatar
     from inserted n join allowed a on a.id = n.id`;
 
-type Refusal = Omit<MessageRow, "id"> & { position: number; id: string | null; found_room: string | null; member_role: string | null };
+type Refusal = Omit<MessageRow, "id"> & {
+  position: number;
+  id: string | null;
+  found_room: string | null;
+  member_role: string | null;
+};
 
 function explainRefusals(db: Db, rows: readonly unknown[]): Promise<Refusal[]> {
   return rowsOf<Refusal>(
@@ -140,17 +149,27 @@ function explain(refusal: Refusal | undefined): Acceptance {
 }
 
 /** A message of a room, or null. */
-export async function findMessage(db: Db, tenantId: string, roomId: string, id: string): Promise<MessageRow | null> {
-  const rows = await rowsOf<MessageRow>(db, `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.id = ?`, [
-    tenantId,
-    roomId,
-    id,
-  ]);
+export async function findMessage(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  id: string,
+): Promise<MessageRow | null> {
+  const rows = await rowsOf<MessageRow>(
+    db,
+    `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.id = ?`,
+    [tenantId, roomId, id],
+  );
   return rows[0] ?? null;
 }
 
 /** Accepted and not yet in the timeline, in order. */
-export function listOpenMessages(db: Db, tenantId: string, roomId: string, limit: number): Promise<MessageRow[]> {
+export function listOpenMessages(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  limit: number,
+): Promise<MessageRow[]> {
   return rowsOf<MessageRow>(
     db,
     `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.open order by m.order_number limit ?`,
@@ -186,6 +205,16 @@ export async function killQueuedMessages(
   return rows.map((row) => row.id);
 }
 
+/** Ends all queued messages of a room, in the transaction that deletes it. */
+export async function killRoomMessages(trx: Db, tenantId: string, roomId: string): Promise<void> {
+  await trx.raw(
+    `update messages set status = 'dead', open = false, error_code = 'room_deleted',
+            error_message = 'The room was deleted before the message was sent.'
+      where tenant_id = ? and room_id = ? and open and status = 'queued'`,
+    [tenantId, roomId],
+  );
+}
+
 /** What a client is shown of a message. */
 export function presentMessage(row: MessageRow): MessageResource {
   return {
@@ -198,6 +227,8 @@ export function presentMessage(row: MessageRow): MessageResource {
     at: row.accepted_at.toISOString(),
     status: row.status,
     error:
-      row.error_code === null ? null : { code: row.error_code, message: row.error_message ?? "The message was not sent." },
+      row.error_code === null
+        ? null
+        : { code: row.error_code, message: row.error_message ?? "The message was not sent." },
   };
 }

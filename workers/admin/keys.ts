@@ -12,7 +12,13 @@ export async function createKey(
 ): Promise<{ key: string; id: string }> {
   const tenant = await requireTenant(db, slug);
   const { id, key } = await createApiKey(db, tenant.id, role);
-  await insertAudit(db, { tenantId: tenant.id, actor: "cli", action: "key.create", subject: id, detail: { role } });
+  await insertAudit(db, {
+    tenantId: tenant.id,
+    actor: "cli",
+    action: "key.create",
+    subject: id,
+    detail: { role },
+  });
   return { key, id };
 }
 

@@ -63,7 +63,10 @@ function addTenantCommands(tenant: Command, act: Perform): void {
     .action(async (_options: unknown, command: Command) => {
       await act(command, ({ db }) => listAllTenants(db));
     });
-  for (const [name, status] of [["pause", "paused"], ["resume", "active"]] as const) {
+  for (const [name, status] of [
+    ["pause", "paused"],
+    ["resume", "active"],
+  ] as const) {
     withJson(tenant.command(name))
       .argument("<slug>", "name of the tenant", parseSlug)
       .description(status === "paused" ? "Refuse the tenant's callers" : "Serve the tenant's callers again")
@@ -75,7 +78,11 @@ function addTenantCommands(tenant: Command, act: Perform): void {
 
 function addKeyCommands(key: Command, act: Perform): void {
   withTenant(key.command("create"))
-    .addOption(new Option("--role <role>", "what it may do").choices(["server", "operator", "viewer"]).makeOptionMandatory())
+    .addOption(
+      new Option("--role <role>", "what it may do")
+        .choices(["server", "operator", "viewer"])
+        .makeOptionMandatory(),
+    )
     .description("Make a key; it is shown once")
     .action(async (options: { tenant: string; role: "server" | "operator" | "viewer" }, command: Command) => {
       await act(command, ({ db }) => createKey(db, options));
@@ -106,7 +113,9 @@ async function perform(command: Command, env: Record<string, string | undefined>
   const db = openDb({ url: config.databaseUrl, name: "admin", max: 2 });
   try {
     const answer = await work({ db, config });
-    process.stdout.write(command.opts()["json"] === true ? `${JSON.stringify(answer)}\n` : formatPlain(answer));
+    process.stdout.write(
+      command.opts()["json"] === true ? `${JSON.stringify(answer)}\n` : formatPlain(answer),
+    );
   } finally {
     await db.destroy();
   }
@@ -122,7 +131,8 @@ export function formatPlain(answer: unknown): string {
 }
 
 function parseSlug(text: string): string {
-  if (!tenantSlug.safeParse(text).success) throw new InvalidArgumentError("A tenant's slug matches ^[a-z][a-z0-9-]{1,31}$.");
+  if (!tenantSlug.safeParse(text).success)
+    throw new InvalidArgumentError("A tenant's slug matches ^[a-z][a-z0-9-]{1,31}$.");
   return text;
 }
 

@@ -11,14 +11,24 @@ const MESSAGES_SHOWN = 50;
 type Row = Record<string, unknown>;
 
 /** Everything the tables say of a room: what is wished, what is applied, what waits. Holds Matrix ids; audited. */
-export async function showRoom(db: Db, { tenant: slug, address }: { tenant: string; address: RoomAddress }): Promise<Row> {
+export async function showRoom(
+  db: Db,
+  { tenant: slug, address }: { tenant: string; address: RoomAddress },
+): Promise<Row> {
   const tenant = await requireTenant(db, slug);
   const room = await findRoom(db, tenant.id, address);
   const key = formatRoomKey(address);
   if (!room) throw new AppError("not_found", `Tenant ${slug} has no room ${key}.`);
   await insertAudit(db, { tenantId: tenant.id, actor: "cli", action: "room.show", subject: key });
-  const [outbox] = await rowsOf<Row>(db, "select * from room_outbox where tenant_id = ? and room_id = ?", [tenant.id, room.id]);
-  const [timeline] = await rowsOf<Row>(db, "select * from room_timeline where tenant_id = ? and room_id = ?", [tenant.id, room.id]);
+  const [outbox] = await rowsOf<Row>(db, "select * from room_outbox where tenant_id = ? and room_id = ?", [
+    tenant.id,
+    room.id,
+  ]);
+  const [timeline] = await rowsOf<Row>(
+    db,
+    "select * from room_timeline where tenant_id = ? and room_id = ?",
+    [tenant.id, room.id],
+  );
   const [observer] = await rowsOf<Row>(
     db,
     `select o.matrix_user_id, o.is_registered, p.lease_until, p.last_success_at

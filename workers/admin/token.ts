@@ -19,7 +19,11 @@ export async function createToken(
   const user = await findUser(db, tenant.id, name);
   if (!user) throw new AppError("not_found", `Tenant ${slug} has no user ${name}.`);
   const times = { nowMs: Date.now(), lifetimeS: LIFETIME_S };
-  const { token, expiresAtMs } = await signUserToken(openTokenKeys(sealKeys, tenant), { tenant: slug, user: name }, times);
+  const { token, expiresAtMs } = await signUserToken(
+    openTokenKeys(sealKeys, tenant),
+    { tenant: slug, user: name },
+    times,
+  );
   await insertAudit(db, { tenantId: tenant.id, actor: "cli", action: "token.create", subject: name });
   return { token, expiresAt: new Date(expiresAtMs).toISOString() };
 }

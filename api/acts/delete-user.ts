@@ -1,0 +1,68 @@
+import { endMemberships, listRoomIdsOf, touchMembers } from "../../shared/db/memberships.ts";
+import { killQueuedMessages } from "../../shared/db/messages.ts";
+import { insertNotices } from "../../shared/db/notices.ts";
+import type { Db } from "../../shared/db/open.ts";
+import { listRoomAddresses, lockOutboxes } from "../../shared/db/rooms.ts";
+import { StaleView, transact } from "../../shared/db/transact.ts";
+import { findUser, lockUser, markUserDeleted } from "../../shared/db/users.ts";
+import { formatRoomKey } from "../../shared/names.ts";
+import type { FailedMessage } from "../../shared/pending.ts";
+import { appendEntries } from "../../shared/timeline/append.ts";
+import type { Effects } from "./effects.ts";
+import { describeKilled } from "./remove-member.ts";
+import { memberEntry } from "./wish-members.ts";
+
+/** Deletes a user, out of every room, in one transaction. Nothing when there is no such user. */
+export function deleteUser(db: Db, tenantId: string, name: string): Promise<Effects | null> {
+  return transact(db, async (trx) => {
+    const seen = await findUser(trx, tenantId, name);
+    if (!seen) return null;
+    const locked = await listRoomIdsOf(trx, tenantId, seen.id);
+    await lockOutboxes(trx, tenantId, locked);
+    if (!(await lockUser(trx, tenantId, seen.id))) return null;
+    const roomIds = await listRoomIdsOf(trx, tenantId, seen.id);
+    if (roomIds.some((roomId) => !locked.includes(roomId)))
+      throw new StaleView("the user came into another room");
+    const failed = await leaveRooms(trx, tenantId, seen.id, roomIds);
+    await markUserDeleted(trx, tenantId, seen.id);
+    await insertNotices(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);
+    return {
+      wakes: [
+        { name: "provisioning", payload: { tenantId, subject: "user", id: seen.id } },
+        ...roomIds.map((roomId) => ({ name: "membership" as const, payload: { tenantId, roomId } })),
+      ],
+      roomIds,
+      failed,
+    };
+  });
+}
+
+/** Takes a user out of locked rooms, with an entry in each and the end of what the user had queued there. */
+async function leaveRooms(
+  trx: Db,
+  tenantId: string,
+  userId: string,
+  roomIds: readonly string[],
+): Promise<FailedMessage[]> {
+  if (roomIds.length === 0) return [];
+  const ended = await endMemberships(trx, tenantId, userId, roomIds);
+  const keys = new Map(
+    (await listRoomAddresses(trx, tenantId, roomIds)).map((room) => [room.id, formatRoomKey(room)]),
+  );
+  const failed: FailedMessage[] = [];
+  for (const { room_id: roomId } of ended) {
+    const killed = await killQueuedMessages(trx, tenantId, { roomId, senderId: userId });
+    failed.push(...describeKilled(roomId, keys.get(roomId) ?? "", killed));
+  }
+  await touchMembers(
+    trx,
+    tenantId,
+    ended.map((row) => row.room_id),
+    -1,
+  );
+  await appendEntries(
+    trx,
+    ended.map((row) => ({ roomId: row.room_id, entries: [memberEntry("member.left", userId, row.role)] })),
+  );
+  return failed;
+}

@@ -1,0 +1,47 @@
+import type { Db } from "../../shared/db/open.ts";
+import { changeRoom, findRoom, insertRoom, lockRoom, type RoomWish } from "../../shared/db/rooms.ts";
+import { StaleView, transact } from "../../shared/db/transact.ts";
+import { AppError } from "../../shared/errors.ts";
+import type { RoomAddress } from "../../shared/names.ts";
+import { appendEntries } from "../../shared/timeline/append.ts";
+import { effectsOnRoom, type Effects } from "./effects.ts";
+import { roomChangedEntry, wishMembers, type MemberWish } from "./wish-members.ts";
+
+/** `fields` of a room that is there; absent ones stay. `initial` when it has to be made. */
+export type RoomPut = { initial: RoomWish; fields: Partial<RoomWish>; members: readonly MemberWish[] };
+
+/** Makes or changes a room, adds and changes members, removes none. However often at once: one room. */
+export function putRoom(db: Db, tenantId: string, address: RoomAddress, wish: RoomPut): Promise<Effects> {
+  return transact(db, async (trx) => {
+    const isMade =
+      !(await findRoom(trx, tenantId, address)) && (await insertRoom(trx, tenantId, address, wish.initial));
+    const room = await lockRoom(trx, tenantId, address);
+    if (!room) throw new StaleView("the room went away while it was being changed");
+    const changed = isMade ? {} : await changeRoom(trx, room, wish.fields);
+    const isChanged = Object.keys(changed).length > 0;
+    const memberEntries = await wishMembers(trx, room, wish.members);
+    const entries = [...(isChanged ? [roomChangedEntry(changed)] : []), ...memberEntries];
+    await appendEntries(trx, [{ roomId: room.id, entries }]);
+    return effectsOnRoom(
+      { tenantId, roomId: room.id },
+      { room: isMade || isChanged, members: memberEntries.length > 0 },
+    );
+  });
+}
+
+/** Changes fields of a room. @throws AppError `not_found`. */
+export function patchRoom(
+  db: Db,
+  tenantId: string,
+  address: RoomAddress,
+  fields: Partial<RoomWish>,
+): Promise<Effects> {
+  return transact(db, async (trx) => {
+    const room = await lockRoom(trx, tenantId, address);
+    if (!room) throw new AppError("not_found", "There is no such room.");
+    const changed = await changeRoom(trx, room, fields);
+    const isChanged = Object.keys(changed).length > 0;
+    if (isChanged) await appendEntries(trx, [{ roomId: room.id, entries: [roomChangedEntry(changed)] }]);
+    return effectsOnRoom({ tenantId, roomId: room.id }, { room: isChanged, members: false });
+  });
+}

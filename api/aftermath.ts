@@ -1,0 +1,92 @@
+import type { MessageRow } from "../shared/db/messages.ts";
+import type { Db } from "../shared/db/open.ts";
+import type { Log } from "../shared/log.ts";
+import type { Counter } from "../shared/metrics.ts";
+import { publishFailed, publishPending } from "../shared/pending.ts";
+import type { Wake } from "../shared/queue.ts";
+import type { Redis } from "../shared/redis.ts";
+import { publishNotices } from "../shared/timeline/notices.ts";
+import { publishRooms } from "../shared/timeline/publish.ts";
+import type { Effects, WakeCall } from "./acts/effects.ts";
+
+const TASKS_AT_MOST = 1_000;
+const NOTICES_AT_ONCE = 500;
+const DRAIN_LIMIT_MS = 2_000;
+
+/** Tells the rest of the house what was committed, without keeping the caller; what is lost the sweeper finds. */
+export type Aftermath = {
+  tell: (effects: Effects) => void;
+  tellAccepted: (rows: readonly MessageRow[]) => void;
+  /** Waits for what is under way, 2 s at most. */
+  drain: () => Promise<void>;
+};
+
+export type AftermathDeps = { db: Db; redis: Redis; wake: Wake; log: Log; dropped: Counter<"reason"> };
+
+export function createAftermath(deps: AftermathDeps): Aftermath {
+  const tasks = new Set<Promise<void>>();
+  const start = (what: string, work: () => Promise<unknown>): void => {
+    if (deps.redis.status !== "ready") return void deps.dropped.inc({ reason: "redis_down" });
+    if (tasks.size >= TASKS_AT_MOST) return void deps.dropped.inc({ reason: "busy" });
+    const task = work()
+      .catch((error: unknown) => {
+        deps.dropped.inc({ reason: "failed" });
+        deps.log.debug({ err: error, what }, "left to the sweeper");
+      })
+      .then(() => void tasks.delete(task));
+    tasks.add(task);
+  };
+  const tellNotices = createSingleFlight(() => publishNotices(deps, NOTICES_AT_ONCE));
+  return {
+    tell({ wakes, roomIds, failed }) {
+      if (wakes.length === 0 && roomIds.length === 0) return;
+      start("effects", async () => {
+        await Promise.all([...wakes.map((call) => wakeOne(deps.wake, call)), publishRooms(deps, roomIds)]);
+        // After the timelines: a removal comes to its connections as an entry first.
+        await Promise.all([tellNotices(), publishFailed(deps, failed)]);
+      });
+    },
+    tellAccepted(rows) {
+      const rooms = new Map(rows.map((row) => [row.room_id, row.tenant_id]));
+      start("accepted", () =>
+        Promise.all([
+          ...[...rooms].map(([roomId, tenantId]) => deps.wake("outbound-message", { tenantId, roomId })),
+          publishPending(deps, rows),
+        ]),
+      );
+    },
+    async drain() {
+      await Promise.race([
+        Promise.allSettled(tasks),
+        new Promise((resolve) => setTimeout(resolve, DRAIN_LIMIT_MS).unref()),
+      ]);
+    },
+  };
+}
+
+function wakeOne(wake: Wake, call: WakeCall): Promise<boolean> {
+  switch (call.name) {
+    case "provisioning":
+      return wake(call.name, call.payload);
+    case "maintenance":
+      return wake(call.name, call.payload);
+    default:
+      return wake(call.name, call.payload);
+  }
+}
+
+/** Runs one at a time; whoever asks meanwhile shares one more run that begins after the present one. */
+export function createSingleFlight<T>(run: () => Promise<T>): () => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  let next: Promise<T> | null = null;
+  return () => {
+    next ??= last.then(begin, begin);
+    return next;
+  };
+  function begin(): Promise<T> {
+    next = null;
+    const running = run();
+    last = running;
+    return running;
+  }
+}

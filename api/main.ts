@@ -1,0 +1,15 @@
+import { readConfig } from "../shared/config.ts";
+import { createLog } from "../shared/log.ts";
+import { runProcess } from "../shared/shutdown.ts";
+import { openApi } from "./server.ts";
+
+const STOP_LIMIT_MS = 15_000;
+
+const config = readConfig(process.env);
+const log = createLog({ level: config.logLevel, tier: "api" });
+
+await runProcess(log, STOP_LIMIT_MS, async (held) => {
+  const server = await openApi(config, log, held);
+  const address = server.address();
+  log.info({ port: typeof address === "object" ? address?.port : undefined }, "api is listening");
+});

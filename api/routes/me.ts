@@ -1,0 +1,55 @@
+import { z } from "zod";
+import {
+  listMyRooms,
+  presentMyRooms,
+  type ActivityCursor,
+  type MyRoomRow,
+} from "../../shared/db/my-rooms.ts";
+import type { Db } from "../../shared/db/open.ts";
+import { findUser } from "../../shared/db/users.ts";
+import { AppError } from "../../shared/errors.ts";
+import { myRoomResource } from "../../shared/resources.ts";
+import { cursorText, decodeCursor, encodeCursor, pageLimit } from "../fields.ts";
+import { userRoute, type Route } from "../route.ts";
+
+const listQuery = z.strictObject({ limit: pageLimit, cursor: cursorText.optional() });
+const myRoomPage = z
+  .strictObject({ items: z.array(myRoomResource), next: z.string().nullable() })
+  .meta({ id: "MyRoomPage" });
+
+const cursorShape = z.tuple([z.coerce.number().int().min(0).max(8.64e15), z.uuid()]);
+
+export function meRoutes({ db }: { db: Db }): Route[] {
+  return [
+    userRoute(
+      {
+        method: "get",
+        path: "/v1/me/rooms",
+        tag: "me",
+        summary: "List my rooms, newest activity first",
+        query: listQuery,
+        answers: { 200: { schema: myRoomPage, description: "A page of rooms" } },
+        problems: ["forbidden", "invalid"],
+      },
+      async ({ caller, query }) => {
+        const cursor = decodeCursor(query.cursor, parseActivityCursor);
+        const user = await findUser(db, caller.tenantId, caller.user);
+        if (user?.status === "locked") throw new AppError("forbidden", "The user is locked.");
+        const rows = await listMyRooms(db, caller.tenantId, caller.user, { limit: query.limit + 1, cursor });
+        const page = rows.slice(0, query.limit);
+        const last = page.at(-1);
+        const next = rows.length > page.length && last ? formatActivityCursor(last) : null;
+        return { status: 200, body: { items: await presentMyRooms(db, page), next } };
+      },
+    ),
+  ];
+}
+
+function formatActivityCursor(row: MyRoomRow): string {
+  return encodeCursor(`${row.active_at.getTime()}.${row.id}`);
+}
+
+function parseActivityCursor(text: string): ActivityCursor | null {
+  const parsed = cursorShape.safeParse(text.split("."));
+  return parsed.success ? { atMs: parsed.data[0], roomId: parsed.data[1] } : null;
+}

@@ -1,0 +1,93 @@
+import { z } from "zod";
+import type { Db } from "../../shared/db/open.ts";
+import { findUser, presentUser, putUser } from "../../shared/db/users.ts";
+import { AppError } from "../../shared/errors.ts";
+import { userResource, type UserResource } from "../../shared/resources.ts";
+import { deleteUser } from "../acts/delete-user.ts";
+import type { Aftermath } from "../aftermath.ts";
+import { avatarUrl, displayName, pathNewUser, pathUser } from "../fields.ts";
+import { answerResource, serverRoute, type Route } from "../route.ts";
+
+const userBody = z
+  .strictObject({
+    displayName: displayName.nullable().default(null),
+    avatar: avatarUrl.nullable().default(null),
+  })
+  .meta({ id: "UserWish" });
+
+const path = "/v1/users/{user}";
+const tag = "users";
+
+export function userRoutes({ db, aftermath }: { db: Db; aftermath: Aftermath }): Route[] {
+  const read = async (tenantId: string, name: string): Promise<UserResource> => {
+    const user = await findUser(db, tenantId, name);
+    if (!user) throw new AppError("not_found", "There is no such user.");
+    return presentUser(user);
+  };
+  return [
+    serverRoute(
+      {
+        method: "put",
+        path,
+        tag,
+        summary: "Make or change a user",
+        description: "The whole wish: an absent field is null. The account on Matrix follows.",
+        body: { schema: userBody, isOptional: true, example: { displayName: "Ada Lovelace", avatar: null } },
+        answers: {
+          200: { schema: userResource, description: "The user is as wished" },
+          202: { schema: userResource, description: "The account is still being made or changed" },
+        },
+        problems: ["invalid"],
+        headers: ["Prefer"],
+      },
+      async ({ caller: { tenantId }, params, body, settle }) => {
+        const name = pathNewUser(params);
+        const user = await putUser(db, tenantId, name, body);
+        const first = presentUser(user);
+        const payload = { tenantId, subject: "user" as const, id: user.id };
+        if (first.status === "pending")
+          aftermath.tell({ wakes: [{ name: "provisioning", payload }], roomIds: [], failed: [] });
+        const settled = await settle(first, () => read(tenantId, name), isUserFinal);
+        return answerResource(settled, { isFinal: isUserFinal(settled), location: userLocation(name) });
+      },
+    ),
+    serverRoute(
+      {
+        method: "get",
+        path,
+        tag,
+        summary: "Read a user",
+        answers: { 200: { schema: userResource, description: "The user" } },
+        problems: ["not_found"],
+      },
+      async ({ caller, params }) => ({ status: 200, body: await read(caller.tenantId, pathUser(params)) }),
+    ),
+    serverRoute(
+      {
+        method: "delete",
+        path,
+        tag,
+        summary: "Delete a user",
+        description:
+          "Out of every room; what the user had queued is dead. Answers the user as last known, null when there was none.",
+        answers: { 200: { schema: userResource.nullable(), description: "The user is gone" } },
+        problems: ["not_found"],
+      },
+      async ({ caller: { tenantId }, params }) => {
+        const name = pathUser(params);
+        const user = await findUser(db, tenantId, name);
+        const effects = await deleteUser(db, tenantId, name);
+        if (effects) aftermath.tell(effects);
+        return { status: 200, body: user ? presentUser(user) : null };
+      },
+    ),
+  ];
+}
+
+function isUserFinal({ status }: UserResource): boolean {
+  return status !== "pending";
+}
+
+function userLocation(name: string): string {
+  return `/v1/users/${encodeURIComponent(name)}`;
+}

@@ -1,0 +1,105 @@
+import { createServer, type Server } from "node:http";
+import type { Config } from "../shared/config.ts";
+import { countOpenMessages, acceptMessages } from "../shared/db/messages.ts";
+import { openDb } from "../shared/db/open.ts";
+import { closeServer } from "../shared/health.ts";
+import type { Log } from "../shared/log.ts";
+import { counter, createMetrics, durationHistogram } from "../shared/metrics.ts";
+import { closeQueues, createWake, openQueues } from "../shared/queue.ts";
+import { closeRedis, openRedis } from "../shared/redis.ts";
+import type { Held } from "../shared/shutdown.ts";
+import { createAcceptBatcher } from "./accept-batcher.ts";
+import { createAftermath } from "./aftermath.ts";
+import { createApp } from "./app.ts";
+import { createAuthenticate, createFindTenant } from "./auth.ts";
+import { healthPages } from "./health.ts";
+import { createQuota } from "./quota.ts";
+import { createRoutes } from "./routes/index.ts";
+import { createWaiting } from "./waiting.ts";
+
+const DB_CONNECTIONS = 16;
+const DRAIN_PAUSE_MS = 5_000;
+
+/** Opens the API; what it opens is held, and closed in reverse. Starts without Redis, and without Postgres is not ready. */
+export async function openApi(config: Config, log: Log, held: Held): Promise<Server> {
+  const metrics = createMetrics();
+  const db = held.hold("db", openDb({ url: config.databaseUrl, name: "api", max: DB_CONNECTIONS }), (pool) =>
+    pool.destroy(),
+  );
+  const redis = held.hold("redis", openRedis(config.redisUrl, log, "api"), closeRedis);
+  const queues = held.hold("queues", openQueues(redis, log), closeQueues);
+  const now = Date.now;
+  const wakeFailures = counter(
+    metrics,
+    { name: "omc_wake_failures_total", help: "Wake-ups that Redis did not take" },
+    ["queue"],
+  );
+  const dropped = counter(
+    metrics,
+    { name: "omc_aftermath_dropped_total", help: "What was left to the sweeper" },
+    ["reason"],
+  );
+  const accepted = counter(metrics, { name: "omc_messages_accepted_total", help: "Messages accepted" });
+  const aftermath = held.hold(
+    "aftermath",
+    createAftermath({ db, redis, wake: createWake(queues, wakeFailures), log, dropped }),
+    (it) => it.drain(),
+  );
+  const accept = createAcceptBatcher(
+    (messages) => acceptMessages(db, messages),
+    (acceptances) => {
+      const rows = acceptances.flatMap((it) => (it.outcome === "accepted" ? [it.message] : []));
+      accepted.inc(rows.length);
+      if (rows.length > 0) aftermath.tellAccepted(rows);
+    },
+  );
+  const findTenant = createFindTenant(db, config.sealKeys, now);
+  const requireQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
+  let isClosing = false;
+  const app = createApp({
+    log,
+    authenticate: createAuthenticate({ db, findTenant, now }),
+    routes: createRoutes({ db, aftermath, accept, requireQuota, findTenant, now }),
+    waiting: createWaiting(),
+    allowedOrigins: config.allowedOrigins,
+    durations: durationHistogram(metrics, { name: "omc_http_request_seconds", help: "Time to answer" }, [
+      "method",
+      "route",
+      "status",
+    ]),
+    pages: healthPages({ db, redis, metrics, isClosing: () => isClosing }),
+  });
+  const server = await listen(app, config.ports.api);
+  return held.hold("http", server, async (it) => {
+    isClosing = true;
+    await stopServing(it);
+  });
+}
+
+async function listen(app: ReturnType<typeof createApp>, port: number): Promise<Server> {
+  const server = createServer(app);
+  server.requestTimeout = 15_000;
+  server.headersTimeout = 10_000;
+  server.keepAliveTimeout = 65_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  return server;
+}
+
+/** Takes no more connections, lets what runs be answered for 5 s, then cuts the rest. */
+async function stopServing(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => {
+      resolve();
+    });
+  });
+  server.closeIdleConnections();
+  const timer = setTimeout(() => void closeServer(server), DRAIN_PAUSE_MS);
+  await closed;
+  clearTimeout(timer);
+}

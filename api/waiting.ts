@@ -1,0 +1,55 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+const MAX_WAIT_S = 30;
+const WAITING_AT_MOST = 500;
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 250;
+
+/** How long a caller prefers to wait for the outcome (RFC 7240), in seconds; 0 for not at all. */
+export function readPreferredWaitS(prefer: string | undefined): number {
+  for (const preference of (prefer ?? "").split(",")) {
+    const seconds = /^\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?$/i.exec(preference)?.[1];
+    if (seconds !== undefined) return Math.min(Number(seconds), MAX_WAIT_S);
+  }
+  return 0;
+}
+
+export type SettleOptions = { waitS: number; signal: AbortSignal };
+export type Waiting = <T>(
+  first: T,
+  read: () => Promise<T>,
+  isFinal: (value: T) => boolean,
+  options: SettleOptions,
+) => Promise<T>;
+
+/** Reads with growing pauses until the value is final; 500 callers at once wait, others are answered at once. */
+export function createWaiting(): Waiting {
+  let waiting = 0;
+  return async (first, read, isFinal, { waitS, signal }) => {
+    if (waitS === 0 || isFinal(first) || waiting >= WAITING_AT_MOST) return first;
+    waiting++;
+    try {
+      return await readUntil(first, read, isFinal, { untilMs: performance.now() + waitS * 1_000, signal });
+    } finally {
+      waiting--;
+    }
+  };
+}
+
+async function readUntil<T>(
+  first: T,
+  read: () => Promise<T>,
+  isFinal: (value: T) => boolean,
+  { untilMs, signal }: { untilMs: number; signal: AbortSignal },
+): Promise<T> {
+  let value = first;
+  let pauseMs = FIRST_PAUSE_MS;
+  while (!isFinal(value) && !signal.aborted) {
+    const leftMs = untilMs - performance.now();
+    if (leftMs <= 0) return value;
+    await sleep(Math.min(pauseMs, leftMs));
+    pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+    value = await read();
+  }
+  return value;
+}

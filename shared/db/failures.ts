@@ -1,0 +1,32 @@
+const UNREACHABLE_CODES = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ETIMEDOUT",
+  "EPIPE",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "ENOENT",
+]);
+// Connection exceptions, shutting down, starting up, too many connections, a statement ended for taking too long.
+const UNREACHABLE_STATES = /^(?:08...|57P0[123]|53300|57014)$/;
+const UNREACHABLE_MESSAGES = /^(?:Connection terminated|timeout exceeded|Query read timeout|Knex: Timeout)/i;
+
+/** Deadlock, serialization failure, or a row that somebody else inserted at the same moment: trying again may succeed. */
+export function isRepeatable(error: unknown): boolean {
+  return ["40P01", "40001", "23505"].includes(codeOf(error));
+}
+
+/** Postgres cannot be reached, refuses work or is too slow: nothing is wrong with what was asked. */
+export function isDbUnavailable(error: unknown): boolean {
+  const code = codeOf(error);
+  if (UNREACHABLE_CODES.has(code) || UNREACHABLE_STATES.test(code)) return true;
+  if (error instanceof AggregateError) return error.errors.some((inner) => isDbUnavailable(inner));
+  return (
+    error instanceof Error && (error.name === "KnexTimeoutError" || UNREACHABLE_MESSAGES.test(error.message))
+  );
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error) || !("code" in error)) return "";
+  return typeof error.code === "string" ? error.code : "";
+}

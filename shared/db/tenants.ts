@@ -1,0 +1,109 @@
+import { randomBytes } from "node:crypto";
+import { Model } from "objection";
+import { z } from "zod";
+import { newId, randomToken } from "../ids.ts";
+import { seal, unseal, type SealKey } from "../seal.ts";
+import { tokenKeys, type TokenKeys } from "../tokens.ts";
+import type { Homeserver } from "./homeservers.ts";
+import type { Db } from "./open.ts";
+
+/** What a tenant may use; absent fields have the defaults of `tenantLimits`. */
+export const tenantLimits = z.object({
+  /** Messages that may wait to be sent, over all rooms. */
+  queuedMessages: z.int().min(1).default(10_000),
+});
+export type TenantLimits = z.infer<typeof tenantLimits>;
+
+/** One customer product. */
+export class Tenant extends Model {
+  static override tableName = "tenants";
+  static override jsonAttributes = ["limits"];
+  declare id: string;
+  declare slug: string;
+  declare homeserver_id: string;
+  declare status: "active" | "paused";
+  declare sealed_token_keys: string;
+  declare limits: Record<string, unknown>;
+  declare created_at: Date;
+}
+
+/** Makes a tenant with its token keys and its first observer; `isCreated` is false when the slug is taken already. */
+export async function createTenant(
+  db: Db,
+  sealKeys: readonly SealKey[],
+  { slug, homeserver }: { slug: string; homeserver: Homeserver },
+): Promise<{ tenant: Tenant; isCreated: boolean }> {
+  return db.transaction(async (trx) => {
+    const id = newId();
+    const keys: TokenKeys = { current: newTokenKey(), previous: null };
+    const inserted: unknown[] = await trx("tenants")
+      .insert({
+        id,
+        slug,
+        homeserver_id: homeserver.id,
+        sealed_token_keys: sealTokenKeys(sealKeys, id, keys),
+      })
+      .onConflict("slug")
+      .ignore()
+      .returning("id");
+    const isCreated = inserted.length > 0;
+    if (isCreated) await insertObserver(trx, id, homeserver.server_name);
+    return { tenant: await Tenant.query(trx).findOne({ slug }).throwIfNotFound(), isCreated };
+  });
+}
+
+async function insertObserver(trx: Db, tenantId: string, serverName: string): Promise<void> {
+  const id = newId();
+  const matrixUserId = `@omc_${randomToken(20)}:${serverName}`;
+  await trx("observers").insert({ id, tenant_id: tenantId, matrix_user_id: matrixUserId });
+  await trx("sync_positions").insert({ observer_id: id });
+}
+
+export async function findTenant(db: Db, id: string): Promise<Tenant | undefined> {
+  return Tenant.query(db).findById(id);
+}
+
+export async function findTenantBySlug(db: Db, slug: string): Promise<Tenant | undefined> {
+  return Tenant.query(db).findOne({ slug });
+}
+
+export async function listTenants(db: Db, limit: number): Promise<Tenant[]> {
+  return Tenant.query(db).orderBy("slug").limit(limit);
+}
+
+/** A paused tenant's callers are refused. False when there is no such tenant. */
+export async function setTenantStatus(db: Db, slug: string, status: Tenant["status"]): Promise<boolean> {
+  return (await Tenant.query(db).patch({ status }).where({ slug })) > 0;
+}
+
+export function openTokenKeys(sealKeys: readonly SealKey[], tenant: Tenant): TokenKeys {
+  return tokenKeys.parse(JSON.parse(unseal(sealKeys, sealContext(tenant.id), tenant.sealed_token_keys)));
+}
+
+/** Signs with a new key from now on; tokens of the key before stay good, those of the one before that do not. */
+export async function rotateTokenKeys(
+  db: Db,
+  sealKeys: readonly SealKey[],
+  tenantId: string,
+): Promise<TokenKeys> {
+  return db.transaction(async (trx) => {
+    const tenant = await Tenant.query(trx).findById(tenantId).forUpdate().throwIfNotFound();
+    const keys: TokenKeys = { current: newTokenKey(), previous: openTokenKeys(sealKeys, tenant).current };
+    await Tenant.query(trx)
+      .patch({ sealed_token_keys: sealTokenKeys(sealKeys, tenantId, keys) })
+      .where({ id: tenantId });
+    return keys;
+  });
+}
+
+function newTokenKey(): TokenKeys["current"] {
+  return { kid: randomToken(8), secret: randomBytes(32).toString("base64url") };
+}
+
+function sealTokenKeys(sealKeys: readonly SealKey[], tenantId: string, keys: TokenKeys): string {
+  return seal(sealKeys, sealContext(tenantId), JSON.stringify(keys));
+}
+
+function sealContext(tenantId: string): { tenant: string; row: string } {
+  return { tenant: tenantId, row: "token-keys" };
+}
