@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Fault } from "./fault.mjs";
 import { openLogFile, readLastLines } from "./log.mjs";
-import { signal, tieToParent } from "./processes.mjs";
+import { tieToParent } from "./processes.mjs";
 
 /**
  * What a long-running process is: how it starts, when it is ready, how it stops.
@@ -29,111 +29,122 @@ import { signal, tieToParent } from "./processes.mjs";
  * @param {ServicePlan} plan
  */
 export function createService(plan) {
-  const stopSignal = plan.stopSignal ?? "SIGTERM";
   /** @type {import("node:child_process").ChildProcess | undefined} */
   let child;
-  /** @type {((end: End) => void) | undefined} */
-  let endListener;
-  /** @type {(() => void) | undefined} */
-  let startListener;
+  /** @type {End | undefined} */
+  let lastEnd;
   let stopping = false;
-  let endReason = "";
+  /** @type {{onStart?: () => void, onEnd?: (end: End) => void}} */
+  const listeners = {};
 
   const launch = async () => {
     stopping = false;
-    const [file = "", ...args] = tieToParent(plan.command, stopSignal);
-    const log = openLogFile(plan.logPath);
-    const started = spawn(file, args, {
-      cwd: plan.cwd,
-      env: plan.env,
-      ...(plan.uid === undefined ? {} : { uid: plan.uid, gid: plan.gid }),
-      // A session of its own: Ctrl-C in the terminal reaches us alone, and we stop all in their order.
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    child = started;
-    started.stdout?.on("data", (chunk) => log.write(chunk));
-    started.stderr?.on("data", (chunk) => log.write(chunk));
-    started.once("close", () => log.close());
-    started.once("exit", (code, signalName) => {
+    lastEnd = undefined;
+    const started = await spawnLogged(plan, (reason) => {
       child = undefined;
-      endReason = signalName ?? `code ${code}`;
-      endListener?.({ expected: stopping, reason: endReason });
+      lastEnd = { expected: stopping, reason };
+      listeners.onEnd?.(lastEnd);
     });
-    try {
-      await once(started, "spawn");
-    } catch (cause) {
-      child = undefined;
-      log.close();
-      throw new Fault(`${plan.name} cannot be run: ${plan.command[0]}`, { cause });
-    }
-    startListener?.();
+    if (lastEnd === undefined) child = started;
+    // Asked to stop before there was a process to stop.
+    if (stopping) await stop();
+    listeners.onStart?.();
   };
-
-  const awaitReady = async () => {
-    const deadlineMs = Date.now() + plan.readyLimitMs;
-    const fail = (/** @type {string} */ what) =>
-      new Fault(`${plan.name} ${what}; the end of ${plan.logPath}:\n${readLastLines(plan.logPath, 20)}`);
-    while (!(await plan.isReady())) {
-      if (child === undefined) throw fail(`ended while it started (${endReason})`);
-      if (Date.now() > deadlineMs) throw fail(`is not ready after ${plan.readyLimitMs / 1_000} s`);
-      await sleep(50);
-    }
-    if (child === undefined) throw fail(`ended while it started (${endReason})`);
-  };
-
   const stop = async () => {
     stopping = true;
-    const ending = child;
-    if (ending?.pid === undefined) return;
-    const ended = once(ending, "exit");
-    signal(ending.pid, stopSignal);
-    const killer = setTimeout(() => ending.kill("SIGKILL"), plan.stopLimitMs ?? 20_000);
-    await ended;
-    clearTimeout(killer);
+    if (child !== undefined) await stopChild(child, plan);
   };
 
   return {
     name: plan.name,
-    stopSignal,
+    stopSignal: plan.stopSignal ?? "SIGTERM",
     logPath: plan.logPath,
     get pid() {
       return child?.pid;
     },
+    launch,
+    stop,
     /** Resolves when it runs and is ready; when it cannot be, it is stopped first. */
     async start() {
       await launch();
       try {
-        await awaitReady();
+        await awaitReady(plan, () => lastEnd);
       } catch (error) {
         await stop();
         throw error;
       }
-    },
-    launch,
-    awaitReady,
-    stop,
-    /** Kills without warning, as a crash would, and waits for the end. */
-    async kill() {
-      const ending = child;
-      if (ending === undefined) return;
-      const ended = once(ending, "exit");
-      ending.kill("SIGKILL");
-      await ended;
     },
     /**
      * One listener at most: hears that it runs under a new pid.
      * @param {() => void} listener
      */
     onStart(listener) {
-      startListener = listener;
+      listeners.onStart = listener;
     },
     /**
      * One listener at most: hears every end, `expected` if it was asked to stop.
      * @param {(end: End) => void} listener
      */
     onEnd(listener) {
-      endListener = listener;
+      listeners.onEnd = listener;
     },
   };
+}
+
+/**
+ * @param {ServicePlan} plan
+ * @param {(reason: string) => void} onEnd
+ */
+async function spawnLogged(plan, onEnd) {
+  const [file = "", ...args] = tieToParent(plan.command, plan.stopSignal ?? "SIGTERM");
+  const log = openLogFile(plan.logPath);
+  const child = spawn(file, args, {
+    cwd: plan.cwd,
+    env: plan.env,
+    ...(plan.uid === undefined ? {} : { uid: plan.uid, gid: plan.gid }),
+    // A session of its own: Ctrl-C in the terminal reaches us alone, and we stop all in their order.
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  child.stdout.on("data", (chunk) => log.write(chunk));
+  child.stderr.on("data", (chunk) => log.write(chunk));
+  child.once("close", () => log.close());
+  child.once("exit", (code, signalName) => onEnd(signalName ?? `code ${code}`));
+  try {
+    await once(child, "spawn");
+  } catch (cause) {
+    throw new Fault(`${plan.name} cannot be run: ${plan.command[0]}`, { cause });
+  }
+  return child;
+}
+
+/**
+ * @param {ServicePlan} plan
+ * @param {() => End | undefined} readEnd
+ */
+async function awaitReady(plan, readEnd) {
+  const deadlineMs = Date.now() + plan.readyLimitMs;
+  const fail = (/** @type {string} */ what) =>
+    new Fault(`${plan.name} ${what}; the end of ${plan.logPath}:\n${readLastLines(plan.logPath, 20)}`);
+  for (;;) {
+    const ready = await plan.isReady();
+    const end = readEnd();
+    // Asked after the look: another program may have answered on its port.
+    if (end !== undefined) throw fail(`ended while it started (${end.reason})`);
+    if (ready) return;
+    if (Date.now() > deadlineMs) throw fail(`is not ready after ${plan.readyLimitMs / 1_000} s`);
+    await sleep(50);
+  }
+}
+
+/**
+ * @param {import("node:child_process").ChildProcess} child that runs
+ * @param {ServicePlan} plan
+ */
+async function stopChild(child, plan) {
+  const ended = once(child, "exit");
+  child.kill(plan.stopSignal ?? "SIGTERM");
+  const killer = setTimeout(() => child.kill("SIGKILL"), plan.stopLimitMs ?? 20_000);
+  await ended;
+  clearTimeout(killer);
 }

@@ -14,7 +14,7 @@ export function chooseRestartDelayMs({ previousDelayMs, livedMs }) {
 
 /**
  * Starts a service again whenever it ends unasked, until `stop`.
- * @param {import("./service.mjs").Service} service that runs
+ * @param {import("./service.mjs").Service} service that was started
  * @param {{log: (line: string) => void, onEnd: () => void}} given `onEnd` hears each end, asked for or not
  */
 export function supervise(service, { log, onEnd }) {
@@ -46,6 +46,7 @@ export function supervise(service, { log, onEnd }) {
     onEnd();
     if (!expected) scheduleLaunch(reason);
   });
+  if (service.pid === undefined) scheduleLaunch("before it was supervised");
 
   return {
     /** Ends the supervision and the service. */

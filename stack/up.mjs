@@ -8,7 +8,8 @@ import { createProgress, openLogFile } from "./log.mjs";
 import { openPlaces } from "./places.mjs";
 import { isRecordAlive, stopRecorded } from "./processes.mjs";
 import { readLiveRun, removeRun, stopLeftovers } from "./run-record.mjs";
-import { createStack } from "./run-stack.mjs";
+import { createRoster } from "./roster.mjs";
+import { startStack } from "./run-stack.mjs";
 
 /** Starts this checkout's stack, and stays with it until Ctrl-C unless it is to run detached. */
 async function main() {
@@ -80,13 +81,14 @@ async function answerRunning({ places, fresh, log }) {
  */
 async function superviseStack({ places, fresh, write }) {
   const log = createProgress({ write });
-  const stack = createStack({ places, fresh, log, announce: (line) => write(`${line}\n`) });
-  await claim(places.stackDir, stack.publish, log);
+  const roster = createRoster({ stackDir: places.stackDir, log });
   const asked = awaitSignal();
+  await claim(places.stackDir, roster.publish, log);
+  const announce = (/** @type {string} */ line) => write(`${line}\n`);
   let exitCode = 0;
   let failure = "";
   try {
-    const early = await Promise.race([stack.start(), asked]);
+    const early = await Promise.race([startStack({ places, fresh, log, roster, announce }), asked]);
     if (early === undefined) {
       log(`stopping: ${await asked}`);
     } else {
@@ -97,7 +99,7 @@ async function superviseStack({ places, fresh, write }) {
     exitCode = error instanceof Fault ? error.exitCode : 1;
     failure = describeFailure(error);
   }
-  await stack.stop();
+  await roster.stop();
   removeRun(places.stackDir);
   write(failure === "" ? "stopped\n" : `${failure}\n`);
   // Downloads that were interrupted may still hold this process.

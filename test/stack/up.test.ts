@@ -10,13 +10,14 @@ import {
   statSync,
 } from "node:fs";
 import { createServer, type Server } from "node:net";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { findFreePort } from "../../stack/ports.mjs";
 import { readStartedAt } from "../../stack/processes.mjs";
 import { makeTemporaryFolder } from "../../stack/throw-away.mjs";
-import { removeFolder } from "../../stack/places.mjs";
+import { removeFolder, resolvePlaces } from "../../stack/places.mjs";
 import { makeFakeCheckout } from "./fake-checkout.ts";
 
 const limitMs = 180_000;
@@ -95,6 +96,7 @@ describe("npm run up", () => {
   }, limitMs);
 
   afterAll(() => {
+    removeFolder(resolvePlaces({ root: isRoot, checkout, home: homedir(), env: process.env }).stateDir);
     removeFolder(folder);
   });
 
