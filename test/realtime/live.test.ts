@@ -1,0 +1,123 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { closeListeners, connectListener, connectRaw, waitFor } from "../support/centrifuge.ts";
+import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
+import { orderUser, publishHint } from "../../shared/timeline/user-stream.ts";
+import { roomLiveChannel } from "../../shared/keys.ts";
+
+let world: World;
+let node: RealtimeNode;
+beforeAll(async () => {
+  world = await openWorld({ redisDatabase: 5 });
+  node = await world.node();
+});
+afterEach(() => {
+  closeListeners();
+});
+afterAll(() => world.close());
+
+describe("connecting", () => {
+  test("answers with the user's rooms and own channel", async () => {
+    const room = await world.room("group:chess", ["ada"]);
+    await world.say(room, "one");
+    const raw = await connectRaw(node, await world.token("ada"));
+    const { connect } = await raw.reply(1);
+    expect(connect).toEqual({
+      client: expect.any(String),
+      version: "test",
+      expires: true,
+      ttl: expect.any(Number),
+      ping: 25,
+      pong: true,
+      session: expect.any(String),
+      subs: {
+        "user:ada": { recoverable: true, positioned: true, epoch: expect.any(String), offset: 0 },
+        "group:chess": { recoverable: true, positioned: true, epoch: expect.any(String), offset: 1 },
+      },
+    });
+    raw.end();
+  });
+
+  test("hears what is said in a room, in order, from the next entry on", async () => {
+    const room = await world.room("group:live", ["ada", "bob"]);
+    await world.say(room, "before");
+    const bob = await connectListener(node, await world.token("bob"));
+    for (let n = 1; n <= 20; n++) await world.say(room, `m${n}`);
+    await waitFor(() => bob.publications.length >= 20);
+    expect(bob.texts("group:live")).toEqual(Array.from({ length: 20 }, (_, n) => `m${n + 1}`));
+    expect(bob.offsets("group:live")).toEqual(Array.from({ length: 20 }, (_, n) => n + 2));
+  });
+
+  test("hears what is not part of the timeline without an offset", async () => {
+    const room = await world.room("group:loose", ["cy"]);
+    const cy = await connectListener(node, await world.token("cy"));
+    const message = {
+      number: null,
+      epoch: "any",
+      leaver: null,
+      data: '{"type":"message.pending","text":"soon"}',
+    };
+    await world.redis.publish(roomLiveChannel(room.id), JSON.stringify(message));
+    await waitFor(() => cy.publications.length === 1);
+    expect(cy.publications[0]).toEqual({
+      channel: "group:loose",
+      data: { type: "message.pending", text: "soon" },
+    });
+  });
+
+  test("hears hints on the user's own channel", async () => {
+    const dora = await connectListener(node, await world.token("dora"));
+    await publishHint(world.redis, await world.user("dora"), { type: "room.removed", room: "group:x" });
+    await waitFor(() => dora.publications.length === 1);
+    expect(dora.publications[0]).toMatchObject({
+      channel: "user:dora",
+      offset: 1,
+      data: { type: "room.removed" },
+    });
+  });
+});
+
+describe("memberships", () => {
+  test("an added member is subscribed and hears what follows", async () => {
+    const room = await world.room("group:added", ["ada"]);
+    const eve = await connectListener(node, await world.token("eve"));
+    await world.say(room, "before");
+    await world.add(room, "eve");
+    await waitFor(() => eve.subscribed.some(({ channel }) => channel === "group:added"));
+    await world.say(room, "after");
+    await waitFor(() => eve.texts("group:added").includes("after"));
+    expect(eve.texts("group:added")).toEqual(["after"]);
+  });
+
+  test("a removed member hears neither the removal nor anything after it, others hear both", async () => {
+    const room = await world.room("group:removed", ["finn", "gil"]);
+    const finn = await connectListener(node, await world.token("finn"));
+    const gil = await connectListener(node, await world.token("gil"));
+    await world.append(room, ["one"]);
+    await world.remove(room, "finn");
+    await world.say(room, "two");
+    await waitFor(() => gil.offsets("group:removed").length === 3);
+    await waitFor(() => finn.unsubscribed.length === 1);
+    expect(finn.offsets("group:removed")).toEqual([1]);
+    expect(gil.offsets("group:removed")).toEqual([1, 2, 3]);
+  });
+
+  test("a member who was removed and added again hears what follows, without the order of things mattering", async () => {
+    const room = await world.room("group:again", ["hal"]);
+    const hal = await connectListener(node, await world.token("hal"));
+    const halId = await world.user("hal");
+    await world.remove(room, "hal");
+    await world.add(room, "hal");
+    await orderUser(world.redis, halId, { kind: "unsubscribe", roomId: room.id });
+    await waitFor(() => hal.subscribed.filter(({ channel }) => channel === "group:again").length === 2);
+    await world.say(room, "hello again");
+    await waitFor(() => hal.texts("group:again").length === 1);
+    expect(hal.texts("group:again")).toEqual(["hello again"]);
+  });
+
+  test("an order to disconnect closes for good", async () => {
+    const ivy = await connectListener(node, await world.token("ivy"));
+    await orderUser(world.redis, await world.user("ivy"), { kind: "disconnect", code: 3503 });
+    await waitFor(() => ivy.disconnected.length === 1);
+    expect(ivy.disconnected).toEqual([3503]);
+  });
+});

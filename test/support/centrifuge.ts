@@ -1,0 +1,150 @@
+import {
+  Centrifuge,
+  type Options,
+  type ServerPublicationContext,
+  type ServerSubscribedContext,
+} from "centrifuge";
+import { once } from "node:events";
+import { WebSocket } from "ws";
+import type { RealtimeNode } from "./realtime.ts";
+
+/** The official client, with everything it told written down. */
+export type Listener = {
+  client: Centrifuge;
+  publications: ServerPublicationContext[];
+  subscribed: ServerSubscribedContext[];
+  unsubscribed: string[];
+  /** Codes of leaving for good, and of going to come back. */
+  disconnected: number[];
+  connecting: number[];
+  /** Texts of the messages heard in a room, in order. */
+  texts: (channel: string) => string[];
+  /** Offsets heard in a room, in order. */
+  offsets: (channel: string) => number[];
+};
+
+const open = new Set<Centrifuge>();
+
+/** Creates a client; `connect()` is the caller's. */
+export function createListener(node: { url: string }, options: Partial<Options>): Listener {
+  const client = new Centrifuge(node.url, {
+    websocket: WebSocket,
+    minReconnectDelay: 50,
+    maxReconnectDelay: 300,
+    ...options,
+  });
+  open.add(client);
+  const listener: Listener = {
+    client,
+    publications: [],
+    subscribed: [],
+    unsubscribed: [],
+    disconnected: [],
+    connecting: [],
+    texts: (channel) =>
+      listener.publications
+        .filter((pub) => pub.channel === channel && "text" in pub.data)
+        .map((pub) => pub.data.text as string),
+    offsets: (channel) =>
+      listener.publications.flatMap((pub) =>
+        pub.channel === channel && pub.offset !== undefined ? [pub.offset] : [],
+      ),
+  };
+  client.on("publication", (context) => listener.publications.push(context));
+  client.on("subscribed", (context) => listener.subscribed.push(context));
+  client.on("unsubscribed", ({ channel }) => listener.unsubscribed.push(channel));
+  client.on("disconnected", ({ code }) => listener.disconnected.push(code));
+  client.on("connecting", ({ code }) => listener.connecting.push(code));
+  return listener;
+}
+
+/** Creates a client and waits until it is let in. */
+export async function connectListener(
+  node: { url: string },
+  token: string,
+  options: Partial<Options> = {},
+): Promise<Listener> {
+  const listener = createListener(node, { token, ...options });
+  listener.client.connect();
+  await listener.client.ready(5_000);
+  // The list of the server's subscriptions is told right after.
+  await waitFor(() => listener.subscribed.length > 0);
+  return listener;
+}
+
+export function closeListeners(): void {
+  for (const client of open) client.disconnect();
+  open.clear();
+}
+
+/** Waits for a condition, and says which when it does not come. */
+export async function waitFor(condition: () => boolean | Promise<boolean>, limitMs = 8_000): Promise<void> {
+  const endMs = Date.now() + limitMs;
+  while (!(await condition())) {
+    if (Date.now() > endMs) throw new Error(`still not after ${limitMs} ms: ${String(condition)}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+type Reply = {
+  id?: number;
+  push?: Record<string, unknown>;
+  error?: { code: number };
+  [method: string]: unknown;
+};
+
+/** A socket that says exactly what it is told to. */
+export class RawSocket {
+  readonly socket: WebSocket;
+  readonly replies: Reply[] = [];
+  /** Frames as they came. */
+  readonly frames: string[] = [];
+  closeCode: number | null = null;
+
+  constructor(node: RealtimeNode, protocols: string[] = [], headers: Record<string, string> = {}) {
+    this.socket = new WebSocket(node.url, protocols, { headers });
+    this.socket.on("message", (data: Buffer) => {
+      this.frames.push(data.toString());
+      for (const line of data.toString().split("\n")) this.replies.push(JSON.parse(line) as Reply);
+    });
+    this.socket.on("close", (code) => (this.closeCode = code));
+    this.socket.on("error", () => undefined);
+  }
+
+  async opened(): Promise<this> {
+    if (this.socket.readyState !== WebSocket.OPEN) await once(this.socket, "open");
+    return this;
+  }
+
+  send(...commands: unknown[]): void {
+    this.socket.send(
+      commands.map((command) => (typeof command === "string" ? command : JSON.stringify(command))).join("\n"),
+    );
+  }
+
+  async reply(id: number): Promise<Reply> {
+    await waitFor(() => this.replies.some((reply) => reply.id === id));
+    return this.replies.find((reply) => reply.id === id) ?? {};
+  }
+
+  async closed(): Promise<number> {
+    await waitFor(() => this.closeCode !== null);
+    return this.closeCode ?? 0;
+  }
+
+  end(): void {
+    this.socket.terminate();
+  }
+}
+
+/** A raw socket that was let in. */
+export async function connectRaw(
+  node: RealtimeNode,
+  token: string,
+  subs: Record<string, unknown> = {},
+): Promise<RawSocket> {
+  const raw = await new RawSocket(node).opened();
+  raw.send({ id: 1, connect: { token, subs } });
+  await raw.reply(1);
+  return raw;
+}

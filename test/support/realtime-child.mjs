@@ -1,0 +1,48 @@
+// One realtime process of a test, with limits of its own: `node realtime-child.mjs <dist> <options as JSON>`.
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [dist = "", text = "{}"] = process.argv.slice(2);
+const options = JSON.parse(text);
+const load = (file) => import(pathToFileURL(join(dist, file)).href);
+const [{ openTier }, { createPolicy }, { LIMITS }, { openDb }, redisDoor, { createLog }, { createMetrics }] =
+  await Promise.all([
+    load("realtime/tier.js"),
+    load("realtime/policy.js"),
+    load("realtime/limits.js"),
+    load("shared/db/open.js"),
+    load("shared/redis.js"),
+    load("shared/log.js"),
+    load("shared/metrics.js"),
+  ]);
+const log = createLog({ level: options.logLevel ?? "warn", tier: "realtime" });
+const limits = { ...LIMITS, ...options.limits };
+const db = openDb({ url: options.databaseUrl, name: "realtime-test", statementTimeoutMs: 3_000 });
+const redis = redisDoor.openRedis(options.redisUrl, log, "realtime-test");
+const subscriber = redisDoor.openSubscriberRedis(options.redisUrl, log, "realtime-test-live");
+await redisDoor.waitForRedis(redis, 2_000);
+const metrics = createMetrics();
+const sealKeys = [{ id: options.sealKey.id, key: Buffer.from(options.sealKey.base64, "base64") }];
+const tier = await openTier({
+  port: options.port ?? 0,
+  isSharedPort: options.isSharedPort ?? false,
+  allowedOrigins: options.allowedOrigins ?? [],
+  limits,
+  version: "test",
+  db,
+  redis,
+  subscriber,
+  policy: createPolicy({ db, sealKeys, rooms: limits.serverRooms }),
+  metrics,
+  readMetrics: () => metrics.metrics(),
+  log,
+});
+process.once("SIGTERM", async () => {
+  await tier.close();
+  redis.disconnect();
+  subscriber.disconnect();
+  await db.destroy();
+  process.exit(0);
+});
+process.once("disconnect", () => process.exit(1));
+process.send({ port: tier.port });

@@ -1,0 +1,258 @@
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { migrateUp } from "../../migrations/index.ts";
+import { endMemberships, upsertMembers } from "../../shared/db/memberships.ts";
+import { openDb, type Db } from "../../shared/db/open.ts";
+import { findRoom, insertRoom, type Room } from "../../shared/db/rooms.ts";
+import { createTenant, openTokenKeys, type Tenant } from "../../shared/db/tenants.ts";
+import { Homeserver } from "../../shared/db/homeservers.ts";
+import { newId, randomToken } from "../../shared/ids.ts";
+import { createLog } from "../../shared/log.ts";
+import { parseRoomKey, type Role } from "../../shared/names.ts";
+import { openRedis, waitForRedis, type Redis } from "../../shared/redis.ts";
+import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
+import { publishRooms } from "../../shared/timeline/publish.ts";
+import { orderUser } from "../../shared/timeline/user-stream.ts";
+import { signUserToken, type TokenKeys } from "../../shared/tokens.ts";
+import { buildRealtime } from "./realtime-build.ts";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const SEAL_KEY = { id: "t", key: Buffer.alloc(32, 7) };
+const log = createLog({ level: "silent", tier: "test" });
+
+export type NodeOptions = {
+  limits?: Record<string, number>;
+  port?: number;
+  isSharedPort?: boolean;
+  allowedOrigins?: string[];
+  redisUrl?: string;
+  databaseUrl?: string;
+};
+
+/** A realtime process of a test. */
+export type RealtimeNode = {
+  port: number;
+  url: string;
+  child: ChildProcess;
+  /** The value of a metric's line, 0 when there is none. */
+  metric: (line: string) => Promise<number>;
+  stop: () => Promise<void>;
+};
+
+/** A database with one tenant, and what makes things happen in it. */
+export class World {
+  readonly db: Db;
+  readonly redis: Redis;
+  readonly redisUrl: string;
+  readonly databaseUrl: string;
+  readonly tenant: Tenant;
+  readonly #keys: TokenKeys;
+  readonly #dist: string;
+  readonly #closers: (() => Promise<unknown>)[];
+  readonly #nodes = new Set<RealtimeNode>();
+  readonly userIds = new Map<string, string>();
+
+  constructor(parts: {
+    db: Db;
+    redis: Redis;
+    urls: { redis: string; database: string };
+    tenant: Tenant;
+    keys: TokenKeys;
+    dist: string;
+    closers: (() => Promise<unknown>)[];
+  }) {
+    this.db = parts.db;
+    this.redis = parts.redis;
+    this.redisUrl = parts.urls.redis;
+    this.databaseUrl = parts.urls.database;
+    this.tenant = parts.tenant;
+    this.#keys = parts.keys;
+    this.#dist = parts.dist;
+    this.#closers = parts.closers;
+  }
+
+  async token(user: string, { lifetimeS = 3_600, nowMs = Date.now() } = {}): Promise<string> {
+    await this.user(user);
+    const signed = await signUserToken(this.#keys, { tenant: this.tenant.slug, user }, { nowMs, lifetimeS });
+    return signed.token;
+  }
+
+  /** Makes sure of a user; answers its row id. */
+  async user(user: string): Promise<string> {
+    const known = this.userIds.get(user);
+    if (known) return known;
+    const id = newId();
+    const row = {
+      id,
+      tenant_id: this.tenant.id,
+      external_id: user,
+      matrix_user_id: `@omc_${randomToken(20)}:test`,
+    };
+    await this.db("users").insert(row);
+    this.userIds.set(user, id);
+    return id;
+  }
+
+  /** Makes a room with members; answers its row. */
+  async room(key: string, members: readonly string[]): Promise<Room> {
+    const address = parseRoomKey(key);
+    if (!address) throw new Error(`${key} is no room key`);
+    const wish = { name: key, topic: null, avatar: null, visibility: "private" } as const;
+    await insertRoom(this.db, this.tenant.id, address, wish);
+    const room = await findRoom(this.db, this.tenant.id, address);
+    if (!room) throw new Error("the room was not made");
+    const ids = await Promise.all(members.map((user) => this.user(user)));
+    await this.#wish(room, ids, "member");
+    return room;
+  }
+
+  #wish(room: Room, userIds: readonly string[], role: Role): Promise<void> {
+    return upsertMembers(
+      this.db,
+      this.tenant.id,
+      room.id,
+      userIds.map((userId) => ({ userId, role })),
+    );
+  }
+
+  /** Appends messages to a room's timeline without telling anybody. */
+  async append(room: Room, texts: readonly string[], sender = "ada"): Promise<void> {
+    const senderId = await this.user(sender);
+    const entries = texts.map((text): NewEntry => entry("message.created", senderId, { text }));
+    await this.db.transaction((trx) => appendEntries(trx, [{ roomId: room.id, entries }]));
+  }
+
+  async say(room: Room, ...texts: string[]): Promise<void> {
+    await this.append(room, texts);
+    await this.publish(room);
+  }
+
+  publish(room: Room): Promise<void> {
+    return publishRooms(this, [room.id]);
+  }
+
+  /** Lets a user in and tells the user's connections. */
+  async add(room: Room, user: string): Promise<void> {
+    const userId = await this.user(user);
+    await this.#wish(room, [userId], "member");
+    await this.#tellMember(room, userId, "member.joined");
+    await orderUser(this.redis, userId, { kind: "subscribe", roomId: room.id });
+  }
+
+  /** Takes a user out; the entry alone tells it, unless the order is asked for. */
+  async remove(room: Room, user: string, { isOrdered = false, isTold = true } = {}): Promise<void> {
+    const userId = await this.user(user);
+    await endMemberships(this.db, this.tenant.id, userId, [room.id]);
+    if (isTold) await this.#tellMember(room, userId, "member.left");
+    if (isOrdered) await orderUser(this.redis, userId, { kind: "unsubscribe", roomId: room.id });
+  }
+
+  async #tellMember(room: Room, userId: string, type: "member.joined" | "member.left"): Promise<void> {
+    const told = entry(type, userId, { role: "member", by: null });
+    await this.db.transaction((trx) => appendEntries(trx, [{ roomId: room.id, entries: [told] }]));
+    await this.publish(room);
+  }
+
+  /** Starts a realtime process. */
+  async node(options: NodeOptions = {}): Promise<RealtimeNode> {
+    const sealKey = { id: SEAL_KEY.id, base64: SEAL_KEY.key.toString("base64") };
+    const given = { databaseUrl: this.databaseUrl, redisUrl: this.redisUrl, sealKey, ...options };
+    const child = fork(join(HERE, "realtime-child.mjs"), [this.#dist, JSON.stringify(given)], {
+      execArgv: [],
+    });
+    const exited = once(child, "exit");
+    const port = await Promise.race([
+      once(child, "message").then(([message]: unknown[]) => (message as { port: number }).port),
+      exited.then(() => Promise.reject(new Error("the realtime process did not start"))),
+    ]);
+    const node: RealtimeNode = {
+      port,
+      child,
+      url: `ws://127.0.0.1:${port}/connection/websocket`,
+      metric: (line) => readMetric(port, line),
+      stop: async () => {
+        this.#nodes.delete(node);
+        if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+        await exited;
+      },
+    };
+    this.#nodes.add(node);
+    return node;
+  }
+
+  async stopNodes(): Promise<void> {
+    await Promise.all([...this.#nodes].map((node) => node.stop()));
+  }
+
+  async close(): Promise<void> {
+    await this.stopNodes();
+    for (const close of this.#closers) await close();
+  }
+}
+
+function entry(type: NewEntry["type"], senderId: string, content: NewEntry["content"]): NewEntry {
+  return {
+    entryId: newId(),
+    eventId: null,
+    type,
+    senderId,
+    senderName: null,
+    clientId: null,
+    content,
+    at: null,
+  };
+}
+
+async function readMetric(port: number, line: string): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const found = text.split("\n").find((candidate) => candidate.startsWith(`${line} `));
+  return Number(found?.slice(line.length + 1) ?? 0);
+}
+
+/** A new database and the given database number of the test Redis, emptied. */
+export async function openWorld({ redisDatabase }: { redisDatabase: number }): Promise<World> {
+  const admin = openDb({ url: requireEnv("TEST_DATABASE_URL"), name: "test-admin", max: 1 });
+  const name = `realtime_${randomToken(8)}`;
+  await admin.raw(`create database ${name}`);
+  const database = withPath(requireEnv("TEST_DATABASE_URL"), name);
+  const db = openDb({ url: database, name: "test" });
+  await migrateUp(db);
+  const url = withPath(requireEnv("TEST_REDIS_URL"), String(redisDatabase));
+  const redis = openRedis(url, log, "test");
+  await waitForRedis(redis, 5_000);
+  await redis.flushdb();
+  const build = await buildRealtime();
+  const homeserver = await Homeserver.query(db).insertAndFetch({
+    id: newId(),
+    server_name: "test",
+    base_url: "http://127.0.0.1:1",
+    mode: "appservice",
+    sealed_secrets: "",
+  });
+  const { tenant } = await createTenant(db, [SEAL_KEY], { slug: "demo", homeserver });
+  const closers = [
+    async () => {
+      redis.disconnect();
+    },
+    () => db.destroy(),
+    () => admin.raw(`drop database if exists ${name} with (force)`),
+    () => admin.destroy(),
+    build.remove,
+  ];
+  const keys = openTokenKeys([SEAL_KEY], tenant);
+  return new World({ db, redis, urls: { redis: url, database }, tenant, keys, dist: build.dist, closers });
+}
+
+function requireEnv(name: string): string {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set: run the tests with npm test`);
+  return value;
+}
+
+function withPath(url: string, path: string): string {
+  const changed = new URL(url);
+  changed.pathname = `/${path}`;
+  return changed.href;
+}
