@@ -43,7 +43,7 @@ export function createAftermath(deps: AftermathDeps): Aftermath {
       start("effects", async () => {
         await Promise.all([...wakes.map((call) => wakeOne(deps.wake, call)), publishRooms(deps, roomIds)]);
         // After the timelines: a removal comes to its connections as an entry first.
-        await Promise.all([tellNotices(), publishFailed(deps, failed)]);
+        await Promise.all([tellNotices(), publishFailed(deps.redis, failed)]);
       });
     },
     tellAccepted(rows) {
@@ -51,7 +51,7 @@ export function createAftermath(deps: AftermathDeps): Aftermath {
       start("accepted", () =>
         Promise.all([
           ...[...rooms].map(([roomId, tenantId]) => deps.wake("outbound-message", { tenantId, roomId })),
-          publishPending(deps, rows),
+          publishPending(deps.redis, rows),
         ]),
       );
     },

@@ -1,4 +1,4 @@
-import { findKeyHolder, type ApiKeyRole } from "../shared/db/api-keys.ts";
+import { findKeyHolder, type ApiKeyRole, type KeyHolder } from "../shared/db/api-keys.ts";
 import type { Db } from "../shared/db/open.ts";
 import {
   findTenantBySlug,
@@ -56,6 +56,11 @@ export function createAuthenticate(lookUp: {
 export async function authenticateKey(db: Db, key: string): Promise<KeyCaller> {
   const holder = await findKeyHolder(db, key);
   if (!holder) throw new AppError("unauthorized", "The key is not valid.");
+  return callerOf(holder);
+}
+
+/** @throws AppError `forbidden` when the tenant is paused. */
+export function callerOf(holder: KeyHolder): KeyCaller {
   requireActive(holder.tenantStatus);
   return { kind: holder.role, tenantId: holder.tenantId, tenantSlug: holder.tenantSlug, keyId: holder.keyId };
 }

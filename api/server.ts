@@ -8,15 +8,19 @@ import { counter, createMetrics, durationHistogram } from "../shared/metrics.ts"
 import { closeQueues, createWake, openQueues } from "../shared/queue.ts";
 import { closeRedis, openRedis } from "../shared/redis.ts";
 import type { Held } from "../shared/shutdown.ts";
+import { adminPage } from "./admin/pages.ts";
 import { createAcceptBatcher } from "./accept-batcher.ts";
 import { createAftermath } from "./aftermath.ts";
 import { createApp } from "./app.ts";
 import { createAuthenticate, createFindTenant } from "./auth.ts";
+import { docsPage } from "./docs.ts";
 import { healthPages } from "./health.ts";
+import { createOpenApi } from "./openapi.ts";
 import { createQuota } from "./quota.ts";
 import { createRoutes } from "./routes/index.ts";
 import { createWaiting } from "./waiting.ts";
 
+const API_VERSION = "1.0.0";
 const DB_CONNECTIONS = 16;
 const DRAIN_PAUSE_MS = 5_000;
 
@@ -55,11 +59,13 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
   );
   const findTenant = createFindTenant(db, config.sealKeys, now);
   const requireQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
+  const authenticate = createAuthenticate({ db, findTenant, now });
+  const routes = createRoutes({ db, aftermath, accept, requireQuota, findTenant, now });
   let isClosing = false;
   const app = createApp({
     log,
-    authenticate: createAuthenticate({ db, findTenant, now }),
-    routes: createRoutes({ db, aftermath, accept, requireQuota, findTenant, now }),
+    authenticate,
+    routes,
     waiting: createWaiting(),
     allowedOrigins: config.allowedOrigins,
     durations: durationHistogram(metrics, { name: "omc_http_request_seconds", help: "Time to answer" }, [
@@ -67,7 +73,11 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
       "route",
       "status",
     ]),
-    pages: healthPages({ db, redis, metrics, isClosing: () => isClosing }),
+    pages: [
+      ...healthPages({ db, redis, metrics, isClosing: () => isClosing }),
+      docsPage(createOpenApi(routes, API_VERSION)),
+      adminPage({ db, redis, queues, authenticate, sealKeys: config.sealKeys, now }),
+    ],
   });
   const server = await listen(app, config.ports.api);
   return held.hold("http", server, async (it) => {

@@ -1,5 +1,4 @@
 import { presentMessage, type MessageRow } from "./db/messages.ts";
-import { rowsOf, type Db } from "./db/open.ts";
 import type { Publication, RoomLiveMessage } from "./frames.ts";
 import { roomLiveChannel } from "./keys.ts";
 import type { Redis } from "./redis.ts";
@@ -12,12 +11,9 @@ type Ephemeral = { roomId: string; publication: Publication };
  * Shows accepted messages to their rooms before Matrix has them. Resolves within 250 ms, false when Redis did not take
  * all of them: never throws and is not repeated, since the timeline tells them again.
  */
-export function publishPending(
-  deps: { db: Db; redis: Redis },
-  rows: readonly MessageRow[],
-): Promise<boolean> {
+export function publishPending(redis: Redis, rows: readonly MessageRow[]): Promise<boolean> {
   return publishEphemeral(
-    deps,
+    redis,
     rows.map((row) => ({
       roomId: row.room_id,
       publication: { type: "message.pending", ...presentMessage(row) },
@@ -34,12 +30,9 @@ export type FailedMessage = {
 };
 
 /** Tells rooms of messages that will not be sent; under the same terms as `publishPending`. */
-export function publishFailed(
-  deps: { db: Db; redis: Redis },
-  failed: readonly FailedMessage[],
-): Promise<boolean> {
+export function publishFailed(redis: Redis, failed: readonly FailedMessage[]): Promise<boolean> {
   return publishEphemeral(
-    deps,
+    redis,
     failed.map(({ roomId, room, id, error }) => ({
       roomId,
       publication: { type: "message.failed", room, id, error },
@@ -47,30 +40,21 @@ export function publishFailed(
   );
 }
 
-async function publishEphemeral(
-  deps: { db: Db; redis: Redis },
-  list: readonly Ephemeral[],
-): Promise<boolean> {
+async function publishEphemeral(redis: Redis, list: readonly Ephemeral[]): Promise<boolean> {
   if (list.length === 0) return true;
-  const told = tell(deps, list).then(
+  const told = tell(redis, list).then(
     () => true,
     () => false,
   );
   return Promise.race([told, afterLimit()]);
 }
 
-async function tell({ db, redis }: { db: Db; redis: Redis }, list: readonly Ephemeral[]): Promise<void> {
-  const epochs = await rowsOf<{ room_id: string; epoch: string }>(
-    db,
-    "select room_id, epoch from room_timeline where room_id = any(?)",
-    [[...new Set(list.map(({ roomId }) => roomId))]],
-  );
-  const epochOf = new Map(epochs.map((row) => [row.room_id, row.epoch]));
+async function tell(redis: Redis, list: readonly Ephemeral[]): Promise<void> {
   await Promise.all(
     list.map(({ roomId, publication }) => {
       const live: RoomLiveMessage = {
         number: null,
-        epoch: epochOf.get(roomId) ?? "",
+        epoch: "",
         leaver: null,
         data: JSON.stringify(publication),
       };

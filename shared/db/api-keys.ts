@@ -47,16 +47,32 @@ export type KeyHolder = {
 export async function findKeyHolder(db: Db, key: string): Promise<KeyHolder | null> {
   const [, role, id, secret] = KEY_PATTERN.exec(key) ?? [];
   if (role === undefined || id === undefined || secret === undefined) return null;
-  const [row] = await rowsOf<KeyHolder & { secretHash: Buffer }>(
+  const row = await findUnrevoked(db, id);
+  if (row?.role !== role || !timingSafeEqual(row.secretHash, hashSecret(secret))) return null;
+  return withoutHash(row);
+}
+
+/** The holder of a key that logged in before; null when the key was revoked since. */
+export async function findKeyHolderById(db: Db, id: string): Promise<KeyHolder | null> {
+  const row = await findUnrevoked(db, id);
+  return row ? withoutHash(row) : null;
+}
+
+type HashedHolder = KeyHolder & { secretHash: Buffer };
+
+async function findUnrevoked(db: Db, id: string): Promise<HashedHolder | undefined> {
+  const rows = await rowsOf<HashedHolder>(
     db,
     `select k.id as "keyId", k.role, k.secret_hash as "secretHash", t.id as "tenantId", t.slug as "tenantSlug",
             t.status as "tenantStatus"
        from api_keys k join tenants t on t.id = k.tenant_id
-      where k.id = ? and k.role = ? and k.revoked_at is null`,
-    [id, role],
+      where k.id = ? and k.revoked_at is null`,
+    [id],
   );
-  if (!row || !timingSafeEqual(row.secretHash, hashSecret(secret))) return null;
-  const { secretHash: _, ...holder } = row;
+  return rows[0];
+}
+
+function withoutHash({ secretHash: _, ...holder }: HashedHolder): KeyHolder {
   return holder;
 }
 

@@ -5,6 +5,7 @@ import { AppError, errorText } from "../../shared/errors.ts";
 import { scrub } from "../../shared/log.ts";
 import { parseRoomKey, tenantSlug, userName, type RoomAddress } from "../../shared/names.ts";
 import { createKey, listKeys, revokeKey } from "./keys.ts";
+import { logInToMatrix } from "./matrix.ts";
 import { showRoom } from "./room.ts";
 import { createTenantNamed, listAllTenants, pauseTenant } from "./tenants.ts";
 import { createToken } from "./token.ts";
@@ -45,6 +46,13 @@ function createProgram(env: Record<string, string | undefined>): Command {
     .description("Everything the tables say of a room; audited")
     .action(async (address: RoomAddress, options: { tenant: string }, command: Command) => {
       await act(command, ({ db }) => showRoom(db, { tenant: options.tenant, address }));
+    });
+  const matrix = program.command("matrix").description("The homeserver");
+  withTenant(matrix.command("login"))
+    .requiredOption("--user <id>", "as whom", parseUser)
+    .description("A credential for a plain Matrix client; audited")
+    .action(async (options: { tenant: string; user: string }, command: Command) => {
+      await act(command, ({ db, config }) => logInToMatrix(db, config, options));
     });
   return program;
 }

@@ -1,0 +1,81 @@
+import express, { Router, type Request, type Response } from "express";
+import { AppError } from "../../shared/errors.ts";
+import type { Db } from "../../shared/db/open.ts";
+import type { SealKey } from "../../shared/seal.ts";
+import { authenticateKey } from "../auth.ts";
+import { requireOperator } from "./operator.ts";
+import { SESSION_COOKIE, SESSION_LIFETIME_MS, signSession } from "./session.ts";
+
+const FORM_BYTES = 1_024;
+
+/** `/admin/login` (a form that takes an operator's or a viewer's key) and `/admin/logout`. */
+export function loginRouter({
+  db,
+  sealKeys,
+  now,
+}: {
+  db: Db;
+  sealKeys: readonly SealKey[];
+  now: () => number;
+}): Router {
+  const router = Router();
+  const cookie = (request: Request) =>
+    ({ httpOnly: true, sameSite: "strict", secure: request.secure, path: "/admin" }) as const;
+  router.get("/login", (_request, response) => {
+    sendForm(response, 200, "");
+  });
+  router.post(
+    "/login",
+    express.urlencoded({ extended: false, limit: FORM_BYTES }),
+    async (request, response) => {
+      try {
+        const caller = requireOperator(await authenticateKey(db, readKey(request.body)));
+        const session = signSession(sealKeys, caller.keyId, now() + SESSION_LIFETIME_MS);
+        response.cookie(SESSION_COOKIE, session, { ...cookie(request), maxAge: SESSION_LIFETIME_MS });
+        response.redirect(303, "/admin/queues");
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        sendForm(response, error.code === "unauthorized" ? 401 : 403, error.message);
+      }
+    },
+  );
+  router.post("/logout", (request, response) => {
+    response.clearCookie(SESSION_COOKIE, cookie(request));
+    response.redirect(303, "/admin/login");
+  });
+  return router;
+}
+
+function readKey(body: unknown): string {
+  const key: unknown = typeof body === "object" && body !== null && "key" in body ? body.key : undefined;
+  return typeof key === "string" ? key.trim() : "";
+}
+
+/** `fault` is one of our own texts: nothing that was sent is shown again. */
+function sendForm(response: Response, status: number, fault: string): void {
+  response
+    .status(status)
+    .set(
+      "Content-Security-Policy",
+      "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+    )
+    .type("html").send(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>OpenMeet Chat: operators</title>
+<style>body{font:16px/1.5 system-ui;max-width:28rem;margin:15vh auto;padding:0 1rem}label,input,button{display:block;width:100%;box-sizing:border-box;margin-top:.5rem;padding:.4rem;font:inherit}p{color:#a00}</style>
+</head>
+<body>
+<h1>Operators</h1>
+<form method="post" action="/admin/login">
+<label for="key">Operator or viewer key</label>
+<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
+<button>Log in</button>
+</form>
+<p role="alert">${fault}</p>
+</body>
+</html>
+`);
+}

@@ -1,0 +1,67 @@
+import { Router, type Handler } from "express";
+import { insertAudit } from "../../shared/db/audit.ts";
+import { AppError } from "../../shared/errors.ts";
+import type { Queues } from "../../shared/queue.ts";
+import type { Redis } from "../../shared/redis.ts";
+import type { Page } from "../health.ts";
+import { contextOf } from "../request-context.ts";
+import { loginRouter } from "./login.ts";
+import { identifyOperator, isReading, requireMayDo, type OperatorDeps } from "./operator.ts";
+import { createQueuesBoard } from "./queues.ts";
+
+const QUEUES_PATH = "/admin/queues";
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
+  "connect-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
+
+/** The operators' pages under `/admin`. Queues are shared by all tenants; their jobs carry row ids only. */
+export function adminPage(deps: OperatorDeps & { queues: Queues; redis: Redis }): Page {
+  const router = Router();
+  const boards = {
+    operator: createQueuesBoard(deps.queues, QUEUES_PATH, { isReadOnly: false }),
+    viewer: createQueuesBoard(deps.queues, QUEUES_PATH, { isReadOnly: true }),
+  };
+  router.get("/", (_request, response) => {
+    response.redirect(303, QUEUES_PATH);
+  });
+  router.use(loginRouter(deps));
+  router.use("/queues", showQueues(deps, boards));
+  return { path: "/admin", handler: router };
+}
+
+function showQueues(
+  deps: OperatorDeps & { redis: Redis },
+  boards: Record<"operator" | "viewer", Handler>,
+): Handler {
+  return async (request, response, next) => {
+    contextOf(response).route = QUEUES_PATH;
+    const caller = await identifyOperator(deps, request).catch((error: unknown) => {
+      if (error instanceof AppError && error.code === "unauthorized" && isPage(request.get("accept")))
+        return null;
+      throw error;
+    });
+    if (!caller) {
+      response.redirect(303, "/admin/login");
+      return;
+    }
+    contextOf(response).caller = caller;
+    requireMayDo(caller, request);
+    if (deps.redis.status !== "ready")
+      throw new AppError("unavailable", "Redis does not answer, and with it the queues.");
+    if (!isReading(request)) {
+      const { tenantId, keyId } = caller;
+      await insertAudit(deps.db, {
+        tenantId,
+        actor: keyId,
+        action: `queues.${request.method.toLowerCase()}`,
+        subject: request.path,
+      });
+    }
+    response.set("Content-Security-Policy", POLICY);
+    boards[caller.kind === "operator" ? "operator" : "viewer"](request, response, next);
+  };
+}
+
+function isPage(accept: string | undefined): boolean {
+  return (accept ?? "").includes("text/html");
+}

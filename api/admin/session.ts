@@ -1,0 +1,46 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { z } from "zod";
+import type { SealKey } from "../../shared/seal.ts";
+
+export const SESSION_COOKIE = "omc_session";
+export const SESSION_LIFETIME_MS = 8 * 3_600_000;
+
+const sessionShape = z.tuple([
+  z.string().regex(/^[a-z2-7]{16}$/),
+  z.coerce.number().int(),
+  z.string().min(1),
+]);
+
+/** A session says which key logged in, and until when: `<key id>.<expires at, ms>.<signature>`. */
+export function signSession(sealKeys: readonly SealKey[], keyId: string, expiresAtMs: number): string {
+  const [first] = sealKeys;
+  if (!first) throw new Error("no seal key");
+  return `${keyId}.${expiresAtMs}.${sign(first, keyId, expiresAtMs)}`;
+}
+
+/** The id of the key that logged in; null when the session is over, changed, or signed by nobody known. */
+export function readSession(sealKeys: readonly SealKey[], session: string, nowMs: number): string | null {
+  const parsed = sessionShape.safeParse(session.split("."));
+  if (!parsed.success) return null;
+  const [keyId, expiresAtMs, signature] = parsed.data;
+  const isSigned = sealKeys.some((key) => isSame(sign(key, keyId, expiresAtMs), signature));
+  return isSigned && expiresAtMs > nowMs ? keyId : null;
+}
+
+/** The session among a request's cookies. */
+export function findSession(cookies: string | undefined): string | null {
+  for (const cookie of (cookies ?? "").split(";")) {
+    const [name, value] = cookie.trim().split("=");
+    if (name === SESSION_COOKIE && value) return value;
+  }
+  return null;
+}
+
+function sign({ key }: SealKey, keyId: string, expiresAtMs: number): string {
+  return createHmac("sha256", key).update(`admin session ${keyId} ${expiresAtMs}`).digest("base64url");
+}
+
+function isSame(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return left.length === right.length && timingSafeEqual(left, right);
+}

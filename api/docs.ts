@@ -1,0 +1,46 @@
+import express, { Router } from "express";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import type { Page } from "./health.ts";
+
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
+  "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>OpenMeet Chat API</title>
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="api"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+`;
+
+const START = `SwaggerUIBundle({ url: "/docs/openapi.json", dom_id: "#api", deepLinking: true, validatorUrl: null });
+`;
+
+/** `/docs` (Swagger UI, everything from here) and `/docs/openapi.json`. */
+export function docsPage(document: unknown): Page {
+  const router = Router();
+  const assets = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
+  router.use((_request, response, next) => {
+    response.set("Content-Security-Policy", POLICY);
+    next();
+  });
+  router.get("/", (_request, response) => void response.type("html").send(PAGE));
+  router.get("/start.js", (_request, response) => void response.type("js").send(START));
+  router.get("/openapi.json", (_request, response) => void response.json(document));
+  for (const file of ["swagger-ui.css", "swagger-ui-bundle.js"]) {
+    router.get(`/${file}`, (_request, response) => {
+      response.set("Cache-Control", "public, max-age=3600").sendFile(join(assets, file));
+    });
+  }
+  return { path: "/docs", handler: router satisfies express.Handler };
+}

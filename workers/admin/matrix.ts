@@ -1,0 +1,20 @@
+import type { Config } from "../../shared/config.ts";
+import { insertAudit } from "../../shared/db/audit.ts";
+import type { Db } from "../../shared/db/open.ts";
+import { createLog } from "../../shared/log.ts";
+import type { MatrixLogin } from "../matrix/login.ts";
+import { requireTenant } from "./tenants.ts";
+
+/** Logs in as one of the tenant's people; written down before it is done. */
+export async function logInToMatrix(
+  db: Db,
+  config: Config,
+  { tenant: slug, user }: { tenant: string; user: string },
+): Promise<MatrixLogin> {
+  const tenant = await requireTenant(db, slug);
+  await insertAudit(db, { tenantId: tenant.id, actor: "cli", action: "matrix.login", subject: user });
+  // Only this command needs the Matrix client, which is slow to load.
+  const { loginUser } = await import("../matrix/login.ts");
+  const log = createLog({ level: "silent", tier: "admin" });
+  return loginUser({ db, config, log, tenantSlug: slug, user });
+}
