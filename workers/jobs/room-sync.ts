@@ -3,7 +3,6 @@ import { DONE, type JobResult, type WorkerContext } from "../context.ts";
 import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
 import { fetchPage } from "../matrix/sync-api.ts";
 import { convergeOrPostpone } from "../postpone.ts";
-import { withRoomLease, type RoomLease } from "../room-lease.ts";
 import { applyMeaning, readMeaning } from "../sync/apply.ts";
 import { findEventFacts } from "../sync/facts.ts";
 import { FROM_BEGINNING, lockObservedRoom } from "../sync/observed-rooms.ts";
@@ -17,28 +16,27 @@ type Gap = { from: string; to: string };
 
 /**
  * Fills a room's gap: reads on Matrix what `/sync` left out, oldest first, and puts it into the timeline page by page.
- * While a gap is open, nobody else numbers what comes from Matrix for this room.
+ * While a gap is open, nobody else numbers what comes from Matrix for this room; it only reads there, so it needs no
+ * lease, and a page that somebody else was faster with changes nothing.
  */
 export async function handleRoomSync(context: WorkerContext, payload: JobPayload<"room-sync">): Promise<JobResult> {
-  const result = await withRoomLease(context, payload, async (lease) => {
-    const room = await findRoomFacts(context.db, payload.tenantId, payload.roomId);
-    if (!room || room.is_deleted || room.matrix_room_id === null) return DONE;
-    const gap = await findGap(context, room.id);
-    if (gap === null) return DONE;
-    return convergeOrPostpone(
-      context,
-      gap.attempts,
-      () => fill(context, { ...room, matrix_room_id: room.matrix_room_id ?? "" }, lease),
-      async ({ delayMs }) => {
-        await context.db.raw(
-          `update room_timeline set gap_next_attempt_at = now() + ? * interval '1 millisecond', gap_attempts = gap_attempts + 1
-            where room_id = ? and gap_from is not null`,
-          [delayMs, room.id],
-        );
-      },
-    );
-  });
-  return result ?? DONE;
+  const room = await findRoomFacts(context.db, payload.tenantId, payload.roomId);
+  if (!room || room.is_deleted || room.matrix_room_id === null) return DONE;
+  const gap = await findGap(context, room.id);
+  if (gap === null) return DONE;
+  const existing = { ...room, matrix_room_id: room.matrix_room_id };
+  return convergeOrPostpone(
+    context,
+    gap.attempts,
+    () => fill(context, existing),
+    async ({ delayMs }) => {
+      await context.db.raw(
+        `update room_timeline set gap_next_attempt_at = now() + ? * interval '1 millisecond', gap_attempts = gap_attempts + 1
+          where room_id = ? and gap_from is not null`,
+        [delayMs, room.id],
+      );
+    },
+  );
 }
 
 async function findGap(context: WorkerContext, roomId: string): Promise<(Gap & { attempts: number }) | null> {
@@ -52,13 +50,8 @@ async function findGap(context: WorkerContext, roomId: string): Promise<(Gap & {
   return { from: row.gap_from, to: row.gap_to, attempts: row.gap_attempts };
 }
 
-async function fill(
-  context: WorkerContext,
-  room: RoomFacts & { matrix_room_id: string },
-  lease: RoomLease,
-): Promise<JobResult> {
+async function fill(context: WorkerContext, room: RoomFacts & { matrix_room_id: string }): Promise<JobResult> {
   for (let page = 0; page < PAGES_AT_MOST && !context.stopping.aborted; page++) {
-    lease.check();
     const gap = await findGap(context, room.id);
     if (gap === null) return DONE;
     await fillPage(context, room, gap);

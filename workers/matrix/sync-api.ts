@@ -45,6 +45,8 @@ const messagesAnswer = z.object({
 
 /** Event types that mean something to us; everything else stays on the homeserver. */
 const EVENT_TYPES = [
+  // Tells that an answer reaches back to the room's beginning.
+  "m.room.create",
   "m.room.message",
   "m.room.member",
   "m.room.power_levels",

@@ -75,8 +75,14 @@ function eventsOf(room: ObservedRoom, joined: Joined): RoomEvents {
 
 /** Rooms that can be told in order, and those where something before was not read. */
 function splitByGap(rooms: readonly ObservedRoom[], joined: Joined): { whole: ObservedRoom[]; gapped: ObservedRoom[] } {
-  const isGapped = (room: ObservedRoom) => room.gap_from !== null || (joined[room.matrix_room_id]?.timeline?.limited ?? false);
+  const isGapped = (room: ObservedRoom) => room.gap_from !== null || isCut(joined[room.matrix_room_id]?.timeline);
   return { whole: rooms.filter((room) => !isGapped(room)), gapped: rooms.filter(isGapped) };
+}
+
+/** Whether something before was left out. A room that was just entered always says so, even when it is whole. */
+function isCut(timeline: Joined[string]["timeline"]): boolean {
+  if (!timeline?.limited) return false;
+  return !timeline.events.some((event) => event.type === "m.room.create");
 }
 
 async function afterSaving(
