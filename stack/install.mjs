@@ -21,19 +21,41 @@ export async function ensureDependencies({ stackDir, log }) {
   await withLock(join(stackDir, "install.lock"), async () => {
     if (areInstalled()) return;
     log("npm: installing the packages of package-lock.json");
-    let last = "";
-    const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
-    const command = [...npm, "ci", "--include=dev", "--include=optional", "--no-audit", "--no-fund"];
-    const work = runToEnd(command, { cwd: checkoutDir, onLine: (line) => (last = line.slice(0, 70)) });
-    const { code, output } = await withProgress(log, "npm: ci", work, { detail: () => last });
-    if (code !== 0) {
-      const end = output.trim().split("\n").slice(-12).join("\n");
-      throw new Fault(`npm ci failed:\n${end}`, {
-        advice: "check that npm reaches its registry, then run this again",
-      });
-    }
+    const clean = await runNpm("ci", log);
+    // The lockfile was written where a registry had not all packages for other systems: its versions are kept.
+    const done = clean.output.includes("EUSAGE") ? await runNpm("install", log) : clean;
+    if (done.code !== 0) throw describeNpmFailure(done.output);
     writeFileSync(stamp, hashLockfile());
     log("npm: installed");
+  });
+}
+
+/**
+ * @param {"ci" | "install"} verb
+ * @param {(line: string) => void} log
+ */
+function runNpm(verb, log) {
+  let last = "";
+  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
+  const flags = [
+    "--include=dev",
+    "--include=optional",
+    "--no-audit",
+    "--no-fund",
+    ...(verb === "install" ? ["--no-save"] : []),
+  ];
+  const work = runToEnd([...npm, verb, ...flags], {
+    cwd: checkoutDir,
+    onLine: (line) => (last = line.slice(0, 70)),
+  });
+  return withProgress(log, `npm: ${verb}`, work, { detail: () => last });
+}
+
+/** @param {string} output */
+function describeNpmFailure(output) {
+  const errors = output.split("\n").filter((line) => /^npm err/i.test(line));
+  return new Fault(`npm failed:\n${(errors.length > 0 ? errors : [output]).slice(0, 12).join("\n")}`, {
+    advice: "check that npm reaches its registry, then run this again",
   });
 }
 
