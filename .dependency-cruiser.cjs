@@ -1,0 +1,82 @@
+/** Who may import whom. `npm run check` also asserts that modules were seen. */
+
+/** Packages that only named files may import, so that the rest of the code is values and functions. */
+const doors = {
+  bullmq: "shared/queue|workers/run-jobs|api/admin/.+",
+  "@bull-board": "api/admin/.+",
+  ioredis: "shared/redis",
+  "uWebSockets\\.js": "realtime/server",
+  "matrix-js-sdk": "workers/matrix/client",
+  loglevel: "workers/matrix/client",
+  knex: "shared/db/open|migrations/.+",
+  pg: "shared/db/open",
+  objection: "shared/db/.+",
+  pino: "shared/log",
+  "prom-client": "shared/metrics",
+  cockatiel: "workers/breaker",
+  jose: "shared/tokens",
+  uuid: "shared/ids",
+  express: "api/.+",
+  commander: "workers/admin/.+|bench/.+",
+};
+
+const tiers = ["api", "workers", "realtime", "migrations", "bench"];
+
+/** Tests and the stack open doors of their own, to look from outside. */
+const outside = "^(test|stack)/";
+
+module.exports = {
+  forbidden: [
+    ...tiers.map((tier) => ({
+      name: `${tier}-imports-no-other-tier`,
+      comment: "What crosses between tiers is in shared/.",
+      severity: "error",
+      from: { path: `^${tier}/` },
+      to: { path: `^(?!(${tier}|shared)/)(api|workers|realtime|migrations|bench|test|stack)/` },
+    })),
+    {
+      name: "shared-imports-no-tier",
+      severity: "error",
+      from: { path: "^shared/" },
+      to: { path: "^(api|workers|realtime|migrations|bench|test|stack)/" },
+    },
+    {
+      name: "stack-imports-itself-only",
+      comment: "It runs before anything is installed: Node's built-ins and its own files.",
+      severity: "error",
+      from: { path: "^stack/", pathNot: "^stack/postgres-probe" },
+      to: { pathNot: "^stack/", dependencyTypesNot: ["core"] },
+    },
+    ...Object.entries(doors).map(([name, files]) => ({
+      name: `one-door-for-${name.replaceAll("\\", "")}`,
+      severity: "error",
+      from: { pathNot: `^(${files})\\.ts$|${outside}` },
+      to: { path: `^node_modules/${name}/` },
+    })),
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
+    { name: "resolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
+    {
+      name: "production-needs-no-dev-dependency",
+      severity: "error",
+      from: { path: "^(api|workers|realtime|shared|migrations)/" },
+      to: { dependencyTypes: ["npm-dev"], dependencyTypesNot: ["type-only"] },
+    },
+    {
+      name: "declared",
+      comment: "A package that is only there because another one needs it may vanish.",
+      severity: "error",
+      from: {},
+      to: { dependencyTypes: ["npm-no-pkg", "npm-unknown"] },
+    },
+  ],
+  options: {
+    doNotFollow: { path: "^node_modules/" },
+    exclude: { path: "^dist/" },
+    tsConfig: { fileName: "tsconfig.json" },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: {
+      conditionNames: ["import", "node", "default", "types"],
+      exportsFields: ["exports"],
+    },
+  },
+};
