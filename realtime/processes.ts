@@ -1,8 +1,8 @@
 import { fork, type ChildProcess } from "node:child_process";
-import { createServer } from "node:net";
 import { once } from "node:events";
 import { z } from "zod";
 import type { Log } from "../shared/log.ts";
+import { requireFreePort } from "./free-port.ts";
 import { mergeMetrics, type MetricValues, type Registry } from "../shared/metrics.ts";
 
 /** One process per core: the parent starts and restarts the children, which share the port. */
@@ -35,7 +35,7 @@ export async function superviseProcesses({
   port: number;
   log: Log;
 }): Promise<Family> {
-  await requireFree(port);
+  await requireFreePort(port);
   const children = new Set<ChildProcess>();
   let isClosing = false;
   const start = (delayMs: number) => {
@@ -67,13 +67,6 @@ export async function superviseProcesses({
       );
     },
   };
-}
-
-async function requireFree(port: number): Promise<void> {
-  const server = createServer().listen(port);
-  await once(server, "listening");
-  server.close();
-  await once(server, "close");
 }
 
 /** A child that was asked for metrics gets those of all. */

@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 
 const [dist = "", text = "{}"] = process.argv.slice(2);
 const options = JSON.parse(text);
+/** @param {string} file */
 const load = (file) => import(pathToFileURL(join(dist, file)).href);
 const [{ openTier }, { createPolicy }, { LIMITS }, { openDb }, redisDoor, { createLog }, { createMetrics }] =
   await Promise.all([
@@ -45,4 +46,4 @@ process.once("SIGTERM", async () => {
   process.exit(0);
 });
 process.once("disconnect", () => process.exit(1));
-process.send({ port: tier.port });
+process.send?.({ port: tier.port });

@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { migrateUp } from "../../migrations/index.ts";
@@ -158,13 +159,15 @@ export class World {
   /** Starts a realtime process. */
   async node(options: NodeOptions = {}): Promise<RealtimeNode> {
     const sealKey = { id: SEAL_KEY.id, base64: SEAL_KEY.key.toString("base64") };
-    const given = { databaseUrl: this.databaseUrl, redisUrl: this.redisUrl, sealKey, ...options };
+    // A port that the system chose itself cannot be taken again at once by the next process.
+    const port = options.port ?? (await findFreePort());
+    const given = { databaseUrl: this.databaseUrl, redisUrl: this.redisUrl, sealKey, ...options, port };
     const child = fork(join(HERE, "realtime-child.mjs"), [this.#dist, JSON.stringify(given)], {
       execArgv: [],
     });
     const exited = once(child, "exit");
-    const port = await Promise.race([
-      once(child, "message").then(([message]: unknown[]) => (message as { port: number }).port),
+    await Promise.race([
+      once(child, "message"),
       exited.then(() => Promise.reject(new Error("the realtime process did not start"))),
     ]);
     const node: RealtimeNode = {
@@ -203,6 +206,15 @@ function entry(type: NewEntry["type"], senderId: string, content: NewEntry["cont
     content,
     at: null,
   };
+}
+
+async function findFreePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address ? address.port : 0;
 }
 
 async function readMetric(port: number, line: string): Promise<number> {

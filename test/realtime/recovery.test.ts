@@ -1,0 +1,336 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { closeListeners, connectListener, connectRaw, waitFor } from "../support/centrifuge.ts";
+import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
+import type { Room } from "../../shared/db/rooms.ts";
+import { newFence } from "../../shared/ids.ts";
+import { roomStreamKey } from "../../shared/keys.ts";
+import { rebuildStream } from "../../shared/timeline/publish.ts";
+import { publishHint } from "../../shared/timeline/user-stream.ts";
+
+let world: World;
+let node: RealtimeNode;
+beforeAll(async () => {
+  world = await openWorld({ redisDatabase: 6 });
+  node = await world.node({ limits: { positionCheckMs: 300, probeMs: 200 } });
+});
+afterEach(() => {
+  closeListeners();
+});
+afterAll(() => world.close());
+
+type Sub = {
+  recovered?: boolean;
+  was_recovering?: boolean;
+  offset: number;
+  epoch: string;
+  publications?: { offset: number }[];
+};
+
+async function epochOf(room: Room): Promise<string> {
+  const row: { epoch: string } = await world.db("room_timeline").where({ room_id: room.id }).first();
+  return row.epoch;
+}
+
+/** What a client that connects with a position is given for the room. */
+async function recover(
+  channel: string,
+  user: string,
+  place: { epoch: string; offset: number },
+): Promise<Sub> {
+  const raw = await connectRaw(node, await world.token(user), { [channel]: { recover: true, ...place } });
+  const reply = (await raw.reply(1)) as unknown as { connect: { subs: Record<string, Sub> } };
+  raw.end();
+  const sub = reply.connect.subs[channel];
+  if (!sub) throw new Error("not subscribed");
+  return sub;
+}
+
+const lost = { recovered: false, was_recovering: true, publications: [] };
+
+describe("a client that comes back", () => {
+  test("gets what it missed, in order, and counts on from there", async () => {
+    const room = await world.room("group:missed", ["ada"]);
+    await world.say(room, "1", "2", "3", "4", "5");
+    const sub = await recover("group:missed", "ada", { epoch: await epochOf(room), offset: 2 });
+    expect(sub).toMatchObject({ recovered: true, was_recovering: true, offset: 2 });
+    expect(sub.publications?.map(({ offset }) => offset)).toEqual([3, 4, 5]);
+  });
+
+  test("is told that it missed nothing", async () => {
+    const room = await world.room("group:nothing", ["ada"]);
+    await world.say(room, "1");
+    const sub = await recover("group:nothing", "ada", { epoch: await epochOf(room), offset: 1 });
+    expect(sub).toMatchObject({ recovered: true, offset: 1, publications: [] });
+  });
+
+  test.each([
+    ["of another epoch", { epoch: "another", offset: 1 }],
+    ["of no epoch", { epoch: "", offset: 1 }],
+    ["ahead of the room", { epoch: "own", offset: 9 }],
+  ])("is told to load everything when its position is %s", async (title, place) => {
+    const key = `group:${title.replaceAll(" ", "-")}`;
+    const room = await world.room(key, ["ada"]);
+    await world.say(room, "1", "2");
+    const sub = await recover(
+      key,
+      "ada",
+      place.epoch === "own" ? { ...place, epoch: await epochOf(room) } : place,
+    );
+    expect(sub).toMatchObject({ ...lost, offset: 2 });
+  });
+
+  test("is told to load everything when it missed more than 300", async () => {
+    const room = await world.room("group:many", ["ada"]);
+    await world.say(room, ...Array.from({ length: 301 }, (_, n) => `m${n}`));
+    const epoch = await epochOf(room);
+    expect(await recover("group:many", "ada", { epoch, offset: 0 })).toMatchObject(lost);
+    const all = await recover("group:many", "ada", { epoch, offset: 1 });
+    expect(all.publications).toHaveLength(300);
+  });
+
+  test("is told to load everything when it missed more than 256 KB", async () => {
+    const room = await world.room("group:big", ["ada"]);
+    await world.say(room, ...Array.from({ length: 40 }, () => "x".repeat(10_000)));
+    const epoch = await epochOf(room);
+    expect(await recover("group:big", "ada", { epoch, offset: 0 })).toMatchObject(lost);
+    expect(await recover("group:big", "ada", { epoch, offset: 20 })).toMatchObject({ recovered: true });
+  });
+
+  test("recovers rooms only as far as the limit of one connect reaches over all of them", async () => {
+    const keys = ["group:sum-a", "group:sum-b"];
+    const rooms = [await world.room("group:sum-a", ["sumi"]), await world.room("group:sum-b", ["sumi"])];
+    const subs: Record<string, unknown> = {};
+    for (const [index, room] of rooms.entries()) {
+      await world.say(room, ...Array.from({ length: 200 }, (_, n) => `m${n}`));
+      subs[keys[index] ?? ""] = { recover: true, epoch: await epochOf(room), offset: 0 };
+    }
+    const raw = await connectRaw(node, await world.token("sumi"), subs);
+    const reply = (await raw.reply(1)) as unknown as { connect: { subs: Record<string, Sub> } };
+    raw.end();
+    const recovered = keys.map((key) => reply.connect.subs[key]?.recovered).sort();
+    expect(recovered).toEqual([false, true]);
+  });
+
+  test("recovers from a stream that Redis lost", async () => {
+    const room = await world.room("group:lost-stream", ["ada"]);
+    await world.say(room, "1", "2", "3");
+    const epoch = await epochOf(room);
+    await world.redis.del(roomStreamKey(room.id, epoch));
+    const sub = await recover("group:lost-stream", "ada", { epoch, offset: 1 });
+    expect(sub.publications?.map(({ offset }) => offset)).toEqual([2, 3]);
+  });
+
+  test("recovers from a stream that was not caught up yet", async () => {
+    const room = await world.room("group:behind", ["ada"]);
+    await world.say(room, "1");
+    await world.append(room, ["2", "3"]);
+    const sub = await recover("group:behind", "ada", { epoch: await epochOf(room), offset: 1 });
+    expect(sub.publications?.map(({ offset }) => offset)).toEqual([2, 3]);
+  });
+
+  test("recovers hints of its own channel", async () => {
+    const userId = await world.user("hint");
+    const first = await publishHint(world.redis, userId, { type: "room.removed", room: "group:a" });
+    await publishHint(world.redis, userId, { type: "room.removed", room: "group:b" });
+    const sub = await recover("user:hint", "hint", first);
+    expect(sub).toMatchObject({ recovered: true, publications: [{ offset: 2 }] });
+    expect(await recover("user:hint", "hint", { ...first, epoch: newFence() })).toMatchObject(lost);
+  });
+
+  test("may ask to be refused rather than let in without what it missed", async () => {
+    const room = await world.room("group:strict", ["ada"]);
+    await world.say(room, "1");
+    const raw = await connectRaw(node, await world.token("ada"));
+    raw.send({ id: 2, unsubscribe: { channel: "group:strict" } });
+    raw.send({
+      id: 3,
+      subscribe: { channel: "group:strict", recover: true, epoch: "no", offset: 0, flag: 2 },
+    });
+    expect((await raw.reply(3)).error?.code).toBe(112);
+    raw.end();
+  });
+
+  test("misses nothing and hears nothing twice through repeated drops while people talk", async () => {
+    const room = await world.room("group:drops", ["ada", "bob"]);
+    const bob = await connectListener(node, await world.token("bob"));
+    let isTalking = true;
+    const talk = (async () => {
+      for (let n = 0; n < 150; n++) await world.say(room, `m${n}`);
+      isTalking = false;
+    })();
+    while (isTalking) {
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      dropTransport(bob.client);
+    }
+    await talk;
+    await waitFor(() => bob.publications.length >= 150);
+    expect(bob.texts("group:drops")).toEqual(Array.from({ length: 150 }, (_, n) => `m${n}`));
+    expect(bob.connecting.length).toBeGreaterThan(3);
+  });
+
+  test("misses nothing when its process is killed and another one listens", async () => {
+    const room = await world.room("group:killed", ["kim"]);
+    const doomed = await world.node();
+    const kim = await connectListener(doomed, await world.token("kim"));
+    await world.say(room, "1");
+    await waitFor(() => kim.publications.length === 1);
+    doomed.child.kill("SIGKILL");
+    await world.say(room, "2", "3");
+    await doomed.stop();
+    const next = await world.node({ port: doomed.port });
+    await waitFor(() => kim.publications.length >= 3);
+    expect(kim.texts("group:killed")).toEqual(["1", "2", "3"]);
+    kim.client.disconnect();
+    await next.stop();
+  });
+});
+
+function dropTransport(client: object): void {
+  const transport: unknown = Reflect.get(client, "_transport");
+  const socket: unknown =
+    transport && typeof transport === "object" ? Reflect.get(transport, "_transport") : null;
+  if (socket && typeof socket === "object" && "terminate" in socket)
+    (socket as { terminate: () => void }).terminate();
+}
+
+/** Makes an entry that stands in the stream without anybody having been told. */
+async function appendUntold(room: Room, ...texts: string[]): Promise<void> {
+  await world.append(room, texts);
+  await world
+    .db("room_timeline")
+    .where({ room_id: room.id })
+    .update({ published_number: world.db.ref("last_number") });
+  await rebuildStream(world, room.id);
+}
+
+describe("while connected", () => {
+  test("a hole is filled before what follows it is told", async () => {
+    const room = await world.room("group:hole", ["ada"]);
+    const ada = await connectListener(node, await world.token("ada"));
+    await appendUntold(room, "1", "2");
+    await world.say(room, "3");
+    await waitFor(() => ada.texts("group:hole").length === 3);
+    expect(ada.texts("group:hole")).toEqual(["1", "2", "3"]);
+  });
+
+  test("a room in which nothing more is said becomes complete too", async () => {
+    const room = await world.room("group:quiet", ["ada"]);
+    const ada = await connectListener(node, await world.token("ada"));
+    await appendUntold(room, "lost");
+    await waitFor(() => ada.texts("group:quiet").length === 1);
+  });
+
+  test("a removal in a hole drops the removed before what follows", async () => {
+    const room = await world.room("group:hole-left", ["ada", "lee"]);
+    const ada = await connectListener(node, await world.token("ada"));
+    const lee = await connectListener(node, await world.token("lee"));
+    await world.remove(room, "lee", { isTold: false });
+    await appendUntold(room, "1");
+    await waitFor(() => ada.texts("group:hole-left").length === 1);
+    await waitFor(() => lee.unsubscribed.includes("group:hole-left"));
+    await world.say(room, "2");
+    await waitFor(() => ada.texts("group:hole-left").length === 2);
+    expect(lee.texts("group:hole-left")).not.toContain("2");
+  });
+
+  test("a hole too large to fill makes the client load everything", async () => {
+    const room = await world.room("group:abyss", ["ada"]);
+    const ada = await connectListener(node, await world.token("ada"));
+    await world
+      .db("room_timeline")
+      .where({ room_id: room.id })
+      .update({ last_number: 900, published_number: 900 });
+    await world.append(room, ["901"]);
+    await world.publish(room);
+    await waitFor(() => ada.connecting.includes(3010));
+    await waitFor(() => ada.subscribed.filter(({ channel }) => channel === "group:abyss").length === 2);
+    const again = ada.subscribed.filter(({ channel }) => channel === "group:abyss").at(-1);
+    expect(again).toMatchObject({ wasRecovering: true, recovered: false, streamPosition: { offset: 901 } });
+  });
+
+  test("a new epoch makes the client load everything", async () => {
+    const room = await world.room("group:epoch", ["ada"]);
+    const ada = await connectListener(node, await world.token("ada"));
+    await world.say(room, "1");
+    const epoch = newFence();
+    await world.db("room_timeline").where({ room_id: room.id }).update({ epoch, published_number: 0 });
+    await world.say(room, "2");
+    await waitFor(() => ada.connecting.includes(3010));
+    await waitFor(() => ada.subscribed.some(({ streamPosition }) => streamPosition?.epoch === epoch));
+  });
+
+  test("the client's own subscription asks again by itself when there is a hole", async () => {
+    const room = await world.room("group:own", ["olga"]);
+    const olga = await connectListener(node, await world.token("olga"));
+    const raw = await connectRaw(node, await world.token("olga"));
+    raw.send({ id: 2, unsubscribe: { channel: "group:own" } });
+    raw.send({ id: 3, subscribe: { channel: "group:own" } });
+    await raw.reply(3);
+    await world
+      .db("room_timeline")
+      .where({ room_id: room.id })
+      .update({ epoch: newFence(), published_number: 0 });
+    await world.say(room, "1");
+    await waitFor(() => raw.replies.some(({ push }) => push && "unsubscribe" in push));
+    expect(raw.replies.find(({ push }) => push && "unsubscribe" in push)?.push).toMatchObject({
+      unsubscribe: { code: 2500 },
+    });
+    expect(raw.closeCode).toBeNull();
+    olga.client.disconnect();
+    raw.end();
+  });
+
+  test("rights are looked at again: what was added without an order is subscribed, what was taken is ended", async () => {
+    const given = await world.room("group:given", ["pia"]);
+    const taken = await world.room("group:taken", ["max"]);
+    const max = await connectListener(node, await world.token("max"));
+    await world.remove(taken, "max", { isTold: false });
+    await world.db("memberships").insert({
+      room_id: given.id,
+      user_id: await world.user("max"),
+      tenant_id: world.tenant.id,
+      role: "member",
+    });
+    await waitFor(() => max.unsubscribed.includes("group:taken"));
+    await waitFor(() => max.subscribed.some(({ channel }) => channel === "group:given"));
+    await world.say(given, "hello");
+    await waitFor(() => max.texts("group:given").length === 1);
+  });
+
+  test("a room that the client gave up stays given up", async () => {
+    const room = await world.room("group:given-up", ["ned"]);
+    const raw = await connectRaw(node, await world.token("ned"));
+    raw.send({ id: 2, unsubscribe: { channel: "group:given-up" } });
+    await raw.reply(2);
+    const other = await world.room("group:ned-other", []);
+    await world.add(other, "ned");
+    await waitFor(() => raw.replies.some(({ push }) => push?.["channel"] === "group:ned-other"));
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await world.say(room, "unheard");
+    raw.send({ id: 9, ping: {} });
+    await raw.reply(9);
+    expect(raw.replies.filter(({ push }) => push?.["channel"] === "group:given-up")).toEqual([]);
+    raw.end();
+  });
+
+  test("a locked user is sent away for good", async () => {
+    const quin = await connectListener(node, await world.token("quin"));
+    await world
+      .db("users")
+      .where({ id: await world.user("quin") })
+      .update({ status: "locked" });
+    await waitFor(() => quin.disconnected.length > 0);
+    expect(quin.disconnected).toEqual([3503]);
+  });
+});
+
+test("a flushed Redis loses nothing of a room", async () => {
+  const room = await world.room("group:flushed", ["ada"]);
+  const ada = await connectListener(node, await world.token("ada"));
+  await world.say(room, "1", "2");
+  await world.redis.flushdb();
+  await world.append(room, ["3"]);
+  await waitFor(() => ada.texts("group:flushed").length === 3);
+  const sub = await recover("group:flushed", "ada", { epoch: await epochOf(room), offset: 0 });
+  expect(sub.publications?.map(({ offset }) => offset)).toEqual([1, 2, 3]);
+});
