@@ -1,0 +1,150 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
+import { until } from "../support/wait.ts";
+
+let world: ApiWorld;
+let tenant: TestTenant;
+
+beforeAll(async () => {
+  world = await openApiWorld();
+  tenant = await world.tenant("members");
+});
+afterAll(() => world.close());
+
+async function makeRoom(slug: string, members: { user: string; role?: string }[] = []): Promise<string> {
+  await tenant.server("PUT", `/v1/rooms/group/${slug}`, { body: { name: slug, members } });
+  return `/v1/rooms/group/${slug}`;
+}
+
+async function readEntryTypes(slug: string): Promise<string[]> {
+  const { rows } = await world.db.raw<{ rows: { type: string }[] }>(
+    "select e.type from timeline e join rooms r on r.id = e.room_id where r.slug = ? order by e.number",
+    [slug],
+  );
+  return rows.map(({ type }) => type);
+}
+
+test("adding, changing and removing a member are one entry each; the same again is none", async () => {
+  const room = await makeRoom("steps");
+  const added = await tenant.server("PUT", `${room}/members/ada`, { body: { role: "speaker" } });
+  expect(added).toMatchObject({ status: 202, body: { user: "ada", role: "speaker", status: "pending" } });
+  expect(added.headers.get("location")).toBe(`${room}/members/ada`);
+  await tenant.server("PUT", `${room}/members/ada`, { body: { role: "speaker" } });
+  await tenant.server("PUT", `${room}/members/ada`, { body: { role: "admin" } });
+  await tenant.server("DELETE", `${room}/members/ada`);
+  await tenant.server("DELETE", `${room}/members/ada`);
+  expect(await readEntryTypes("steps")).toEqual(["member.joined", "member.changed", "member.left"]);
+  expect(await tenant.server("GET", room)).toMatchObject({ body: { members: 0 } });
+  expect(await tenant.server("GET", `${room}/members`)).toMatchObject({ body: { items: [], next: null } });
+});
+
+test("a removal is final when Matrix has it, and asking for it again says so", async () => {
+  const room = await makeRoom("final", [{ user: "ada" }]);
+  await tenant.server("DELETE", `${room}/members/ada`);
+  await world.db.raw("update memberships set applied_version = version where desired = 'out'");
+  const reply = await tenant.server("DELETE", `${room}/members/ada`);
+  expect(reply).toMatchObject({ status: 200, body: { status: "removed" } });
+  expect(await tenant.server("DELETE", `${room}/members/never`)).toMatchObject({
+    status: 200,
+    body: { status: "removed" },
+  });
+});
+
+test("fifty quick changes of mind end as last asked", async () => {
+  const room = await makeRoom("toggled");
+  for (let round = 0; round < 50; round++) {
+    const reply = await tenant.server(round % 2 ? "DELETE" : "PUT", `${room}/members/ada`);
+    expect(reply.status).toBe(202);
+  }
+  expect(await tenant.server("GET", `${room}/members`)).toMatchObject({ body: { items: [] } });
+  expect(await tenant.server("GET", room)).toMatchObject({ body: { members: 0, offset: 50 } });
+  await tenant.server("PUT", `${room}/members/ada`);
+  expect(await tenant.server("GET", room)).toMatchObject({ body: { members: 1, offset: 51 } });
+});
+
+test("fifty changes at once leave the count and the members agreeing", async () => {
+  const room = await makeRoom("race");
+  await Promise.all(
+    Array.from({ length: 50 }, (_, index) =>
+      tenant.server(index % 2 ? "DELETE" : "PUT", `${room}/members/ada`),
+    ),
+  );
+  const { body } = await tenant.server("GET", `${room}/members`);
+  const { length } = (body as { items: unknown[] }).items;
+  expect(await tenant.server("GET", room)).toMatchObject({ body: { members: length } });
+  const types = await readEntryTypes("race");
+  expect(types.every((type, index) => type === (index % 2 ? "member.left" : "member.joined"))).toBe(true);
+});
+
+test("a thousand members are added in one request, in a big room with one entry", async () => {
+  const room = await makeRoom("big");
+  const members = Array.from({ length: 1_000 }, (_, index) => ({ user: `guest-${index}`, role: "guest" }));
+  const reply = await tenant.server("POST", `${room}/members`, { body: { members } });
+  expect(reply.status).toBe(202);
+  expect((reply.body as { items: unknown[] }).items).toHaveLength(1_000);
+  expect(await readEntryTypes("big")).toEqual(["room.changed"]);
+  expect(await tenant.server("GET", room)).toMatchObject({ body: { members: 1_000, offset: 1 } });
+});
+
+test("too many roles are refused, and nobody is added", async () => {
+  const room = await makeRoom("roles");
+  const members = Array.from({ length: 1_000 }, (_, index) => ({
+    user: `speaker-${index}`,
+    role: "speaker",
+  }));
+  expect((await tenant.server("POST", `${room}/members`, { body: { members } })).status).toBe(202);
+  const more = { members: [{ user: "one-more", role: "speaker" }, { user: "plain" }] };
+  const refused = await tenant.server("POST", `${room}/members`, { body: more });
+  expect(refused).toMatchObject({ status: 409, body: { code: "too_many_roles" } });
+  expect(await tenant.server("GET", room)).toMatchObject({ body: { members: 1_000 } });
+  expect((await tenant.server("GET", "/v1/users/one-more")).status).toBe(404);
+  expect((await tenant.server("PUT", `${room}/members/plain`)).status).toBe(202);
+});
+
+test("a list of members goes on where its page ended", async () => {
+  const names = ["Zoe", "ada", "bob", "cy", "dan"];
+  const room = await makeRoom(
+    "paged",
+    names.map((user) => ({ user })),
+  );
+  const seen: string[] = [];
+  let next: string | null = null;
+  do {
+    const cursor: string = next === null ? "" : `&cursor=${next}`;
+    const { body } = await tenant.server("GET", `${room}/members?limit=2${cursor}`);
+    const page = body as { items: { user: string }[]; next: string | null };
+    seen.push(...page.items.map(({ user }) => user));
+    next = page.next;
+  } while (next !== null);
+  expect(seen).toEqual(names);
+});
+
+test("who was removed can no longer read, and what was queued is dead", async () => {
+  const room = await makeRoom("removed", [{ user: "ada" }, { user: "bob" }]);
+  const bob = await tenant.user("bob");
+  const posted = await bob("POST", `${room}/messages`, { body: { text: "too late" } });
+  await tenant.server("DELETE", `${room}/members/bob`);
+  expect((await bob("GET", `${room}/messages`)).status).toBe(404);
+  const { id } = posted.body as { id: string };
+  const seen = await (await tenant.user("ada"))("GET", `${room}/messages/${id}`);
+  expect(seen.body).toMatchObject({ status: "dead", error: { code: "sender_removed" } });
+});
+
+test("people are told of the rooms they come into and go out of", async () => {
+  const room = await makeRoom("told");
+  await tenant.server("PUT", `${room}/members/ada`);
+  await tenant.server("DELETE", `${room}/members/ada`);
+  await until(async () => {
+    const { rows } = await world.db.raw<{ rows: { count: number }[] }>(
+      "select count(*) as count from notices",
+    );
+    return rows[0]?.count === 0;
+  }, "Redis took every notice");
+  const { rows } = await world.db.raw<{ rows: { id: string }[] }>(
+    "select id from users where external_id = 'ada'",
+  );
+  const hints = await world.redis.xrange(`omc:{${rows[0]?.id ?? ""}}:stream`, "-", "+");
+  expect(
+    hints.map(([, fields]) => (JSON.parse(fields[1] ?? "") as { type: string; room: unknown }).type),
+  ).toContain("room.removed");
+});

@@ -1,0 +1,159 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { Room } from "../../shared/db/rooms.ts";
+import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
+
+let world: ApiWorld;
+let tenant: TestTenant;
+
+beforeAll(async () => {
+  world = await openApiWorld();
+  tenant = await world.tenant("rooms");
+});
+afterAll(() => world.close());
+
+async function readTimeline(kind: string, slug: string): Promise<{ type: string; content: unknown }[]> {
+  const { rows } = await world.db.raw(
+    `select e.number, e.type, e.content from timeline e join rooms r on r.id = e.room_id
+      where r.kind = ? and r.slug = ? and r.deleted_at is null order by e.number`,
+    [kind, slug],
+  );
+  return rows;
+}
+
+test("a new room has its members, its timeline and a place to ask again", async () => {
+  const made = await tenant.server("PUT", "/v1/rooms/event/py-meetup", {
+    body: { name: "Py meetup", topic: "Snakes", members: [{ user: "ada", role: "owner" }, { user: "bob" }] },
+  });
+  expect(made.status).toBe(202);
+  expect(made.headers.get("location")).toBe("/v1/rooms/event/py-meetup");
+  expect(made.body).toMatchObject({
+    room: "event:py-meetup",
+    kind: "event",
+    slug: "py-meetup",
+    name: "Py meetup",
+    topic: "Snakes",
+    avatar: null,
+    visibility: "private",
+    status: "pending",
+    offset: 2,
+    members: 2,
+  });
+  expect(await readTimeline("event", "py-meetup")).toEqual([
+    { number: 1, type: "member.joined", content: { role: "owner", by: null } },
+    { number: 2, type: "member.joined", content: { role: "member", by: null } },
+  ]);
+});
+
+test("a hundred requests for one room make one, with one joining each", async () => {
+  const body = { name: "Crowd", members: [{ user: "ada" }, { user: "bob" }] };
+  const replies = await Promise.all(
+    Array.from({ length: 100 }, () => tenant.server("PUT", "/v1/rooms/group/crowd", { body })),
+  );
+  expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([202]));
+  expect(await Room.query(world.db).where({ slug: "crowd" }).resultSize()).toBe(1);
+  expect(await tenant.server("GET", "/v1/rooms/group/crowd")).toMatchObject({
+    body: { members: 2, offset: 2 },
+  });
+});
+
+test("a direct room is the same whoever asks, a hundred times from both sides", async () => {
+  const replies = await Promise.all(
+    Array.from({ length: 100 }, (_, index) =>
+      tenant.server("PUT", "/v1/rooms/direct", {
+        body: { users: index % 2 ? ["eve", "Dan"] : ["Dan", "eve"] },
+      }),
+    ),
+  );
+  expect(new Set(replies.map(({ status, body }) => `${status} ${(body as { room: string }).room}`))).toEqual(
+    new Set(["202 direct:Dan~eve"]),
+  );
+  expect(await Room.query(world.db).where({ kind: "direct", slug: "Dan~eve" }).resultSize()).toBe(1);
+  const { body } = await tenant.server("GET", "/v1/rooms/direct/Dan~eve/members");
+  expect(body).toMatchObject({
+    items: [
+      { user: "Dan", role: "member" },
+      { user: "eve", role: "member" },
+    ],
+  });
+});
+
+test("a direct room takes nobody else", async () => {
+  await tenant.server("PUT", "/v1/rooms/direct/ada~bob");
+  const reply = await tenant.server("PUT", "/v1/rooms/direct/ada~bob/members/eve");
+  expect(reply).toMatchObject({ status: 409, body: { code: "conflict" } });
+});
+
+test("a change is told in the timeline, and the same wish again changes nothing", async () => {
+  const body = { name: "A", members: [{ user: "ada" }] };
+  await tenant.server("PUT", "/v1/rooms/group/renamed", { body });
+  await tenant.server("PUT", "/v1/rooms/group/renamed", { body });
+  await tenant.server("PATCH", "/v1/rooms/group/renamed", { body: { name: "B", topic: "T" } });
+  await tenant.server("PATCH", "/v1/rooms/group/renamed", { body: { topic: null } });
+  const entries = await readTimeline("group", "renamed");
+  expect(entries.map(({ type, content }) => [type, content])).toEqual([
+    ["member.joined", { role: "member", by: null }],
+    ["room.changed", { changed: { name: "B", topic: "T" } }],
+    ["room.changed", { changed: { topic: null } }],
+  ]);
+  expect(await Room.query(world.db).findOne({ slug: "renamed" })).toMatchObject({ desired_version: 3 });
+});
+
+test("a room as wished and applied is answered 200", async () => {
+  await tenant.server("PUT", "/v1/rooms/group/done", { body: { name: "Done" } });
+  await world.db.raw(
+    "update rooms set status = 'ready', applied_version = desired_version where slug = 'done'",
+  );
+  expect((await tenant.server("PUT", "/v1/rooms/group/done", { body: { name: "Done" } })).status).toBe(200);
+  expect((await tenant.server("PATCH", "/v1/rooms/group/done", { body: { name: "More" } })).status).toBe(202);
+});
+
+test("a deleted room is gone for its members, and its address starts anew", async () => {
+  const body = { name: "G", members: [{ user: "ada" }, { user: "bob" }] };
+  await tenant.server("PUT", "/v1/rooms/event/again", { body });
+  const ada = await tenant.user("ada");
+  const posted = await ada("POST", "/v1/rooms/event/again/messages", { body: { text: "queued" } });
+  expect(posted.status).toBe(202);
+  expect(await tenant.server("DELETE", "/v1/rooms/event/again")).toMatchObject({
+    status: 200,
+    body: { name: "G" },
+  });
+  expect(await tenant.server("DELETE", "/v1/rooms/event/again")).toMatchObject({ status: 200, body: null });
+  expect((await ada("GET", "/v1/rooms/event/again/messages")).status).toBe(404);
+  const { rows } = await world.db.raw("select status, error_code from messages where id = ?", [
+    (posted.body as { id: string }).id,
+  ]);
+  expect(rows).toEqual([{ status: "dead", error_code: "room_deleted" }]);
+  const anew = await tenant.server("PUT", "/v1/rooms/event/again", { body: { name: "H" } });
+  expect(anew.body).toMatchObject({ members: 0, offset: 0 });
+  expect(
+    await Room.query(world.db).where({ slug: "again" }).orderBy("generation").select("generation"),
+  ).toMatchObject([{ generation: 1 }, { generation: 2 }]);
+});
+
+test("two tenants with the same slugs share nothing", async () => {
+  const other = await world.tenant("other-rooms");
+  await tenant.server("PUT", "/v1/rooms/event/shared", {
+    body: { name: "Ours", members: [{ user: "ada" }] },
+  });
+  expect((await other.server("GET", "/v1/rooms/event/shared")).status).toBe(404);
+  await other.server("PUT", "/v1/rooms/event/shared", {
+    body: { name: "Theirs", members: [{ user: "ada" }] },
+  });
+  expect(await tenant.server("GET", "/v1/rooms/event/shared")).toMatchObject({ body: { name: "Ours" } });
+  await (
+    await tenant.user("ada")
+  )("POST", "/v1/rooms/event/shared/messages", { body: { text: "private" } });
+  const theirs = await (await other.user("ada"))("GET", "/v1/rooms/event/shared/messages");
+  expect(theirs.body).toMatchObject({ items: [], pending: [] });
+});
+
+test("a room made ready by its members' changes alone keeps one lock: many rooms at once come through", async () => {
+  const replies = await Promise.all(
+    Array.from({ length: 40 }, (_, index) =>
+      tenant.server("PUT", `/v1/rooms/group/many-${index % 8}`, {
+        body: { name: `Many ${index % 8}`, members: ["u1", "u2", "u3", "u4"].map((user) => ({ user })) },
+      }),
+    ),
+  );
+  expect(replies.filter(({ status }) => status !== 202)).toEqual([]);
+});

@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { User } from "../../shared/db/users.ts";
+import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
+
+let world: ApiWorld;
+let tenant: TestTenant;
+
+beforeAll(async () => {
+  world = await openApiWorld();
+  tenant = await world.tenant("users");
+});
+afterAll(() => world.close());
+
+test("a new user is pending and says where to ask again", async () => {
+  const made = await tenant.server("PUT", "/v1/users/Ada.L@x", { body: { displayName: "Ada" } });
+  expect(made.status).toBe(202);
+  expect(made.headers.get("location")).toBe("/v1/users/Ada.L%40x");
+  expect(made.body).toEqual({
+    user: "Ada.L@x",
+    displayName: "Ada",
+    avatar: null,
+    status: "pending",
+    createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+  });
+  const read = await tenant.server("GET", "/v1/users/Ada.L%40x");
+  expect(read).toMatchObject({ status: 200, body: made.body });
+});
+
+test("a user as wished already is answered 200, and pending again only when the wish changes", async () => {
+  await tenant.server("PUT", "/v1/users/ready", { body: { displayName: "R" } });
+  await world.db.raw(
+    "update users set status = 'ready', applied_version = desired_version where external_id = 'ready'",
+  );
+  expect((await tenant.server("PUT", "/v1/users/ready", { body: { displayName: "R" } })).status).toBe(200);
+  const changed = await tenant.server("PUT", "/v1/users/ready", { body: { displayName: "S" } });
+  expect(changed).toMatchObject({ status: 202, body: { displayName: "S", status: "pending" } });
+  expect((await User.query(world.db).findOne({ external_id: "ready" }))?.next_attempt_at).not.toBeNull();
+});
+
+test("who prefers to wait is answered when the account is ready", async () => {
+  await tenant.server("PUT", "/v1/users/slow");
+  const waiting = tenant.server("PUT", "/v1/users/slow", { headers: { prefer: "wait=10" } });
+  await world.db.raw(
+    "update users set status = 'ready', applied_version = desired_version where external_id = 'slow'",
+  );
+  const answer = await waiting;
+  expect(answer).toMatchObject({ status: 200, body: { status: "ready" } });
+  expect(answer.headers.get("preference-applied")).toBe("wait=10");
+});
+
+test("a hundred requests for one user make one", async () => {
+  const replies = await Promise.all(
+    Array.from({ length: 100 }, () =>
+      tenant.server("PUT", "/v1/users/crowd", { body: { displayName: "C" } }),
+    ),
+  );
+  expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([202]));
+  expect(await User.query(world.db).where({ external_id: "crowd" }).resultSize()).toBe(1);
+});
+
+test("deleting a user empties the user's rooms, ends what was queued and frees the name for another account", async () => {
+  const body = { name: "R", members: [{ user: "gone" }, { user: "stays" }] };
+  await tenant.server("PUT", "/v1/rooms/group/left", { body });
+  await (
+    await tenant.user("gone")
+  )("POST", "/v1/rooms/group/left/messages", { body: { text: "never sent" } });
+  const before = await User.query(world.db).findOne({ external_id: "gone" }).throwIfNotFound();
+  expect(await tenant.server("DELETE", "/v1/users/gone")).toMatchObject({
+    status: 200,
+    body: { user: "gone" },
+  });
+  expect(await tenant.server("GET", "/v1/users/gone")).toMatchObject({ status: 404 });
+  expect(await tenant.server("GET", "/v1/rooms/group/left")).toMatchObject({
+    body: { members: 1, offset: 3 },
+  });
+  const { rows } = await world.db.raw("select status, open, error_code from messages where sender_id = ?", [
+    before.id,
+  ]);
+  expect(rows).toEqual([{ status: "dead", open: false, error_code: "sender_removed" }]);
+  const after = await User.query(world.db).findById(before.id).throwIfNotFound();
+  expect(after.deleted_at).not.toBeNull();
+  expect(after.next_attempt_at).not.toBeNull();
+  await tenant.server("PUT", "/v1/users/gone");
+  const again = await User.query(world.db)
+    .findOne({ external_id: "gone", deleted_at: null })
+    .throwIfNotFound();
+  expect(again.matrix_user_id).not.toBe(before.matrix_user_id);
+});
+
+test("deleting who is not there is fine", async () => {
+  expect(await tenant.server("DELETE", "/v1/users/nobody")).toMatchObject({ status: 200, body: null });
+});
+
+test("a token opens the user's own rooms for as long as asked", async () => {
+  await tenant.server("PUT", "/v1/users/tess");
+  const signed = await tenant.server("POST", "/v1/users/tess/tokens", { body: { expiresInS: 120 } });
+  expect(signed.status).toBe(200);
+  const { token, expiresAt } = signed.body as { token: string; expiresAt: string };
+  expect(Math.abs(Date.parse(expiresAt) - Date.now() - 120_000)).toBeLessThan(5_000);
+  expect(await world.as(token)("GET", "/v1/me/rooms")).toMatchObject({
+    status: 200,
+    body: { items: [], next: null },
+  });
+  expect((await tenant.server("POST", "/v1/users/unknown/tokens")).status).toBe(404);
+});
