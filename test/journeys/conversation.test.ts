@@ -1,0 +1,134 @@
+import { expect, test } from "@jest/globals";
+import { roomPath } from "../support/journey-clients.ts";
+import { messagesOf, useJourney } from "../support/journey.ts";
+
+const journey = useJourney();
+
+test("what I write reaches everybody's every socket: at once as pending, then with its number, once, in order", async () => {
+  const { tenant } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom("group:chess", { members: [{ user: "ada", role: "owner" }, { user: "bob" }] });
+  const sockets = await Promise.all([ada, ada, bob, bob].map((person) => tenant.socket(person)));
+
+  const texts = ["Hello", "Anyone for a game?", "♞ to f3 – ok"];
+  for (const text of texts) await ada.say("group:chess", text);
+
+  for (const socket of sockets) {
+    await socket.waitFor("all have a number", () => socket.texts("group:chess").length >= texts.length);
+    const messages = messagesOf(socket.in("group:chess", { numbered: false }));
+    for (const text of texts) {
+      const told = messages.filter((message) => message.text === text);
+      expect(told.map(({ type }) => type)).toEqual(["message.pending", "message.created"]);
+      expect(new Set(told.map(({ id }) => id)).size).toBe(1);
+    }
+    expect(socket.texts("group:chess")).toEqual(texts);
+  }
+});
+
+test("the list of messages shows what I heard, with the place from which my socket goes on", async () => {
+  const { tenant } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom("group:books", { members: [{ user: "ada" }, { user: "bob" }] });
+  const socket = await tenant.socket(bob);
+  for (const text of ["first", "second", "third"]) await ada.say("group:books", text);
+  await socket.waitFor("three messages", () => socket.texts("group:books").length === 3);
+
+  const page = await bob.read("group:books");
+
+  const heard = messagesOf(socket.in("group:books"));
+  expect(page.items.map(({ id, number, text }) => ({ id, number, text }))).toEqual(
+    heard.map(({ id, number, text }) => ({ id, number, text })),
+  );
+  expect(page.items.map(({ status, sender }) => [status, sender.user])).toEqual(Array(3).fill(["sent", "ada"]));
+  expect(page.epoch).toBe(socket.subscription("group:books")?.streamPosition?.epoch);
+  expect(page.offset).toBe(socket.numbers("group:books").at(-1));
+  expect(page).toMatchObject({ pending: [], hasMore: false });
+});
+
+test("what I say in a room that was made a moment ago, before I exist in the chat at all, arrives", async () => {
+  const { tenant } = journey;
+  const rooms = Array.from({ length: 8 }, (_, index) => ({ room: `event:new-${index}`, user: `newcomer-${index}` }));
+
+  const said = await Promise.all(
+    rooms.map(async ({ room, user }) => {
+      await tenant.server.putRoom(room, { members: [{ user, role: "speaker" }] });
+      const person = await tenant.person(user);
+      return { room, person, message: await person.say(room, `I am ${user}`) };
+    }),
+  );
+
+  for (const { room, person, message } of said) {
+    const sent = await journey.waitFor(`${room} has the message`, async () => (await person.read(room)).items[0]);
+    expect(sent).toMatchObject({ id: message.id, text: `I am ${person.user}`, status: "sent" });
+  }
+});
+
+test("a message that my browser posts again with the same key is one message, on Matrix too", async () => {
+  const { tenant } = journey;
+  const [ada] = await tenant.people("ada");
+  await tenant.server.putRoom("group:twice", { members: [{ user: "ada" }] });
+
+  const post = () => ada.call("POST", roomPath("group:twice", "/messages"), { body: { text: "once", clientId: "c-1" } });
+  const answers = await Promise.all(Array.from({ length: 10 }, post));
+  await tenant.settled("group:twice");
+  const late = await post();
+
+  expect(new Set([...answers, late].map(({ body }) => (body as { id: string }).id)).size).toBe(1);
+  expect(answers.filter(({ headers }) => headers.get("idempotency-replayed") === "true")).toHaveLength(9);
+  expect(late.status).toBe(200);
+  const matrixTexts = await journey.synapse.texts(await tenant.observer(), await tenant.matrixRoomId("group:twice"));
+  expect(matrixTexts).toEqual([{ sender: await tenant.matrixUserId("ada"), body: "once" }]);
+});
+
+test("my rooms say how much I have not read, and nothing of what I wrote myself", async () => {
+  const { tenant } = journey;
+  const [cleo, dan] = await tenant.people("cleo", "dan");
+  await tenant.server.putRoom("group:unread", { members: [{ user: "cleo" }, { user: "dan" }] });
+
+  for (const text of ["one", "two", "three"]) await cleo.say("group:unread", text);
+  await tenant.settled("group:unread");
+  expect(await dan.myRoom("group:unread")).toMatchObject({ unread: 3, lastMessage: { text: "three" } });
+  expect(await cleo.myRoom("group:unread")).toMatchObject({ unread: 0 });
+
+  await dan.say("group:unread", "four");
+  await tenant.settled("group:unread");
+  expect(await dan.myRoom("group:unread")).toMatchObject({ unread: 0, lastMessage: { text: "four" } });
+  expect(await cleo.myRoom("group:unread")).toMatchObject({ unread: 1 });
+});
+
+test("a program that prefers to wait is answered when its message is sent", async () => {
+  const { tenant } = journey;
+  const [ada] = await tenant.people("ada");
+  await tenant.server.putRoom("group:patient", { members: [{ user: "ada" }] });
+
+  const answer = await ada.call("POST", roomPath("group:patient", "/messages"), {
+    body: { text: "sent?" },
+    headers: { prefer: "wait=20" },
+  });
+
+  expect(answer.status).toBe(200);
+  expect(answer.body).toMatchObject({ status: "sent", text: "sent?" });
+});
+
+test("messages that three of us write at the same time stand in one order for everybody", async () => {
+  const { tenant } = journey;
+  const people = await tenant.people("ada", "bob", "cleo");
+  await tenant.server.putRoom("group:busy", { members: people.map(({ user }) => ({ user })) });
+  const sockets = await Promise.all(people.map((person) => tenant.socket(person)));
+
+  await Promise.all(
+    people.map(async (person) => {
+      for (let count = 1; count <= 15; count++) await person.say("group:busy", `${person.user} ${count}`);
+    }),
+  );
+
+  const [first, ...others] = sockets;
+  for (const socket of sockets) await socket.waitFor("45 messages", () => socket.texts("group:busy").length >= 45);
+  for (const other of others) expect(other.texts("group:busy")).toEqual(first?.texts("group:busy"));
+  for (const { user } of people) {
+    const own = first?.texts("group:busy").filter((text) => text.startsWith(`${user} `));
+    expect(own).toEqual(Array.from({ length: 15 }, (_, index) => `${user} ${index + 1}`));
+  }
+  const matrixTexts = await journey.synapse.texts(await tenant.observer(), await tenant.matrixRoomId("group:busy"));
+  expect(matrixTexts.map(({ body }) => body)).toEqual(first?.texts("group:busy"));
+});

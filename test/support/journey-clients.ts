@@ -1,0 +1,231 @@
+import { Centrifuge, type ServerSubscribedContext } from "centrifuge";
+import { z } from "zod";
+import { WebSocket } from "ws";
+import { publication, type Publication } from "../../shared/frames.ts";
+import {
+  memberResource,
+  messageResource,
+  myRoomResource,
+  roomResource,
+  type MemberResource,
+  type MessageResource,
+  type MyRoomResource,
+  type RoomResource,
+} from "../../shared/resources.ts";
+import { waitUntil } from "./stack-wait.ts";
+
+export type Answer = { status: number; body: unknown; headers: Headers };
+type CallOptions = { body?: unknown; headers?: Record<string, string> };
+
+/** The REST API with one credential. */
+export class Api {
+  readonly #url: string;
+  readonly #credential: string;
+
+  constructor(url: string, credential: string) {
+    this.#url = url;
+    this.#credential = credential;
+  }
+
+  async call(method: string, path: string, { body, headers = {} }: CallOptions = {}): Promise<Answer> {
+    const response = await fetch(`${this.#url}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.#credential}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(40_000),
+    });
+    return { status: response.status, body: await response.json(), headers: response.headers };
+  }
+
+  /** A call that must succeed, its answer read with a schema. */
+  async expect<T>(schema: z.ZodType<T>, method: string, path: string, options: CallOptions = {}): Promise<T> {
+    const { status, body } = await this.call(method, path, options);
+    if (status >= 300) throw new Error(`${method} ${path} was answered ${status}: ${JSON.stringify(body)}`);
+    return schema.parse(body);
+  }
+}
+
+export function roomPath(room: string, rest = ""): string {
+  const colon = room.indexOf(":");
+  return `/v1/rooms/${room.slice(0, colon)}/${encodeURIComponent(room.slice(colon + 1))}${rest}`;
+}
+
+const memberPage = z.object({ items: z.array(memberResource), next: z.string().nullable() });
+export type MemberWish = { user: string; role?: string };
+type RoomWish = { name?: string; topic?: string | null; members?: MemberWish[] };
+
+/** A product's backend. */
+export class Backend extends Api {
+  putRoom(room: string, wish: RoomWish = {}): Promise<RoomResource> {
+    const body = room.startsWith("direct:") ? wish : { name: room, ...wish };
+    return this.expect(roomResource, "PUT", roomPath(room), { body });
+  }
+
+  room(room: string): Promise<RoomResource> {
+    return this.expect(roomResource, "GET", roomPath(room));
+  }
+
+  changeRoom(room: string, patch: RoomWish): Promise<RoomResource> {
+    const headers = { "content-type": "application/merge-patch+json" };
+    return this.expect(roomResource, "PATCH", roomPath(room), { body: patch, headers });
+  }
+
+  putMember(room: string, user: string, role = "member"): Promise<MemberResource> {
+    return this.expect(memberResource, "PUT", roomPath(room, `/members/${user}`), { body: { role } });
+  }
+
+  async putMembers(room: string, members: readonly MemberWish[]): Promise<MemberResource[]> {
+    return (await this.expect(memberPage, "POST", roomPath(room, "/members"), { body: { members } })).items;
+  }
+
+  removeMember(room: string, user: string): Promise<MemberResource> {
+    return this.expect(memberResource, "DELETE", roomPath(room, `/members/${user}`));
+  }
+
+  member(room: string, user: string): Promise<MemberResource> {
+    return this.expect(memberResource, "GET", roomPath(room, `/members/${user}`));
+  }
+}
+
+const messagePage = z.object({
+  items: z.array(messageResource),
+  epoch: z.string(),
+  offset: z.int(),
+  pending: z.array(messageResource),
+  hasMore: z.boolean(),
+});
+export type MessagePage = z.infer<typeof messagePage>;
+const myRoomPage = z.object({ items: z.array(myRoomResource), next: z.string().nullable() });
+
+/** One of a product's people, with a token of theirs. */
+export class Person extends Api {
+  readonly user: string;
+  readonly token: string;
+
+  constructor(url: string, user: string, token: string) {
+    super(url, token);
+    this.user = user;
+    this.token = token;
+  }
+
+  say(room: string, text: string, { clientId, waitS }: { clientId?: string; waitS?: number } = {}): Promise<MessageResource> {
+    return this.expect(messageResource, "POST", roomPath(room, "/messages"), {
+      body: { text, ...(clientId === undefined ? {} : { clientId }) },
+      headers: waitS === undefined ? {} : { prefer: `wait=${waitS}` },
+    });
+  }
+
+  read(room: string, query = ""): Promise<MessagePage> {
+    return this.expect(messagePage, "GET", roomPath(room, `/messages${query}`));
+  }
+
+  /** All messages of a room after a number, page by page. */
+  async readAll(room: string, after = 0): Promise<MessageResource[]> {
+    const items: MessageResource[] = [];
+    for (let from = after; ; from = items.at(-1)?.number ?? from) {
+      const page = await this.read(room, `?after=${from}&limit=100`);
+      items.push(...page.items);
+      if (!page.hasMore) return items;
+    }
+  }
+
+  async rooms(): Promise<MyRoomResource[]> {
+    return (await this.expect(myRoomPage, "GET", "/v1/me/rooms")).items;
+  }
+
+  async myRoom(room: string): Promise<MyRoomResource | undefined> {
+    return (await this.rooms()).find((item) => item.room === room);
+  }
+}
+
+/** A publication as a client heard it; `offset` null for one that is not part of the timeline. */
+export type Heard = { channel: string; offset: number | null; data: Publication };
+
+/** One WebSocket of one person: the official client, and everything that it was told. */
+export class Socket {
+  readonly heard: Heard[] = [];
+  readonly subscriptions: ServerSubscribedContext[] = [];
+  readonly left: string[] = [];
+  /** Codes with which it was sent away for good. */
+  readonly closed: number[] = [];
+  readonly #client: Centrifuge;
+  readonly #transports = new Set<WebSocket>();
+  #isAway = false;
+
+  constructor(url: string, token: string) {
+    const options = { websocket: this.#transport(), token, minReconnectDelay: 50, maxReconnectDelay: 200 };
+    this.#client = new Centrifuge(url, options);
+    this.#client.on("publication", ({ channel, offset, data }) => {
+      this.heard.push({ channel, offset: offset ?? null, data: publication.parse(data) });
+    });
+    this.#client.on("subscribed", (context) => this.subscriptions.push(context));
+    this.#client.on("unsubscribed", ({ channel }) => this.left.push(channel));
+    this.#client.on("disconnected", ({ code }) => this.closed.push(code));
+  }
+
+  /** Connects, and waits until the person's own channel is there. */
+  async connect(user: string): Promise<this> {
+    this.#client.connect();
+    await this.waitFor("it is connected", () => this.subscriptions.some(({ channel }) => channel === `user:${user}`));
+    return this;
+  }
+
+  /** The network is gone, and stays gone until it comes back. */
+  goAway(): void {
+    this.#isAway = true;
+    for (const transport of this.#transports) transport.terminate();
+  }
+
+  /** The network is back; answers when the client has connected again. */
+  async comeBack(): Promise<void> {
+    const before = this.subscriptions.length;
+    this.#isAway = false;
+    await this.waitFor("it is back", () => this.subscriptions.length > before && this.#client.state === "connected");
+  }
+
+  /** What was heard in a room: with its numbers alone unless told. */
+  in(room: string, { numbered = true } = {}): Heard[] {
+    return this.heard.filter(({ channel, offset }) => channel === room && (!numbered || offset !== null));
+  }
+
+  /** Numbers heard in a room, in the order heard. */
+  numbers(room: string): number[] {
+    return this.in(room).map(({ offset }) => offset ?? 0);
+  }
+
+  /** Texts of the messages of a room, in the order heard. */
+  texts(room: string): string[] {
+    return this.in(room).flatMap(({ data }) => (data.type === "message.created" ? [data.text] : []));
+  }
+
+  /** How the last subscription to a room went. */
+  subscription(room: string): ServerSubscribedContext | undefined {
+    return this.subscriptions.findLast(({ channel }) => channel === room);
+  }
+
+  waitFor(what: string, condition: () => boolean, limitMs = 20_000): Promise<boolean> {
+    const explain = () => `heard: ${JSON.stringify(this.heard.slice(-5))}, closed: ${JSON.stringify(this.closed)}`;
+    return waitUntil(what, condition, { limitMs, explain });
+  }
+
+  end(): void {
+    this.#client.disconnect();
+  }
+
+  #transport(): typeof WebSocket {
+    const transports = this.#transports;
+    const isAway = () => this.#isAway;
+    return class extends WebSocket {
+      constructor(url: string | URL, protocols?: string | string[]) {
+        super(url, protocols);
+        transports.add(this);
+        this.once("close", () => transports.delete(this));
+        if (isAway()) queueMicrotask(() => this.terminate());
+      }
+    };
+  }
+}

@@ -1,0 +1,244 @@
+import { afterAll, afterEach, beforeAll } from "@jest/globals";
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { rowsOf } from "../../shared/db/open.ts";
+import { Backend, Person, Socket, type Heard } from "./journey-clients.ts";
+import { Synapse } from "./journey-synapse.ts";
+import { createTiers, runProgram, TIER_NAMES, type Tier, type TierName } from "./journey-tiers.ts";
+import { claimOwnRedis, createOwnDatabase, readTestServers, type OwnDatabase, type OwnRedis } from "./stack-servers.ts";
+import { waitUntil } from "./stack-wait.ts";
+
+const OPEN_LIMIT_MS = 120_000;
+const WARNINGS_SHOWN = 15;
+
+const tokenAnswer = z.object({ token: z.string(), expiresAt: z.string() });
+const matrixLogin = z.strictObject({
+  homeserverUrl: z.string(),
+  matrixUserId: z.string(),
+  deviceId: z.string(),
+  accessToken: z.string(),
+});
+export type MatrixLogin = z.infer<typeof matrixLogin>;
+
+/**
+ * The whole product, as processes of its own on the real servers, for the tests of one file: started before them,
+ * looked after between them, stopped after them.
+ */
+export function useJourney(): Journey {
+  const journey = new Journey();
+  beforeAll(() => journey.open(), OPEN_LIMIT_MS);
+  afterEach(() => journey.checkProcesses());
+  afterAll(() => journey.close(), OPEN_LIMIT_MS);
+  return journey;
+}
+
+export class Journey {
+  readonly synapse = new Synapse(readTestServers().synapse);
+  readonly #secrets = new Set<string>();
+  readonly #sockets = new Set<Socket>();
+  #database: OwnDatabase | null = null;
+  #redis: OwnRedis | null = null;
+  #tiers: Record<TierName, Tier> | null = null;
+  #env: NodeJS.ProcessEnv = {};
+  #tenant: TenantSide | null = null;
+
+  async open(): Promise<void> {
+    const servers = readTestServers();
+    this.#database = await createOwnDatabase(servers.databaseUrl);
+    this.#redis = await claimOwnRedis(servers.redisUrl);
+    this.#env = {
+      PATH: process.env["PATH"],
+      DATABASE_URL: this.#database.url,
+      REDIS_URL: this.#redis.url,
+      SYNAPSE_URL: servers.synapse.url,
+      SYNAPSE_SERVER_NAME: servers.synapse.serverName,
+      SYNAPSE_AS_TOKEN: servers.synapse.asToken,
+      SYNAPSE_REGISTRATION_SECRET: servers.synapse.registrationSecret,
+      SEAL_KEYS: `test:${randomBytes(32).toString("base64")}`,
+    };
+    for (const secret of [servers.synapse.asToken, servers.synapse.registrationSecret]) this.#secrets.add(secret);
+    this.#tiers = await createTiers(this.#env);
+    const tiers = this.#tiers;
+    const [tenant] = await Promise.all([this.createTenant("acme"), ...TIER_NAMES.map((name) => tiers[name].start())]);
+    this.#tenant = tenant;
+  }
+
+  /** The tenant that the file's tests share. */
+  get tenant(): TenantSide {
+    return required(this.#tenant);
+  }
+
+  tier(name: TierName): Tier {
+    return required(this.#tiers)[name];
+  }
+
+  get apiUrl(): string {
+    return `http://127.0.0.1:${this.tier("api").port}`;
+  }
+
+  /** Makes a tenant as an operator does. */
+  async createTenant(slug: string): Promise<TenantSide> {
+    await this.admin(["tenant", "create", slug]);
+    const answer = await this.admin(["key", "create", "--tenant", slug, "--role", "server"]);
+    const { key } = z.object({ key: z.string() }).parse(answer);
+    this.#secrets.add(key);
+    return new TenantSide(this, slug, new Backend(this.apiUrl, key));
+  }
+
+  /** Runs an operators' command. */
+  async admin(args: readonly string[]): Promise<unknown> {
+    return JSON.parse(await runProgram(["workers/admin.js", ...args, "--json"], this.#env));
+  }
+
+  sql<Row>(text: string, bindings: readonly unknown[] = []): Promise<Row[]> {
+    return rowsOf<Row>(required(this.#database).db, text, bindings);
+  }
+
+  /** Waits for a condition; a failure shows what the processes warned of. */
+  waitFor<T>(
+    what: string,
+    look: () => T | null | undefined | false | Promise<T | null | undefined | false>,
+    limitMs = 20_000,
+  ): Promise<T> {
+    return waitUntil(what, look, { limitMs, explain: () => this.#warnings().slice(-WARNINGS_SHOWN).join("\n") });
+  }
+
+  async openSocket(person: Person): Promise<Socket> {
+    const url = `ws://127.0.0.1:${this.tier("realtime").port}/connection/websocket`;
+    const socket = new Socket(url, person.token);
+    this.#sockets.add(socket);
+    return socket.connect(person.user);
+  }
+
+  remember(secret: string): void {
+    this.#secrets.add(secret);
+  }
+
+  /** Ends the test's sockets. @throws when a process did what no process should. */
+  checkProcesses(): void {
+    for (const socket of this.#sockets) socket.end();
+    this.#sockets.clear();
+    if (!this.#tiers) return;
+    const tiers = Object.values(this.#tiers);
+    const faults = tiers.flatMap((tier) => tier.faults.splice(0));
+    const leaks = tiers.flatMap((tier) => tier.lines.filter((line) => this.#isLeak(line)).map((line) => `${tier.name}: ${line}`));
+    if (faults.length > 0) throw new Error(`${faults.join("\n")}\n${this.#warnings().slice(-WARNINGS_SHOWN).join("\n")}`);
+    if (leaks.length > 0) throw new Error(`a secret or a Matrix id is in a log:\n${leaks.slice(0, 3).join("\n")}`);
+  }
+
+  async close(): Promise<void> {
+    if (this.#tiers) await Promise.all(Object.values(this.#tiers).map((tier) => tier.stop()));
+    await this.#redis?.remove();
+    await this.#database?.remove();
+    this.checkProcesses();
+  }
+
+  #isLeak(line: string): boolean {
+    if (/[@!#$][A-Za-z0-9_]{12,}:|\bsyt_|\beyJ[A-Za-z0-9_-]{20,}\./.test(line)) return true;
+    return [...this.#secrets].some((secret) => line.includes(secret));
+  }
+
+  #warnings(): string[] {
+    return Object.values(this.#tiers ?? {}).flatMap((tier) => tier.warnings());
+  }
+}
+
+/** A tenant's backend and people. */
+export class TenantSide {
+  readonly slug: string;
+  readonly server: Backend;
+  readonly #journey: Journey;
+
+  constructor(journey: Journey, slug: string, server: Backend) {
+    this.#journey = journey;
+    this.slug = slug;
+    this.server = server;
+  }
+
+  /** A person with a token; made when not there. */
+  async person(user: string, displayName = user): Promise<Person> {
+    const userSchema = z.looseObject({ user: z.literal(user) });
+    await this.server.expect(userSchema, "PUT", `/v1/users/${user}`, { body: { displayName } });
+    const { token } = await this.server.expect(tokenAnswer, "POST", `/v1/users/${user}/tokens`, { body: {} });
+    this.#journey.remember(token);
+    return new Person(this.#journey.apiUrl, user, token);
+  }
+
+  people<const N extends readonly string[]>(...users: N): Promise<{ [K in keyof N]: Person }> {
+    return Promise.all(users.map((user) => this.person(user))) as Promise<{ [K in keyof N]: Person }>;
+  }
+
+  /** A connected socket of a person. */
+  socket(person: Person): Promise<Socket> {
+    return this.#journey.openSocket(person);
+  }
+
+  /** Credentials for a plain Matrix client of a person, as an operator gets them. */
+  async matrixLogin(user: string): Promise<MatrixLogin> {
+    const login = matrixLogin.parse(
+      await this.#journey.admin(["matrix", "login", "--tenant", this.slug, "--user", user]),
+    );
+    this.#journey.remember(login.accessToken);
+    return login;
+  }
+
+  /** Matrix id of the account that reads for the tenant, once it is there. */
+  async observer(): Promise<string> {
+    const [row] = await this.#journey.sql<{ matrix_user_id: string }>(
+      "select o.matrix_user_id from observers o join tenants t on t.id = o.tenant_id where t.slug = ?",
+      [this.slug],
+    );
+    return required(row).matrix_user_id;
+  }
+
+  async matrixUserId(user: string): Promise<string> {
+    const [row] = await this.#journey.sql<{ matrix_user_id: string }>(
+      `select u.matrix_user_id from users u join tenants t on t.id = u.tenant_id
+        where t.slug = ? and u.external_id = ? order by u.deleted_at nulls first limit 1`,
+      [this.slug, user],
+    );
+    return required(row).matrix_user_id;
+  }
+
+  /** Matrix id of a room; waits until Matrix has it. */
+  matrixRoomId(room: string): Promise<string> {
+    const [kind = "", slug = ""] = [room.slice(0, room.indexOf(":")), room.slice(room.indexOf(":") + 1)];
+    return this.#journey.waitFor(`${room} is on Matrix`, async () => {
+      const [row] = await this.#journey.sql<{ matrix_room_id: string | null }>(
+        `select r.matrix_room_id from rooms r join tenants t on t.id = r.tenant_id
+          where t.slug = ? and r.kind = ? and r.slug = ? order by r.generation desc limit 1`,
+        [this.slug, kind, slug],
+      );
+      return row?.matrix_room_id;
+    });
+  }
+
+  /** Waits until everything that a room's messages and members wait for is done on Matrix. */
+  async settled(room: string): Promise<void> {
+    await this.#journey.waitFor(`${room} is settled`, async () => {
+      const [row] = await this.#journey.sql<{ open: boolean }>(
+        `select exists (select 1 from messages m where m.room_id = r.id and m.open) or r.next_attempt_at is not null
+                or r.members_next_attempt_at is not null as open
+           from rooms r join tenants t on t.id = r.tenant_id
+          where t.slug = ? and r.kind || ':' || r.slug = ? and r.deleted_at is null`,
+        [this.slug, room],
+      );
+      return row?.open === false;
+    });
+  }
+}
+
+/** The publications that carry a message, pending or numbered. */
+export function messagesOf(heard: readonly Heard[]): { type: string; text: string; id: string; number: number | null }[] {
+  return heard.flatMap(({ data }) =>
+    data.type === "message.pending" || data.type === "message.created"
+      ? [{ type: data.type, text: data.text, id: data.id, number: data.number }]
+      : [],
+  );
+}
+
+/** @throws when there is none: the journey is not open. */
+export function required<T>(value: T | null | undefined): T {
+  if (value === null || value === undefined) throw new Error("not there (is the journey open?)");
+  return value;
+}
