@@ -48,7 +48,8 @@ export async function describeRoom(
   const { name, topic, avatar } = describe(room);
   const states = [
     { type: "m.room.name", content: { name } },
-    { type: "m.room.topic", content: topic === null ? {} : { topic } },
+    // Synapse refuses a topic event without a topic: an empty one is none.
+    { type: "m.room.topic", content: { topic: topic ?? "" } },
     { type: "m.room.avatar", content: avatar === null ? {} : { url: avatar } },
   ];
   for (const state of states) {
