@@ -1,6 +1,7 @@
 import { newFence } from "../shared/ids.ts";
-import { LEASE_MS, releaseRoomLease, renewRoomLease, takeRoomLease } from "../shared/db/outbox.ts";
+import { LEASE_MS, releaseRoomLease, renewRoomLease } from "../shared/db/outbox.ts";
 import type { WorkerContext } from "./context.ts";
+import { takeRoom, type RoomFacts } from "./converge/room-facts.ts";
 
 const RENEW_EVERY_MS = 2_000;
 /** A holder stops this long before the lease could be somebody else's. */
@@ -22,20 +23,21 @@ export type RoomLease = {
 };
 
 /**
- * Runs `work` as the only writer to a Matrix room. Null when somebody else is: they wake what is due when they end.
+ * Runs `work` as the only writer to a Matrix room, with what is known of the room. Null when somebody else is: they wake what is due when they end.
  * The lease is given back whatever happens, and what is due in the room then is woken.
  */
 export async function withRoomLease<T>(
   context: WorkerContext,
   room: { tenantId: string; roomId: string },
-  work: (lease: RoomLease) => Promise<T>,
+  work: (lease: RoomLease, facts: RoomFacts) => Promise<T>,
 ): Promise<T | null> {
   const fence = newFence();
   const askedAtMs = performance.now();
-  if (!(await takeRoomLease(context.db, room.roomId, fence))) return null;
+  const facts = await takeRoom(context.db, room.tenantId, room.roomId, fence);
+  if (facts === null) return null;
   const lease = keepLease(context, room.roomId, fence, askedAtMs);
   try {
-    return await work(lease);
+    return await work(lease, facts);
   } catch (error) {
     if (error instanceof LeaseLost) context.metrics.leaseLost.inc({ lease: "room" });
     throw error;

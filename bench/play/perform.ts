@@ -9,8 +9,11 @@ export type Performance = {
   verdict: Verdict;
   /** From the kill to the first delivery after it; 0 without a kill. */
   recoveryMs: number;
-  /** Milliseconds from asking to: the API's answer, the first `message.pending`, the last socket's `message.created`. */
-  latencies: { accepted: number[]; pending: number[]; delivered: number[] };
+  /**
+   * Milliseconds from asking to: the API's answer, the first `message.pending`, the last socket's `message.created`.
+   * `firstWords`: the delivery of everybody's first message in a room, for which account, room and join are made.
+   */
+  latencies: { accepted: number[]; pending: number[]; delivered: number[]; firstWords: number[] };
   transcripts: { person: string; lines: string[] }[];
 };
 
@@ -101,13 +104,20 @@ function createStage(rooms: readonly Room[]) {
       if (killedAtMs !== null && message.askedAtMs > killedAtMs) askedAfterKill.add(message.id);
     },
     recoveryMs: () => (killedAtMs === null || firstAfterKillMs === null ? 0 : Math.round(firstAfterKillMs - killedAtMs)),
-    latencies: (accepted: readonly Accepted[]) => ({
-      accepted: accepted.map((message) => message.acceptedAtMs - message.askedAtMs),
-      pending: accepted.flatMap((message) => since(firstPending, message)),
-      delivered: accepted.flatMap((message) => since(lastCreated, message)),
-    }),
+    isDelivered: (message: Accepted) => lastCreated.has(message.id),
+    latencies: (accepted: readonly Line[]) => {
+      const later = accepted.filter((message) => !message.isFirst);
+      return {
+        accepted: accepted.map((message) => message.acceptedAtMs - message.askedAtMs),
+        pending: accepted.flatMap((message) => since(firstPending, message)),
+        delivered: later.flatMap((message) => since(lastCreated, message)),
+        firstWords: accepted.filter((message) => message.isFirst).flatMap((message) => since(lastCreated, message)),
+      };
+    },
   };
 }
+
+type Line = Accepted & { isFirst: boolean };
 
 function since(times: ReadonlyMap<string, number>, message: Accepted): number[] {
   const atMs = times.get(message.id);
@@ -117,8 +127,8 @@ function since(times: ReadonlyMap<string, number>, message: Accepted): number[] 
 type Scene = { rooms: readonly Room[]; tokens: ReadonlyMap<string, string>; stage: Stage; say: (line: string) => void };
 
 /** Every room's people speak in turn, the rooms side by side; in the middle a process may be killed. */
-async function converse(stack: DemoStack, options: Options, scene: Scene): Promise<Accepted[]> {
-  const accepted: Accepted[] = [];
+async function converse(stack: DemoStack, options: Options, scene: Scene): Promise<Line[]> {
+  const accepted: Line[] = [];
   let asked = 0;
   const killAt = options.kill === null ? Number.POSITIVE_INFINITY : Math.floor(options.messages / 2);
   const speak = async (room: Room): Promise<void> => {
@@ -129,14 +139,22 @@ async function converse(stack: DemoStack, options: Options, scene: Scene): Promi
       const rest = createRest(stack.apiUrl, scene.tokens.get(speaker) ?? "");
       const askedAtMs = performance.now();
       const message = await rest.post(room.key, lineOf(index), `demo-${String(index)}-${room.key.slice(0, 60)}`);
-      const line = { id: message.id, room: room.key, askedAtMs, acceptedAtMs: performance.now() };
+      const isFirst = turn < room.members.length;
+      const line = { id: message.id, room: room.key, askedAtMs, acceptedAtMs: performance.now(), isFirst };
       accepted.push(line);
       scene.stage.asked(line);
+      // Everybody has said hello: the conversation goes on when the room, the accounts and the joins are made.
+      if (turn === room.members.length - 1) await waitUntil(() => scene.stage.isDelivered(line));
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   };
   await Promise.all(scene.rooms.map(speak));
   return accepted;
+}
+
+async function waitUntil(condition: () => boolean): Promise<void> {
+  const limitAtMs = performance.now() + DELIVERY_LIMIT_MS;
+  while (!condition() && performance.now() < limitAtMs) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
 function killTier(stack: DemoStack, tier: Options["kill"], { stage, say }: Scene): void {
@@ -165,12 +183,8 @@ async function waitForAll(
   listeners: readonly Listener[],
   rooms: readonly Room[],
 ): Promise<void> {
-  const limitAtMs = performance.now() + DELIVERY_LIMIT_MS;
-  while (performance.now() < limitAtMs) {
-    const { lost } = judge(accepted, listeners.map((listener) => hearingOf(listener, rooms)));
-    if (lost === 0 && countMissing(foreign, listeners, rooms) === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  const isLost = () => judge(accepted, listeners.map((listener) => hearingOf(listener, rooms))).lost > 0;
+  await waitUntil(() => !isLost() && countMissing(foreign, listeners, rooms) === 0);
 }
 
 function roomsOf(person: string, rooms: readonly Room[]): Room[] {

@@ -16,9 +16,11 @@ export function printPerformance(performance: Performance, say: (line: string) =
     if (isLong) for (const line of lines.slice(-half)) say(`  ${line}`);
   }
   say("");
-  say("latency, from asking       p50 ms   p99 ms");
-  for (const [name, values] of Object.entries(performance.latencies)) {
-    say(`  ${name.padEnd(22)}${format(percentile(values, 0.5))}${format(percentile(values, 0.99))}`);
+  say("latency, from asking         p50 ms   p99 ms");
+  const { accepted, pending, delivered, firstWords } = performance.latencies;
+  const rows = { accepted, pending, delivered, "first words of a person": firstWords };
+  for (const [name, values] of Object.entries(rows)) {
+    say(`  ${name.padEnd(24)}${format(percentile(values, 0.5))}${format(percentile(values, 0.99))}`);
   }
   say("");
 }

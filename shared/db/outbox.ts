@@ -21,17 +21,6 @@ export type ClaimedMessage = {
 /** What is claimed, and the room's last order number at that moment; null when the lease is gone. */
 export type Claim = { lastOrder: number; messages: ClaimedMessage[] } | null;
 
-/** Takes the right to write to a room, if nobody has it. */
-export async function takeRoomLease(db: Db, roomId: string, fence: string): Promise<boolean> {
-  const rows = await rowsOf(
-    db,
-    `update room_outbox set fence = ?, lease_until = now() + ? * interval '1 millisecond'
-      where room_id = ? and (lease_until is null or lease_until < now()) returning 1 as taken`,
-    [fence, LEASE_MS, roomId],
-  );
-  return rows.length > 0;
-}
-
 /** False when somebody else has it now. */
 export async function renewRoomLease(db: Db, roomId: string, fence: string): Promise<boolean> {
   const rows = await rowsOf(

@@ -29,46 +29,29 @@ export type AppendedEntry = { roomId: string; number: number; entryId: string };
  * @throws a unique violation when somebody appended the same entry at the same moment: the transaction is repeated.
  */
 export async function appendEntries(trx: Db, rooms: readonly RoomEntries[]): Promise<AppendedEntry[]> {
-  const offered = rooms.flatMap(({ roomId, entries }) => entries.map((entry) => ({ roomId, entry })));
+  const offered = withoutDoubles(rooms.flatMap(({ roomId, entries }) => entries.map((entry) => ({ roomId, entry }))));
   if (offered.length === 0) return [];
-  const told = await findTold(trx, offered);
-  const fresh = withoutDoubles(offered, told);
-  if (fresh.length === 0) return [];
-  const roomIds = [...new Set(fresh.map(({ roomId }) => roomId))];
+  const roomIds = [...new Set(offered.map(({ roomId }) => roomId))];
   if (roomIds.length > 1) {
     await trx.raw("select 1 from room_timeline where room_id = any(?) order by room_id for update", [roomIds]);
   }
-  return insertNumbered(trx, fresh);
+  return insertNumbered(trx, offered);
 }
 
 type Offered = { roomId: string; entry: NewEntry };
-type Told = { room_id: string; entry_id: string; event_id: string | null };
-
-function findTold(trx: Db, offered: readonly Offered[]): Promise<Told[]> {
-  return rowsOf<Told>(
-    trx,
-    `select room_id, entry_id, event_id from timeline
-      where room_id = any(:roomIds) and (entry_id = any(:entryIds) or event_id = any(:eventIds))`,
-    {
-      roomIds: [...new Set(offered.map(({ roomId }) => roomId))],
-      entryIds: offered.map(({ entry }) => entry.entryId),
-      eventIds: offered.flatMap(({ entry }) => entry.eventId ?? []),
-    },
-  );
-}
-
-function withoutDoubles(offered: readonly Offered[], told: readonly Told[]): Offered[] {
-  const seen = new Set(told.flatMap((row) => [`${row.room_id} ${row.entry_id}`, `${row.room_id} ${row.event_id ?? ""}`]));
+/** The first of those that speak of the same thing. */
+function withoutDoubles(offered: readonly Offered[]): Offered[] {
+  const seen = new Set<string>();
   return offered.filter(({ roomId, entry }) => {
     const names = [entry.entryId, entry.eventId].flatMap((id) => (id === null ? [] : [`${roomId} ${id}`]));
-    const isTold = names.some((name) => seen.has(name));
-    if (!isTold) for (const name of names) seen.add(name);
-    return !isTold;
+    const isNew = !names.some((name) => seen.has(name));
+    if (isNew) for (const name of names) seen.add(name);
+    return isNew;
   });
 }
 
-async function insertNumbered(trx: Db, fresh: readonly Offered[]): Promise<AppendedEntry[]> {
-  const rows = fresh.map(({ roomId, entry }, index) => ({
+async function insertNumbered(trx: Db, offered: readonly Offered[]): Promise<AppendedEntry[]> {
+  const rows = offered.map(({ roomId, entry }, index) => ({
     room_id: roomId,
     position: index,
     entry_id: entry.entryId,
@@ -86,6 +69,8 @@ async function insertNumbered(trx: Db, fresh: readonly Offered[]): Promise<Appen
        select o.*, row_number() over (partition by room_id order by position) as place
          from jsonb_to_recordset(cast(:rows as jsonb)) as o(room_id uuid, position int, entry_id uuid, event_id text, type text,
               sender_id uuid, sender_name text, client_id text, content jsonb, at timestamptz)
+        where not exists (select 1 from timeline t where t.room_id = o.room_id and t.entry_id = o.entry_id)
+          and not exists (select 1 from timeline t where t.room_id = o.room_id and t.event_id = o.event_id)
      ), counted as (
        select room_id, count(*) as added, count(*) filter (where type = 'message.created') as messages,
               max(place) filter (where type = 'message.created') as last_message_place,

@@ -30,55 +30,36 @@ type RoomState = { room_id: string; epoch: string; last_number: number; publishe
 
 /** Publishes at most one batch a room; returns the rooms that have more. */
 async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promise<string[]> {
-  const states = await rowsOf<RoomState>(
+  const rows = await rowsOf<RoomState & EntryRow>(
     deps.db,
-    `select room_id, epoch, last_number, published_number from room_timeline
-      where room_id = any(?) and published_number < last_number`,
-    [roomIds],
+    `select due.*, entry.*
+       from (select room_id, epoch, last_number, published_number from room_timeline
+              where room_id = any(?) and published_number < last_number) due
+       join lateral (${SELECT_ENTRY}
+              where e.room_id = due.room_id and e.number > due.published_number and e.number <= due.published_number + ?) entry
+         on true
+      order by due.room_id, entry.number`,
+    [roomIds, BATCH_ENTRIES],
   );
-  if (states.length === 0) return [];
-  const entries = await readUnpublished(deps.db, states);
-  const outcomes = await appendToStreams(deps.redis, states, entries);
-  return settle(deps, outcomes);
-}
-
-async function readUnpublished(db: Db, states: readonly RoomState[]): Promise<Map<string, EntryRow[]>> {
-  const rows = await rowsOf<EntryRow>(
-    db,
-    `${SELECT_ENTRY}
-       join unnest(cast(:roomIds as uuid[]), cast(:froms as bigint[])) as due(room_id, start) on due.room_id = e.room_id
-      where e.number > due.start and e.number <= due.start + :limit
-      order by e.room_id, e.number`,
-    {
-      roomIds: states.map((state) => state.room_id),
-      froms: states.map((state) => state.published_number),
-      limit: BATCH_ENTRIES,
-    },
-  );
-  const byRoom = new Map<string, EntryRow[]>();
+  if (rows.length === 0) return [];
+  const byRoom = new Map<string, (RoomState & EntryRow)[]>();
   for (const row of rows) {
     const list = byRoom.get(row.room_id);
     if (list) list.push(row);
     else byRoom.set(row.room_id, [row]);
   }
-  return byRoom;
+  const outcomes = await Promise.all([...byRoom.values()].map((entries) => appendBatch(deps.redis, entries)));
+  return settle(deps, outcomes);
+}
+
+async function appendBatch(redis: Redis, entries: readonly (RoomState & EntryRow)[]): Promise<Outcome> {
+  const [state] = entries;
+  const last = entries.at(-1);
+  if (!state || !last) throw new Error("a batch of no entries");
+  return { state, top: await appendToStream(redis, state, entries), reached: last.number };
 }
 
 type Outcome = { state: RoomState; top: number; reached: number };
-
-async function appendToStreams(
-  redis: Redis,
-  states: readonly RoomState[],
-  entries: ReadonlyMap<string, EntryRow[]>,
-): Promise<Outcome[]> {
-  return Promise.all(
-    states.map(async (state) => {
-      const list = entries.get(state.room_id) ?? [];
-      const top = await appendToStream(redis, state, list);
-      return { state, top, reached: list.at(-1)?.number ?? state.published_number };
-    }),
-  );
-}
 
 async function settle(deps: Publishing, outcomes: readonly Outcome[]): Promise<string[]> {
   const done = outcomes.filter(({ state, top, reached }) => top >= reached && reached > state.published_number);

@@ -5,7 +5,7 @@ import { applyLevels } from "../converge/apply-levels.ts";
 import { ensureAccount } from "../converge/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../converge/ensure-joined.ts";
 import { ensureRoom } from "../converge/ensure-room.ts";
-import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
+import type { RoomFacts } from "../converge/room-facts.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
 import { removeMember } from "../matrix/rooms.ts";
 import { convergeOrPostpone } from "../postpone.ts";
@@ -18,9 +18,8 @@ const BACKGROUND_PAUSE_MS = 500;
 
 /** Brings a room's members and its whole power-level map on Matrix to what the tenant wants. */
 export async function handleMembership(context: WorkerContext, payload: JobPayload<"membership">): Promise<JobResult> {
-  const result = await withRoomLease(context, payload, async (lease) => {
-    const room = await findRoomFacts(context.db, payload.tenantId, payload.roomId);
-    if (!room?.tenant_is_active || room.is_deleted) return DONE;
+  const result = await withRoomLease(context, payload, async (lease, room) => {
+    if (!room.tenant_is_active || room.is_deleted) return DONE;
     return convergeOrPostpone(
       context,
       room.members_attempts,

@@ -11,7 +11,7 @@ import {
 } from "../../shared/db/outbox.ts";
 import type { JobPayload } from "../../shared/jobs/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../context.ts";
-import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
+import type { RoomFacts } from "../converge/room-facts.ts";
 import { sendMessage } from "../converge/send-message.ts";
 import { NotWanted } from "../converge/ensure-joined.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
@@ -34,11 +34,9 @@ export async function handleOutboundMessage(
   context: WorkerContext,
   payload: JobPayload<"outbound-message">,
 ): Promise<JobResult> {
-  const result = await withRoomLease(context, payload, async (lease) => {
-    const room = await findRoomFacts(context.db, payload.tenantId, payload.roomId);
-    if (!room?.tenant_is_active) return DONE;
-    return drain(context, room, lease);
-  });
+  const result = await withRoomLease(context, payload, async (lease, room) =>
+    room.tenant_is_active ? drain(context, room, lease) : DONE,
+  );
   return result ?? DONE;
 }
 

@@ -4,7 +4,7 @@ import type { JobPayload } from "../../shared/jobs/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../context.ts";
 import { applyProfile } from "../converge/ensure-account.ts";
 import { describeRoom, ensureRoom } from "../converge/ensure-room.ts";
-import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
+import type { RoomFacts } from "../converge/room-facts.ts";
 import { aliasLocalpart, leaveRoom, listJoined, removeAlias, removeMember } from "../matrix/rooms.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
 import { convergeOrPostpone } from "../postpone.ts";
@@ -75,9 +75,8 @@ async function removeUser(
 }
 
 async function provisionRoom(context: WorkerContext, { tenantId, id }: { tenantId: string; id: string }): Promise<JobResult> {
-  const result = await withRoomLease(context, { tenantId, roomId: id }, async (lease) => {
-    const room = await findRoomFacts(context.db, tenantId, id);
-    if (!room?.tenant_is_active) return DONE;
+  const result = await withRoomLease(context, { tenantId, roomId: id }, async (lease, room) => {
+    if (!room.tenant_is_active) return DONE;
     return convergeOrPostpone(
       context,
       room.attempts,

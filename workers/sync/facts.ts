@@ -14,6 +14,7 @@ export async function findEventFacts(
 ): Promise<EventFacts> {
   const events = rooms.flatMap((room) => room.events);
   const matrixIds = new Set(events.flatMap((event) => [event.sender, event.state_key ?? event.sender]));
+  if (events.length === 0) return { observerMatrixId: observer.matrixUserId, userIds: new Map(), names: new Map(), messages: new Map() };
   const markers = new Set(events.flatMap(readMarker));
   const [users, messages] = await Promise.all([
     rowsOf<{ id: string; matrix_user_id: string }>(

@@ -13,16 +13,30 @@ const SELECT = `
   select r.id, r.tenant_id, r.matrix_room_id, t.gap_from, t.gap_to
     from rooms r join room_timeline t on t.room_id = r.id`;
 
-/** The living rooms among those named by their Matrix ids; their timelines stay locked, in id order. */
-export function lockObservedRooms(trx: Db, observerId: string, matrixRoomIds: readonly string[]): Promise<ObservedRoom[]> {
-  return rowsOf<ObservedRoom>(
+/**
+ * Saves how far an observer has read, and locks the timelines of the living rooms among those named by their Matrix
+ * ids: one statement, since every message waits for it. Null when the observer's lease is gone.
+ */
+export async function savePositionAndLock(
+  trx: Db,
+  position: { observerId: string; fence: string; since: string; matrixRoomIds: readonly string[] },
+): Promise<ObservedRoom[] | null> {
+  const rows = await rowsOf<{ is_held: boolean; rooms: ObservedRoom[] }>(
     trx,
-    `${SELECT} where r.observer_id = ? and r.matrix_room_id = any(?) and r.deleted_at is null order by t.room_id for update of t`,
-    [observerId, matrixRoomIds],
+    `with saved as (
+       update sync_positions set since = :since, last_success_at = now()
+        where observer_id = :observerId and fence = :fence and lease_until > now() returning 1
+     ), locked as (
+       ${SELECT} where r.observer_id = :observerId and r.matrix_room_id = any(:matrixRoomIds) and r.deleted_at is null
+        order by t.room_id for update of t
+     )
+     select exists (select 1 from saved) as is_held, coalesce((select jsonb_agg(locked) from locked), '[]') as rooms`,
+    position,
   );
+  return rows[0]?.is_held ? rows[0].rooms : null;
 }
 
-/** The same without a lock. */
+/** The same rooms without a lock, by their Matrix ids. */
 export function findObservedRooms(db: Db, observerId: string, matrixRoomIds: readonly string[]): Promise<ObservedRoom[]> {
   return rowsOf<ObservedRoom>(
     db,

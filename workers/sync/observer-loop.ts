@@ -10,7 +10,13 @@ import { ResponseTooLarge } from "../matrix/bounded-fetch.ts";
 import { backoffMs } from "../retry.ts";
 import { ObserverLeaseLost, saveChanges, startAnew } from "./save-changes.ts";
 
-export type ObserverRun = { observer: LeasedObserver; fence: string; signal: AbortSignal };
+export type ObserverRun = {
+  observer: LeasedObserver;
+  fence: string;
+  signal: AbortSignal;
+  /** Row ids of the observer's rooms by Matrix id, as far as they were met. */
+  roomIds: Map<string, string>;
+};
 
 /** Told of each answer that was read and saved, for readiness. */
 export type OnSuccess = () => void;

@@ -37,7 +37,7 @@ export function startObservers(context: WorkerContext): Observers {
     const id = observer.observer_id;
     successAtMs.set(id, performance.now());
     const log = context.log.child({ observer: id, tenant: observer.tenant_id });
-    const ended = runObserver({ ...context, log }, { observer, fence, signal: abort.signal }, () => {
+    const ended = runObserver({ ...context, log }, { observer, fence, signal: abort.signal, roomIds: new Map() }, () => {
       successAtMs.set(id, performance.now());
     })
       .catch((error: unknown) => {

@@ -8,7 +8,7 @@ import type { SyncAnswer } from "../matrix/sync-api.ts";
 import { applyMeaning, readMeaning, type Meaning, type RoomEvents } from "./apply.ts";
 import { findEventFacts } from "./facts.ts";
 import type { ObserverRun } from "./observer-loop.ts";
-import { findObservedRooms, lockObservedRooms, recordGaps, recordGapsOfObserver, type ObservedRoom } from "./observed-rooms.ts";
+import { findObservedRooms, recordGaps, recordGapsOfObserver, savePositionAndLock, type ObservedRoom } from "./observed-rooms.ts";
 
 /** Somebody else runs this observer now: nothing of ours may be saved. */
 export class ObserverLeaseLost extends Error {
@@ -34,22 +34,19 @@ export async function saveChanges(
   const joined = changes.rooms?.join ?? {};
   const matrixRoomIds = Object.keys(joined).filter((id) => hasEvents(joined, id));
   const { observer, fence } = run;
-  const known = matrixRoomIds.length === 0 ? [] : await findObservedRooms(context.db, observer.observer_id, matrixRoomIds);
-  const offered = known.map((room) => eventsOf(room, joined));
+  const offered = await readOffered(context, run, joined, matrixRoomIds);
   const facts = await findEventFacts(
     context.db,
     { tenantId: observer.tenant_id, matrixUserId: observer.matrix_user_id },
     offered,
   );
+  const position = { observerId: observer.observer_id, fence, since: changes.next_batch, matrixRoomIds };
   const saved = await context.db.transaction(async (trx) => {
-    const position = { observerId: observer.observer_id, fence, since: changes.next_batch };
-    if (!(await savePosition(trx, position))) throw new ObserverLeaseLost();
-    if (known.length === 0) return null;
-    const locked = await lockObservedRooms(trx, observer.observer_id, matrixRoomIds);
+    const locked = await savePositionAndLock(trx, position);
+    if (locked === null) throw new ObserverLeaseLost();
     const { whole, gapped } = splitByGap(locked, joined);
-    const byId = new Map(offered.map((room) => [room.roomId, room]));
     const meaning = readMeaning(
-      whole.flatMap((room) => byId.get(room.id) ?? []),
+      offered.filter((room) => whole.some(({ id }) => id === room.roomId)),
       facts,
     );
     // A gap takes in this answer's events too: they come after it, and are read again when it is filled.
@@ -58,19 +55,34 @@ export async function saveChanges(
       gapped.map((room) => ({ roomId: room.id, from: since, to: changes.next_batch })),
     );
     await applyMeaning(trx, meaning);
-    return { meaning, gapped };
+    return { meaning, gapped, locked };
   });
-  if (saved) await afterSaving(context, run, saved.meaning, saved.gapped, known);
+  if (offered.length > 0) await afterSaving(context, run, saved.meaning, saved.gapped, saved.locked);
+}
+
+/** The answer's events by our rooms. A room's ids never change, so the observer remembers them. */
+async function readOffered(
+  context: WorkerContext,
+  run: ObserverRun,
+  joined: Joined,
+  matrixRoomIds: readonly string[],
+): Promise<RoomEvents[]> {
+  const unknown = matrixRoomIds.filter((id) => !run.roomIds.has(id));
+  if (unknown.length > 0) {
+    const found = await findObservedRooms(context.db, run.observer.observer_id, unknown);
+    for (const room of found) run.roomIds.set(room.matrix_room_id, room.id);
+  }
+  return matrixRoomIds.flatMap((id): RoomEvents[] => {
+    const roomId = run.roomIds.get(id);
+    const answer = joined[id];
+    if (roomId === undefined) return [];
+    return [{ roomId, events: answer?.timeline?.events ?? [], members: answer?.state ?? [] }];
+  });
 }
 
 function hasEvents(joined: Joined, matrixRoomId: string): boolean {
   const timeline = joined[matrixRoomId]?.timeline;
   return timeline !== undefined && (timeline.limited || timeline.events.length > 0);
-}
-
-function eventsOf(room: ObservedRoom, joined: Joined): RoomEvents {
-  const answer = joined[room.matrix_room_id];
-  return { roomId: room.id, events: answer?.timeline?.events ?? [], members: answer?.state ?? [] };
 }
 
 /** Rooms that can be told in order, and those where something before was not read. */
