@@ -128,7 +128,8 @@ function refuse(deps: ConnectDeps, connection: Connection, { id }: Connect, erro
     connection.close(refusal.close);
     return;
   }
-  if (refusal.error === REPLY_ERROR.internal) {
+  // What is known to be away is told by its own log line, not by one of each client.
+  if (!(error instanceof AppError)) {
     deps.log.warn({ connection: connection.id, reason: errorText(error) }, "connecting failed");
   }
   connection.state = "failed";

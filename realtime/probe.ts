@@ -2,13 +2,13 @@ import { newFence } from "../shared/ids.ts";
 import { MARKER_KEY, probeChannel } from "../shared/keys.ts";
 import type { Redis } from "../shared/redis.ts";
 import type { Figures } from "./figures.ts";
-import type { RedisLive } from "./redis-live.ts";
+import { isStanding, type RedisLive } from "./redis-live.ts";
 
 export type ProbeOptions = { everyMs: number; maxSilenceMs: number; onForgotten: () => void };
 
 /**
- * Publishes to itself, so that a live connection which looks healthy and brings nothing is noticed and replaced; and
- * looks at the marker in Redis, whose change says that Redis has lost what it held.
+ * Publishes to itself, so that connections which look healthy and bring nothing are noticed and replaced; and looks at
+ * the marker in Redis, whose change says that Redis has lost what it held.
  */
 export class Probe {
   readonly channel = probeChannel(newFence());
@@ -17,6 +17,7 @@ export class Probe {
   readonly #options: ProbeOptions;
   readonly #timer: NodeJS.Timeout;
   #marker: string | null = null;
+  #answeredAtMs = Date.now();
 
   constructor(redis: Redis, live: RedisLive, options: ProbeOptions) {
     this.#redis = redis;
@@ -36,13 +37,19 @@ export class Probe {
   }
 
   async #run(): Promise<void> {
-    if (this.#live.isReady && Date.now() - this.#live.lastHeardAtMs > this.#options.maxSilenceMs)
-      this.#live.restart();
+    const nowMs = Date.now();
+    const { maxSilenceMs, onForgotten } = this.#options;
+    this.#live.restartIfSilent(nowMs, maxSilenceMs);
+    if (nowMs - this.#answeredAtMs > maxSilenceMs && isStanding(this.#redis)) {
+      this.#answeredAtMs = nowMs;
+      this.#redis.disconnect(true);
+    }
     try {
-      await this.#redis.publish(this.channel, String(Date.now()));
+      await this.#redis.publish(this.channel, String(nowMs));
       await this.#redis.set(MARKER_KEY, newFence(), "NX");
       const marker = await this.#redis.get(MARKER_KEY);
-      if (this.#marker !== null && marker !== this.#marker) this.#options.onForgotten();
+      this.#answeredAtMs = Date.now();
+      if (this.#marker !== null && marker !== this.#marker) onForgotten();
       this.#marker = marker;
     } catch {
       // Redis is away: its return has everything checked.

@@ -15,7 +15,7 @@ export class RedisLive {
   readonly #dropped = new Set<string>();
   #isFlushing = false;
   #isReady = false;
-  #lastHeardAtMs = 0;
+  #lastHeardAtMs = Date.now();
   onRestored: () => void = () => undefined;
 
   constructor(redis: Redis, onMessage: (channel: string, text: string) => void) {
@@ -36,10 +36,6 @@ export class RedisLive {
   /** Whether the connection stands and everything wanted was subscribed on it. */
   get isReady(): boolean {
     return this.#isReady;
-  }
-
-  get lastHeardAtMs(): number {
-    return this.#lastHeardAtMs;
   }
 
   listen(channel: string): void {
@@ -75,8 +71,10 @@ export class RedisLive {
     }
   }
 
-  /** Gives the connection up for a new one: it looks healthy but brings nothing. */
-  restart(): void {
+  /** Gives up a connection that stands but brought nothing for `maxSilenceMs`, for a new one. */
+  restartIfSilent(nowMs: number, maxSilenceMs: number): void {
+    if (nowMs - this.#lastHeardAtMs <= maxSilenceMs || !isStanding(this.#redis)) return;
+    this.#lastHeardAtMs = nowMs;
     this.#redis.disconnect(true);
   }
 
@@ -125,6 +123,11 @@ export class RedisLive {
       this.onRestored();
     });
   }
+}
+
+/** Whether there is a connection, used already or still greeting. */
+export function isStanding(redis: Redis): boolean {
+  return redis.status === "ready" || redis.status === "connect";
 }
 
 function createWanted(): Wanted {

@@ -16,7 +16,7 @@ const [{ openTier }, { createPolicy }, { LIMITS }, { openDb }, redisDoor, { crea
     load("shared/log.js"),
     load("shared/metrics.js"),
   ]);
-const log = createLog({ level: options.logLevel ?? "warn", tier: "realtime" });
+const log = createLog({ level: options.logLevel ?? "error", tier: "realtime" });
 const limits = { ...LIMITS, ...options.limits };
 const db = openDb({ url: options.databaseUrl, name: "realtime-test", statementTimeoutMs: 3_000 });
 const redis = redisDoor.openRedis(options.redisUrl, log, "realtime-test");

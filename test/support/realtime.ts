@@ -30,6 +30,8 @@ export type NodeOptions = {
   allowedOrigins?: string[];
   redisUrl?: string;
   databaseUrl?: string;
+  /** Says nothing on standard error: a start that is meant to fail. */
+  isQuiet?: boolean;
 };
 
 /** A realtime process of a test. */
@@ -118,6 +120,18 @@ export class World {
     );
   }
 
+  /** A second tenant in the same database, with people and rooms of its own. */
+  async otherTenant(): Promise<World> {
+    const homeserver = await Homeserver.query(this.db).findOne({}).throwIfNotFound();
+    const { tenant } = await createTenant(this.db, [SEAL_KEY], {
+      slug: `other-${randomToken(4)}`,
+      homeserver,
+    });
+    const urls = { redis: this.redisUrl, database: this.databaseUrl };
+    const keys = openTokenKeys([SEAL_KEY], tenant);
+    return new World({ db: this.db, redis: this.redis, urls, tenant, keys, dist: this.#dist, closers: [] });
+  }
+
   /** Appends messages to a room's timeline without telling anybody. */
   async append(room: Room, texts: readonly string[], sender = "ada"): Promise<void> {
     const senderId = await this.user(sender);
@@ -164,6 +178,7 @@ export class World {
     const given = { databaseUrl: this.databaseUrl, redisUrl: this.redisUrl, sealKey, ...options, port };
     const child = fork(join(HERE, "realtime-child.mjs"), [this.#dist, JSON.stringify(given)], {
       execArgv: [],
+      stdio: ["ignore", "inherit", options.isQuiet ? "ignore" : "inherit", "ipc"],
     });
     const exited = once(child, "exit");
     await Promise.race([

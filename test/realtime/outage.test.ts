@@ -1,0 +1,98 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { closeListeners, connectListener, connectRaw, RawSocket, waitFor } from "../support/centrifuge.ts";
+import { openProxy, type Proxy } from "../support/realtime-proxy.ts";
+import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
+
+let world: World;
+let redis: Proxy;
+let postgres: Proxy;
+let node: RealtimeNode;
+beforeAll(async () => {
+  world = await openWorld({ redisDatabase: 9 });
+  redis = await openProxy(world.redisUrl);
+  postgres = await openProxy(world.databaseUrl);
+  node = await world.node({
+    redisUrl: redis.url,
+    databaseUrl: postgres.url,
+    limits: { probeMs: 100, probeSilenceMs: 600 },
+  });
+});
+afterEach(() => {
+  closeListeners();
+  redis.restore();
+  postgres.restore();
+});
+afterAll(async () => {
+  await world.close();
+  await redis.close();
+  await postgres.close();
+});
+
+const ready = async () => (await fetch(`http://127.0.0.1:${node.port}/readyz`)).status;
+
+describe("Redis is away", () => {
+  test("sockets stay, and what was said meanwhile is heard when it is back, though nobody says more", async () => {
+    const room = await world.room("group:away", ["ada"]);
+    const ada = await connectListener(node, await world.token("ada"));
+    await world.say(room, "1");
+    await waitFor(() => ada.publications.length === 1);
+    redis.cut();
+    await waitFor(async () => (await ready()) === 503);
+    await world.say(room, "2", "3");
+    redis.restore();
+    await waitFor(() => ada.publications.length === 3);
+    expect(ada.texts("group:away")).toEqual(["1", "2", "3"]);
+    expect(ada.connecting).toHaveLength(1);
+    await waitFor(async () => (await ready()) === 200);
+  });
+
+  test("a connect is told to try again, and comes in when it is back", async () => {
+    redis.cut();
+    await waitFor(async () => (await ready()) === 503);
+    const raw = await new RawSocket(node).opened();
+    raw.send({ id: 1, connect: { token: await world.token("ada") } });
+    expect((await raw.reply(1)).error).toEqual({
+      code: 100,
+      message: "internal server error",
+      temporary: true,
+    });
+    raw.end();
+    redis.restore();
+    await waitFor(async () => (await ready()) === 200);
+    const ada = await connectListener(node, await world.token("ada"));
+    expect(ada.subscribed.length).toBeGreaterThan(0);
+  });
+
+  test("a connection to Redis that brings nothing is noticed and replaced", async () => {
+    const room = await world.room("group:mute", ["ada"]);
+    const ada = await connectListener(node, await world.token("ada"));
+    redis.mute();
+    await world.say(room, "unheard at first");
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    redis.restore();
+    await waitFor(() => ada.texts("group:mute").length === 1);
+    expect(ada.connecting).toHaveLength(1);
+  });
+});
+
+describe("Postgres is away", () => {
+  test("sockets stay and hear; a connect is told to try again", async () => {
+    const room = await world.room("group:nodb", ["ada"]);
+    const token = await world.token("ada");
+    const ada = await connectListener(node, token);
+    postgres.cut();
+    await world.say(room, "1");
+    await waitFor(() => ada.publications.length === 1);
+    const raw = await new RawSocket(node).opened();
+    raw.send({ id: 1, connect: { token } });
+    expect((await raw.reply(1)).error?.code).toBe(100);
+    raw.end();
+    const readiness = await (await fetch(`http://127.0.0.1:${node.port}/readyz`)).json();
+    expect(readiness).toEqual({ ready: true, degraded: ["postgres"] });
+    postgres.restore();
+    const later = await connectRaw(node, token);
+    expect((await later.reply(1)).error).toBeUndefined();
+    later.end();
+    expect(ada.connecting).toHaveLength(1);
+  });
+});

@@ -1,0 +1,62 @@
+import { describe, expect, test } from "@jest/globals";
+import { countMissed, decideRecovery, type Budget } from "../../realtime/recover.ts";
+import type { Entry } from "../../realtime/topic.ts";
+
+const entries = (from: number, to: number): Entry[] =>
+  Array.from({ length: to - from + 1 }, (_, n) => ({
+    number: from + n,
+    leaver: null,
+    data: `{"n":${from + n}}`,
+  }));
+const budget = (): Budget => ({ entries: 300, bytes: 10_000 });
+const at = { epoch: "e", number: 9 };
+const lost = { isRecovered: false, publications: [] };
+
+describe("joining what the stream had with what was delivered since", () => {
+  test("overlapping parts give every entry once", () => {
+    const parts = { found: entries(4, 7), held: entries(6, 9) };
+    const recovery = decideRecovery({ epoch: "e", offset: 3 }, at, parts, budget());
+    expect(recovery.publications.map(({ offset }) => offset)).toEqual([4, 5, 6, 7, 8, 9]);
+  });
+
+  test("parts with a hole between them give nothing at all", () => {
+    const parts = { found: entries(4, 5), held: entries(7, 9) };
+    expect(decideRecovery({ epoch: "e", offset: 3 }, at, parts, budget())).toEqual(lost);
+  });
+
+  test("what lies beyond the position is left to live delivery", () => {
+    const parts = { found: entries(4, 20), held: [] };
+    const recovery = decideRecovery({ epoch: "e", offset: 3 }, at, parts, budget());
+    expect(recovery.publications.at(-1)?.offset).toBe(9);
+  });
+
+  test("a position at the end is recovered without anything", () => {
+    const recovery = decideRecovery({ epoch: "e", offset: 9 }, at, { found: [], held: [] }, budget());
+    expect(recovery).toEqual({ isRecovered: true, publications: [] });
+  });
+
+  test("a start trimmed away gives nothing", () => {
+    expect(
+      decideRecovery({ epoch: "e", offset: 3 }, at, { found: entries(5, 9), held: [] }, budget()),
+    ).toEqual(lost);
+  });
+});
+
+test("a budget is spent by what is recovered only", () => {
+  const left: Budget = { entries: 6, bytes: 10_000 };
+  decideRecovery({ epoch: "e", offset: 3 }, at, { found: entries(4, 8), held: [] }, left);
+  expect(left.entries).toBe(6);
+  expect(
+    decideRecovery({ epoch: "e", offset: 3 }, at, { found: entries(4, 9), held: [] }, left).isRecovered,
+  ).toBe(true);
+  expect(left.entries).toBe(0);
+  expect(decideRecovery({ epoch: "e", offset: 8 }, at, { found: entries(9, 9), held: [] }, left)).toEqual(
+    lost,
+  );
+});
+
+test("a position of another epoch or ahead of the stream cannot be counted from", () => {
+  expect(countMissed({ epoch: "x", offset: 9 }, at)).toBeNull();
+  expect(countMissed({ epoch: "e", offset: 10 }, at)).toBeNull();
+  expect(countMissed({ epoch: "e", offset: 8 }, at)).toBe(1);
+});
