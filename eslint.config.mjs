@@ -12,7 +12,7 @@ const programs = [
 ];
 
 export default defineConfig(
-  { ignores: ["dist/", ".stack/", "coverage/"] },
+  { ignores: ["dist/", ".stack/", "coverage/", "*.cjs"] },
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   js.configs.recommended,
   tseslint.configs.strictTypeChecked,
