@@ -48,7 +48,7 @@ export class CatchUp {
       if (!continues(entries, position)) {
         const top = await this.#top(topic);
         if (top?.epoch === epoch && top.number > position) {
-          await this.#streams.repair(topic.ref);
+          await this.#streams.repair({ ref: topic.ref, epoch, after: position });
           entries = await this.#next(topic, epoch);
         }
         if (topic.epoch !== epoch) continue;

@@ -29,6 +29,10 @@ export const LIMITS = {
   connectsAtWork: 32,
   connectsWaiting: 5_000,
   connectWaitMs: 4_000,
+  /** Users whose rooms are brought in line at once, and waiting for that. */
+  ordersAtWork: 8,
+  ordersWaiting: 20_000,
+  orderWaitMs: 30_000,
   /** Until a connection must have been let in. */
   authenticateMs: 10_000,
   pingMs: 25_000,

@@ -4,6 +4,7 @@ import { roomLiveChannel } from "../shared/keys.ts";
 import { closeOfCode, UNSUBSCRIBE } from "./codes.ts";
 import { connectBytes, type ConnectDeps } from "./connect.ts";
 import type { Connection } from "./connection.ts";
+import type { Gate } from "./gate.ts";
 import { formatSubscribePush } from "./protocol.ts";
 import { subscribe } from "./subscribe.ts";
 import { liveChannelOf, type Topic, type TopicRef } from "./topic.ts";
@@ -18,8 +19,12 @@ export class Orders {
   /** Rooms to look at, by user; a user with an entry is being looked after. */
   readonly #due = new Map<string, Set<string>>();
 
-  constructor(deps: () => ConnectDeps) {
+  /** A bulk change orders thousands: they take their turns, and leave Postgres to those who connect. */
+  readonly #gate: Gate;
+
+  constructor(deps: () => ConnectDeps, gate: Gate) {
     this.#deps = deps;
+    this.#gate = gate;
   }
 
   take(userId: string, order: Exclude<UserLiveMessage, { kind: "hint" }>): void {
@@ -59,13 +64,15 @@ export class Orders {
 
   /** As `review`; a failure leaves the connection to the next check. */
   reviewSoon(connection: Connection): void {
-    this.review(connection).catch((error: unknown) => {
-      connection.fingerprint = "";
-      this.#deps().log.warn(
-        { connection: connection.id, reason: errorText(error) },
-        "reviewing rights failed",
-      );
-    });
+    this.#gate
+      .run(() => this.review(connection))
+      .catch((error: unknown) => {
+        connection.fingerprint = "";
+        this.#deps().log.warn(
+          { connection: connection.id, reason: errorText(error) },
+          "reviewing rights failed",
+        );
+      });
   }
 
   async #lookAfter(userId: string): Promise<void> {
@@ -73,7 +80,7 @@ export class Orders {
       const roomIds = [...rooms];
       rooms.clear();
       try {
-        await this.#settle(userId, roomIds);
+        await this.#gate.run(() => this.#settle(userId, roomIds));
       } catch (error) {
         for (const connection of this.#connectionsOf(userId)) connection.fingerprint = "";
         this.#deps().log.warn({ reason: errorText(error) }, "following an order failed");

@@ -31,6 +31,7 @@ export class PositionCheck {
   readonly #timer: NodeJS.Timeout;
   readonly #suspects = new Set<Topic>();
   #running: Promise<void> | null = null;
+  #rights: Promise<void> | null = null;
   #isDue = false;
 
   constructor(deps: CheckDeps, intervalMs: number) {
@@ -70,7 +71,9 @@ export class PositionCheck {
     this.#suspects.clear();
     await this.#attempt(() => this.#checkPositions(topics.filter(({ ref }) => ref.kind === "room")));
     await this.#attempt(() => this.#checkPositions(topics.filter(({ ref }) => ref.kind === "user")));
-    if (isFull) await this.#attempt(() => this.#checkRights());
+    // Who changed much is looked after for long: positions do not wait for that.
+    if (isFull)
+      this.#rights ??= this.#attempt(() => this.#checkRights()).finally(() => (this.#rights = null));
   }
 
   /** What is not reachable is checked the next time: nobody is disconnected for it. */

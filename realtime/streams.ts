@@ -63,14 +63,18 @@ export class Streams {
     });
   }
 
-  /** Brings a room's stream up to its timeline, and back to where its window begins; one repair of a room at a time. */
-  repair(ref: TopicRef): Promise<void> {
+  /**
+   * Brings a room's stream up to its timeline, and back to the entry after `after` where its window begins later; one
+   * repair of a room at a time.
+   */
+  repair({ ref, epoch, after }: Omit<ReadRequest, "limit">): Promise<void> {
     if (ref.kind === "user") return Promise.resolve();
     const running = this.#repairs.get(ref.id);
     if (running) return running;
     const repair = (async () => {
       await publishRooms(this.#deps, [ref.id]);
-      await rebuildStream(this.#deps, ref.id);
+      const [entries] = await this.read([{ ref, epoch, after, limit: 1 }]);
+      if (entries?.[0]?.number !== after + 1) await rebuildStream(this.#deps, ref.id);
     })().finally(() => this.#repairs.delete(ref.id));
     this.#repairs.set(ref.id, repair);
     return repair;

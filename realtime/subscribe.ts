@@ -102,7 +102,7 @@ async function readMissed(deps: SubscribeDeps, joinings: readonly Joining[]): Pr
     return entries.length < request.limit || entries[0]?.number !== request.after + 1;
   });
   if (broken.length > 0) {
-    await Promise.all(broken.map(({ request }) => deps.streams.repair(request.ref)));
+    await Promise.all(broken.map(({ request }) => deps.streams.repair(request)));
     const second = await deps.streams.read(broken.map(({ request }) => request));
     for (const [index, { joining }] of broken.entries()) found.set(joining, second[index] ?? []);
   }

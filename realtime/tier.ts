@@ -60,7 +60,10 @@ export async function openTier(options: TierOptions): Promise<Tier> {
   const hub = new Hub<Connection>(live);
   const streams = new Streams({ db: options.db, redis });
   const catchUp = new CatchUp({ hub, streams, figures, log });
-  const orders = new Orders(() => deps);
+  const orders = new Orders(
+    () => deps,
+    new Gate({ atWork: limits.ordersAtWork, waiting: limits.ordersWaiting, waitMs: limits.orderWaitMs }),
+  );
   const gate = new Gate({
     atWork: limits.connectsAtWork,
     waiting: limits.connectsWaiting,
