@@ -216,7 +216,8 @@ export class Socket {
     this.#client.disconnect();
   }
 
-  #transport(): typeof WebSocket {
+  /** A class of WebSockets that fail while the network is gone. */
+  #transport(): unknown {
     const transports = this.#transports;
     const isAway = () => this.#isAway;
     return class extends WebSocket {

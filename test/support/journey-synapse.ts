@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
-import type { TestServers } from "./stack-servers.ts";
+import type { TestSynapse } from "./stack-servers.ts";
 
 type Answer = { status: number; body: Record<string, unknown> };
 
@@ -10,7 +10,7 @@ export class Synapse {
   readonly #asToken: string;
   readonly #registrationSecret: string;
 
-  constructor(server: TestServers["synapse"]) {
+  constructor(server: TestSynapse) {
     this.url = server.url;
     this.serverName = server.serverName;
     this.#asToken = server.asToken;

@@ -5,7 +5,8 @@ import { rowsOf } from "../../shared/db/open.ts";
 import { Backend, Person, Socket, type Heard } from "./journey-clients.ts";
 import { Synapse } from "./journey-synapse.ts";
 import { createTiers, runProgram, TIER_NAMES, type Tier, type TierName } from "./journey-tiers.ts";
-import { claimOwnRedis, createOwnDatabase, readTestServers, type OwnDatabase, type OwnRedis } from "./stack-servers.ts";
+import { openTestDatabase, type TestDatabase } from "./db.ts";
+import { openOwnRedis, readTestSynapse, type OwnRedis } from "./stack-servers.ts";
 import { waitUntil } from "./stack-wait.ts";
 
 const OPEN_LIMIT_MS = 120_000;
@@ -33,30 +34,30 @@ export function useJourney(): Journey {
 }
 
 export class Journey {
-  readonly synapse = new Synapse(readTestServers().synapse);
+  readonly synapse = new Synapse(readTestSynapse());
   readonly #secrets = new Set<string>();
   readonly #sockets = new Set<Socket>();
-  #database: OwnDatabase | null = null;
+  #database: TestDatabase | null = null;
   #redis: OwnRedis | null = null;
   #tiers: Record<TierName, Tier> | null = null;
   #env: NodeJS.ProcessEnv = {};
   #tenant: TenantSide | null = null;
 
   async open(): Promise<void> {
-    const servers = readTestServers();
-    this.#database = await createOwnDatabase(servers.databaseUrl);
-    this.#redis = await claimOwnRedis(servers.redisUrl);
+    const synapse = readTestSynapse();
+    this.#database = await openTestDatabase();
+    this.#redis = await openOwnRedis();
     this.#env = {
       PATH: process.env["PATH"],
       DATABASE_URL: this.#database.url,
       REDIS_URL: this.#redis.url,
-      SYNAPSE_URL: servers.synapse.url,
-      SYNAPSE_SERVER_NAME: servers.synapse.serverName,
-      SYNAPSE_AS_TOKEN: servers.synapse.asToken,
-      SYNAPSE_REGISTRATION_SECRET: servers.synapse.registrationSecret,
+      SYNAPSE_URL: synapse.url,
+      SYNAPSE_SERVER_NAME: synapse.serverName,
+      SYNAPSE_AS_TOKEN: synapse.asToken,
+      SYNAPSE_REGISTRATION_SECRET: synapse.registrationSecret,
       SEAL_KEYS: `test:${randomBytes(32).toString("base64")}`,
     };
-    for (const secret of [servers.synapse.asToken, servers.synapse.registrationSecret]) this.#secrets.add(secret);
+    for (const secret of [synapse.asToken, synapse.registrationSecret]) this.#secrets.add(secret);
     this.#tiers = await createTiers(this.#env);
     const tiers = this.#tiers;
     const [tenant] = await Promise.all([this.createTenant("acme"), ...TIER_NAMES.map((name) => tiers[name].start())]);
@@ -129,7 +130,7 @@ export class Journey {
   async close(): Promise<void> {
     if (this.#tiers) await Promise.all(Object.values(this.#tiers).map((tier) => tier.stop()));
     await this.#redis?.remove();
-    await this.#database?.remove();
+    await this.#database?.close();
     this.checkProcesses();
   }
 

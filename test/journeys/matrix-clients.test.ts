@@ -1,0 +1,212 @@
+import { expect, test } from "@jest/globals";
+import { MARKER } from "../../workers/matrix/rooms.ts";
+import { useJourney, type MatrixLogin } from "../support/journey.ts";
+import { NioClient } from "../support/nio.ts";
+
+const journey = useJourney();
+
+/** Somebody on the homeserver whom the tenant does not know, let into a room by the observer. */
+async function inviteStranger(room: string, displayName: string): Promise<{ client: NioClient; login: MatrixLogin }> {
+  const { tenant, synapse } = journey;
+  const { matrixUserId, accessToken } = await synapse.registerStranger("outsider", displayName);
+  journey.remember(accessToken);
+  const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
+  const invited = await synapse.as(observer, "POST", `/rooms/${encodeURIComponent(matrixRoomId)}/invite`, {
+    user_id: matrixUserId,
+  });
+  expect(invited.status).toBe(200);
+  const login = { homeserverUrl: synapse.url, matrixUserId, deviceId: "PLAIN", accessToken };
+  const client = await NioClient.open(login);
+  await client.join(matrixRoomId);
+  return { client, login };
+}
+
+test("a plain Matrix client reads what we write under the right names, and we hear what it writes", async () => {
+  const { tenant } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  const room = "group:matrix";
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  await ada.say(room, "from ada's browser", { waitS: 20 });
+  await bob.say(room, "from bob's browser", { waitS: 20 });
+  const socket = await tenant.socket(bob);
+  const matrixRoomId = await tenant.matrixRoomId(room);
+
+  const login = await tenant.matrixLogin("ada");
+  const plain = await NioClient.open(login);
+  const written = ["from ada's Matrix client", "and again: ☕"];
+  for (const text of written) await plain.send(matrixRoomId, text);
+
+  await socket.waitFor("both are heard", () => socket.texts(room).length >= 2);
+  expect(socket.texts(room)).toEqual(written);
+  for (const { data } of socket.in(room)) expect(data).toMatchObject({ sender: { user: "ada", displayName: "ada" }, clientId: null });
+  expect((await plain.read(matrixRoomId)).map(({ sender, body }) => ({ sender, body }))).toEqual([
+    { sender: await tenant.matrixUserId("ada"), body: "from ada's browser" },
+    { sender: await tenant.matrixUserId("bob"), body: "from bob's browser" },
+    ...written.map((body) => ({ sender: login.matrixUserId, body })),
+  ]);
+  expect((await bob.read(room)).items.map(({ text, status }) => [text, status])).toEqual(
+    ["from ada's browser", "from bob's browser", ...written].map((text) => [text, "sent"]),
+  );
+  expect(await bob.myRoom(room)).toMatchObject({ unread: 2 });
+});
+
+test("somebody on Matrix whom the product does not know is heard by name, without a Matrix id", async () => {
+  const { tenant } = journey;
+  const [ada] = await tenant.people("ada");
+  const room = "group:strangers";
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }] });
+  const socket = await tenant.socket(ada);
+  const { client, login } = await inviteStranger(room, "Mallory M.");
+
+  await client.send(await tenant.matrixRoomId(room), "hello from outside");
+
+  await socket.waitFor("it is heard", () => socket.texts(room).length > 0);
+  const [heard] = socket.in(room);
+  expect(heard?.data).toMatchObject({
+    type: "message.created",
+    text: "hello from outside",
+    sender: { user: null, displayName: "Mallory M.", avatar: null },
+  });
+  expect(JSON.stringify(socket.heard)).not.toContain(login.matrixUserId);
+  expect(JSON.stringify((await ada.read(room)).items)).not.toContain("outsider");
+});
+
+test("nobody on Matrix can pass their words off as somebody's message by copying its mark", async () => {
+  const { tenant } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  const room = "group:forgery";
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  const matrixRoomId = await tenant.matrixRoomId(room);
+  const socket = await tenant.socket(bob);
+  const { client } = await inviteStranger(room, "Mallory");
+  const forge = (marker: unknown, body: string) => client.sendContent(matrixRoomId, { msgtype: "m.text", body, [MARKER]: marker });
+
+  // Before the real message is sent: its id is known from the pending publication.
+  await journey.tier("workers").stop();
+  const message = await ada.say(room, "the real words");
+  await forge(message.id, "forged words");
+  await socket.waitFor("the forgery is heard", () => socket.texts(room).includes("forged words"));
+  expect((await ada.read(room)).pending.map(({ id, status }) => [id, status])).toEqual([[message.id, "queued"]]);
+  await journey.tier("workers").start();
+  await socket.waitFor("the real one is heard", () => socket.texts(room).includes("the real words"));
+  // After it, and with marks that are nobody's.
+  await forge(message.id, "forged again");
+  await forge("not an id", "marked with nonsense");
+  await forge({ id: message.id }, "marked with an object");
+  await socket.waitFor("all are heard", () => socket.texts(room).length >= 5);
+
+  const heard = socket.in(room).flatMap(({ data }) => (data.type === "message.created" ? [data] : []));
+  expect(heard.map(({ text, sender }) => [text, sender.user])).toEqual([
+    ["forged words", null],
+    ["the real words", "ada"],
+    ["forged again", null],
+    ["marked with nonsense", null],
+    ["marked with an object", null],
+  ]);
+  expect(heard.filter(({ id }) => id === message.id).map(({ text }) => text)).toEqual(["the real words"]);
+}, 90_000);
+
+test("a copy that I send of my own message from a Matrix client is not heard twice", async () => {
+  const { tenant, synapse } = journey;
+  const [ada] = await tenant.people("ada");
+  const room = "group:copies";
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }] });
+  const socket = await tenant.socket(ada);
+  const message = await ada.say(room, "said once", { waitS: 20 });
+  await socket.waitFor("it is heard", () => socket.texts(room).includes("said once"));
+  const matrixRoomId = await tenant.matrixRoomId(room);
+  const plain = await NioClient.open(await tenant.matrixLogin("ada"));
+
+  await plain.sendContent(matrixRoomId, { msgtype: "m.text", body: "said once", [MARKER]: message.id });
+  await plain.send(matrixRoomId, "something else");
+
+  await socket.waitFor("what came after it", () => socket.texts(room).includes("something else"));
+  expect(socket.texts(room)).toEqual(["said once", "something else"]);
+  const observer = await tenant.observer();
+  await journey.waitFor("the copy is redacted on Matrix", async () => {
+    const texts = await synapse.texts(observer, matrixRoomId);
+    return texts.filter(({ body }) => body === "said once").length === 1;
+  });
+});
+
+test("a name or rank that somebody changes on Matrix is put back", async () => {
+  const { tenant, synapse } = journey;
+  const [ada] = await tenant.people("ada");
+  const room = "group:drift";
+  await tenant.server.putRoom(room, { name: "Ours", members: [{ user: "ada", role: "owner" }] });
+  await ada.say(room, "hello", { waitS: 20 });
+  await tenant.settled(room);
+  const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
+  const right = await synapse.state(observer, matrixRoomId, "m.room.power_levels");
+  const socket = await tenant.socket(ada);
+
+  const plain = await NioClient.open(await tenant.matrixLogin("ada"));
+  await plain.putState(matrixRoomId, "m.room.name", { name: "Theirs" });
+  await journey.waitFor("the name is put back", async () => {
+    const state = await synapse.state(observer, matrixRoomId, "m.room.name");
+    const names = await countEvents(matrixRoomId, "m.room.name");
+    return names === 3 && state?.["name"] === "Ours";
+  });
+  // Only the observer may change levels: the homeserver's own operator can act as it.
+  const { status } = await synapse.as(observer, "PUT", `/rooms/${encodeURIComponent(matrixRoomId)}/state/m.room.power_levels/`, {
+    ...right,
+    kick: 0,
+  });
+  expect(status).toBe(200);
+  await tenant.server.putMember(room, "ada", "admin");
+  await tenant.settled(room);
+
+  const levels = await synapse.state(observer, matrixRoomId, "m.room.power_levels");
+  expect(levels).toEqual({ ...right, users: { [observer]: 100, [await tenant.matrixUserId("ada")]: 75 } });
+  expect(socket.in(room).map(({ data }) => data.type)).toEqual(["member.changed"]);
+  expect((await tenant.server.room(room)).name).toBe("Ours");
+});
+
+async function countEvents(matrixRoomId: string, type: string): Promise<number> {
+  const filter = encodeURIComponent(JSON.stringify({ types: [type] }));
+  const path = `/rooms/${encodeURIComponent(matrixRoomId)}/messages?dir=f&limit=100&filter=${filter}`;
+  const { body } = await journey.synapse.as(await journey.tenant.observer(), "GET", path);
+  return (body["chunk"] as unknown[]).length;
+}
+
+test("a member who leaves on Matrix while the product wants them in is in again with the next word", async () => {
+  const { tenant, synapse } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  const room = "group:stubborn";
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  await bob.say(room, "here", { waitS: 20 });
+  const matrixRoomId = await tenant.matrixRoomId(room);
+  const bobId = await tenant.matrixUserId("bob");
+  const socket = await tenant.socket(ada);
+
+  const left = await synapse.as(bobId, "POST", `/rooms/${encodeURIComponent(matrixRoomId)}/leave`, {});
+  expect(left.status).toBe(200);
+  await bob.say(room, "here again", { waitS: 20 });
+
+  await socket.waitFor("it is heard", () => socket.texts(room).includes("here again"));
+  expect(await synapse.joinedMembers(await tenant.observer(), matrixRoomId)).toContain(bobId);
+  expect(socket.in(room).map(({ data }) => data.type)).toEqual(["message.created"]);
+});
+
+test("no Matrix id, token or homeserver's name is in anything that I am told", async () => {
+  const { tenant, synapse } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  const room = "group:discreet";
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  const socket = await tenant.socket(bob);
+  await ada.say(room, "hello", { waitS: 20 });
+  await socket.waitFor("it is heard", () => socket.texts(room).length > 0);
+
+  const told = JSON.stringify([
+    socket.heard,
+    socket.subscriptions,
+    await bob.read(room),
+    await bob.rooms(),
+    await tenant.server.room(room),
+    await tenant.server.member(room, "ada"),
+  ]);
+
+  for (const secret of [synapse.serverName, await tenant.matrixRoomId(room), await tenant.matrixUserId("ada"), await tenant.observer()]) {
+    expect(told).not.toContain(secret);
+  }
+});

@@ -1,0 +1,208 @@
+import { expect, test } from "@jest/globals";
+import { aliasLocalpart } from "../../workers/matrix/rooms.ts";
+import { roomResource } from "../../shared/resources.ts";
+import { roomPath, type Answer } from "../support/journey-clients.ts";
+import { required, useJourney } from "../support/journey.ts";
+
+const journey = useJourney();
+
+test("people talk in an event's room, a group's room and a direct room alike", async () => {
+  const { tenant } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  const members = [{ user: "ada" }, { user: "bob" }];
+  await tenant.server.putRoom("event:py-meetup", { members });
+  await tenant.server.putRoom("group:chess", { members });
+  await tenant.server.expect(roomResource, "PUT", "/v1/rooms/direct", { body: { users: ["bob", "ada"] } });
+  const socket = await tenant.socket(bob);
+
+  for (const room of ["event:py-meetup", "group:chess", "direct:ada~bob"]) {
+    await ada.say(room, `hello ${room}`);
+    await socket.waitFor(`the hello of ${room}`, () => socket.texts(room).includes(`hello ${room}`));
+    expect((await bob.read(room)).items.map(({ text }) => text)).toEqual([`hello ${room}`]);
+  }
+});
+
+test("a direct room that both of us open is one room", async () => {
+  const { tenant } = journey;
+  await tenant.people("ada", "Zed");
+  const open = (users: string[]) =>
+    tenant.server.expect(roomResource, "PUT", "/v1/rooms/direct", { body: { users } });
+
+  const rooms = [await open(["ada", "Zed"]), await open(["Zed", "ada"])];
+
+  // Sorted by bytes: capitals come first.
+  expect(rooms.map(({ room }) => room)).toEqual(["direct:Zed~ada", "direct:Zed~ada"]);
+  expect(new Set(rooms.map(({ epoch }) => epoch)).size).toBe(1);
+});
+
+test("a hundred backends that create one room at the same time make one room on Matrix", async () => {
+  const { tenant } = journey;
+  const observer = await tenant.observer();
+  await tenant.people("ada");
+  await tenant.server.putRoom("group:before");
+  await tenant.settled("group:before");
+  const before = await journey.synapse.joinedRooms(observer);
+
+  const body = { name: "Stampede", members: [{ user: "ada" }] };
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, () => tenant.server.call("PUT", roomPath("event:stampede"), { body })),
+  );
+
+  await expectOneRoom(answers, "event", "stampede", before);
+});
+
+test("a hundred people who open one direct room from both sides at the same time make one room on Matrix", async () => {
+  const { tenant } = journey;
+  const observer = await tenant.observer();
+  await tenant.people("left", "right");
+  const before = await journey.synapse.joinedRooms(observer);
+
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, (_, index) => {
+      const users = index % 2 === 0 ? ["left", "right"] : ["right", "left"];
+      return tenant.server.call("PUT", "/v1/rooms/direct", { body: { users } });
+    }),
+  );
+
+  await expectOneRoom(answers, "direct", "left~right", before);
+});
+
+async function expectOneRoom(answers: readonly Answer[], kind: "event" | "direct", slug: string, before: string[]) {
+  const { tenant, synapse } = journey;
+  expect(answers.filter(({ status }) => status >= 300)).toEqual([]);
+  expect(new Set(answers.map(({ body }) => roomResource.parse(body).epoch)).size).toBe(1);
+  const matrixRoomId = await tenant.matrixRoomId(`${kind}:${slug}`);
+  await tenant.settled(`${kind}:${slug}`);
+  const after = await synapse.joinedRooms(await tenant.observer());
+  expect(after.filter((id) => !before.includes(id))).toEqual([matrixRoomId]);
+  const [row] = await journey.sql<{ id: string }>("select id from tenants where slug = ?", [tenant.slug]);
+  const alias = aliasLocalpart({ tenantId: required(row).id, kind, slug, generation: 1 });
+  expect(await synapse.resolve(`#${alias}:${synapse.serverName}`)).toBe(matrixRoomId);
+}
+
+test("a room's new name and topic reach Matrix and everybody who is connected", async () => {
+  const { tenant, synapse } = journey;
+  const [ada] = await tenant.people("ada");
+  await tenant.server.putRoom("group:renamed", { name: "Old", topic: "before", members: [{ user: "ada" }] });
+  const matrixRoomId = await tenant.matrixRoomId("group:renamed");
+  const socket = await tenant.socket(ada);
+
+  await tenant.server.changeRoom("group:renamed", { name: "New", topic: null });
+
+  await socket.waitFor("the change is heard", () => socket.in("group:renamed").some(({ data }) => data.type === "room.changed"));
+  const heard = socket.in("group:renamed").flatMap(({ data }) => (data.type === "room.changed" ? [data.changed] : []));
+  expect(heard).toEqual([{ name: "New", topic: null }]);
+  await tenant.settled("group:renamed");
+  const observer = await tenant.observer();
+  expect(await synapse.state(observer, matrixRoomId, "m.room.name")).toEqual({ name: "New" });
+  expect((await synapse.state(observer, matrixRoomId, "m.room.topic"))?.["topic"] ?? "").toBe("");
+  expect(await tenant.server.room("group:renamed")).toMatchObject({ name: "New", topic: null, status: "ready" });
+  // Our own change comes back from Matrix, and is not told again.
+  await ada.say("group:renamed", "after", { waitS: 20 });
+  await socket.waitFor("the message after it", () => socket.texts("group:renamed").includes("after"));
+  expect(socket.in("group:renamed").map(({ data }) => data.type)).toEqual(["room.changed", "message.created"]);
+});
+
+test("a deleted room is empty on Matrix, and nobody reads, writes or hears there", async () => {
+  const { tenant, synapse } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom("event:over", { members: [{ user: "ada" }, { user: "bob" }] });
+  await ada.say("event:over", "the last word", { waitS: 20 });
+  const [adaId, matrixRoomId] = [await tenant.matrixUserId("ada"), await tenant.matrixRoomId("event:over")];
+  expect(await synapse.joinedRooms(adaId)).toContain(matrixRoomId);
+  const socket = await tenant.socket(bob);
+
+  expect((await tenant.server.call("DELETE", roomPath("event:over"))).status).toBeLessThan(300);
+
+  await socket.waitFor("it is unsubscribed", () => socket.left.includes("event:over"));
+  for (const person of [ada, bob]) {
+    expect((await person.call("GET", roomPath("event:over", "/messages"))).status).toBe(404);
+    expect((await person.call("POST", roomPath("event:over", "/messages"), { body: { text: "?" } })).status).toBe(404);
+  }
+  await journey.waitFor("everybody left on Matrix", async () => !(await synapse.joinedRooms(adaId)).includes(matrixRoomId));
+  await journey.waitFor("the observer left", async () => !(await synapse.joinedRooms(await tenant.observer())).includes(matrixRoomId));
+});
+
+test("a room that is made again under the address of a deleted one knows nothing of before", async () => {
+  const { tenant } = journey;
+  const [ada] = await tenant.people("ada");
+  await tenant.server.putRoom("group:again", { members: [{ user: "ada" }] });
+  await ada.say("group:again", "of before", { waitS: 20 });
+  const [epoch, oldMatrixRoom] = [(await ada.read("group:again")).epoch, await tenant.matrixRoomId("group:again")];
+
+  await tenant.server.call("DELETE", roomPath("group:again"));
+  await tenant.server.putRoom("group:again", { members: [{ user: "ada" }] });
+  await ada.say("group:again", "of after", { waitS: 20 });
+
+  const page = await ada.read("group:again");
+  expect(page.items.map(({ text }) => text)).toEqual(["of after"]);
+  expect(page.epoch).not.toBe(epoch);
+  expect(await tenant.matrixRoomId("group:again")).not.toBe(oldMatrixRoom);
+});
+
+test("a deleted person is sent away, is refused everywhere, and is gone from Matrix", async () => {
+  const { tenant, synapse } = journey;
+  const [ada, eve] = await tenant.people("ada", "eve");
+  await tenant.server.putRoom("group:leavers", { members: [{ user: "ada" }, { user: "eve" }] });
+  await eve.say("group:leavers", "bye", { waitS: 20 });
+  const [eveId, matrixRoomId] = [await tenant.matrixUserId("eve"), await tenant.matrixRoomId("group:leavers")];
+  const [adas, eves] = [await tenant.socket(ada), await tenant.socket(eve)];
+
+  expect((await tenant.server.call("DELETE", "/v1/users/eve")).status).toBeLessThan(300);
+
+  await eves.waitFor("eve is sent away", () => eves.closed.length > 0);
+  expect(eves.closed).toEqual([3503]);
+  await adas.waitFor("ada hears it", () => adas.in("group:leavers").some(({ data }) => data.type === "member.left"));
+  expect((await eve.call("GET", roomPath("group:leavers", "/messages"))).status).toBe(404);
+  expect((await eve.call("POST", roomPath("group:leavers", "/messages"), { body: { text: "?" } })).status).toBe(404);
+  const observer = await tenant.observer();
+  await journey.waitFor("eve left on Matrix", async () => !(await synapse.joinedMembers(observer, matrixRoomId)).includes(eveId));
+  await journey.waitFor("the account has ended", async () => (await synapse.as(eveId, "GET", "/joined_rooms")).status >= 400);
+});
+
+test("a deleted person's token opens nothing", async () => {
+  const { tenant } = journey;
+  const [gone] = await tenant.people("gone");
+  await tenant.server.call("DELETE", "/v1/users/gone");
+  expect((await gone.call("GET", "/v1/me/rooms")).status).toBe(401);
+});
+
+test("a person who comes back after a deletion is somebody else on Matrix", async () => {
+  const { tenant } = journey;
+  const [first] = await tenant.people("phoenix");
+  await tenant.server.putRoom("group:ashes", { members: [{ user: "phoenix" }] });
+  await first.say("group:ashes", "before", { waitS: 20 });
+  const firstId = await tenant.matrixUserId("phoenix");
+  await tenant.server.call("DELETE", "/v1/users/phoenix");
+
+  const second = await tenant.person("phoenix");
+  expect((await second.call("GET", roomPath("group:ashes", "/messages"))).status).toBe(404);
+  await tenant.server.putMember("group:ashes", "phoenix");
+  await second.say("group:ashes", "after", { waitS: 20 });
+
+  expect(await tenant.matrixUserId("phoenix")).not.toBe(firstId);
+  expect((await second.read("group:ashes")).items.map(({ text }) => text)).toEqual(["before", "after"]);
+});
+
+test("two products with rooms and people of the same names never meet", async () => {
+  const ours = journey.tenant;
+  const theirs = await journey.createTenant("globex");
+  const [ourAda] = await ours.people("ada");
+  const [theirAda] = await theirs.people("ada");
+  for (const tenant of [ours, theirs]) await tenant.server.putRoom("group:twin", { members: [{ user: "ada" }] });
+  const [ourSocket, theirSocket] = [await ours.socket(ourAda), await theirs.socket(theirAda)];
+
+  await ourAda.say("group:twin", "ours", { waitS: 20 });
+  await theirAda.say("group:twin", "theirs", { waitS: 20 });
+
+  await ourSocket.waitFor("ours", () => ourSocket.texts("group:twin").includes("ours"));
+  await theirSocket.waitFor("theirs", () => theirSocket.texts("group:twin").includes("theirs"));
+  expect(ourSocket.texts("group:twin")).toEqual(["ours"]);
+  expect(theirSocket.texts("group:twin")).toEqual(["theirs"]);
+  expect((await ourAda.read("group:twin")).items.map(({ text }) => text)).toEqual(["ours"]);
+  const [ourRoom, theirRoom] = [await ours.matrixRoomId("group:twin"), await theirs.matrixRoomId("group:twin")];
+  expect(ourRoom).not.toBe(theirRoom);
+  const { synapse } = journey;
+  expect(await synapse.joinedMembers(await ours.observer(), ourRoom)).not.toContain(await theirs.matrixUserId("ada"));
+  expect(await synapse.joinedRooms(await theirs.observer())).not.toContain(ourRoom);
+});
