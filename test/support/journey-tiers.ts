@@ -83,6 +83,14 @@ export class Tier {
     clearTimeout(timer);
   }
 
+  /** The value of one of its metrics. */
+  async metric(name: string): Promise<number> {
+    const text = await (await fetch(`http://127.0.0.1:${this.port}/metrics`)).text();
+    const line = text.split("\n").find((candidate) => candidate.startsWith(`${name} `));
+    if (line === undefined) throw new Error(`${this.name} has no metric ${name}`);
+    return Number(line.slice(name.length + 1));
+  }
+
   /** What it warned of, newest last. */
   warnings(): string[] {
     return this.lines.filter((line) => readLevel(line) >= WARN_LEVEL).map((line) => `${this.name}: ${line}`);

@@ -1,0 +1,171 @@
+import { expect, test } from "@jest/globals";
+import type { Socket } from "../support/journey-clients.ts";
+import { useJourney } from "../support/journey.ts";
+
+const journey = useJourney();
+
+/** Numbers without a hole and without a double. */
+function expectContiguous(numbers: readonly number[]): void {
+  expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
+}
+
+function sayings(from: number, to: number): string[] {
+  return Array.from({ length: to - from + 1 }, (_, index) => `saying ${from + index}`);
+}
+
+test("a socket that was away while others wrote forty messages misses nothing and doubles nothing", async () => {
+  const { tenant } = journey;
+  const room = "group:returning";
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  const [adas, bobs] = [await tenant.socket(ada), await tenant.socket(bob)];
+  for (const text of sayings(1, 3)) await ada.say(room, text);
+  await bobs.waitFor("three are heard", () => bobs.texts(room).length === 3);
+
+  bobs.goAway();
+  await Promise.all(sayings(4, 43).map((text) => ada.say(room, text)));
+  await adas.waitFor("ada heard forty", () => adas.texts(room).length === 43);
+  await bobs.comeBack();
+  await bobs.waitFor("bob heard forty", () => bobs.texts(room).length >= 43);
+  await ada.say(room, "after");
+  await bobs.waitFor("and what followed", () => bobs.texts(room).includes("after"));
+
+  expect(bobs.subscription(room)).toMatchObject({ wasRecovering: true, recovered: true });
+  expect(bobs.texts(room)).toEqual([...adas.texts(room).filter((text) => text !== "after"), "after"]);
+  expectContiguous(bobs.numbers(room));
+});
+
+test("a socket that was away while too much happened is told to load, and the list has everything", async () => {
+  const { tenant } = journey;
+  const room = "group:long-away";
+  const [ada, bob] = await tenant.people("ada", "bob");
+  const crowd = Array.from({ length: 80 }, (_, index) => `extra-${index}`);
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  await tenant.server.putMembers(room, crowd.map((user) => ({ user, role: "guest" })));
+  const bobs = await tenant.socket(bob);
+  await ada.say(room, "before", { waitS: 20 });
+  await bobs.waitFor("bob hears", () => bobs.texts(room).includes("before"));
+  const lastHeard = bobs.numbers(room).at(-1) ?? 0;
+
+  bobs.goAway();
+  for (const role of ["member", "guest", "member", "guest"]) {
+    await tenant.server.putMembers(room, crowd.map((user) => ({ user, role })));
+    await ada.say(room, `everybody is a ${role} now`);
+  }
+  await tenant.settled(room);
+  await bobs.comeBack();
+
+  expect(bobs.subscription(room)).toMatchObject({ wasRecovering: true, recovered: false });
+  const page = await bob.read(room, `?after=${lastHeard}`);
+  expect(page.items.map(({ text }) => text)).toEqual(
+    ["member", "guest", "member", "guest"].map((role) => `everybody is a ${role} now`),
+  );
+  expect(page.offset - lastHeard).toBeGreaterThan(300);
+  expect(bobs.subscription(room)?.streamPosition).toMatchObject({ epoch: page.epoch, offset: page.offset });
+  await ada.say(room, "and on");
+  await bobs.waitFor("bob goes on hearing", () => bobs.texts(room).includes("and on"));
+});
+
+test.each([60, 160])("%d messages that nobody read from Matrix while the sync worker was down are heard in order, once", async (count) => {
+  const { tenant, synapse } = journey;
+  const room = `group:gap-${count}`;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  await bob.say(room, "before", { waitS: 20 });
+  const socket = await tenant.socket(bob);
+  const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
+
+  await journey.tier("sync").stop();
+  for (let sent = 0; sent < count; sent += 20) {
+    await Promise.all(sayings(sent + 1, sent + 20).map((text) => ada.say(room, text)));
+  }
+  await journey.waitFor(
+    "all are on Matrix",
+    async () => (await synapse.texts(observer, matrixRoomId)).length === count + 1,
+    60_000,
+  );
+  expect(socket.texts(room)).toEqual([]);
+  await journey.tier("sync").start();
+  await ada.say(room, "after");
+
+  await socket.waitFor("all are heard", () => socket.texts(room).includes("after"), 40_000);
+  await expectAsOnMatrix(room, socket, 1);
+  // More than one answer of the homeserver holds: they came by way of a gap.
+  expect((await journey.tier("sync").metric("omc_gaps_total")) > 0).toBe(count > 100);
+  expect((await bob.readAll(room)).map(({ text }) => text)).toEqual(["before", ...socket.texts(room)]);
+}, 120_000);
+
+/** What was heard is what stands on Matrix, in that order, but for the first `skipped`. */
+async function expectAsOnMatrix(room: string, socket: Socket, skipped: number): Promise<void> {
+  const { tenant, synapse } = journey;
+  const onMatrix = await synapse.texts(await tenant.observer(), await tenant.matrixRoomId(room));
+  expect(socket.texts(room)).toEqual(onMatrix.slice(skipped).map(({ body }) => body));
+  expectContiguous(socket.numbers(room));
+}
+
+test("what I write while the workers are down shows as pending, and is sent in order when they are back", async () => {
+  const { tenant } = journey;
+  const room = "group:patience";
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  const socket = await tenant.socket(bob);
+
+  await journey.tier("workers").stop();
+  for (const text of sayings(1, 5)) await ada.say(room, text);
+  const pending = () => socket.in(room, { numbered: false }).filter(({ data }) => data.type === "message.pending");
+  await socket.waitFor("five are pending", () => pending().length === 5);
+  const page = await bob.read(room);
+  expect([page.items, page.pending.map(({ text, status }) => [text, status])]).toEqual([
+    [],
+    sayings(1, 5).map((text) => [text, "queued"]),
+  ]);
+  await journey.tier("workers").start();
+
+  await socket.waitFor("five are sent", () => socket.texts(room).length >= 5);
+  expect(socket.texts(room)).toEqual(sayings(1, 5));
+});
+
+test("what somebody had written and not yet sent when removed is never sent, and everybody is told", async () => {
+  const { tenant, synapse } = journey;
+  const room = "group:last-words";
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  const socket = await tenant.socket(ada);
+
+  await journey.tier("workers").stop();
+  const message = await bob.say(room, "too late");
+  await tenant.server.removeMember(room, "bob");
+  await journey.tier("workers").start();
+  await ada.say(room, "in time", { waitS: 20 });
+
+  await socket.waitFor("ada's is heard", () => socket.texts(room).includes("in time"));
+  expect(socket.texts(room)).toEqual(["in time"]);
+  const failed = socket.heard.flatMap(({ data }) => (data.type === "message.failed" ? [data] : []));
+  expect(failed).toMatchObject([{ room, id: message.id, error: { code: "sender_removed" } }]);
+  const onMatrix = await synapse.texts(await tenant.observer(), await tenant.matrixRoomId(room));
+  expect(onMatrix.map(({ body }) => body)).toEqual(["in time"]);
+});
+
+test("my own channel tells me of rooms that I come into and go out of, and what I missed of it while away", async () => {
+  const { tenant } = journey;
+  const [cleo] = await tenant.people("cleo");
+  await tenant.server.putRoom("group:hints-1");
+  await tenant.server.putRoom("group:hints-2");
+  const socket = await tenant.socket(cleo);
+  const hints = () => socket.in("user:cleo").map(({ data }) => data.type);
+
+  await tenant.server.putMember("group:hints-1", "cleo");
+  await socket.waitFor("the room is added", () => hints().length === 1);
+  socket.goAway();
+  await tenant.server.putMember("group:hints-2", "cleo");
+  await tenant.server.removeMember("group:hints-1", "cleo");
+  await journey.waitFor("nothing is left to be told", async () => {
+    return (await journey.sql("select 1 as left from notices")).length === 0;
+  });
+  await socket.comeBack();
+
+  await socket.waitFor("what was missed", () => hints().length >= 3);
+  expect(hints()).toEqual(["room.added", "room.added", "room.removed"]);
+  expect(socket.subscription("group:hints-2")).toBeDefined();
+  expect(socket.left).toContain("group:hints-1");
+});
