@@ -28,6 +28,7 @@ test("a plain Matrix client reads what we write under the right names, and we he
   await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
   await ada.say(room, "from ada's browser", { waitS: 20 });
   await bob.say(room, "from bob's browser", { waitS: 20 });
+  await tenant.settled(room);
   const socket = await tenant.socket(bob);
   const matrixRoomId = await tenant.matrixRoomId(room);
 
@@ -174,7 +175,8 @@ test("a member who leaves on Matrix while the product wants them in is in again 
   const [ada, bob] = await tenant.people("ada", "bob");
   const room = "group:stubborn";
   await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
-  await bob.say(room, "here", { waitS: 20 });
+  await bob.say(room, "here");
+  await tenant.settled(room);
   const matrixRoomId = await tenant.matrixRoomId(room);
   const bobId = await tenant.matrixUserId("bob");
   const socket = await tenant.socket(ada);

@@ -71,7 +71,8 @@ test.each([60, 160])("%d messages that nobody read from Matrix while the sync wo
   const room = `group:gap-${count}`;
   const [ada, bob] = await tenant.people("ada", "bob");
   await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
-  await bob.say(room, "before", { waitS: 20 });
+  await bob.say(room, "before");
+  await tenant.settled(room);
   const socket = await tenant.socket(bob);
   const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
 

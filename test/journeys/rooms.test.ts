@@ -132,7 +132,8 @@ test("a room that is made again under the address of a deleted one knows nothing
 
   await tenant.server.call("DELETE", roomPath("group:again"));
   await tenant.server.putRoom("group:again", { members: [{ user: "ada" }] });
-  await ada.say("group:again", "of after", { waitS: 20 });
+  await ada.say("group:again", "of after");
+  await tenant.settled("group:again");
 
   const page = await ada.read("group:again");
   expect(page.items.map(({ text }) => text)).toEqual(["of after"]);
@@ -178,7 +179,8 @@ test("a person who comes back after a deletion is somebody else on Matrix", asyn
   const second = await tenant.person("phoenix");
   expect((await second.call("GET", roomPath("group:ashes", "/messages"))).status).toBe(404);
   await tenant.server.putMember("group:ashes", "phoenix");
-  await second.say("group:ashes", "after", { waitS: 20 });
+  await second.say("group:ashes", "after");
+  await tenant.settled("group:ashes");
 
   expect(await tenant.matrixUserId("phoenix")).not.toBe(firstId);
   expect((await second.read("group:ashes")).items.map(({ text }) => text)).toEqual(["before", "after"]);
