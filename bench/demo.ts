@@ -8,17 +8,27 @@ const TIERS = ["workers", "sync", "realtime"] as const;
 
 function readOptions(): { messages: number; kill: (typeof TIERS)[number] | null; json: boolean } {
   const { values } = parseArgs({
-    options: { messages: { type: "string" }, kill: { type: "string" }, json: { type: "boolean", default: false } },
+    options: {
+      messages: { type: "string" },
+      kill: { type: "string" },
+      json: { type: "boolean", default: false },
+    },
   });
   const messages = Number(values.messages ?? "40");
   const kill = TIERS.find((tier) => tier === values.kill) ?? null;
-  if (!Number.isInteger(messages) || messages < 1 || messages > 100_000) throw new Error("--messages takes 1 to 100000");
+  if (!Number.isInteger(messages) || messages < 1 || messages > 100_000)
+    throw new Error("--messages takes 1 to 100000");
   if (values.kill !== undefined && kill === null) throw new Error(`--kill takes ${TIERS.join(", ")}`);
   return { messages, kill, json: values.json };
 }
 
 function isKept({ verdict }: Performance): boolean {
-  return verdict.lost === 0 && verdict.doubled === 0 && verdict.reordered === 0 && verdict.delivered === verdict.accepted;
+  return (
+    verdict.lost === 0 &&
+    verdict.doubled === 0 &&
+    verdict.reordered === 0 &&
+    verdict.delivered === verdict.accepted
+  );
 }
 
 let options;
@@ -43,6 +53,8 @@ try {
   say(summaryLine(performance));
   process.exit(isKept(performance) ? 0 : 1);
 } catch (error) {
-  process.stderr.write(`demo failed: ${error instanceof Error ? error.message : String(error)}\nIs the stack well? See .stack/logs/.\n`);
+  process.stderr.write(
+    `demo failed: ${error instanceof Error ? error.message : String(error)}\nIs the stack well? See .stack/logs/.\n`,
+  );
   process.exit(1);
 }

@@ -17,7 +17,9 @@ const LIMIT_MS = 30_000;
 type Sample = { direct: number; accepted: number; pending: number; delivered: number };
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { messages: { type: "string", default: "200" }, json: { type: "boolean", default: false } } });
+  const { values } = parseArgs({
+    options: { messages: { type: "string", default: "200" }, json: { type: "boolean", default: false } },
+  });
   const stack = readDemoStack();
   const homeserverUrl = process.env["SYNAPSE_URL"];
   const registrationSecret = process.env["SYNAPSE_REGISTRATION_SECRET"];
@@ -107,7 +109,9 @@ function print(samples: readonly Sample[], json: boolean): void {
     const cells = [p50, p90, p99].map((value) => value.toFixed(1).padStart(9)).join("");
     process.stdout.write(`${name.padEnd(18)}${cells}\n`);
   }
-  process.stdout.write(`latency: accept_p50=${rows[1]?.p50.toFixed(1) ?? ""} pending_p50=${rows[2]?.p50.toFixed(1) ?? ""} delivered/direct=${ratio.toFixed(2)}\n`);
+  process.stdout.write(
+    `latency: accept_p50=${rows[1]?.p50.toFixed(1) ?? ""} pending_p50=${rows[2]?.p50.toFixed(1) ?? ""} delivered/direct=${ratio.toFixed(2)}\n`,
+  );
 }
 
 function pause(): Promise<void> {

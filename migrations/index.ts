@@ -5,6 +5,7 @@ import * as rooms from "./0003-rooms.ts";
 import * as memberships from "./0004-memberships.ts";
 import * as messages from "./0005-messages.ts";
 import * as notices from "./0006-notices.ts";
+import * as credentials from "./0007-credentials.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -16,6 +17,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0004-memberships", ...memberships },
   { name: "0005-messages", ...messages },
   { name: "0006-notices", ...notices },
+  { name: "0007-credentials", ...credentials },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

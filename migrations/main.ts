@@ -11,7 +11,11 @@ const db = openDb({ url, name: "migrate", max: 2, statementTimeoutMs: 600_000 })
 try {
   const isDown = process.argv[2] === "down";
   const names = isDown ? await migrateDown(db) : await migrateUp(db);
-  process.stdout.write(names.length === 0 ? "schema is up to date\n" : `${isDown ? "took back" : "applied"} ${names.join(", ")}\n`);
+  process.stdout.write(
+    names.length === 0
+      ? "schema is up to date\n"
+      : `${isDown ? "took back" : "applied"} ${names.join(", ")}\n`,
+  );
 } finally {
   await db.destroy();
 }

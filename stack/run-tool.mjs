@@ -14,6 +14,7 @@ const tools = /** @type {Record<string, {program: string, needsStack: boolean}>}
   admin: { program: "dist/workers/admin.js", needsStack: false },
   demo: { program: "dist/bench/demo.js", needsStack: true },
   "bench:latency": { program: "dist/bench/latency.js", needsStack: true },
+  "bench:pipeline": { program: "dist/bench/pipeline.js", needsStack: true },
 });
 
 /** Runs a tool with the stack's environment, the caller's own variables first, and answers its exit code. */

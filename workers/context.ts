@@ -1,4 +1,5 @@
 import type { Db } from "../shared/db/open.ts";
+import type { Reach } from "../shared/kill-points.ts";
 import type { Log } from "../shared/log.ts";
 import type { Wake } from "../shared/queue.ts";
 import type { Redis } from "../shared/redis.ts";
@@ -18,6 +19,8 @@ export type WorkerContext = {
   stopping: AbortSignal;
   /** A number in [0, 1), so that chance can be an argument. */
   chance: () => number;
+  /** Marks the places where tests kill. */
+  reach: Reach;
 };
 
 /** What a handler tells of its work: `retryInMs` when it is due again later, as Postgres knows too. */

@@ -1,15 +1,17 @@
-import { findHomeserver, openHomeserverSecrets } from "../shared/db/homeservers.ts";
 import type { Db } from "../shared/db/open.ts";
 import type { Log } from "../shared/log.ts";
 import type { SealKey } from "../shared/seal.ts";
 import { createBreaker, type Breaker } from "./breaker.ts";
-import { createAppserviceHomeserver } from "./matrix/appservice.ts";
 import type { Requester } from "./matrix/client.ts";
 import { MatrixFailure } from "./matrix/failure.ts";
 import type { Homeserver } from "./matrix/homeserver.ts";
+import { openHomeserver } from "./matrix/open-homeserver.ts";
 import type { WorkerMetrics } from "./metrics.ts";
 
-export type HomeserverPool = { get: (homeserverId: string) => Promise<Homeserver>; openBreakers: () => number };
+export type HomeserverPool = {
+  get: (homeserverId: string) => Promise<Homeserver>;
+  openBreakers: () => number;
+};
 
 /**
  * The homeservers of this process, opened when first needed. Every call to one goes through its breaker, and is
@@ -36,7 +38,10 @@ export function openHomeserverPool(options: {
       },
     });
     breakers.push(breaker);
-    return { breaker, homeserver: guarded(await loadHomeserver(options.db, options.sealKeys, id), breaker, options.metrics) };
+    return {
+      breaker,
+      homeserver: guarded(await openHomeserver(options.db, options.sealKeys, id), breaker, options.metrics),
+    };
   };
   return {
     openBreakers: () => breakers.filter((breaker) => breaker.isOpen()).length,
@@ -51,22 +56,6 @@ export function openHomeserverPool(options: {
       }
     },
   };
-}
-
-async function loadHomeserver(db: Db, sealKeys: readonly SealKey[], id: string): Promise<Homeserver> {
-  const row = await findHomeserver(db, id);
-  if (!row) throw new Error("a tenant names a homeserver that is not in the database");
-  const { asToken, registrationSecret } = openHomeserverSecrets(sealKeys, row);
-  if (row.mode !== "appservice" || asToken === null) {
-    throw new Error(`mode ${row.mode} of a homeserver needs a credential that it does not have`);
-  }
-  return createAppserviceHomeserver({
-    id: row.id,
-    serverName: row.server_name,
-    baseUrl: row.base_url,
-    asToken,
-    registrationSecret,
-  });
 }
 
 function guarded(homeserver: Homeserver, breaker: Breaker, metrics: WorkerMetrics): Homeserver {

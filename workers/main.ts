@@ -3,10 +3,18 @@ import { readConfig, type Config } from "../shared/config.ts";
 import { ensureHomeserver } from "../shared/db/homeservers.ts";
 import { isDbUp, openDb, type Db } from "../shared/db/open.ts";
 import { closeServer, openHealthServer, type Readiness } from "../shared/health.ts";
+import { createKillPoint } from "../shared/kill-points.ts";
 import { createLog, type Log } from "../shared/log.ts";
 import { createMetrics, gauge } from "../shared/metrics.ts";
 import { closeQueues, createWake, openQueues, type Queues } from "../shared/queue.ts";
-import { closeRedis, openPatientRedis, openRedis, requireNoEviction, waitForRedis, type Redis } from "../shared/redis.ts";
+import {
+  closeRedis,
+  openPatientRedis,
+  openRedis,
+  requireNoEviction,
+  waitForRedis,
+  type Redis,
+} from "../shared/redis.ts";
 import { runProcess, type Held } from "../shared/shutdown.ts";
 import type { WorkerContext } from "./context.ts";
 import { createHeldRoomsWaker } from "./held-rooms.ts";
@@ -44,7 +52,11 @@ function readRoles(): WorkerRole[] {
 async function start(held: Held, config: Config, log: Log, roles: readonly WorkerRole[]): Promise<void> {
   const registry = createMetrics();
   const metrics = createWorkerMetrics(registry);
-  const db = held.hold("postgres", openDb({ url: config.databaseUrl, name: roles.join("+"), max: 20 }), (pool) => pool.destroy());
+  const db = held.hold(
+    "postgres",
+    openDb({ url: config.databaseUrl, name: roles.join("+"), max: 20 }),
+    (pool) => pool.destroy(),
+  );
   const redis = held.hold("redis", openRedis(config.redisUrl, log, "commands"), closeRedis);
   await waitForRedis(redis, 2_000);
   await requireNoEviction(redis);
@@ -52,8 +64,18 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
   const queues = held.hold("queues", openQueues(redis, log), closeQueues);
   const wake = createWake(queues, metrics.wakeFailures);
   const wakeHeld = createHeldRoomsWaker(db, log);
-  const homeservers = openHomeserverPool({ db, sealKeys: config.sealKeys, metrics, log, onRecovered: wakeHeld });
-  gauge(registry, { name: "omc_breakers_open", help: "Homeservers that calls are held back from" }, homeservers.openBreakers);
+  const homeservers = openHomeserverPool({
+    db,
+    sealKeys: config.sealKeys,
+    metrics,
+    log,
+    onRecovered: wakeHeld,
+  });
+  gauge(
+    registry,
+    { name: "omc_breakers_open", help: "Homeservers that calls are held back from" },
+    homeservers.openBreakers,
+  );
   const stopping = new AbortController();
   const context: WorkerContext = {
     db,
@@ -64,6 +86,7 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
     log,
     stopping: stopping.signal,
     chance: Math.random,
+    reach: createKillPoint(config.killPoint),
   };
   if (roles.includes("jobs")) await startJobs(held, config, context, queues);
   if (roles.includes("sync")) await startSync(held, config, context);
@@ -75,7 +98,11 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
 }
 
 async function startJobs(held: Held, config: Config, context: WorkerContext, queues: Queues): Promise<void> {
-  const patient = held.hold("worker redis", openPatientRedis(config.redisUrl, context.log, "workers"), closeRedis);
+  const patient = held.hold(
+    "worker redis",
+    openPatientRedis(config.redisUrl, context.log, "workers"),
+    closeRedis,
+  );
   registerBacklogGauges(context.metrics.registry, context.db);
   held.hold("jobs", runJobs(context, patient), (jobs) => jobs.close());
   held.hold("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
@@ -83,7 +110,11 @@ async function startJobs(held: Held, config: Config, context: WorkerContext, que
     clearInterval(timer);
   });
   const readiness = () => jobsReadiness(context.db, context.redis);
-  const server = await openHealthServer({ port: config.ports.jobs, metrics: context.metrics.registry, readiness });
+  const server = await openHealthServer({
+    port: config.ports.jobs,
+    metrics: context.metrics.registry,
+    readiness,
+  });
   held.hold("jobs health", server, closeServer);
 }
 
@@ -99,13 +130,21 @@ async function jobsReadiness(db: Db, redis: Redis): Promise<Readiness> {
 
 async function startSync(held: Held, config: Config, context: WorkerContext): Promise<void> {
   const observers = held.hold("observers", startObservers(context), (running) => running.stop());
-  gauge(context.metrics.registry, { name: "omc_observers", help: "Observers that this process runs" }, observers.count);
+  gauge(
+    context.metrics.registry,
+    { name: "omc_observers", help: "Observers that this process runs" },
+    observers.count,
+  );
   gauge(
     context.metrics.registry,
     { name: "omc_sync_silent_seconds", help: "Since the least successful observer last read something" },
     () => observers.silentForMs() / 1_000,
   );
   const readiness = () => syncReadiness(context, observers, config.homeserver.baseUrl);
-  const server = await openHealthServer({ port: config.ports.sync, metrics: context.metrics.registry, readiness });
+  const server = await openHealthServer({
+    port: config.ports.sync,
+    metrics: context.metrics.registry,
+    readiness,
+  });
   held.hold("sync health", server, closeServer);
 }

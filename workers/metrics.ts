@@ -4,8 +4,15 @@ import { counter, durationHistogram, type Registry } from "../shared/metrics.ts"
 export function createWorkerMetrics(registry: Registry) {
   return {
     registry,
-    messagesSent: counter(registry, { name: "omc_messages_sent_total", help: "Messages that a homeserver took" }),
-    messagesDead: counter(registry, { name: "omc_messages_dead_total", help: "Messages given up, by reason" }, ["code"]),
+    messagesSent: counter(registry, {
+      name: "omc_messages_sent_total",
+      help: "Messages that a homeserver took",
+    }),
+    messagesDead: counter(
+      registry,
+      { name: "omc_messages_dead_total", help: "Messages given up, by reason" },
+      ["code"],
+    ),
     acceptedToSent: durationHistogram(registry, {
       name: "omc_accepted_to_sent_seconds",
       help: "From accepting a message to the homeserver's answer",
@@ -23,17 +30,42 @@ export function createWorkerMetrics(registry: Registry) {
       name: "omc_matrix_call_seconds",
       help: "Matrix calls other than /sync, from request to the whole answer",
     }),
-    breakerOpen: counter(registry, { name: "omc_breaker_opened_total", help: "Times a homeserver's breaker opened" }),
-    leaseLost: counter(registry, { name: "omc_lease_lost_total", help: "Leases that ended under their holder" }, ["lease"]),
-    observerTaken: counter(registry, { name: "omc_observers_taken_total", help: "Observers taken over by this process" }),
-    syncEvents: counter(registry, { name: "omc_sync_entries_total", help: "Timeline entries made from /sync" }),
+    breakerOpen: counter(registry, {
+      name: "omc_breaker_opened_total",
+      help: "Times a homeserver's breaker opened",
+    }),
+    leaseLost: counter(
+      registry,
+      { name: "omc_lease_lost_total", help: "Leases that ended under their holder" },
+      ["lease"],
+    ),
+    observerTaken: counter(registry, {
+      name: "omc_observers_taken_total",
+      help: "Observers taken over by this process",
+    }),
+    syncEvents: counter(registry, {
+      name: "omc_sync_entries_total",
+      help: "Timeline entries made from /sync",
+    }),
     gaps: counter(registry, { name: "omc_gaps_total", help: "Gaps recorded by /sync" }),
-    markersForged: counter(registry, { name: "omc_markers_forged_total", help: "Message markers that were not ours" }),
-    driftRepaired: counter(registry, { name: "omc_drift_repaired_total", help: "Changes on Matrix that are put back" }, [
-      "what",
-    ]),
-    encryptedRooms: counter(registry, { name: "omc_encrypted_rooms_total", help: "Rooms found encrypted: an alarm" }),
-    sweeperWakes: counter(registry, { name: "omc_sweeper_wakes_total", help: "Due work that no job had woken" }, ["queue"]),
+    markersForged: counter(registry, {
+      name: "omc_markers_forged_total",
+      help: "Message markers that were not ours",
+    }),
+    driftRepaired: counter(
+      registry,
+      { name: "omc_drift_repaired_total", help: "Changes on Matrix that are put back" },
+      ["what"],
+    ),
+    encryptedRooms: counter(registry, {
+      name: "omc_encrypted_rooms_total",
+      help: "Rooms found encrypted: an alarm",
+    }),
+    sweeperWakes: counter(
+      registry,
+      { name: "omc_sweeper_wakes_total", help: "Due work that no job had woken" },
+      ["queue"],
+    ),
     keysRepaired: counter(registry, {
       name: "omc_deduplication_keys_repaired_total",
       help: "Deduplication keys whose job was in no list",

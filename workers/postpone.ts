@@ -24,7 +24,10 @@ export async function convergeOrPostpone(
   } catch (error) {
     if (!(error instanceof MatrixFailure)) throw error;
     const failed = STUBBORN.has(error.kind);
-    const delayMs = Math.max(backoffMs({ attempts, retryAfterMs: error.retryAfterMs }, context.chance()), failed ? STUBBORN_DELAY_MS : 0);
+    const delayMs = Math.max(
+      backoffMs({ attempts, retryAfterMs: error.retryAfterMs }, context.chance()),
+      failed ? STUBBORN_DELAY_MS : 0,
+    );
     await remember({ delayMs, error: errorText(error), failed });
     context.log.warn({ err: error, delayMs }, "postponed");
     return { retryInMs: delayMs };

@@ -11,7 +11,8 @@ export type FailedTry = {
 };
 
 /** `retry` later with the same transaction id, or `dead`: it will never be sent. */
-export type Decision = { action: "retry"; delayMs: number } | { action: "dead"; code: string; reason: string };
+export type Decision =
+  { action: "retry"; delayMs: number } | { action: "dead"; code: string; reason: string };
 
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 10_000;
@@ -31,10 +32,18 @@ export function decideRetry(failure: FailedTry, chance: number): Decision {
     return { action: "dead", code: "refused", reason: "The chat server does not accept this message." };
   }
   if (failure.kind === "missing") {
-    return { action: "dead", code: "room_gone", reason: "The room does not exist on the chat server any more." };
+    return {
+      action: "dead",
+      code: "room_gone",
+      reason: "The room does not exist on the chat server any more.",
+    };
   }
   if (failure.kind === "forbidden" && failure.attempts + 1 >= FORBIDDEN_TRIES) {
-    return { action: "dead", code: "forbidden", reason: "The chat server does not let the sender write to this room." };
+    return {
+      action: "dead",
+      code: "forbidden",
+      reason: "The chat server does not let the sender write to this room.",
+    };
   }
   if (failure.ageMs > failure.maxAgeMs) {
     return { action: "dead", code: "expired", reason: "The message could not be sent for too long." };
@@ -43,7 +52,10 @@ export function decideRetry(failure: FailedTry, chance: number): Decision {
 }
 
 /** Doubles from 250 ms to 10 s, spread by half; what a homeserver asks for is the least. */
-export function backoffMs({ attempts, retryAfterMs }: Pick<FailedTry, "attempts" | "retryAfterMs">, chance: number): number {
+export function backoffMs(
+  { attempts, retryAfterMs }: Pick<FailedTry, "attempts" | "retryAfterMs">,
+  chance: number,
+): number {
   const doubled = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempts, 10), LONGEST_DELAY_MS);
   const spread = Math.round(doubled * (0.5 + chance / 2));
   return Math.max(spread, Math.min(retryAfterMs ?? 0, LONGEST_ASKED_MS));

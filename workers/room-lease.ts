@@ -76,10 +76,15 @@ function keepLease(
   };
 }
 
-async function giveBack(context: WorkerContext, room: { tenantId: string; roomId: string }, fence: string): Promise<void> {
+async function giveBack(
+  context: WorkerContext,
+  room: { tenantId: string; roomId: string },
+  fence: string,
+): Promise<void> {
   const due = await releaseRoomLease(context.db, room.roomId, fence);
   if (context.stopping.aborted) return;
-  if (due.room) await context.wake("provisioning", { tenantId: room.tenantId, subject: "room", id: room.roomId });
+  if (due.room)
+    await context.wake("provisioning", { tenantId: room.tenantId, subject: "room", id: room.roomId });
   if (due.members) await context.wake("membership", room);
   if (due.messages) await context.wake("outbound-message", room);
 }

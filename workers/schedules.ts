@@ -14,7 +14,11 @@ export function keepSchedules(queues: Queues, log: Log): NodeJS.Timeout {
     for (const { task, everyMs } of SCHEDULES) {
       // A scheduled job and a deduplicated one do not go together; a scheduler has one job at a time anyway.
       const { deduplication: _, ...opts } = jobOptions("maintenance", { task }, { reschedule: false });
-      await queues.maintenance.upsertJobScheduler(task, { every: everyMs }, { name: "maintenance", data: { task }, opts });
+      await queues.maintenance.upsertJobScheduler(
+        task,
+        { every: everyMs },
+        { name: "maintenance", data: { task }, opts },
+      );
     }
   };
   const attempt = () => {

@@ -41,12 +41,18 @@ export function startSweeper(context: WorkerContext, queues: Queues): Sweeper {
   };
 }
 
-async function sweepOnce(context: WorkerContext, queues: Queues, dueSince: Map<string, number>): Promise<void> {
+async function sweepOnce(
+  context: WorkerContext,
+  queues: Queues,
+  dueSince: Map<string, number>,
+): Promise<void> {
   const due = await findDue(context);
   const nowMs = performance.now();
   const keys = new Set(due.map(keyOf));
   for (const key of dueSince.keys()) if (!keys.has(key)) dueSince.delete(key);
-  await Promise.all(due.map((work) => wakeDue(context, queues, work, firstSeen(dueSince, keyOf(work), nowMs), nowMs)));
+  await Promise.all(
+    due.map((work) => wakeDue(context, queues, work, firstSeen(dueSince, keyOf(work), nowMs), nowMs)),
+  );
   await publishRooms(context, await findUnpublishedRooms(context.db, FOUND_AT_MOST));
   await publishNotices(context, FOUND_AT_MOST);
 }
@@ -66,11 +72,21 @@ function keyOf(work: Due): string {
   return `${work.name} ${deduplicationIdOf(work)}`;
 }
 
-async function wakeDue(context: WorkerContext, queues: Queues, work: Due, sinceMs: number, nowMs: number): Promise<void> {
+async function wakeDue(
+  context: WorkerContext,
+  queues: Queues,
+  work: Due,
+  sinceMs: number,
+  nowMs: number,
+): Promise<void> {
   const queue = queues[work.name];
   if (nowMs - sinceMs > STUCK_AFTER_MS) await freeLostKey(context, queues, work);
   context.metrics.sweeperWakes.inc({ queue: work.name });
-  await queue.add(work.name, work.payload, jobOptions(work.name, work.payload as never, { reschedule: true }));
+  await queue.add(
+    work.name,
+    work.payload,
+    jobOptions(work.name, work.payload as never, { reschedule: true }),
+  );
 }
 
 /** A key whose job is in no list would swallow every wake-up for ever. */
@@ -90,7 +106,12 @@ async function freeLostKey(context: WorkerContext, queues: Queues, work: Due): P
 const GRACE = "interval '500 milliseconds'";
 
 async function findDue({ db }: WorkerContext): Promise<Due[]> {
-  const rows = await rowsOf<{ name: Due["name"]; tenant_id: string; id: string; subject: "user" | "room" | null }>(
+  const rows = await rowsOf<{
+    name: Due["name"];
+    tenant_id: string;
+    id: string;
+    subject: "user" | "room" | null;
+  }>(
     db,
     `with idle as not materialized (
        select x.room_id from room_outbox x where x.lease_until is null or x.lease_until < now()

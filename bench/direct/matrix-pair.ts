@@ -16,7 +16,11 @@ const syncAnswer = z.object({
     .object({
       join: z.record(
         z.string(),
-        z.object({ timeline: z.object({ events: z.array(z.object({ content: z.object({ body: z.string().optional() }) })) }) }),
+        z.object({
+          timeline: z.object({
+            events: z.array(z.object({ content: z.object({ body: z.string().optional() }) })),
+          }),
+        }),
       ),
     })
     .optional(),
@@ -25,11 +29,19 @@ const syncAnswer = z.object({
 const FILTER = JSON.stringify({
   presence: { types: [] },
   account_data: { types: [] },
-  room: { account_data: { types: [] }, ephemeral: { types: [] }, state: { types: [] }, timeline: { types: ["m.room.message"] } },
+  room: {
+    account_data: { types: [] },
+    ephemeral: { types: [] },
+    state: { types: [] },
+    timeline: { types: ["m.room.message"] },
+  },
 });
 
 /** Registers the pair with the homeserver's shared secret and starts the receiver's reading. */
-export async function openMatrixPair(options: { homeserverUrl: string; registrationSecret: string }): Promise<MatrixPair> {
+export async function openMatrixPair(options: {
+  homeserverUrl: string;
+  registrationSecret: string;
+}): Promise<MatrixPair> {
   const { homeserverUrl } = options;
   const sender = await register(options);
   const receiver = await register(options);
@@ -49,7 +61,10 @@ export async function openMatrixPair(options: { homeserverUrl: string; registrat
       const isShown = new Promise<void>((resolve) => shown.set(text, resolve));
       const startedAtMs = performance.now();
       const path = `/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${randomBytes(8).toString("hex")}`;
-      await Promise.all([call(homeserverUrl, sender.token, "PUT", path, { msgtype: "m.text", body: text }), isShown]);
+      await Promise.all([
+        call(homeserverUrl, sender.token, "PUT", path, { msgtype: "m.text", body: text }),
+        isShown,
+      ]);
       return performance.now() - startedAtMs;
     },
     close: () => {
@@ -58,15 +73,23 @@ export async function openMatrixPair(options: { homeserverUrl: string; registrat
   };
 }
 
-async function read(homeserverUrl: string, token: string, signal: AbortSignal, onBody: (body: string) => void): Promise<void> {
+async function read(
+  homeserverUrl: string,
+  token: string,
+  signal: AbortSignal,
+  onBody: (body: string) => void,
+): Promise<void> {
   let since: string | undefined;
   while (!signal.aborted) {
     const query = new URLSearchParams({ filter: FILTER, timeout: since === undefined ? "0" : "10000" });
     if (since !== undefined) query.set("since", since);
-    const answer = syncAnswer.parse(await call(homeserverUrl, token, "GET", `/sync?${query.toString()}`, undefined, signal));
+    const answer = syncAnswer.parse(
+      await call(homeserverUrl, token, "GET", `/sync?${query.toString()}`, undefined, signal),
+    );
     since = answer.next_batch;
     for (const room of Object.values(answer.rooms?.join ?? {})) {
-      for (const event of room.timeline.events) if (event.content.body !== undefined) onBody(event.content.body);
+      for (const event of room.timeline.events)
+        if (event.content.body !== undefined) onBody(event.content.body);
     }
   }
 }
@@ -99,6 +122,9 @@ async function call(
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     ...(signal === undefined ? {} : { signal }),
   });
-  if (!response.ok) throw new Error(`${method} ${path.split("?")[0] ?? ""}: ${String(response.status)} ${await response.text()}`);
+  if (!response.ok)
+    throw new Error(
+      `${method} ${path.split("?")[0] ?? ""}: ${String(response.status)} ${await response.text()}`,
+    );
   return response.json();
 }

@@ -2,9 +2,19 @@
 export type Accepted = { id: string; room: string; askedAtMs: number; acceptedAtMs: number };
 
 /** What one socket heard of the timeline, in the order heard. */
-export type Hearing = { name: string; rooms: readonly string[]; heard: readonly { id: string; channel: string }[] };
+export type Hearing = {
+  name: string;
+  rooms: readonly string[];
+  heard: readonly { id: string; channel: string }[];
+};
 
-export type Verdict = { accepted: number; delivered: number; lost: number; doubled: number; reordered: number };
+export type Verdict = {
+  accepted: number;
+  delivered: number;
+  lost: number;
+  doubled: number;
+  reordered: number;
+};
 
 /**
  * Compares what was accepted with what every socket of a member heard. A message counts as delivered when all of them
@@ -19,7 +29,9 @@ export function judge(accepted: readonly Accepted[], hearings: readonly Hearing[
     for (const room of hearing.rooms) {
       const wanted = accepted.filter((message) => message.room === room).map((message) => message.id);
       const order = new Map(wanted.map((id, index) => [id, index]));
-      const heard = hearing.heard.filter((entry) => entry.channel === room && order.has(entry.id)).map((entry) => entry.id);
+      const heard = hearing.heard
+        .filter((entry) => entry.channel === room && order.has(entry.id))
+        .map((entry) => entry.id);
       const once = new Set(heard);
       doubled += heard.length - once.size;
       for (const id of wanted) {

@@ -3,7 +3,15 @@ import { WebSocket } from "ws";
 import { z } from "zod";
 
 /** A publication as one socket got it; times by `performance.now()`. */
-export type Heard = { atMs: number; channel: string; type: string; id: string; offset: number | null; text: string; by: string };
+export type Heard = {
+  atMs: number;
+  channel: string;
+  type: string;
+  id: string;
+  offset: number | null;
+  text: string;
+  by: string;
+};
 
 export type Listener = {
   person: string;
@@ -46,7 +54,15 @@ export async function openListener(options: {
     if (!parsed.success) return;
     const { type, id = "", text = "", sender } = parsed.data;
     const by = sender?.user ?? sender?.displayName ?? "";
-    const heard = { atMs: performance.now(), channel: context.channel, type, id, offset: context.offset ?? null, text, by };
+    const heard = {
+      atMs: performance.now(),
+      channel: context.channel,
+      type,
+      id,
+      offset: context.offset ?? null,
+      text,
+      by,
+    };
     listener.heard.push(heard);
     options.onHeard(heard);
   });

@@ -4,7 +4,12 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 
 const run = promisify(execFile);
-const login = z.object({ homeserverUrl: z.string(), matrixUserId: z.string(), deviceId: z.string(), accessToken: z.string() });
+const login = z.object({
+  homeserverUrl: z.string(),
+  matrixUserId: z.string(),
+  deviceId: z.string(),
+  accessToken: z.string(),
+});
 const joined = z.object({ joined_rooms: z.array(z.string()) });
 
 /** Somebody who uses a plain Matrix client: no code of ours between the person and the homeserver. */
@@ -13,7 +18,16 @@ export type MatrixPerson = { say: (roomName: string, text: string) => Promise<vo
 /** Logs in as one of the tenant's people by `npm run admin -- matrix login`. */
 export async function openMatrixPerson(user: string): Promise<MatrixPerson> {
   const admin = fileURLToPath(new URL("../../workers/admin.js", import.meta.url));
-  const { stdout } = await run(process.execPath, [admin, "matrix", "login", "--tenant", "demo", "--user", user, "--json"]);
+  const { stdout } = await run(process.execPath, [
+    admin,
+    "matrix",
+    "login",
+    "--tenant",
+    "demo",
+    "--user",
+    user,
+    "--json",
+  ]);
   const { homeserverUrl, accessToken } = login.parse(JSON.parse(stdout));
   const call = async (method: string, path: string, body?: unknown): Promise<unknown> => {
     const response = await fetch(`${homeserverUrl}/_matrix/client/v3${path}`, {
@@ -29,7 +43,10 @@ export async function openMatrixPerson(user: string): Promise<MatrixPerson> {
     say: async (roomName, text) => {
       const room = await findRoom(call, roomName);
       const transaction = `demo-${String(Date.now())}`;
-      await call("PUT", `/rooms/${encodeURIComponent(room)}/send/m.room.message/${transaction}`, { msgtype: "m.text", body: text });
+      await call("PUT", `/rooms/${encodeURIComponent(room)}/send/m.room.message/${transaction}`, {
+        msgtype: "m.text",
+        body: text,
+      });
     },
   };
 }

@@ -25,11 +25,17 @@ const PAUSE_MS = 120;
 const DELIVERY_LIMIT_MS = 90_000;
 
 /** Plays a conversation through a running stack and judges what every socket heard. */
-export async function perform(stack: DemoStack, options: Options, say: (line: string) => void): Promise<Performance> {
+export async function perform(
+  stack: DemoStack,
+  options: Options,
+  say: (line: string) => void,
+): Promise<Performance> {
   const run = Date.now().toString(36);
   const server = createRest(stack.apiUrl, stack.serverKey);
   const rooms = createRooms(run);
-  say(`${String(PEOPLE.length + 2)} people, ${String(rooms.length)} rooms, ${String(options.messages)} messages`);
+  say(
+    `${String(PEOPLE.length + 2)} people, ${String(rooms.length)} rooms, ${String(options.messages)} messages`,
+  );
   await makeRooms(server, rooms);
   const people = [...new Set(rooms.flatMap((room) => room.members.map((member) => member.user)))];
   const tokens = new Map<string, string>();
@@ -41,7 +47,10 @@ export async function perform(stack: DemoStack, options: Options, say: (line: st
   const foreign = await speakFromMatrix(rooms, stage, say);
   await waitForAll(accepted, foreign, listeners, rooms);
   for (const listener of listeners) listener.close();
-  const verdict = judge(accepted, listeners.map((listener) => hearingOf(listener, rooms)));
+  const verdict = judge(
+    accepted,
+    listeners.map((listener) => hearingOf(listener, rooms)),
+  );
   return {
     verdict: { ...verdict, lost: verdict.lost + countMissing(foreign, listeners, rooms) },
     recoveryMs: stage.recoveryMs(),
@@ -92,7 +101,8 @@ function createStage(rooms: readonly Room[]) {
   return {
     rooms,
     onHeard: (heard: Heard) => {
-      if (heard.type === "message.pending" && !firstPending.has(heard.id)) firstPending.set(heard.id, heard.atMs);
+      if (heard.type === "message.pending" && !firstPending.has(heard.id))
+        firstPending.set(heard.id, heard.atMs);
       if (heard.type !== "message.created") return;
       lastCreated.set(heard.id, heard.atMs);
       if (firstAfterKillMs === null && askedAfterKill.has(heard.id)) firstAfterKillMs = heard.atMs;
@@ -103,7 +113,8 @@ function createStage(rooms: readonly Room[]) {
     asked: (message: Accepted) => {
       if (killedAtMs !== null && message.askedAtMs > killedAtMs) askedAfterKill.add(message.id);
     },
-    recoveryMs: () => (killedAtMs === null || firstAfterKillMs === null ? 0 : Math.round(firstAfterKillMs - killedAtMs)),
+    recoveryMs: () =>
+      killedAtMs === null || firstAfterKillMs === null ? 0 : Math.round(firstAfterKillMs - killedAtMs),
     isDelivered: (message: Accepted) => lastCreated.has(message.id),
     latencies: (accepted: readonly Line[]) => {
       const later = accepted.filter((message) => !message.isFirst);
@@ -111,7 +122,9 @@ function createStage(rooms: readonly Room[]) {
         accepted: accepted.map((message) => message.acceptedAtMs - message.askedAtMs),
         pending: accepted.flatMap((message) => since(firstPending, message)),
         delivered: later.flatMap((message) => since(lastCreated, message)),
-        firstWords: accepted.filter((message) => message.isFirst).flatMap((message) => since(lastCreated, message)),
+        firstWords: accepted
+          .filter((message) => message.isFirst)
+          .flatMap((message) => since(lastCreated, message)),
       };
     },
   };
@@ -124,7 +137,12 @@ function since(times: ReadonlyMap<string, number>, message: Accepted): number[] 
   return atMs === undefined ? [] : [atMs - message.askedAtMs];
 }
 
-type Scene = { rooms: readonly Room[]; tokens: ReadonlyMap<string, string>; stage: Stage; say: (line: string) => void };
+type Scene = {
+  rooms: readonly Room[];
+  tokens: ReadonlyMap<string, string>;
+  stage: Stage;
+  say: (line: string) => void;
+};
 
 /** Every room's people speak in turn, the rooms side by side; in the middle a process may be killed. */
 async function converse(stack: DemoStack, options: Options, scene: Scene): Promise<Line[]> {
@@ -138,7 +156,11 @@ async function converse(stack: DemoStack, options: Options, scene: Scene): Promi
       const speaker = room.members[turn % room.members.length]?.user ?? "";
       const rest = createRest(stack.apiUrl, scene.tokens.get(speaker) ?? "");
       const askedAtMs = performance.now();
-      const message = await rest.post(room.key, lineOf(index), `demo-${String(index)}-${room.key.slice(0, 60)}`);
+      const message = await rest.post(
+        room.key,
+        lineOf(index),
+        `demo-${String(index)}-${room.key.slice(0, 60)}`,
+      );
       const isFirst = turn < room.members.length;
       const line = { id: message.id, room: room.key, askedAtMs, acceptedAtMs: performance.now(), isFirst };
       accepted.push(line);
@@ -154,7 +176,8 @@ async function converse(stack: DemoStack, options: Options, scene: Scene): Promi
 
 async function waitUntil(condition: () => boolean): Promise<void> {
   const limitAtMs = performance.now() + DELIVERY_LIMIT_MS;
-  while (!condition() && performance.now() < limitAtMs) await new Promise((resolve) => setTimeout(resolve, 50));
+  while (!condition() && performance.now() < limitAtMs)
+    await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
 function killTier(stack: DemoStack, tier: Options["kill"], { stage, say }: Scene): void {
@@ -166,7 +189,11 @@ function killTier(stack: DemoStack, tier: Options["kill"], { stage, say }: Scene
 }
 
 /** Somebody with a plain Matrix client speaks in the group's room. Answers what was said. */
-async function speakFromMatrix(rooms: readonly Room[], stage: Stage, say: (line: string) => void): Promise<string[]> {
+async function speakFromMatrix(
+  rooms: readonly Room[],
+  stage: Stage,
+  say: (line: string) => void,
+): Promise<string[]> {
   const group = rooms[0];
   const speaker = group?.members[0]?.user;
   if (!group || speaker === undefined) return [];
@@ -183,7 +210,11 @@ async function waitForAll(
   listeners: readonly Listener[],
   rooms: readonly Room[],
 ): Promise<void> {
-  const isLost = () => judge(accepted, listeners.map((listener) => hearingOf(listener, rooms))).lost > 0;
+  const isLost = () =>
+    judge(
+      accepted,
+      listeners.map((listener) => hearingOf(listener, rooms)),
+    ).lost > 0;
   await waitUntil(() => !isLost() && countMissing(foreign, listeners, rooms) === 0);
 }
 
@@ -200,12 +231,23 @@ function hearingOf(listener: Listener, rooms: readonly Room[]) {
 }
 
 /** Sockets of the first room that did not hear what was said from a plain Matrix client exactly once. */
-function countMissing(texts: readonly string[], listeners: readonly Listener[], rooms: readonly Room[]): number {
+function countMissing(
+  texts: readonly string[],
+  listeners: readonly Listener[],
+  rooms: readonly Room[],
+): number {
   const group = rooms[0]?.key;
-  const members = listeners.filter((listener) => roomsOf(listener.person, rooms).some((room) => room.key === group));
+  const members = listeners.filter((listener) =>
+    roomsOf(listener.person, rooms).some((room) => room.key === group),
+  );
   const isHeardOnce = (listener: Listener, text: string) =>
-    listener.heard.filter((heard) => heard.channel === group && heard.type === "message.created" && heard.text === text).length === 1;
-  return texts.reduce((sum, text) => sum + members.filter((listener) => !isHeardOnce(listener, text)).length, 0);
+    listener.heard.filter(
+      (heard) => heard.channel === group && heard.type === "message.created" && heard.text === text,
+    ).length === 1;
+  return texts.reduce(
+    (sum, text) => sum + members.filter((listener) => !isHeardOnce(listener, text)).length,
+    0,
+  );
 }
 
 /** What a person's first socket showed, in the order it came. */

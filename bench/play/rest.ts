@@ -1,5 +1,10 @@
 import { z } from "zod";
-import { messageResource, roomResource, type MessageResource, type RoomResource } from "../../shared/resources.ts";
+import {
+  messageResource,
+  roomResource,
+  type MessageResource,
+  type RoomResource,
+} from "../../shared/resources.ts";
 
 const ANSWER_LIMIT_MS = 40_000;
 const RETRIES = 60;
@@ -15,16 +20,21 @@ export type Rest = {
 
 /** Calls with one credential. A call that was refused for a moment (5xx, 429, no connection) is repeated. */
 export function createRest(apiUrl: string, credential: string): Rest {
-  const call = (method: string, path: string, body: unknown) => callApi(apiUrl, credential, { method, path, body });
+  const call = (method: string, path: string, body: unknown) =>
+    callApi(apiUrl, credential, { method, path, body });
   return {
     putRoom: async (path, body) => roomResource.parse(await call("PUT", path, body)),
     putUser: async (user, displayName) => {
       await call("PUT", `/v1/users/${user}`, { displayName });
     },
     token: async (user) =>
-      z.object({ token: z.string() }).parse(await call("POST", `/v1/users/${user}/tokens`, { expiresInS: 3_600 })).token,
+      z
+        .object({ token: z.string() })
+        .parse(await call("POST", `/v1/users/${user}/tokens`, { expiresInS: 3_600 })).token,
     post: async (room, text, clientId) =>
-      messageResource.parse(await call("POST", `/v1/rooms/${room.replace(":", "/")}/messages`, { text, clientId })),
+      messageResource.parse(
+        await call("POST", `/v1/rooms/${room.replace(":", "/")}/messages`, { text, clientId }),
+      ),
   };
 }
 
@@ -41,7 +51,10 @@ async function callApi(apiUrl: string, credential: string, call: Call): Promise<
     if (response instanceof Response && response.ok) return response.json();
     const isFinal = response instanceof Response && response.status < 500 && response.status !== 429;
     if (isFinal || attempt >= RETRIES) {
-      const why = response instanceof Response ? `${String(response.status)} ${await response.text()}` : response.message;
+      const why =
+        response instanceof Response
+          ? `${String(response.status)} ${await response.text()}`
+          : response.message;
       throw new Error(`${call.method} ${call.path}: ${why}`);
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS));

@@ -89,7 +89,12 @@ export async function claimMessages(
 export type SentMessage = { id: string; eventId: string };
 
 /** Marks messages as sent; changes nothing when the lease is gone. Returns whether it was still held. */
-export async function markSent(db: Db, roomId: string, fence: string, sent: readonly SentMessage[]): Promise<boolean> {
+export async function markSent(
+  db: Db,
+  roomId: string,
+  fence: string,
+  sent: readonly SentMessage[],
+): Promise<boolean> {
   const rows = await rowsOf<{ held: boolean }>(
     db,
     `with mine as (
@@ -100,7 +105,12 @@ export async function markSent(db: Db, roomId: string, fence: string, sent: read
         where m.id = s.id and m.status <> 'dead'
      )
      select exists (select 1 from mine) as held`,
-    { roomId, fence, ids: sent.map((message) => message.id), eventIds: sent.map((message) => message.eventId) },
+    {
+      roomId,
+      fence,
+      ids: sent.map((message) => message.id),
+      eventIds: sent.map((message) => message.eventId),
+    },
   );
   return rows[0]?.held ?? false;
 }

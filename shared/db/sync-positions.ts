@@ -10,35 +10,35 @@ export type LeasedObserver = {
   since: string | null;
 };
 
-/** Takes observers that nobody runs, at most `limit`. */
-export function takeObservers(db: Db, fence: string, limit: number): Promise<LeasedObserver[]> {
-  return rowsOf<LeasedObserver>(
+/** Takes observers that nobody runs, at most `limit`, each under a fence of its own. */
+export function takeObservers(db: Db, limit: number): Promise<(LeasedObserver & { fence: string })[]> {
+  return rowsOf<LeasedObserver & { fence: string }>(
     db,
     `with free as (
        select p.observer_id from sync_positions p
         where p.lease_until is null or p.lease_until < now() limit :limit for update skip locked
      )
-     update sync_positions p set fence = :fence, lease_until = now() + :lease * interval '1 millisecond'
+     update sync_positions p set fence = gen_random_uuid(), lease_until = now() + :lease * interval '1 millisecond'
        from free, observers o, tenants t
       where p.observer_id = free.observer_id and o.id = p.observer_id and t.id = o.tenant_id
-     returning p.observer_id, o.tenant_id, t.homeserver_id, o.matrix_user_id, p.since`,
-    { fence, limit, lease: LEASE_MS },
+     returning p.observer_id, p.fence, o.tenant_id, t.homeserver_id, o.matrix_user_id, p.since`,
+    { limit, lease: LEASE_MS },
   );
 }
 
-/** The observers whose lease goes on; the others belong to somebody else now. */
-export async function renewObservers(db: Db, fence: string): Promise<string[]> {
-  const rows = await rowsOf<{ observer_id: string }>(
+/** The fences whose lease goes on; what the others stood for belongs to somebody else now. */
+export async function renewObservers(db: Db, fences: readonly string[]): Promise<string[]> {
+  const rows = await rowsOf<{ fence: string }>(
     db,
     `update sync_positions set lease_until = now() + ? * interval '1 millisecond'
-      where fence = ? and lease_until > now() returning observer_id`,
-    [LEASE_MS, fence],
+      where fence = any(?) and lease_until > now() returning fence`,
+    [LEASE_MS, fences],
   );
-  return rows.map((row) => row.observer_id);
+  return rows.map((row) => row.fence);
 }
 
-/** Hands observers over: they are free at once. */
-export async function releaseObservers(db: Db, fence: string): Promise<void> {
+/** Hands an observer over: it is free at once. */
+export async function releaseObserver(db: Db, fence: string): Promise<void> {
   await db.raw("update sync_positions set fence = null, lease_until = null where fence = ?", [fence]);
 }
 

@@ -29,11 +29,15 @@ export type AppendedEntry = { roomId: string; number: number; entryId: string };
  * @throws a unique violation when somebody appended the same entry at the same moment: the transaction is repeated.
  */
 export async function appendEntries(trx: Db, rooms: readonly RoomEntries[]): Promise<AppendedEntry[]> {
-  const offered = withoutDoubles(rooms.flatMap(({ roomId, entries }) => entries.map((entry) => ({ roomId, entry }))));
+  const offered = withoutDoubles(
+    rooms.flatMap(({ roomId, entries }) => entries.map((entry) => ({ roomId, entry }))),
+  );
   if (offered.length === 0) return [];
   const roomIds = [...new Set(offered.map(({ roomId }) => roomId))];
   if (roomIds.length > 1) {
-    await trx.raw("select 1 from room_timeline where room_id = any(?) order by room_id for update", [roomIds]);
+    await trx.raw("select 1 from room_timeline where room_id = any(?) order by room_id for update", [
+      roomIds,
+    ]);
   }
   return insertNumbered(trx, offered);
 }

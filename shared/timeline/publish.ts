@@ -62,7 +62,9 @@ async function appendBatch(redis: Redis, entries: readonly (RoomState & EntryRow
 type Outcome = { state: RoomState; top: number; reached: number };
 
 async function settle(deps: Publishing, outcomes: readonly Outcome[]): Promise<string[]> {
-  const done = outcomes.filter(({ state, top, reached }) => top >= reached && reached > state.published_number);
+  const done = outcomes.filter(
+    ({ state, top, reached }) => top >= reached && reached > state.published_number,
+  );
   if (done.length > 0) {
     await deps.db.raw(
       `update room_timeline t set published_number = greatest(t.published_number, p.number)
@@ -95,11 +97,10 @@ async function replaceEpochIfAhead({ db }: Publishing, state: RoomState, top: nu
 }
 
 async function rewindPublished(db: Db, state: RoomState, top: number): Promise<void> {
-  await db.raw("update room_timeline set published_number = least(published_number, ?) where room_id = ? and epoch = ?", [
-    top,
-    state.room_id,
-    state.epoch,
-  ]);
+  await db.raw(
+    "update room_timeline set published_number = least(published_number, ?) where room_id = ? and epoch = ?",
+    [top, state.room_id, state.epoch],
+  );
 }
 
 /**
@@ -123,7 +124,10 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 return top`;
 
 async function appendToStream(redis: Redis, state: RoomState, entries: readonly EntryRow[]): Promise<number> {
-  const messages = entries.flatMap((row) => [String(row.number), JSON.stringify(formatLive(row, state.epoch))]);
+  const messages = entries.flatMap((row) => [
+    String(row.number),
+    JSON.stringify(formatLive(row, state.epoch)),
+  ]);
   const answer = await redis.eval(
     APPEND_SCRIPT,
     1,

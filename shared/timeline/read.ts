@@ -30,11 +30,11 @@ export const SELECT_ENTRY = `
 
 /** Entries `from`..`to` of one room, both included, in order. */
 export function readEntries(db: Db, roomId: string, from: number, to: number): Promise<EntryRow[]> {
-  return rowsOf<EntryRow>(db, `${SELECT_ENTRY} where e.room_id = ? and e.number between ? and ? order by e.number`, [
-    roomId,
-    from,
-    to,
-  ]);
+  return rowsOf<EntryRow>(
+    db,
+    `${SELECT_ENTRY} where e.room_id = ? and e.number between ? and ? order by e.number`,
+    [roomId, from, to],
+  );
 }
 
 const memberContent = z.object({ role, by: z.string().nullable() });
@@ -49,7 +49,12 @@ export function presentEntry(row: EntryRow): Publication {
     case "room.changed":
       return { type: "room.changed", ...presentPlace(row), changed: roomContent.parse(row.content).changed };
     default:
-      return { type: row.type, ...presentPlace(row), user: presentSender(row), ...memberContent.parse(row.content) };
+      return {
+        type: row.type,
+        ...presentPlace(row),
+        user: presentSender(row),
+        ...memberContent.parse(row.content),
+      };
   }
 }
 

@@ -40,7 +40,11 @@ export async function applyLevels(
   return isDifferent;
 }
 
-async function rememberLevels(context: WorkerContext, roomId: string, members: readonly JoinedMember[]): Promise<void> {
+async function rememberLevels(
+  context: WorkerContext,
+  roomId: string,
+  members: readonly JoinedMember[],
+): Promise<void> {
   await context.db.raw(
     `update memberships s set applied_level = coalesce(l.level, 0)
        from memberships m left join unnest(cast(:userIds as uuid[]), cast(:levels as int[])) as l(user_id, level) using (user_id)

@@ -52,7 +52,12 @@ export async function findRoomFacts(db: Db, tenantId: string, roomId: string): P
 }
 
 /** Takes the right to write to a room and reads what is known of it. Null when somebody has it, or there is no such room. */
-export async function takeRoom(db: Db, tenantId: string, roomId: string, fence: string): Promise<RoomFacts | null> {
+export async function takeRoom(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  fence: string,
+): Promise<RoomFacts | null> {
   const rows = await rowsOf<RoomFacts>(
     db,
     `with x as (

@@ -7,7 +7,10 @@ import { handleProvisioning } from "./provisioning.ts";
 import { handleRoomSync } from "./room-sync.ts";
 
 type Handlers = {
-  [N in JobName]: { handle: (context: WorkerContext, payload: JobPayload<N>) => Promise<JobResult>; concurrency: number };
+  [N in JobName]: {
+    handle: (context: WorkerContext, payload: JobPayload<N>) => Promise<JobResult>;
+    concurrency: number;
+  };
 };
 
 /** Every queue's handler, and how many of its jobs one process runs at a time. */

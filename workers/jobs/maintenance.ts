@@ -8,7 +8,10 @@ const ROWS_AT_ONCE = 5_000;
 const SHOWS_WITHIN = "10 minutes";
 
 /** The schedules that need no haste. What must not wait is swept by every worker on its own clock. */
-export async function handleMaintenance(context: WorkerContext, { task }: JobPayload<"maintenance">): Promise<JobResult> {
+export async function handleMaintenance(
+  context: WorkerContext,
+  { task }: JobPayload<"maintenance">,
+): Promise<JobResult> {
   if (task === "retention") await cutAttempts(context);
   else await findUnseen(context);
   return DONE;

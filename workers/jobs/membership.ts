@@ -17,7 +17,10 @@ const MOVES_AT_MOST = 20;
 const BACKGROUND_PAUSE_MS = 500;
 
 /** Brings a room's members and its whole power-level map on Matrix to what the tenant wants. */
-export async function handleMembership(context: WorkerContext, payload: JobPayload<"membership">): Promise<JobResult> {
+export async function handleMembership(
+  context: WorkerContext,
+  payload: JobPayload<"membership">,
+): Promise<JobResult> {
   const result = await withRoomLease(context, payload, async (lease, room) => {
     if (!room.tenant_is_active || room.is_deleted) return DONE;
     return convergeOrPostpone(
@@ -51,10 +54,10 @@ async function converge(context: WorkerContext, room: RoomFacts, lease: RoomLeas
   }
   await applyLevels(context, homeserver, existing, lease);
   if (moves.length > MOVES_AT_MOST) {
-    await context.db.raw("update rooms set members_next_attempt_at = now() + ? * interval '1 millisecond' where id = ?", [
-      BACKGROUND_PAUSE_MS,
-      room.id,
-    ]);
+    await context.db.raw(
+      "update rooms set members_next_attempt_at = now() + ? * interval '1 millisecond' where id = ?",
+      [BACKGROUND_PAUSE_MS, room.id],
+    );
     return { retryInMs: BACKGROUND_PAUSE_MS };
   }
   await finish(context, room);
@@ -112,7 +115,10 @@ async function moveMember(
       matrixRoomId: room.matrix_room_id,
       matrixUserId: move.matrix_user_id,
     });
-    await context.db.raw("update memberships set applied = 'out' where room_id = ? and user_id = ?", [room.id, move.user_id]);
+    await context.db.raw("update memberships set applied = 'out' where room_id = ? and user_id = ?", [
+      room.id,
+      move.user_id,
+    ]);
   }
   if (move.target === "in" && move.applied === "out") await join(context, homeserver, room, move, lease);
   await context.db.raw(
@@ -129,7 +135,8 @@ async function join(
   lease: RoomLease,
 ): Promise<void> {
   const member = { userId: move.user_id, matrixUserId: move.matrix_user_id };
-  if (!move.is_registered) await ensureAccount(context, homeserver, { id: move.user_id, tenantId: room.tenant_id, ...member });
+  if (!move.is_registered)
+    await ensureAccount(context, homeserver, { id: move.user_id, tenantId: room.tenant_id, ...member });
   try {
     await ensureJoined(context, homeserver, room, member, lease);
   } catch (error) {

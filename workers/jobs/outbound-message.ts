@@ -94,6 +94,7 @@ async function sendBatch(
       break;
     }
   }
+  if (sent.length > 0) context.reach("between homeserver answer and mark");
   if (sent.length > 0 && !(await markSent(context.db, room.id, lease.fence, sent))) throw new LeaseLost();
   return failure === null ? null : settleFailure(context, room, failure, lease);
 }
@@ -134,7 +135,10 @@ async function settleFailure(
     return afterGivingUp(context, room, lease);
   }
   await postponeOutbox(db, room.id, lease.fence, { delayMs: decision.delayMs, failed: true });
-  context.log.warn({ room: room.id, message: message.id, err: error, delayMs: decision.delayMs }, "message postponed");
+  context.log.warn(
+    { room: room.id, message: message.id, err: error, delayMs: decision.delayMs },
+    "message postponed",
+  );
   return decision.delayMs;
 }
 
@@ -145,7 +149,8 @@ async function giveUp(
   message: ClaimedMessage,
   { code, reason }: { code: string; reason: string },
 ): Promise<void> {
-  if (!(await markDead(context.db, room.id, lease.fence, { id: message.id, code, reason }))) throw new LeaseLost();
+  if (!(await markDead(context.db, room.id, lease.fence, { id: message.id, code, reason })))
+    throw new LeaseLost();
   context.metrics.messagesDead.inc({ code });
   context.log.error({ room: room.id, message: message.id, code }, "message given up");
   await publishFailed(context, room, { id: message.id, code, reason });

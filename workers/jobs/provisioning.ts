@@ -11,7 +11,10 @@ import { convergeOrPostpone } from "../postpone.ts";
 import { withRoomLease, type RoomLease } from "../room-lease.ts";
 
 /** Brings one account, or one room, into being on Matrix as the tenant wants it; or out of being. */
-export function handleProvisioning(context: WorkerContext, payload: JobPayload<"provisioning">): Promise<JobResult> {
+export function handleProvisioning(
+  context: WorkerContext,
+  payload: JobPayload<"provisioning">,
+): Promise<JobResult> {
   return payload.subject === "user" ? provisionUser(context, payload) : provisionRoom(context, payload);
 }
 
@@ -24,7 +27,10 @@ const userRow = z.object({
   attempts: z.number(),
 });
 
-async function provisionUser(context: WorkerContext, { tenantId, id }: { tenantId: string; id: string }): Promise<JobResult> {
+async function provisionUser(
+  context: WorkerContext,
+  { tenantId, id }: { tenantId: string; id: string },
+): Promise<JobResult> {
   const rows = await rowsOf(
     context.db,
     `select u.id, u.matrix_user_id, t.homeserver_id, u.applied_version > 0 as is_registered,
@@ -74,7 +80,10 @@ async function removeUser(
   );
 }
 
-async function provisionRoom(context: WorkerContext, { tenantId, id }: { tenantId: string; id: string }): Promise<JobResult> {
+async function provisionRoom(
+  context: WorkerContext,
+  { tenantId, id }: { tenantId: string; id: string },
+): Promise<JobResult> {
   const result = await withRoomLease(context, { tenantId, roomId: id }, async (lease, room) => {
     if (!room.tenant_is_active) return DONE;
     return convergeOrPostpone(
@@ -98,7 +107,12 @@ async function provisionRoom(context: WorkerContext, { tenantId, id }: { tenantI
   return result ?? DONE;
 }
 
-async function bringRoom(context: WorkerContext, homeserver: Homeserver, room: RoomFacts, lease: RoomLease): Promise<void> {
+async function bringRoom(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomFacts,
+  lease: RoomLease,
+): Promise<void> {
   const matrixRoomId = await ensureRoom(context, homeserver, room, lease);
   const isDescribed = room.matrix_room_id === null || room.applied_version >= room.desired_version;
   if (!isDescribed) await describeRoom(context, homeserver, { ...room, matrix_room_id: matrixRoomId }, lease);
@@ -111,7 +125,12 @@ async function bringRoom(context: WorkerContext, homeserver: Homeserver, room: R
 }
 
 /** A room that was deleted: nobody is left in it, and its alias is free. */
-async function removeRoom(context: WorkerContext, homeserver: Homeserver, room: RoomFacts, lease: RoomLease): Promise<void> {
+async function removeRoom(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomFacts,
+  lease: RoomLease,
+): Promise<void> {
   if (room.matrix_room_id !== null) {
     const observer = await homeserver.as(room.observer_matrix_id);
     const matrixRoomId = room.matrix_room_id;
@@ -119,7 +138,8 @@ async function removeRoom(context: WorkerContext, homeserver: Homeserver, room: 
     await removeAlias(observer, `#${aliasLocalpart(identityOf(room))}:${homeserver.serverName}`);
     for (const matrixUserId of await listJoined(observer, matrixRoomId)) {
       lease.check();
-      if (matrixUserId !== room.observer_matrix_id) await removeMember(observer, { matrixRoomId, matrixUserId });
+      if (matrixUserId !== room.observer_matrix_id)
+        await removeMember(observer, { matrixRoomId, matrixUserId });
     }
     lease.check();
     await leaveRoom(observer, matrixRoomId);

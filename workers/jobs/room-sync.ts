@@ -19,7 +19,10 @@ type Gap = { from: string; to: string };
  * While a gap is open, nobody else numbers what comes from Matrix for this room; it only reads there, so it needs no
  * lease, and a page that somebody else was faster with changes nothing.
  */
-export async function handleRoomSync(context: WorkerContext, payload: JobPayload<"room-sync">): Promise<JobResult> {
+export async function handleRoomSync(
+  context: WorkerContext,
+  payload: JobPayload<"room-sync">,
+): Promise<JobResult> {
   const room = await findRoomFacts(context.db, payload.tenantId, payload.roomId);
   if (!room || room.is_deleted || room.matrix_room_id === null) return DONE;
   const gap = await findGap(context, room.id);
@@ -50,7 +53,10 @@ async function findGap(context: WorkerContext, roomId: string): Promise<(Gap & {
   return { from: row.gap_from, to: row.gap_to, attempts: row.gap_attempts };
 }
 
-async function fill(context: WorkerContext, room: RoomFacts & { matrix_room_id: string }): Promise<JobResult> {
+async function fill(
+  context: WorkerContext,
+  room: RoomFacts & { matrix_room_id: string },
+): Promise<JobResult> {
   for (let page = 0; page < PAGES_AT_MOST && !context.stopping.aborted; page++) {
     const gap = await findGap(context, room.id);
     if (gap === null) return DONE;
@@ -59,7 +65,11 @@ async function fill(context: WorkerContext, room: RoomFacts & { matrix_room_id: 
   return { retryInMs: 0 };
 }
 
-async function fillPage(context: WorkerContext, room: RoomFacts & { matrix_room_id: string }, gap: Gap): Promise<void> {
+async function fillPage(
+  context: WorkerContext,
+  room: RoomFacts & { matrix_room_id: string },
+  gap: Gap,
+): Promise<void> {
   const homeserver = await context.homeserver(room.homeserver_id);
   const page = await fetchPage(await homeserver.as(room.observer_matrix_id), {
     matrixRoomId: room.matrix_room_id,
@@ -92,5 +102,8 @@ async function fillPage(context: WorkerContext, room: RoomFacts & { matrix_room_
   });
   if (!applied) return;
   count(context, meaning, 0);
-  await publish(context, meaning.entries.map((entry) => entry.roomId));
+  await publish(
+    context,
+    meaning.entries.map((entry) => entry.roomId),
+  );
 }

@@ -1,10 +1,8 @@
 import { createConnection, type Requester } from "./client.ts";
 import { localpartOf, type Homeserver } from "./homeserver.ts";
+import { DEVICE_ID } from "./credential-store.ts";
 import { MatrixFailure, unlessConflict } from "./failure.ts";
 import { loginWithPassword, setPassword } from "./operator-login.ts";
-
-/** Device that every account of ours speaks from: a homeserver remembers transaction ids per device, for a day. */
-const DEVICE_ID = "OPENMEET";
 
 export type AppserviceOptions = {
   id: string;
@@ -63,10 +61,11 @@ async function login(
   matrixUserId: string,
 ): Promise<{ deviceId: string; accessToken: string }> {
   if (options.registrationSecret === null) {
-    throw new Error("Logging in needs the homeserver's registration secret: set SYNAPSE_REGISTRATION_SECRET.");
+    throw new Error(
+      "Logging in needs the homeserver's registration secret: set SYNAPSE_REGISTRATION_SECRET.",
+    );
   }
   const access = { ...options, registrationSecret: options.registrationSecret };
   await setPassword(access, matrixUserId);
   return loginWithPassword(access, matrixUserId, { displayName: "Plain Matrix client" });
 }
-

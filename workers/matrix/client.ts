@@ -1,6 +1,13 @@
 import "./polyfill.ts";
 import loglevel from "loglevel";
-import { ConnectionError, createClient, HTTPError, MatrixError, type MatrixClient, type Method } from "matrix-js-sdk";
+import {
+  ConnectionError,
+  createClient,
+  HTTPError,
+  MatrixError,
+  type MatrixClient,
+  type Method,
+} from "matrix-js-sdk";
 import { MatrixFailure, translateError } from "./failure.ts";
 import { createBoundedFetch } from "./bounded-fetch.ts";
 
@@ -41,9 +48,15 @@ export function createConnection(options: ClientOptions): (query: Record<string,
   return (query) => (call) => request(client, query, call);
 }
 
-async function request(client: MatrixClient, query: Record<string, string>, call: MatrixCall): Promise<unknown> {
+async function request(
+  client: MatrixClient,
+  query: Record<string, string>,
+  call: MatrixCall,
+): Promise<unknown> {
   const limit = AbortSignal.timeout(call.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-  const given = Object.fromEntries(Object.entries(call.query ?? {}).filter(([, value]) => value !== undefined));
+  const given = Object.fromEntries(
+    Object.entries(call.query ?? {}).filter(([, value]) => value !== undefined),
+  );
   try {
     return await client.http.authedRequest<unknown>(
       // The SDK's Method is an enum of the same texts; importing its values would not survive type erasure.

@@ -8,7 +8,8 @@
  * - `missing`: what the call speaks of is not there.
  * - `permanent`: not applied, and never will be.
  */
-export type FailureKind = "transient" | "limited" | "auth" | "forbidden" | "conflict" | "missing" | "permanent";
+export type FailureKind =
+  "transient" | "limited" | "auth" | "forbidden" | "conflict" | "missing" | "permanent";
 
 /** A Matrix call that did not succeed. The message holds no Matrix id, token or URL. */
 export class MatrixFailure extends Error {

@@ -1,11 +1,15 @@
 import type { Config } from "../../shared/config.ts";
-import { findHomeserver, openHomeserverSecrets } from "../../shared/db/homeservers.ts";
 import { rowsOf, type Db } from "../../shared/db/open.ts";
 import { AppError } from "../../shared/errors.ts";
 import type { Log } from "../../shared/log.ts";
-import { createAppserviceHomeserver } from "./appservice.ts";
+import { openHomeserver } from "./open-homeserver.ts";
 
-export type MatrixLogin = { homeserverUrl: string; matrixUserId: string; deviceId: string; accessToken: string };
+export type MatrixLogin = {
+  homeserverUrl: string;
+  matrixUserId: string;
+  deviceId: string;
+  accessToken: string;
+};
 
 /** A credential with which an operator's plain Matrix client acts as one of the tenant's people. */
 export async function loginUser(input: {
@@ -24,18 +28,8 @@ export async function loginUser(input: {
   );
   const user = rows[0];
   if (!user) throw new AppError("not_found", "There is no such tenant or user.");
-  const row = await findHomeserver(db, user.homeserver_id);
-  if (!row) throw new AppError("not_found", "The tenant's homeserver is not known.");
-  const { asToken, registrationSecret } = openHomeserverSecrets(config.sealKeys, row);
-  if (asToken === null) throw new AppError("conflict", "The homeserver has no Application Service token.");
-  const homeserver = createAppserviceHomeserver({
-    id: row.id,
-    serverName: row.server_name,
-    baseUrl: row.base_url,
-    asToken,
-    registrationSecret,
-  });
+  const homeserver = await openHomeserver(db, config.sealKeys, user.homeserver_id);
   await homeserver.ensureAccount({ tenantId: user.tenant_id, matrixUserId: user.matrix_user_id });
   const login = await homeserver.login(user.matrix_user_id);
-  return { homeserverUrl: row.base_url, matrixUserId: user.matrix_user_id, ...login };
+  return { homeserverUrl: homeserver.baseUrl, matrixUserId: user.matrix_user_id, ...login };
 }

@@ -79,7 +79,11 @@ export async function loginWithPassword(
  */
 export async function setPassword(access: RegistrationAccess, matrixUserId: string): Promise<void> {
   const adminId = `@omc_operator_${randomBytes(8).toString("hex")}:${access.serverName}`;
-  const admin = await registerWithSecret(access, { matrixUserId: adminId, deviceId: "OPERATOR", isAdmin: true });
+  const admin = await registerWithSecret(access, {
+    matrixUserId: adminId,
+    deviceId: "OPERATOR",
+    isAdmin: true,
+  });
   if (admin === null) throw new Error("the administrator's name is taken: try again");
   const request = createConnection({ baseUrl: access.baseUrl, accessToken: admin.accessToken })({});
   try {

@@ -19,7 +19,9 @@ const eventAnswer = z.object({ event_id: z.string() });
 
 /** The part of a room's alias between `#` and `:`. The same room always has the same; nobody reads meaning from it. */
 export function aliasLocalpart({ tenantId, kind, slug, generation }: RoomIdentity): string {
-  const digest = createHash("sha256").update(JSON.stringify([tenantId, kind, slug, generation])).digest("hex");
+  const digest = createHash("sha256")
+    .update(JSON.stringify([tenantId, kind, slug, generation]))
+    .digest("hex");
   return `omc_${digest.slice(0, 40)}`;
 }
 
@@ -29,7 +31,12 @@ export function aliasLocalpart({ tenantId, kind, slug, generation }: RoomIdentit
  */
 export async function ensureMatrixRoom(
   request: Requester,
-  options: { identity: RoomIdentity; serverName: string; observerMatrixId: string; description: RoomDescription },
+  options: {
+    identity: RoomIdentity;
+    serverName: string;
+    observerMatrixId: string;
+    description: RoomDescription;
+  },
 ): Promise<string> {
   const alias = `#${aliasLocalpart(options.identity)}:${options.serverName}`;
   const created = await unlessConflict(createRoom(request, options));
@@ -119,7 +126,10 @@ export async function getState(
 ): Promise<unknown> {
   const key = state.key === undefined ? "" : `/${encodeURIComponent(state.key)}`;
   return unlessMissing(
-    request({ method: "GET", path: roomPath(state.matrixRoomId, `state/${encodeURIComponent(state.type)}${key}`) }),
+    request({
+      method: "GET",
+      path: roomPath(state.matrixRoomId, `state/${encodeURIComponent(state.type)}${key}`),
+    }),
   );
 }
 
@@ -130,7 +140,11 @@ export async function joinMember(
   target: { matrixRoomId: string; matrixUserId: string },
 ): Promise<void> {
   await unlessForbidden(
-    observer({ method: "POST", path: roomPath(target.matrixRoomId, "invite"), body: { user_id: target.matrixUserId } }),
+    observer({
+      method: "POST",
+      path: roomPath(target.matrixRoomId, "invite"),
+      body: { user_id: target.matrixUserId },
+    }),
   );
   await member({ method: "POST", path: roomPath(target.matrixRoomId, "join"), body: {} });
 }
@@ -142,14 +156,20 @@ export async function removeMember(
 ): Promise<void> {
   await unlessForbidden(
     unlessMissing(
-      observer({ method: "POST", path: roomPath(target.matrixRoomId, "kick"), body: { user_id: target.matrixUserId } }),
+      observer({
+        method: "POST",
+        path: roomPath(target.matrixRoomId, "kick"),
+        body: { user_id: target.matrixUserId },
+      }),
     ),
   );
 }
 
 /** Leaves and forgets a room; nothing when it was left. */
 export async function leaveRoom(request: Requester, matrixRoomId: string): Promise<void> {
-  await unlessForbidden(unlessMissing(request({ method: "POST", path: roomPath(matrixRoomId, "leave"), body: {} })));
+  await unlessForbidden(
+    unlessMissing(request({ method: "POST", path: roomPath(matrixRoomId, "leave"), body: {} })),
+  );
 }
 
 const joinedAnswer = z.object({ joined: z.record(z.string(), z.unknown()) });

@@ -82,7 +82,11 @@ const PAGE_FILTER = JSON.stringify({ types: EVENT_TYPES, ...MEMBERS });
 
 /** Where reading may begin, in milliseconds whatever the number of rooms: nothing of before is read. */
 export async function fetchPosition(request: Requester): Promise<string> {
-  const answer = await request({ method: "GET", path: "/sync", query: { filter: NO_ROOMS_FILTER, timeout: "0" } });
+  const answer = await request({
+    method: "GET",
+    path: "/sync",
+    query: { filter: NO_ROOMS_FILTER, timeout: "0" },
+  });
   return syncAnswer.parse(answer).next_batch;
 }
 
@@ -94,7 +98,12 @@ export async function fetchChanges(
   const answer = await request({
     method: "GET",
     path: "/sync",
-    query: { filter: LIVE_FILTER, since: options.since, timeout: String(options.pollMs), set_presence: "offline" },
+    query: {
+      filter: LIVE_FILTER,
+      since: options.since,
+      timeout: String(options.pollMs),
+      set_presence: "offline",
+    },
     timeoutMs: SYNC_TIMEOUT_MS,
     signal: options.signal,
   });

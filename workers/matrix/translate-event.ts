@@ -82,7 +82,12 @@ function translateMessage(roomId: string, event: MatrixEvent, facts: EventFacts)
   }
   const text = readText(event);
   if (text === null) return NOTHING;
-  return { kind: "message", entry: foreignEntry(roomId, event, text, facts), settles: null, isForged: markerId !== undefined };
+  return {
+    kind: "message",
+    entry: foreignEntry(roomId, event, text, facts),
+    settles: null,
+    isForged: markerId !== undefined,
+  };
 }
 
 function ourEntry(event: MatrixEvent, message: MarkedMessage): NewEntry {
@@ -106,7 +111,8 @@ function foreignEntry(roomId: string, event: MatrixEvent, text: string, facts: E
     type: "message.created",
     senderId,
     // Without a name they stay nameless: the Matrix id must not leave the server.
-    senderName: senderId === null ? (facts.names.get(nameKey(roomId, event.sender)) ?? "Someone on Matrix") : null,
+    senderName:
+      senderId === null ? (facts.names.get(nameKey(roomId, event.sender)) ?? "Someone on Matrix") : null,
     clientId: null,
     content: { text },
     at: new Date(event.origin_server_ts),
@@ -118,7 +124,11 @@ function readText(event: MatrixEvent): string | null {
   const { msgtype, body } = event.content;
   if (typeof body !== "string" || typeof msgtype !== "string" || !TEXT_TYPES.has(msgtype)) return null;
   const relation = event.content["m.relates_to"];
-  const isEdit = relation !== null && typeof relation === "object" && "rel_type" in relation && relation.rel_type === "m.replace";
+  const isEdit =
+    relation !== null &&
+    typeof relation === "object" &&
+    "rel_type" in relation &&
+    relation.rel_type === "m.replace";
   if (isEdit) return null;
   const safe = body.toWellFormed().replaceAll("\0", "");
   return safe === "" ? null : safe;

@@ -63,7 +63,9 @@ export async function applyMeaning(trx: Db, meaning: Meaning): Promise<AppendedE
   if (meaning.memberships.length > 0) await applyMemberships(trx, meaning.memberships);
   if (meaning.drifts.length > 0) await markDrift(trx, meaning.drifts);
   if (meaning.encrypted.length > 0) {
-    await trx.raw("update rooms set encrypted_at = coalesce(encrypted_at, now()) where id = any(?)", [meaning.encrypted]);
+    await trx.raw("update rooms set encrypted_at = coalesce(encrypted_at, now()) where id = any(?)", [
+      meaning.encrypted,
+    ]);
   }
   return appended;
 }
@@ -96,7 +98,9 @@ async function settleMessages(trx: Db, { settled }: Meaning): Promise<void> {
 
 /** Matrix shows who is in; where that is not what the tenant wants, the members' job is due. */
 async function applyMemberships(trx: Db, memberships: Meaning["memberships"]): Promise<void> {
-  const last = new Map(memberships.map((membership) => [`${membership.roomId} ${membership.userId}`, membership]));
+  const last = new Map(
+    memberships.map((membership) => [`${membership.roomId} ${membership.userId}`, membership]),
+  );
   const rows = [...last.values()];
   await trx.raw(
     `with shown as (
@@ -118,7 +122,8 @@ async function applyMemberships(trx: Db, memberships: Meaning["memberships"]): P
 
 /** The tenant decides names and levels: what somebody changed on Matrix is put back. */
 async function markDrift(trx: Db, drifts: Meaning["drifts"]): Promise<void> {
-  const roomsOf = (what: string) => drifts.filter((drift) => drift.what === what).map((drift) => drift.roomId);
+  const roomsOf = (what: string) =>
+    drifts.filter((drift) => drift.what === what).map((drift) => drift.roomId);
   await trx.raw(
     `update rooms
         set members_desired_version = members_desired_version + case when id = any(:levels) then 1 else 0 end,
@@ -126,6 +131,10 @@ async function markDrift(trx: Db, drifts: Meaning["drifts"]): Promise<void> {
             desired_version = desired_version + case when id = any(:descriptions) then 1 else 0 end,
             next_attempt_at = case when id = any(:descriptions) then now() else next_attempt_at end
       where id = any(:rooms) and deleted_at is null`,
-    { levels: roomsOf("levels"), descriptions: roomsOf("description"), rooms: drifts.map((drift) => drift.roomId) },
+    {
+      levels: roomsOf("levels"),
+      descriptions: roomsOf("description"),
+      rooms: drifts.map((drift) => drift.roomId),
+    },
   );
 }

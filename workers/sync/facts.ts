@@ -14,7 +14,13 @@ export async function findEventFacts(
 ): Promise<EventFacts> {
   const events = rooms.flatMap((room) => room.events);
   const matrixIds = new Set(events.flatMap((event) => [event.sender, event.state_key ?? event.sender]));
-  if (events.length === 0) return { observerMatrixId: observer.matrixUserId, userIds: new Map(), names: new Map(), messages: new Map() };
+  if (events.length === 0)
+    return {
+      observerMatrixId: observer.matrixUserId,
+      userIds: new Map(),
+      names: new Map(),
+      messages: new Map(),
+    };
   const markers = new Set(events.flatMap(readMarker));
   const [users, messages] = await Promise.all([
     rowsOf<{ id: string; matrix_user_id: string }>(
@@ -37,7 +43,8 @@ const LONGEST_NAME = 256;
 function readNames({ roomId, events, members }: RoomEvents): [string, string][] {
   return [...members, ...events].flatMap((event): [string, string][] => {
     const name = event.content["displayname"];
-    if (event.type !== "m.room.member" || event.state_key === undefined || typeof name !== "string") return [];
+    if (event.type !== "m.room.member" || event.state_key === undefined || typeof name !== "string")
+      return [];
     const safe = name.toWellFormed().replaceAll("\0", "").slice(0, LONGEST_NAME);
     return safe === "" ? [] : [[nameKey(roomId, event.state_key), safe]];
   });

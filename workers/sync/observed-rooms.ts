@@ -37,7 +37,11 @@ export async function savePositionAndLock(
 }
 
 /** The same rooms without a lock, by their Matrix ids. */
-export function findObservedRooms(db: Db, observerId: string, matrixRoomIds: readonly string[]): Promise<ObservedRoom[]> {
+export function findObservedRooms(
+  db: Db,
+  observerId: string,
+  matrixRoomIds: readonly string[],
+): Promise<ObservedRoom[]> {
   return rowsOf<ObservedRoom>(
     db,
     `${SELECT} where r.observer_id = ? and r.matrix_room_id = any(?) and r.deleted_at is null`,

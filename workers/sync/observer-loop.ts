@@ -26,13 +26,20 @@ export type OnSuccess = () => void;
  * publish. A failure is waited out; a position that the homeserver does not know is replaced by a new one, and what
  * lies between becomes gaps.
  */
-export async function runObserver(context: WorkerContext, run: ObserverRun, onSuccess: OnSuccess): Promise<void> {
+export async function runObserver(
+  context: WorkerContext,
+  run: ObserverRun,
+  onSuccess: OnSuccess,
+): Promise<void> {
   const homeserver = await context.homeserver(run.observer.homeserver_id);
   let since = run.observer.since;
   let failures = 0;
   while (!run.signal.aborted) {
     try {
-      since = since === null ? await begin(context, homeserver, run) : await readOnce(context, homeserver, run, since, failures);
+      since =
+        since === null
+          ? await begin(context, homeserver, run)
+          : await readOnce(context, homeserver, run, since, failures);
       failures = 0;
       onSuccess();
     } catch (error) {
@@ -73,7 +80,10 @@ async function readOnce(
     signal: run.signal,
   });
   if (isBackwards(since, changes.next_batch)) {
-    context.log.error({ observer: run.observer.observer_id }, "the homeserver went back in time: reading anew");
+    context.log.error(
+      { observer: run.observer.observer_id },
+      "the homeserver went back in time: reading anew",
+    );
     return null;
   }
   await saveChanges(context, run, since, changes);
@@ -89,5 +99,7 @@ function isBackwards(since: string, next: string): boolean {
 
 function isPositionUnknown(error: unknown): boolean {
   if (!(error instanceof MatrixFailure)) return false;
-  return error.cause instanceof ResponseTooLarge || (error.httpStatus === 400 && error.errcode === "M_UNKNOWN");
+  return (
+    error.cause instanceof ResponseTooLarge || (error.httpStatus === 400 && error.errcode === "M_UNKNOWN")
+  );
 }

@@ -1,7 +1,6 @@
 import { errorText } from "../../shared/errors.ts";
-import { newFence } from "../../shared/ids.ts";
 import {
-  releaseObservers,
+  releaseObserver,
   renewObservers,
   takeObservers,
   type LeasedObserver,
@@ -14,7 +13,14 @@ const LOOK_EVERY_MS = 1_000;
 /** Observers that one process takes at a time: several processes that start together share them out. */
 const TAKEN_AT_ONCE = 20;
 
-type Running = { observer: LeasedObserver; abort: AbortController; ended: Promise<void> };
+/** One taking of one observer. Its fence is its own: what became of an earlier taking says nothing of this one. */
+type Running = {
+  observer: LeasedObserver;
+  fence: string;
+  abort: AbortController;
+  ended: Promise<void>;
+  successAtMs: number;
+};
 
 export type Observers = {
   /** Of the observers of this process: how long ago the least successful one read something, in milliseconds. */
@@ -25,61 +31,74 @@ export type Observers = {
 
 /**
  * Runs the observers that nobody else runs: takes their leases, renews them, and gives them up on the way out. A
- * process that was frozen finds its leases gone and stops reading with them.
+ * process that was frozen finds its leases gone and stops reading with them; a reader that ends for any reason gives
+ * its observer up, so that somebody takes it again.
  */
 export function startObservers(context: WorkerContext): Observers {
-  const fence = newFence();
-  const running = new Map<string, Running>();
-  const successAtMs = new Map<string, number>();
-
-  const start = (observer: LeasedObserver) => {
-    const abort = new AbortController();
-    const id = observer.observer_id;
-    successAtMs.set(id, performance.now());
-    const log = context.log.child({ observer: id, tenant: observer.tenant_id });
-    const ended = runObserver({ ...context, log }, { observer, fence, signal: abort.signal, roomIds: new Map() }, () => {
-      successAtMs.set(id, performance.now());
-    })
-      .catch((error: unknown) => {
-        log.error({ err: error, why: errorText(error) }, "an observer stopped");
-      })
-      .finally(() => {
-        if (running.get(id)?.abort === abort) {
-          running.delete(id);
-          successAtMs.delete(id);
-        }
-      });
-    running.set(id, { observer, abort, ended });
-  };
-
-  const renew = async () => {
-    const held = new Set(await renewObservers(context.db, fence));
-    for (const [id, run] of running) {
-      if (held.has(id)) continue;
-      context.metrics.leaseLost.inc({ lease: "observer" });
-      context.log.warn({ observer: id }, "the observer's lease ended");
-      run.abort.abort();
-    }
-  };
-
-  const look = async () => {
-    for (const observer of await takeObservers(context.db, fence, TAKEN_AT_ONCE)) {
-      context.metrics.observerTaken.inc();
-      start(observer);
-    }
-  };
-
-  const timers = [every(RENEW_EVERY_MS, renew, context), every(LOOK_EVERY_MS, look, context)];
+  const running = new Set<Running>();
+  const timers = [
+    every(RENEW_EVERY_MS, () => renew(context, running), context),
+    every(LOOK_EVERY_MS, () => look(context, running), context),
+  ];
   return {
     count: () => running.size,
-    silentForMs: () => Math.max(0, ...[...successAtMs.values()].map((atMs) => performance.now() - atMs)),
+    silentForMs: () => Math.max(0, ...[...running].map((run) => performance.now() - run.successAtMs)),
     stop: async () => {
       for (const timer of timers) clearInterval(timer);
-      for (const run of running.values()) run.abort.abort();
-      await Promise.all([...running.values()].map((run) => run.ended));
-      await releaseObservers(context.db, fence);
+      for (const run of running) run.abort.abort();
+      await Promise.all([...running].map((run) => run.ended));
     },
   };
+}
+
+/** Leases that are not ours any more: whoever reads under one stops. */
+async function renew(context: WorkerContext, running: ReadonlySet<Running>): Promise<void> {
+  const asked = [...running];
+  if (asked.length === 0) return;
+  const held = new Set(
+    await renewObservers(
+      context.db,
+      asked.map((run) => run.fence),
+    ),
+  );
+  for (const run of asked) {
+    if (held.has(run.fence) || run.abort.signal.aborted) continue;
+    context.metrics.leaseLost.inc({ lease: "observer" });
+    context.log.warn({ observer: run.observer.observer_id }, "the observer's lease ended");
+    run.abort.abort();
+  }
+}
+
+async function look(context: WorkerContext, running: Set<Running>): Promise<void> {
+  for (const { fence, ...observer } of await takeObservers(context.db, TAKEN_AT_ONCE)) {
+    context.metrics.observerTaken.inc();
+    start(context, running, observer, fence);
+  }
+}
+
+function start(context: WorkerContext, running: Set<Running>, observer: LeasedObserver, fence: string): void {
+  const abort = new AbortController();
+  const log = context.log.child({ observer: observer.observer_id, tenant: observer.tenant_id });
+  const run: Running = { observer, fence, abort, ended: Promise.resolve(), successAtMs: performance.now() };
+  running.add(run);
+  run.ended = runObserver(
+    { ...context, log },
+    { observer, fence, signal: abort.signal, roomIds: new Map() },
+    () => {
+      run.successAtMs = performance.now();
+    },
+  )
+    .catch((error: unknown) => {
+      log.error({ err: error, why: errorText(error) }, "an observer stopped");
+    })
+    // Until it is free, nobody can take it: a lease that cannot be given back now ends by itself.
+    .then(() => releaseObserver(context.db, fence))
+    .catch((error: unknown) => {
+      log.warn({ err: error }, "giving an observer up failed: its lease ends by itself");
+    })
+    .finally(() => {
+      running.delete(run);
+    });
 }
 
 function every(ms: number, work: () => Promise<void>, context: WorkerContext): NodeJS.Timeout {

@@ -8,7 +8,13 @@ import type { SyncAnswer } from "../matrix/sync-api.ts";
 import { applyMeaning, readMeaning, type Meaning, type RoomEvents } from "./apply.ts";
 import { findEventFacts } from "./facts.ts";
 import type { ObserverRun } from "./observer-loop.ts";
-import { findObservedRooms, recordGaps, recordGapsOfObserver, savePositionAndLock, type ObservedRoom } from "./observed-rooms.ts";
+import {
+  findObservedRooms,
+  recordGaps,
+  recordGapsOfObserver,
+  savePositionAndLock,
+  type ObservedRoom,
+} from "./observed-rooms.ts";
 
 /** Somebody else runs this observer now: nothing of ours may be saved. */
 export class ObserverLeaseLost extends Error {
@@ -57,6 +63,7 @@ export async function saveChanges(
     await applyMeaning(trx, meaning);
     return { meaning, gapped, locked };
   });
+  if (saved.meaning.entries.length > 0) context.reach("between timeline commit and publish");
   if (offered.length > 0) await afterSaving(context, run, saved.meaning, saved.gapped, saved.locked);
 }
 
@@ -86,8 +93,12 @@ function hasEvents(joined: Joined, matrixRoomId: string): boolean {
 }
 
 /** Rooms that can be told in order, and those where something before was not read. */
-function splitByGap(rooms: readonly ObservedRoom[], joined: Joined): { whole: ObservedRoom[]; gapped: ObservedRoom[] } {
-  const isGapped = (room: ObservedRoom) => room.gap_from !== null || isCut(joined[room.matrix_room_id]?.timeline);
+function splitByGap(
+  rooms: readonly ObservedRoom[],
+  joined: Joined,
+): { whole: ObservedRoom[]; gapped: ObservedRoom[] } {
+  const isGapped = (room: ObservedRoom) =>
+    room.gap_from !== null || isCut(joined[room.matrix_room_id]?.timeline);
   return { whole: rooms.filter((room) => !isGapped(room)), gapped: rooms.filter(isGapped) };
 }
 
@@ -114,7 +125,10 @@ async function afterSaving(
         : context.wake("provisioning", { tenantId, subject: "room" as const, id: drift.roomId }),
     ),
   ];
-  await publish(context, meaning.entries.map((room) => room.roomId));
+  await publish(
+    context,
+    meaning.entries.map((room) => room.roomId),
+  );
   await Promise.all(wakes);
   await redactDoubles(context, run, meaning, known);
 }
@@ -160,7 +174,11 @@ async function redactDoubles(
 }
 
 /** Reading starts anew at a position: it is saved with a gap in every room. @throws ObserverLeaseLost */
-export async function startAnew(context: WorkerContext, { observer, fence }: ObserverRun, since: string): Promise<void> {
+export async function startAnew(
+  context: WorkerContext,
+  { observer, fence }: ObserverRun,
+  since: string,
+): Promise<void> {
   const rooms = await context.db.transaction(async (trx: Db) => {
     const isHeld = await savePosition(trx, { observerId: observer.observer_id, fence, since });
     if (!isHeld) throw new ObserverLeaseLost();
@@ -169,6 +187,8 @@ export async function startAnew(context: WorkerContext, { observer, fence }: Obs
   context.metrics.gaps.inc(rooms.length);
   // The sweeper wakes the rest, a batch at a time.
   await Promise.all(
-    rooms.slice(0, 100).map((room) => context.wake("room-sync", { tenantId: room.tenant_id, roomId: room.id })),
+    rooms
+      .slice(0, 100)
+      .map((room) => context.wake("room-sync", { tenantId: room.tenant_id, roomId: room.id })),
   );
 }

@@ -1,0 +1,262 @@
+import { parseArgs } from "node:util";
+import { createAcceptBatcher, type Accept } from "../api/accept-batcher.ts";
+import { createAftermath } from "../api/aftermath.ts";
+import { migrateUp } from "../migrations/index.ts";
+import { acceptMessages } from "../shared/db/messages.ts";
+import { openDb, rowsOf, type Db } from "../shared/db/open.ts";
+import { createLog } from "../shared/log.ts";
+import { counter, createMetrics } from "../shared/metrics.ts";
+import { closeQueues, createWake, openQueues } from "../shared/queue.ts";
+import { closeRedis, openRedis, waitForRedis, type Redis } from "../shared/redis.ts";
+import { startChild, type Child } from "./pipeline/children.ts";
+import { createFixture, readLedger, type Fixture } from "./pipeline/fixture.ts";
+import { runInFlight, waitFor } from "./pipeline/in-flight.ts";
+import { openRawQueue } from "./pipeline/raw-queue.ts";
+import { percentile } from "./play/judge.ts";
+
+/**
+ * `npm run bench:pipeline [-- --messages N --rounds N --rate N --json]`: the way out, with a homeserver that does
+ * nothing, beside BullMQ alone and an insert alone; in turn, on the running stack's Postgres and Redis (a database and
+ * a Redis database of its own), so with the same durability.
+ */
+const ROOMS = 200;
+const IN_FLIGHT = 256;
+const OPEN_LOOP_S = 20;
+const LIMIT_MS = 120_000;
+const REDIS_DATABASE = 9;
+
+const { values } = parseArgs({
+  options: {
+    messages: { type: "string", default: "20000" },
+    rounds: { type: "string", default: "3" },
+    rate: { type: "string", default: "300" },
+    json: { type: "boolean", default: false },
+  },
+});
+const messages = Number(values.messages);
+const stackDatabaseUrl = process.env["DATABASE_URL"];
+const stackRedisUrl = process.env["REDIS_URL"];
+if (stackDatabaseUrl === undefined || stackRedisUrl === undefined) {
+  process.stderr.write("no stack is running: npm run up\n");
+  process.exit(2);
+}
+process.exit(await main(stackDatabaseUrl, stackRedisUrl));
+
+type Arms = {
+  db: Db;
+  redis: Redis;
+  accept: Accept;
+  fixture: Fixture;
+  databaseUrl: string;
+  redisUrl: string;
+  statements: () => number;
+};
+
+type Round = {
+  bullmq: number;
+  insert: number;
+  accept: number;
+  endToEnd: number;
+  sqlPerMessage: number;
+  redisPerMessage: number;
+};
+
+async function main(databaseUrl: string, redisUrl: string): Promise<number> {
+  const name = `bench_${Date.now().toString(36)}`;
+  const stack = openDb({ url: databaseUrl, name: "bench", max: 2 });
+  await stack.raw(`create database ${name}`);
+  const ownDatabaseUrl = databaseUrl.replace(/\/[^/?]+(\?|$)/, `/${name}$1`);
+  const ownRedisUrl = `${redisUrl.replace(/\/\d+$/, "")}/${String(REDIS_DATABASE)}`;
+  try {
+    await withArms(ownDatabaseUrl, ownRedisUrl, async (arms) => {
+      const rounds: Round[] = [];
+      for (let round = 0; round < Number(values.rounds); round++) rounds.push(await runRound(arms));
+      print(rounds, await runOpenLoop(arms, Number(values.rate)));
+    });
+  } finally {
+    await stack.raw(`drop database if exists ${name} with (force)`);
+    await stack.destroy();
+  }
+  return 0;
+}
+
+async function withArms(
+  databaseUrl: string,
+  redisUrl: string,
+  work: (arms: Arms) => Promise<void>,
+): Promise<void> {
+  const log = createLog({ level: "warn", tier: "bench" });
+  const metrics = createMetrics();
+  const db = openDb({ url: databaseUrl, name: "bench-api", max: 16 });
+  await migrateUp(db);
+  await db.raw(
+    "create table bare (id bigserial primary key, room text not null, content jsonb not null, at timestamptz not null default now())",
+  );
+  let statements = 0;
+  db.on("query", () => {
+    statements++;
+  });
+  const redis = openRedis(redisUrl, log, "bench-api");
+  await waitForRedis(redis, 5_000);
+  await redis.flushdb();
+  const queues = openQueues(redis, log);
+  const wake = createWake(queues, counter(metrics, { name: "wake_failures", help: "-" }, ["queue"]));
+  const aftermath = createAftermath({
+    db,
+    redis,
+    wake,
+    log,
+    dropped: counter(metrics, { name: "dropped", help: "-" }, ["reason"]),
+  });
+  const accept = createAcceptBatcher(
+    (batch) => acceptMessages(db, batch),
+    (acceptances) => {
+      aftermath.tellAccepted(acceptances.flatMap((it) => (it.outcome === "accepted" ? [it.message] : [])));
+    },
+  );
+  try {
+    await work({
+      db,
+      redis,
+      accept,
+      fixture: await createFixture(db, ROOMS),
+      databaseUrl,
+      redisUrl,
+      statements: () => statements,
+    });
+  } finally {
+    await aftermath.drain();
+    await redis.flushdb();
+    await closeQueues(queues);
+    closeRedis(redis);
+    await db.destroy();
+  }
+}
+
+async function runRound(arms: Arms): Promise<Round> {
+  const bullmq = await measureBullmq(arms);
+  const insert = await measureInsert(arms);
+  return { bullmq, insert, ...(await measureOurs(arms)) };
+}
+
+/** Jobs a second through BullMQ alone: added by 200 in flight, done by a worker process that does nothing. */
+async function measureBullmq({ redis, databaseUrl, redisUrl }: Arms): Promise<number> {
+  const queue = openRawQueue(redis);
+  const child = await startChild("raw", databaseUrl, redisUrl);
+  const startedAtMs = performance.now();
+  await runInFlight(messages, 200, (index) => queue.add({ room: index % ROOMS, text: "x".repeat(200) }));
+  await waitFor(LIMIT_MS, "raw jobs", async () => (await queue.completed()) >= messages);
+  const seconds = (performance.now() - startedAtMs) / 1_000;
+  await child.stop();
+  await queue.clear();
+  await queue.close();
+  return messages / seconds;
+}
+
+/** Rows a second, one insert a row, 16 connections. */
+async function measureInsert({ db }: Arms): Promise<number> {
+  const content = JSON.stringify({ text: "x".repeat(200) });
+  const seconds = await runInFlight(messages, 64, (index) =>
+    db.raw("insert into bare (room, content) values (?, cast(? as jsonb))", [String(index % ROOMS), content]),
+  );
+  return messages / seconds;
+}
+
+async function measureOurs(arms: Arms): Promise<Omit<Round, "bullmq" | "insert">> {
+  const { db, fixture, redis } = arms;
+  const child = await startChild("ours", arms.databaseUrl, arms.redisUrl);
+  const since = await readNow(db);
+  const before = {
+    own: arms.statements(),
+    child: await child.statements(),
+    redis: await countCommands(redis),
+  };
+  const startedAtMs = performance.now();
+  const acceptSeconds = await runInFlight(messages, IN_FLIGHT, (index) =>
+    arms.accept(fixture.message(index)),
+  );
+  await waitFor(
+    LIMIT_MS,
+    "our messages",
+    async () => (await readLedger(db, fixture.tenantId, since)).sent >= messages,
+  );
+  const seconds = (performance.now() - startedAtMs) / 1_000;
+  const statements = arms.statements() - before.own + (await child.statements()) - before.child;
+  const commands = (await countCommands(redis)) - before.redis;
+  await child.stop();
+  return {
+    accept: messages / acceptSeconds,
+    endToEnd: messages / seconds,
+    sqlPerMessage: statements / messages,
+    redisPerMessage: commands / messages,
+  };
+}
+
+type OpenLoop = { rate: number; p50: number; p99: number; messages: number };
+
+/** At a steady rate: milliseconds from the moment a message was due to its mark as sent. */
+async function runOpenLoop(arms: Arms, rate: number): Promise<OpenLoop> {
+  const { db, fixture } = arms;
+  const child: Child = await startChild("ours", arms.databaseUrl, arms.redisUrl);
+  const since = await readNow(db);
+  const total = rate * OPEN_LOOP_S;
+  const startedAtMs = performance.now();
+  const posts: Promise<unknown>[] = [];
+  for (let index = 0; index < total; index++) {
+    const dueAtMs = startedAtMs + (index * 1_000) / rate;
+    const waitMs = dueAtMs - performance.now();
+    if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    posts.push(arms.accept(fixture.message(index)));
+  }
+  await Promise.all(posts);
+  await waitFor(
+    LIMIT_MS,
+    "open loop",
+    async () => (await readLedger(db, fixture.tenantId, since)).sent >= total,
+  );
+  await child.stop();
+  const rows = await rowsOf<{ ms: number }>(
+    db,
+    `select (extract(epoch from sent_at - accepted_at) * 1000)::float8 as ms from messages where tenant_id = ? and accepted_at >= ?`,
+    [fixture.tenantId, since],
+  );
+  const times = rows.map((row) => row.ms);
+  return { rate, p50: percentile(times, 0.5) ?? 0, p99: percentile(times, 0.99) ?? 0, messages: total };
+}
+
+async function readNow(db: Db): Promise<Date> {
+  const rows = await rowsOf<{ now: Date }>(db, "select now()", []);
+  return rows[0]?.now ?? new Date();
+}
+
+/** Commands that Redis has run, whoever asked; scripts count as one with what they call beside it. */
+async function countCommands(redis: Redis): Promise<number> {
+  const stats = await redis.info("commandstats");
+  const calls = [...stats.matchAll(/cmdstat_(eval|evalsha|publish|hset|bzpopmin|xadd|get|set):calls=(\d+)/g)];
+  return calls
+    .filter(([, name]) => name === "evalsha" || name === "eval" || name === "publish")
+    .reduce((sum, [, , count]) => sum + Number(count), 0);
+}
+
+function print(rounds: readonly Round[], open: OpenLoop): void {
+  if (values.json) {
+    process.stdout.write(`${JSON.stringify({ messages, rounds, open })}\n`);
+    return;
+  }
+  const names = ["bullmq", "insert", "accept", "endToEnd", "sqlPerMessage", "redisPerMessage"] as const;
+  process.stdout.write(
+    `${String(messages)} messages a round, ${String(ROOMS)} rooms, ${String(IN_FLIGHT)} in flight\n`,
+  );
+  process.stdout.write("                    median       min       max\n");
+  for (const name of names) {
+    const column = rounds.map((round) => round[name]).sort((a, b) => a - b);
+    const digits = name.endsWith("PerMessage") ? 2 : 0;
+    const cells = [percentile(column, 0.5), column[0], column.at(-1)].map((value) =>
+      (value ?? 0).toFixed(digits).padStart(10),
+    );
+    process.stdout.write(`${name.padEnd(16)}${cells.join("")}\n`);
+  }
+  process.stdout.write(
+    `open loop at ${String(open.rate)}/s for ${String(OPEN_LOOP_S)} s: accepted to sent p50=${open.p50.toFixed(1)} ms p99=${open.p99.toFixed(1)} ms\n`,
+  );
+}

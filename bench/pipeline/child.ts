@@ -1,0 +1,64 @@
+import { createLog } from "../../shared/log.ts";
+import { createMetrics } from "../../shared/metrics.ts";
+import { openDb } from "../../shared/db/open.ts";
+import { closeQueues, createWake, openQueues } from "../../shared/queue.ts";
+import { closeRedis, openPatientRedis, openRedis, waitForRedis } from "../../shared/redis.ts";
+import { createWorkerMetrics } from "../../workers/metrics.ts";
+import { runJobs } from "../../workers/run-jobs.ts";
+import { startSweeper } from "../../workers/sweep.ts";
+import type { WorkerContext } from "../../workers/context.ts";
+import { createNoOpHomeserver } from "./no-op-homeserver.ts";
+import { runRawWorker } from "./raw-queue.ts";
+
+/**
+ * The working side of the pipeline's bench, in a process of its own as in production: `ours` runs the real handlers
+ * with a homeserver that does nothing, `raw` a BullMQ worker that does nothing.
+ */
+const [, , kind, databaseUrl = "", redisUrl = ""] = process.argv;
+const log = createLog({ level: "warn", tier: "bench" });
+const close = kind === "raw" ? runRawWorker(redisUrl, log) : await runOurs();
+
+process.on("message", (message) => {
+  if (message === "stop") void close().then(() => process.exit(0));
+});
+process.send?.({ ready: true });
+
+async function runOurs(): Promise<() => Promise<void>> {
+  let statements = 0;
+  const db = openDb({ url: databaseUrl, name: "bench-workers", max: 20 });
+  db.on("query", () => {
+    statements++;
+  });
+  process.on("message", (message) => {
+    if (message === "statements") process.send?.({ statements });
+  });
+  const redis = openRedis(redisUrl, log, "bench");
+  await waitForRedis(redis, 5_000);
+  const queues = openQueues(redis, log);
+  const metrics = createWorkerMetrics(createMetrics());
+  const homeserver = createNoOpHomeserver();
+  const stopping = new AbortController();
+  const context: WorkerContext = {
+    db,
+    redis,
+    wake: createWake(queues, metrics.wakeFailures),
+    homeserver: () => Promise.resolve(homeserver),
+    metrics,
+    log,
+    stopping: stopping.signal,
+    chance: Math.random,
+    reach: () => undefined,
+  };
+  const patient = openPatientRedis(redisUrl, log, "bench-workers");
+  const jobs = runJobs(context, patient);
+  const sweeper = startSweeper(context, queues);
+  return async () => {
+    stopping.abort();
+    await sweeper.stop();
+    await jobs.close();
+    await closeQueues(queues);
+    closeRedis(patient);
+    closeRedis(redis);
+    await db.destroy();
+  };
+}

@@ -1,0 +1,50 @@
+import { rowsOf, type Db } from "./open.ts";
+import { seal, unseal, type SealKey } from "../seal.ts";
+
+/** A device-bound token of an account of ours. */
+export type Credential = { deviceId: string; accessToken: string };
+
+/** Null when the account has none. @throws when the seal keys do not hold the key it was sealed with. */
+export async function findCredential(
+  db: Db,
+  sealKeys: readonly SealKey[],
+  homeserverId: string,
+  matrixUserId: string,
+): Promise<Credential | null> {
+  const rows = await rowsOf<{ device_id: string; sealed_token: string }>(
+    db,
+    "select device_id, sealed_token from credentials where homeserver_id = ? and matrix_user_id = ?",
+    [homeserverId, matrixUserId],
+  );
+  const row = rows[0];
+  if (!row) return null;
+  const accessToken = unseal(sealKeys, sealContext(homeserverId, matrixUserId), row.sealed_token);
+  return { deviceId: row.device_id, accessToken };
+}
+
+/** Keeps an account's token, sealed; an older one is replaced. */
+export async function saveCredential(
+  db: Db,
+  sealKeys: readonly SealKey[],
+  homeserverId: string,
+  matrixUserId: string,
+  credential: Credential,
+): Promise<void> {
+  const sealed = seal(sealKeys, sealContext(homeserverId, matrixUserId), credential.accessToken);
+  await db.raw(
+    `insert into credentials (matrix_user_id, homeserver_id, device_id, sealed_token) values (?, ?, ?, ?)
+     on conflict (matrix_user_id) do update set device_id = excluded.device_id, sealed_token = excluded.sealed_token, updated_at = now()`,
+    [matrixUserId, homeserverId, credential.deviceId, sealed],
+  );
+}
+
+export async function deleteCredential(db: Db, homeserverId: string, matrixUserId: string): Promise<void> {
+  await db.raw("delete from credentials where homeserver_id = ? and matrix_user_id = ?", [
+    homeserverId,
+    matrixUserId,
+  ]);
+}
+
+function sealContext(homeserverId: string, matrixUserId: string): { tenant: string; row: string } {
+  return { tenant: homeserverId, row: matrixUserId };
+}

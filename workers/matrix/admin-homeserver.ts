@@ -1,0 +1,96 @@
+import { createHash } from "node:crypto";
+import type { Db } from "../../shared/db/open.ts";
+import type { SealKey } from "../../shared/seal.ts";
+import { createConnection, type Requester } from "./client.ts";
+import { createCredentialStore, type CredentialStore } from "./credential-store.ts";
+import { MatrixFailure } from "./failure.ts";
+import type { Homeserver } from "./homeserver.ts";
+import { accountPassword, loginWithPassword, type RegistrationAccess } from "./operator-login.ts";
+
+export type AdminOptions = RegistrationAccess & { id: string; db: Db; sealKeys: readonly SealKey[] };
+
+/**
+ * A homeserver whose operator installs no Application Service: accounts are registered with its shared secret, each
+ * speaks with a token of its own. The homeserver's limits for a person at a keyboard do not fit a room's observer, nor
+ * people whose messages were accepted elsewhere: an administrator account of ours lifts them for each account.
+ */
+export function createAdminHomeserver(options: AdminOptions): Homeserver {
+  const { baseUrl, serverName, id } = options;
+  const store = createCredentialStore({
+    ...options,
+    homeserverId: id,
+    access: options,
+    connect: (accessToken) => createConnection({ baseUrl, accessToken })({}),
+  });
+  const as = (matrixUserId: string): Requester => renewing(store, matrixUserId);
+  const operatorId = operatorIdOf(options);
+  return {
+    id,
+    serverName,
+    baseUrl,
+    as: (matrixUserId) => Promise.resolve(as(matrixUserId)),
+    ensureAccount: async ({ matrixUserId }) => {
+      await store.ensure(matrixUserId, { isAdmin: false });
+      await store.ensure(operatorId, { isAdmin: true });
+      await liftLimits(as(operatorId), matrixUserId);
+    },
+    removeAccount: (matrixUserId) => removeAccount(options, store, as(matrixUserId), matrixUserId),
+    login: (matrixUserId) => loginWithPassword(options, matrixUserId, { displayName: "Plain Matrix client" }),
+  };
+}
+
+/** The same account for every process that holds the same secret, and for nobody else. */
+function operatorIdOf({ registrationSecret, serverName }: RegistrationAccess): string {
+  const digest = createHash("sha256").update(`operator ${registrationSecret}`).digest("hex");
+  return `@omc_operator_${digest.slice(0, 20)}:${serverName}`;
+}
+
+/** Calls with the account's token; one that is refused is renewed, once, and the call repeated. */
+function renewing(store: CredentialStore, matrixUserId: string): Requester {
+  return async (call) => {
+    const speaker = await store.get(matrixUserId);
+    try {
+      return await speaker.request(call);
+    } catch (error) {
+      if (!(error instanceof MatrixFailure && error.kind === "auth")) throw error;
+    }
+    const renewed = await store.renew(matrixUserId, speaker.accessToken);
+    return renewed.request(call);
+  };
+}
+
+async function liftLimits(operator: Requester, matrixUserId: string): Promise<void> {
+  await operator({
+    method: "POST",
+    prefix: "/_synapse/admin/v1",
+    path: `/users/${encodeURIComponent(matrixUserId)}/override_ratelimit`,
+    body: { messages_per_second: 0, burst_count: 0 },
+  });
+}
+
+/** The account ends, every token of it with it, and ours is forgotten: nothing is left that could speak for it. */
+async function removeAccount(
+  access: RegistrationAccess,
+  store: CredentialStore,
+  request: Requester,
+  matrixUserId: string,
+): Promise<void> {
+  const password = accountPassword(access.registrationSecret, matrixUserId);
+  try {
+    await request({
+      method: "POST",
+      path: "/account/deactivate",
+      body: {
+        auth: { type: "m.login.password", identifier: { type: "m.id.user", user: matrixUserId }, password },
+        erase: true,
+      },
+    });
+  } catch (error) {
+    // Deactivated before: neither its token nor its password is accepted any more.
+    const isGone =
+      error instanceof MatrixFailure &&
+      (error.kind === "auth" || error.kind === "forbidden" || error.errcode === "M_USER_DEACTIVATED");
+    if (!isGone) throw error;
+  }
+  await store.forget(matrixUserId);
+}

@@ -1,0 +1,95 @@
+import {
+  deleteCredential,
+  findCredential,
+  saveCredential,
+  type Credential,
+} from "../../shared/db/credentials.ts";
+import type { Db } from "../../shared/db/open.ts";
+import type { SealKey } from "../../shared/seal.ts";
+import type { Requester } from "./client.ts";
+import { loginWithPassword, registerWithSecret, type RegistrationAccess } from "./operator-login.ts";
+
+/** Accounts whose tokens one process keeps opened; the least used is opened again when needed. */
+const OPENED_AT_MOST = 5_000;
+
+/** Device that every account of ours speaks from: a homeserver remembers transaction ids per device, for a day. */
+export const DEVICE_ID = "OPENMEET";
+
+/** A token, and how to call with it. */
+export type Speaker = { accessToken: string; request: Requester };
+
+/**
+ * The device-bound tokens of a homeserver's accounts: kept sealed in Postgres, opened in memory, renewed once however
+ * many calls find one refused.
+ */
+export type CredentialStore = {
+  /** The account's token. @throws when the account was never registered. */
+  get: (matrixUserId: string) => Promise<Speaker>;
+  /** Registers the account unless its token is known; a registration whose answer was lost is made good by logging in. */
+  ensure: (matrixUserId: string, options: { isAdmin: boolean }) => Promise<Speaker>;
+  /** Another token than the one that was refused. */
+  renew: (matrixUserId: string, refused: string) => Promise<Speaker>;
+  forget: (matrixUserId: string) => Promise<void>;
+};
+
+export function createCredentialStore(options: {
+  db: Db;
+  sealKeys: readonly SealKey[];
+  homeserverId: string;
+  access: RegistrationAccess;
+  connect: (accessToken: string) => Requester;
+}): CredentialStore {
+  const { db, sealKeys, homeserverId, access, connect } = options;
+  const opened = new Map<string, Speaker>();
+  const renewing = new Map<string, Promise<Speaker>>();
+
+  const remember = (matrixUserId: string, speaker: Speaker): Speaker => {
+    opened.delete(matrixUserId);
+    opened.set(matrixUserId, speaker);
+    const oldest = opened.keys().next();
+    if (opened.size > OPENED_AT_MOST && !oldest.done) opened.delete(oldest.value);
+    return speaker;
+  };
+  const speak = ({ accessToken }: Credential): Speaker => ({ accessToken, request: connect(accessToken) });
+  const save = async (matrixUserId: string, credential: Credential): Promise<Speaker> => {
+    await saveCredential(db, sealKeys, homeserverId, matrixUserId, credential);
+    return remember(matrixUserId, speak(credential));
+  };
+  const login = async (matrixUserId: string): Promise<Speaker> =>
+    save(
+      matrixUserId,
+      await loginWithPassword(access, matrixUserId, { deviceId: DEVICE_ID, displayName: "OpenMeet Chat" }),
+    );
+  const find = async (matrixUserId: string): Promise<Speaker | null> => {
+    const known = opened.get(matrixUserId);
+    if (known) return remember(matrixUserId, known);
+    const kept = await findCredential(db, sealKeys, homeserverId, matrixUserId);
+    return kept && remember(matrixUserId, speak(kept));
+  };
+  const renewOnce = async (matrixUserId: string, refused: string): Promise<Speaker> => {
+    opened.delete(matrixUserId);
+    // Another process may have renewed it already.
+    const kept = await find(matrixUserId);
+    return kept && kept.accessToken !== refused ? kept : login(matrixUserId);
+  };
+  return {
+    get: async (matrixUserId) => (await find(matrixUserId)) ?? login(matrixUserId),
+    ensure: async (matrixUserId, { isAdmin }) => {
+      const known = await find(matrixUserId);
+      if (known) return known;
+      const registered = await registerWithSecret(access, { matrixUserId, deviceId: DEVICE_ID, isAdmin });
+      return registered === null ? login(matrixUserId) : save(matrixUserId, registered);
+    },
+    renew: (matrixUserId, refused) => {
+      const running =
+        renewing.get(matrixUserId) ??
+        renewOnce(matrixUserId, refused).finally(() => renewing.delete(matrixUserId));
+      renewing.set(matrixUserId, running);
+      return running;
+    },
+    forget: async (matrixUserId) => {
+      opened.delete(matrixUserId);
+      await deleteCredential(db, homeserverId, matrixUserId);
+    },
+  };
+}
