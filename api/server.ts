@@ -3,6 +3,7 @@ import type { Config } from "../shared/config.ts";
 import { countOpenMessages, acceptMessages } from "../shared/db/messages.ts";
 import { openDb } from "../shared/db/open.ts";
 import { closeServer } from "../shared/health.ts";
+import { createKillPoint } from "../shared/kill-points.ts";
 import type { Log } from "../shared/log.ts";
 import { counter, createMetrics, durationHistogram } from "../shared/metrics.ts";
 import { closeQueues, createWake, openQueues } from "../shared/queue.ts";
@@ -49,12 +50,15 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
     createAftermath({ db, redis, wake: createWake(queues, wakeFailures), log, dropped }),
     (it) => it.drain(),
   );
+  const reach = createKillPoint(config.killPoint);
   const accept = createAcceptBatcher(
     (messages) => acceptMessages(db, messages),
     (acceptances) => {
       const rows = acceptances.flatMap((it) => (it.outcome === "accepted" ? [it.message] : []));
       accepted.inc(rows.length);
-      if (rows.length > 0) aftermath.tellAccepted(rows);
+      if (rows.length === 0) return;
+      reach("between commit and wake");
+      aftermath.tellAccepted(rows);
     },
   );
   const findTenant = createFindTenant(db, config.sealKeys, now);

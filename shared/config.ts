@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseKillSpec, type KillSpec } from "./kill-points.ts";
 import type { SealKey } from "./seal.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
@@ -23,6 +24,7 @@ const environment = z.object({
     .string()
     .default("")
     .transform((text) => text.split(",").map((origin) => origin.trim()).filter(Boolean)),
+  KILL_POINT: z.string().transform(readKillPoint).optional(),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
 
@@ -37,6 +39,8 @@ export type Config = {
   /** Origins that may open a socket or read the API from a browser; empty: every origin. */
   allowedOrigins: string[];
   logLevel: z.infer<typeof environment>["LOG_LEVEL"];
+  /** Where the process is to die, in tests; null in any real use. */
+  killPoint: KillSpec | null;
 };
 
 export type HomeserverConfig = {
@@ -80,6 +84,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     realtimeProcesses: values.REALTIME_PROCESSES,
     allowedOrigins: values.ALLOWED_ORIGINS,
     logLevel: values.LOG_LEVEL,
+    killPoint: values.KILL_POINT ?? null,
   };
 }
 
@@ -102,6 +107,12 @@ function parseSealKeys(text: string, context: z.RefinementCtx): SealKey[] {
     context.addIssue({ code: "custom", message: "must be id:base64,… with 32 bytes each and ids of letters and digits" });
   }
   return keys;
+}
+
+function readKillPoint(text: string, context: z.RefinementCtx): KillSpec | null {
+  const spec = parseKillSpec(text);
+  if (spec === null) context.addIssue({ code: "custom", message: "must be the name of a kill point, or name:passage" });
+  return spec;
 }
 
 function safeProtocol(text: string): string {

@@ -37,11 +37,9 @@ export function openHomeserverPool(options: {
         options.onRecovered(id);
       },
     });
+    const homeserver = await openHomeserver(options.db, options.sealKeys, id);
     breakers.push(breaker);
-    return {
-      breaker,
-      homeserver: guarded(await openHomeserver(options.db, options.sealKeys, id), breaker, options.metrics),
-    };
+    return { breaker, homeserver: guarded(homeserver, breaker, options.metrics) };
   };
   return {
     openBreakers: () => breakers.filter((breaker) => breaker.isOpen()).length,

@@ -26,6 +26,8 @@ export type RoomFacts = {
   members_desired_version: number;
   members_attempts: number;
   outbox_attempts: number;
+  /** Until the room's messages may be tried again, by the database's clock; 0 or less when they may. */
+  outbox_wait_ms: number;
   is_deleted: boolean;
 };
 
@@ -34,7 +36,8 @@ const COLUMNS = `
   (t.limits ->> 'maxAgeMs')::bigint as max_age_ms, coalesce(t.limits ->> 'join', 'lazy') as join_policy,
   r.kind, r.slug, r.generation, r.name, r.topic, r.avatar, r.observer_id, o.matrix_user_id as observer_matrix_id,
   o.is_registered as observer_is_registered, r.matrix_room_id, r.desired_version, r.applied_version, r.attempts,
-  r.members_desired_version, r.members_attempts, x.attempts as outbox_attempts, r.deleted_at is not null as is_deleted`;
+  r.members_desired_version, r.members_attempts, x.attempts as outbox_attempts,
+  coalesce(ceil(extract(epoch from x.next_attempt_at - now()) * 1000), 0)::int as outbox_wait_ms, r.deleted_at is not null as is_deleted`;
 
 const JOINS = `
   join rooms r on r.id = x.room_id
@@ -63,7 +66,7 @@ export async function takeRoom(
     `with x as (
        update room_outbox set fence = ?, lease_until = now() + ? * interval '1 millisecond'
         where tenant_id = ? and room_id = ? and (lease_until is null or lease_until < now())
-       returning room_id, attempts
+       returning room_id, attempts, next_attempt_at
      )
      select ${COLUMNS} from x ${JOINS}`,
     [fence, LEASE_MS, tenantId, roomId],

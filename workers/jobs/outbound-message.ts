@@ -34,9 +34,12 @@ export async function handleOutboundMessage(
   context: WorkerContext,
   payload: JobPayload<"outbound-message">,
 ): Promise<JobResult> {
-  const result = await withRoomLease(context, payload, async (lease, room) =>
-    room.tenant_is_active ? drain(context, room, lease) : DONE,
-  );
+  const result = await withRoomLease(context, payload, async (lease, room) => {
+    if (!room.tenant_is_active) return DONE;
+    // Woken too early, as by a new message after Redis lost the job that waited: Postgres decides.
+    if (room.outbox_wait_ms > 0) return { retryInMs: room.outbox_wait_ms };
+    return drain(context, room, lease);
+  });
   return result ?? DONE;
 }
 

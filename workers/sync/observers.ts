@@ -70,13 +70,16 @@ async function renew(context: WorkerContext, running: ReadonlySet<Running>): Pro
 }
 
 async function look(context: WorkerContext, running: Set<Running>): Promise<void> {
+  if (context.stopping.aborted) return;
   for (const { fence, ...observer } of await takeObservers(context.db, TAKEN_AT_ONCE)) {
-    context.metrics.observerTaken.inc();
-    start(context, running, observer, fence);
+    // Asked to stop while taking: nobody would read.
+    if (context.stopping.aborted) await releaseObserver(context.db, fence);
+    else start(context, running, observer, fence);
   }
 }
 
 function start(context: WorkerContext, running: Set<Running>, observer: LeasedObserver, fence: string): void {
+  context.metrics.observerTaken.inc();
   const abort = new AbortController();
   const log = context.log.child({ observer: observer.observer_id, tenant: observer.tenant_id });
   const run: Running = { observer, fence, abort, ended: Promise.resolve(), successAtMs: performance.now() };
