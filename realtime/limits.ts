@@ -26,7 +26,7 @@ export const LIMITS = {
   /** Commands that wait for their turn on one connection. */
   waitingCommands: 1_200,
   /** Connects at work in one process, and waiting for that. */
-  connectsAtWork: 32,
+  connectsAtWork: 200,
   connectsWaiting: 5_000,
   connectWaitMs: 4_000,
   /** Users whose rooms are brought in line at once, and waiting for that. */

@@ -1,5 +1,5 @@
 import {
-  findConnectable,
+  findConnectables,
   findGrants,
   readGrants,
   readRights,
@@ -12,6 +12,7 @@ import { AppError } from "../shared/errors.ts";
 import { formatRoomKey, parseRoomKey } from "../shared/names.ts";
 import type { SealKey } from "../shared/seal.ts";
 import { readTokenTenant, verifyUserToken } from "../shared/tokens.ts";
+import { createBatcher } from "./batch.ts";
 import type { StreamTop, TopicRef } from "./topic.ts";
 
 /** Whose connection it is, and until when its token is good. */
@@ -37,7 +38,10 @@ export type Policy = {
   standingsOf(userIds: readonly string[]): Promise<Map<string, Standing>>;
 };
 
-/** The policy of tenants, users and memberships in Postgres. */
+/** Queries of one kind that may be open at once: what is asked meanwhile shares the next. */
+const QUERIES_AT_ONCE = 2;
+
+/** The policy of tenants, users and memberships in Postgres. A mass reconnect shares its queries. */
 export function createPolicy({
   db,
   sealKeys,
@@ -47,10 +51,15 @@ export function createPolicy({
   sealKeys: readonly SealKey[];
   rooms: number;
 }): Policy {
+  const readRightsOf = createBatcher(QUERIES_AT_ONCE, async (userIds) => {
+    const rows = await readRights(db, userIds, rooms);
+    return new Map(rows.map((row) => [row.user_id, row]));
+  });
+  const authenticate = createAuthentication(db, sealKeys);
   return {
-    authenticate: (token) => authenticate(db, sealKeys, token),
+    authenticate,
     async rightsOf(userId) {
-      const row = await readRights(db, userId, rooms);
+      const row = await readRightsOf(userId);
       if (!row) return { isActive: false, fingerprint: "", grants: [] };
       return { isActive: row.is_active, fingerprint: row.fingerprint, grants: row.grants.map(presentGrant) };
     },
@@ -79,17 +88,40 @@ function presentGrant(row: GrantRow): Grant {
   };
 }
 
-async function authenticate(db: Db, sealKeys: readonly SealKey[], token: string): Promise<Identity> {
-  const slug = readTokenTenant(token);
-  const tenant = slug === null ? undefined : await findTenantBySlug(db, slug);
-  if (slug === null || tenant?.status !== "active")
-    throw new AppError("unauthorized", "The token is of no active tenant.");
-  const claims = await verifyUserToken(openTokenKeys(sealKeys, tenant), slug, token, Date.now());
-  const user = await findConnectable(db, tenant.id, claims.user);
-  if (!user) throw new AppError("unauthorized", "The token is of no known user.");
-  if (!user.is_active) throw new AppError("forbidden", "The user is locked or gone.");
-  return {
-    userRef: { kind: "user", id: user.id, channel: `user:${claims.user}` },
-    expiresAtMs: claims.expiresAtMs,
+function createAuthentication(db: Db, sealKeys: readonly SealKey[]): Policy["authenticate"] {
+  const findTenant = createBatcher(QUERIES_AT_ONCE, async (slugs) => {
+    const tenants = await Promise.all(slugs.map((slug) => findTenantBySlug(db, slug)));
+    return new Map(
+      tenants.flatMap((tenant) =>
+        tenant?.status === "active"
+          ? [[tenant.slug, { id: tenant.id, keys: openTokenKeys(sealKeys, tenant) }]]
+          : [],
+      ),
+    );
+  });
+  const findUser = createBatcher(QUERIES_AT_ONCE, async (places) => {
+    const rows = await findConnectables(db, places.map(parsePlace));
+    return new Map(rows.map((row) => [formatPlace(row.tenant_id, row.external_id), row]));
+  });
+  return async (token) => {
+    const slug = readTokenTenant(token);
+    const tenant = slug === null ? undefined : await findTenant(slug);
+    if (slug === null || !tenant) throw new AppError("unauthorized", "The token is of no active tenant.");
+    const claims = await verifyUserToken(tenant.keys, slug, token, Date.now());
+    const user = await findUser(formatPlace(tenant.id, claims.user));
+    if (!user) throw new AppError("unauthorized", "The token is of no known user.");
+    if (!user.is_active) throw new AppError("forbidden", "The user is locked or gone.");
+    const userRef: TopicRef = { kind: "user", id: user.id, channel: `user:${claims.user}` };
+    return { userRef, expiresAtMs: claims.expiresAtMs };
   };
+}
+
+// A tenant's row id holds no space.
+function formatPlace(tenantId: string, user: string): string {
+  return `${tenantId} ${user}`;
+}
+
+function parsePlace(place: string): { tenantId: string; user: string } {
+  const space = place.indexOf(" ");
+  return { tenantId: place.slice(0, space), user: place.slice(space + 1) };
 }

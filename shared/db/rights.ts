@@ -29,17 +29,16 @@ const SELECT_GRANT = `
     join room_timeline l on l.room_id = r.id
    where m.desired = 'in'`;
 
-/** A user's standing and the `limit` most recently active rooms that the user may hear, of one snapshot. */
-export async function readRights(db: Db, userId: string, limit: number): Promise<RightsRow | null> {
-  const rows = await rowsOf<RightsRow>(
+/** Users' standings and the `limit` most recently active rooms that each may hear, of one snapshot. */
+export function readRights(db: Db, userIds: readonly string[], limit: number): Promise<RightsRow[]> {
+  return rowsOf<RightsRow>(
     db,
     `select s.*, (select coalesce(jsonb_agg(g), '[]') from (
-        ${SELECT_GRANT} and m.user_id = :userId
-        order by coalesce(l.last_message_at, r.created_at) desc, r.id limit :limit) g) as grants
-       from (${SELECT_STANDING} where u.id = :userId) s`,
-    { userId, limit },
+        ${SELECT_GRANT} and m.user_id = s.user_id
+        order by coalesce(l.last_message_at, r.created_at) desc, r.id limit ?) g) as grants
+       from (${SELECT_STANDING} where u.id = any(?)) s`,
+    [limit, userIds],
   );
-  return rows[0] ?? null;
 }
 
 /** Of some rooms, by id, those that the user may hear. */
@@ -72,17 +71,18 @@ export function readPositions(
   ]);
 }
 
-/** A tenant's user by the tenant's own id, the living before the deleted. */
-export async function findConnectable(
+/** Users by tenant and the tenant's own id of them, the living before the deleted. */
+export function findConnectables(
   db: Db,
-  tenantId: string,
-  user: string,
-): Promise<{ id: string; is_active: boolean } | null> {
-  const rows = await rowsOf<{ id: string; is_active: boolean }>(
+  users: readonly { tenantId: string; user: string }[],
+): Promise<{ id: string; tenant_id: string; external_id: string; is_active: boolean }[]> {
+  return rowsOf(
     db,
-    `select id, (deleted_at is null and status <> 'locked') as is_active from users
-      where tenant_id = ? and external_id = ? order by (deleted_at is null) desc limit 1`,
-    [tenantId, user],
+    `select distinct on (u.tenant_id, u.external_id) u.id, u.tenant_id, u.external_id,
+            (u.deleted_at is null and u.status <> 'locked') as is_active
+       from unnest(?::uuid[], ?::text[]) as w(tenant_id, external_id)
+       join users u on u.tenant_id = w.tenant_id and u.external_id = w.external_id
+      order by u.tenant_id, u.external_id, (u.deleted_at is null) desc`,
+    [users.map(({ tenantId }) => tenantId), users.map(({ user }) => user)],
   );
-  return rows[0] ?? null;
 }
