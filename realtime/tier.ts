@@ -5,7 +5,6 @@ import type { Log } from "../shared/log.ts";
 import type { Registry } from "../shared/metrics.ts";
 import type { Redis } from "../shared/redis.ts";
 import { CatchUp } from "./catch-up.ts";
-import { CLOSE } from "./codes.ts";
 import { runCommands } from "./commands.ts";
 import type { ConnectDeps } from "./connect.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
@@ -25,6 +24,7 @@ import { RedisLive } from "./redis-live.ts";
 import { openServer, type Answer } from "./server.ts";
 import { Streams } from "./streams.ts";
 import { sweep } from "./sweep.ts";
+import type { Topic } from "./topic.ts";
 
 export type TierOptions = {
   port: number;
@@ -50,84 +50,11 @@ const LAST_FRAME_MS = 250;
 
 /** Opens the tier on its port; `close` drains it. */
 export async function openTier(options: TierOptions): Promise<Tier> {
-  const { limits, log, redis, policy } = options;
-  const figures = new Figures(options.metrics);
-  const flusher = new Flusher();
-  const live = new RedisLive(options.subscriber, (channel, text) => {
-    if (channel === probe.channel) probe.receive(text, figures);
-    else deliver(delivery, channel, text);
-  });
-  const hub = new Hub<Connection>(live);
-  const streams = new Streams({ db: options.db, redis });
-  const catchUp = new CatchUp({ hub, streams, figures, log });
-  const orders = new Orders(
-    () => deps,
-    new Gate({ atWork: limits.ordersAtWork, waiting: limits.ordersWaiting, waitMs: limits.orderWaitMs }),
-  );
-  const gate = new Gate({
-    atWork: limits.connectsAtWork,
-    waiting: limits.connectsWaiting,
-    waitMs: limits.connectWaitMs,
-  });
-  const onDoubt = (connection: Connection) => {
-    orders.reviewSoon(connection);
-  };
-  const deps: ConnectDeps = {
-    hub,
-    live,
-    streams,
-    catchUp,
-    limits,
-    figures,
-    policy,
-    gate,
-    log,
-    version: options.version,
-    onDoubt,
-  };
-  const check = new PositionCheck({ hub, streams, catchUp, orders, policy, log }, limits.positionCheckMs);
-  const delivery: DeliverDeps = {
-    hub,
-    catchUp,
-    orders,
-    figures,
-    suspect: (topic) => {
-      check.suspect(topic);
-    },
-  };
-  const onForgotten = () => {
-    check.request();
-  };
-  const probe = new Probe(redis, live, {
-    everyMs: limits.probeMs,
-    maxSilenceMs: limits.probeSilenceMs,
-    onForgotten,
-  });
-  live.onRestored = onForgotten;
-  watchHub(options.metrics, hub, live);
-
-  const connectionDeps: ConnectionDeps = {
-    hub,
-    flusher,
-    limits,
-    codec: { parseFrame },
-    run: (connection, waiting) => runCommands(deps, connection, waiting),
-    onClosed: (connection, close, isOurs) => {
-      figures.closed(close.code);
-      log.debug({ connection: connection.id, code: close.code, isOurs }, "connection closed");
-    },
-    onRefused: ({ code }) => {
-      figures.refusedCommand(code);
-    },
-  };
+  const { limits } = options;
+  const parts = assemble(options);
+  const { hub, figures } = parts;
   let isDraining = false;
-  const readiness = async (): Promise<Readiness> => {
-    if (isDraining) return { ready: false, degraded: [], reason: "draining" };
-    const isLive = live.isReady && redis.status === "ready";
-    // Who is connected goes on hearing; letting people in waits for Postgres.
-    const degraded = (await isDbUp(options.db)) ? [] : ["postgres"];
-    return isLive ? { ready: true, degraded } : { ready: false, degraded, reason: "redis" };
-  };
+  const connectionDeps = createConnectionDeps(options, parts);
   const server = await openServer({
     port: options.port,
     isShared: options.isSharedPort,
@@ -138,7 +65,7 @@ export async function openTier(options: TierOptions): Promise<Tier> {
     onRefused: (reason) => {
       figures.refusedUpgrade(reason);
     },
-    answer: (path) => answerHealth(path, readiness, options),
+    answer: (path) => answerHealth(path, () => readReadiness(options, parts, isDraining), options),
   });
   const sweeping = setInterval(() => {
     sweep(hub.connections, limits, Date.now());
@@ -150,13 +77,102 @@ export async function openTier(options: TierOptions): Promise<Tier> {
       server.stopAccepting();
       clearInterval(sweeping);
       await drain(hub.connections, limits.drainMs);
-      check.stop();
-      probe.stop();
+      parts.check.stop();
+      parts.probe.stop();
       await new Promise((resolve) => setTimeout(resolve, LAST_FRAME_MS));
-      for (const connection of hub.connections) connection.close(CLOSE.shutdown);
       server.close();
     },
   };
+}
+
+type Parts = {
+  hub: Hub<Connection>;
+  live: RedisLive;
+  figures: Figures;
+  deps: ConnectDeps;
+  check: PositionCheck;
+  probe: Probe;
+};
+
+/** Puts together what happens between Redis and the sockets. */
+function assemble(options: TierOptions): Parts {
+  const { limits, log, redis, policy } = options;
+  const figures = new Figures(options.metrics);
+  const live = new RedisLive(options.subscriber, (channel, text) => {
+    if (channel === probe.channel) probe.receive(text, figures);
+    else deliver(delivery, channel, text);
+  });
+  const hub = new Hub<Connection>(live);
+  const streams = new Streams({ db: options.db, redis });
+  const catchUp = new CatchUp({ hub, streams, figures, log });
+  const { ordersAtWork, ordersWaiting, orderWaitMs, connectsAtWork, connectsWaiting, connectWaitMs } = limits;
+  const orders = new Orders(
+    () => deps,
+    new Gate({ atWork: ordersAtWork, waiting: ordersWaiting, waitMs: orderWaitMs }),
+  );
+  const gate = new Gate({ atWork: connectsAtWork, waiting: connectsWaiting, waitMs: connectWaitMs });
+  const onDoubt = (connection: Connection) => {
+    orders.reviewSoon(connection);
+  };
+  const { version } = options;
+  const deps: ConnectDeps = {
+    hub,
+    live,
+    streams,
+    catchUp,
+    limits,
+    figures,
+    policy,
+    gate,
+    log,
+    version,
+    onDoubt,
+  };
+  const check = new PositionCheck({ hub, streams, catchUp, orders, policy, log }, limits.positionCheckMs);
+  const suspect = (topic: Topic) => {
+    check.suspect(topic);
+  };
+  const delivery: DeliverDeps = { hub, catchUp, orders, figures, suspect };
+  const onForgotten = () => {
+    check.request();
+  };
+  const probe = new Probe(redis, live, {
+    everyMs: limits.probeMs,
+    maxSilenceMs: limits.probeSilenceMs,
+    onForgotten,
+  });
+  live.onRestored = onForgotten;
+  watchHub(options.metrics, hub, live);
+  return { hub, live, figures, deps, check, probe };
+}
+
+function createConnectionDeps({ limits, log }: TierOptions, { hub, figures, deps }: Parts): ConnectionDeps {
+  return {
+    hub,
+    flusher: new Flusher(),
+    limits,
+    codec: { parseFrame },
+    run: (connection, waiting) => runCommands(deps, connection, waiting),
+    onClosed: (connection, close, isOurs) => {
+      figures.closed(close.code);
+      log.debug({ connection: connection.id, code: close.code, isOurs }, "connection closed");
+    },
+    onRefused: ({ code }) => {
+      figures.refusedCommand(code);
+    },
+  };
+}
+
+async function readReadiness(
+  { db, redis }: TierOptions,
+  { live }: Parts,
+  isDraining: boolean,
+): Promise<Readiness> {
+  if (isDraining) return { ready: false, degraded: [], reason: "draining" };
+  // Who is connected goes on hearing; letting people in waits for Postgres.
+  const degraded = (await isDbUp(db)) ? [] : ["postgres"];
+  if (live.isReady && redis.status === "ready") return { ready: true, degraded };
+  return { ready: false, degraded, reason: "redis" };
 }
 
 function answerHealth(
