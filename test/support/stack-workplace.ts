@@ -1,0 +1,139 @@
+import { acceptMessages, type MessageRow } from "../../shared/db/messages.ts";
+import { ensureHomeserver } from "../../shared/db/homeservers.ts";
+import { upsertMembers } from "../../shared/db/memberships.ts";
+import { rowsOf, type Db } from "../../shared/db/open.ts";
+import { findRoom, insertRoom, type Room } from "../../shared/db/rooms.ts";
+import { createTenant } from "../../shared/db/tenants.ts";
+import { ensureUsers } from "../../shared/db/users.ts";
+import { newId } from "../../shared/ids.ts";
+import type { JobName } from "../../shared/jobs/index.ts";
+import { createLog } from "../../shared/log.ts";
+import { createMetrics } from "../../shared/metrics.ts";
+import { parseRoomKey, type Role } from "../../shared/names.ts";
+import { closeQueues, openQueues, type Queues } from "../../shared/queue.ts";
+import type { Redis } from "../../shared/redis.ts";
+import type { NewEntry } from "../../shared/timeline/append.ts";
+import type { WorkerContext } from "../../workers/context.ts";
+import type { Homeserver } from "../../workers/matrix/homeserver.ts";
+import { createWorkerMetrics } from "../../workers/metrics.ts";
+import { openTestDatabase, type TestDatabase } from "./db.ts";
+import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
+
+const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 3) }];
+
+/** What worker code needs, on real Postgres and Redis: one tenant, and rooms as the tests want them. */
+export class Workplace {
+  readonly db: Db;
+  readonly redis: Redis;
+  readonly redisUrl: string;
+  readonly tenantId: string;
+  readonly queues: Queues;
+  /** Wake-ups that were asked for, newest last; they go no further. */
+  readonly wakes: { name: JobName; payload: unknown }[] = [];
+  readonly log = createLog({ level: "silent", tier: "test" });
+  readonly #database: TestDatabase;
+  readonly #redis: OwnRedis;
+
+  constructor(database: TestDatabase, redis: OwnRedis, tenantId: string) {
+    this.#database = database;
+    this.#redis = redis;
+    this.db = database.db;
+    this.redis = redis.redis;
+    this.redisUrl = redis.url;
+    this.tenantId = tenantId;
+    this.queues = openQueues(redis.redis, this.log);
+  }
+
+  /** A worker's context, with a homeserver of the test's. */
+  context(homeserver?: Homeserver): WorkerContext {
+    return {
+      db: this.db,
+      redis: this.redis,
+      wake: (name, payload) => {
+        this.wakes.push({ name, payload });
+        return Promise.resolve(true);
+      },
+      homeserver: () => (homeserver ? Promise.resolve(homeserver) : Promise.reject(new Error("no homeserver here"))),
+      metrics: createWorkerMetrics(createMetrics()),
+      log: this.log,
+      stopping: new AbortController().signal,
+      chance: () => 0.5,
+      reach: () => undefined,
+    };
+  }
+
+  /** Makes a room with members; nothing of it is on Matrix. */
+  async room(key: string, members: readonly string[] = [], role: Role = "member"): Promise<Room> {
+    const address = parseRoomKey(key);
+    if (!address) throw new Error(`${key} is no room's key`);
+    const wish = { name: key, topic: null, avatar: null, visibility: "private" } as const;
+    await insertRoom(this.db, this.tenantId, address, wish);
+    const room = await findRoom(this.db, this.tenantId, address);
+    if (!room) throw new Error("the room was not made");
+    const users = await ensureUsers(this.db, this.tenantId, members);
+    const wanted = [...users.values()].map(({ id }) => ({ userId: id, role }));
+    if (wanted.length > 0) await upsertMembers(this.db, this.tenantId, room.id, wanted);
+    return room;
+  }
+
+  async userId(user: string): Promise<string> {
+    const id = (await ensureUsers(this.db, this.tenantId, [user])).get(user)?.id;
+    if (id === undefined) throw new Error(`${user} was not made`);
+    return id;
+  }
+
+  /** Accepts a message of each text, in order. */
+  async accept(room: Room, user: string, ...texts: string[]): Promise<MessageRow[]> {
+    const { kind, slug } = room;
+    const wanted = texts.map((text) => ({
+      tenantId: this.tenantId,
+      user,
+      room: { kind, slug },
+      text,
+      clientId: null,
+      requestHash: null,
+    }));
+    return (await acceptMessages(this.db, wanted)).map((acceptance) => {
+      if (!("message" in acceptance)) throw new Error(`not accepted: ${acceptance.outcome}`);
+      return acceptance.message;
+    });
+  }
+
+  sql<Row>(text: string, bindings: readonly unknown[] = []): Promise<Row[]> {
+    return rowsOf<Row>(this.db, text, bindings);
+  }
+
+  async close(): Promise<void> {
+    await closeQueues(this.queues);
+    await this.#redis.remove();
+    await this.#database.close();
+  }
+}
+
+export async function openWorkplace(): Promise<Workplace> {
+  const database = await openTestDatabase();
+  const redis = await openOwnRedis();
+  const homeserver = await ensureHomeserver(database.db, SEAL_KEYS, {
+    baseUrl: "http://127.0.0.1:9",
+    serverName: "test",
+    mode: "appservice",
+    asToken: "an application service's token",
+    registrationSecret: null,
+  });
+  const { tenant } = await createTenant(database.db, SEAL_KEYS, { slug: "acme", homeserver });
+  return new Workplace(database, redis, tenant.id);
+}
+
+/** An entry of somebody unknown; another event each time unless told. */
+export function foreignEntry(text: string, { entryId = newId(), eventId = `$${newId()}` } = {}): NewEntry {
+  return {
+    entryId,
+    eventId,
+    type: "message.created",
+    senderId: null,
+    senderName: "Somebody",
+    clientId: null,
+    content: { text },
+    at: null,
+  };
+}
