@@ -1,7 +1,7 @@
 import { newId } from "../ids.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../names.ts";
 import type { MessageResource, MessageStatus } from "../resources.ts";
-import { rowsOf, type Db } from "./open.ts";
+import { execute, rowsOf, type Db } from "./open.ts";
 
 /** What somebody asks to send. `requestHash` (hex) tells a repeated request from another one with the same client id. */
 export type NewMessage = {
@@ -64,7 +64,7 @@ export async function acceptMessages(db: Db, messages: readonly NewMessage[]): P
   }));
   const input = JSON.stringify(rows);
   const accepted = await db.transaction(async (trx) => {
-    await trx.raw(LOCK_ROOMS, { input });
+    await execute(trx, LOCK_ROOMS, { input });
     return rowsOf<MessageRow & { position: number }>(trx, INSERT_ALLOWED, { input });
   });
   const byPosition = new Map(accepted.map((row) => [row.position, row]));

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import knexPackage, { type Knex } from "knex";
 import pg from "pg";
 
@@ -32,14 +33,46 @@ export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000 }: DbO
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
     },
-    pool: { min: 0, max, acquireTimeoutMillis: 3_000, createTimeoutMillis: 3_000, propagateCreateError: true },
+    pool: {
+      min: 0,
+      max,
+      acquireTimeoutMillis: 3_000,
+      createTimeoutMillis: 3_000,
+      propagateCreateError: true,
+    },
   });
 }
 
-/** The rows of a raw statement, as the caller says they are: the statement's author knows its columns. */
-export async function rowsOf<Row>(db: Db, sql: string, bindings: Record<string, unknown> | readonly unknown[]): Promise<Row[]> {
-  const result = await db.raw<{ rows: Row[] }>(sql, bindings as never);
+/**
+ * The rows of a statement, as the caller says they are: the statement's author knows its columns. Each connection
+ * prepares a statement once, so `sql` must be one of the program's own texts, never put together from values.
+ */
+export async function rowsOf<Row>(
+  db: Db,
+  sql: string,
+  bindings: Record<string, unknown> | readonly unknown[],
+): Promise<Row[]> {
+  const result = await db.raw<{ rows: Row[] }>(sql, bindings as never).options({ name: statementName(sql) });
   return result.rows;
+}
+
+/** Runs a statement that answers nothing, under the same terms as `rowsOf`. */
+export async function execute(
+  db: Db,
+  sql: string,
+  bindings: Record<string, unknown> | readonly unknown[],
+): Promise<void> {
+  await db.raw(sql, bindings as never).options({ name: statementName(sql) });
+}
+
+const names = new Map<string, string>();
+
+function statementName(sql: string): string {
+  const known = names.get(sql);
+  if (known !== undefined) return known;
+  const name = `omc_${createHash("sha256").update(sql).digest("hex").slice(0, 24)}`;
+  names.set(sql, name);
+  return name;
 }
 
 /** Whether Postgres answers. */

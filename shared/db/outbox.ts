@@ -1,4 +1,4 @@
-import { rowsOf, type Db } from "./open.ts";
+import { execute, rowsOf, type Db } from "./open.ts";
 
 /** How long a lease lasts without being renewed; a dead holder is taken over after it. */
 export const LEASE_MS = 6_000;
@@ -135,7 +135,8 @@ export async function markDead(
 
 /** Everything up to `lastOrder` is settled: nothing is due, unless more was accepted since. */
 export async function settleOutbox(db: Db, roomId: string, fence: string, lastOrder: number): Promise<void> {
-  await db.raw(
+  await execute(
+    db,
     `update room_outbox set attempts = 0, next_attempt_at = case when last_order > ? then now() end
       where room_id = ? and fence = ?`,
     [lastOrder, roomId, fence],
@@ -149,7 +150,8 @@ export async function postponeOutbox(
   fence: string,
   { delayMs, failed }: { delayMs: number; failed: boolean },
 ): Promise<void> {
-  await db.raw(
+  await execute(
+    db,
     `update room_outbox set next_attempt_at = now() + ? * interval '1 millisecond', attempts = case when ? then attempts + 1 else 0 end
       where room_id = ? and fence = ?`,
     [delayMs, failed, roomId, fence],
@@ -161,7 +163,8 @@ export async function recordAttempt(
   db: Db,
   attempt: { id: string; tenantId: string; messageId: string; failure: string; detail: string },
 ): Promise<void> {
-  await db.raw(
+  await execute(
+    db,
     `with counted as (update messages set attempts = attempts + 1 where id = :messageId)
      insert into delivery_attempts (id, tenant_id, message_id, failure, detail)
      values (:id, :tenantId, :messageId, :failure, :detail)`,

@@ -2,7 +2,7 @@ import { newFence } from "../ids.ts";
 import { roomLiveChannel, roomStreamKey } from "../keys.ts";
 import type { RoomLiveMessage } from "../frames.ts";
 import type { Redis } from "../redis.ts";
-import { rowsOf, type Db } from "../db/open.ts";
+import { execute, rowsOf, type Db } from "../db/open.ts";
 import { presentEntry, SELECT_ENTRY, type EntryRow } from "./read.ts";
 
 export type Publishing = { db: Db; redis: Redis };
@@ -66,9 +66,10 @@ async function settle(deps: Publishing, outcomes: readonly Outcome[]): Promise<s
     ({ state, top, reached }) => top >= reached && reached > state.published_number,
   );
   if (done.length > 0) {
-    await deps.db.raw(
+    await execute(
+      deps.db,
       `update room_timeline t set published_number = greatest(t.published_number, p.number)
-         from unnest(?::uuid[], ?::text[], ?::bigint[]) as p(room_id, epoch, number)
+         from unnest(cast(? as uuid[]), cast(? as text[]), cast(? as bigint[])) as p(room_id, epoch, number)
         where t.room_id = p.room_id and t.epoch = p.epoch`,
       [done.map((o) => o.state.room_id), done.map((o) => o.state.epoch), done.map((o) => o.reached)],
     );

@@ -142,8 +142,8 @@ test("many rooms' events are sorted by what is to be done, in the order they cam
   const own = event(text("mine", { [MARKER]: message.id }));
   const meaning = readMeaning(
     [
-      { roomId: room, members: [], events: [event(text("one")), own, event({ ...text("x", { [MARKER]: "y" }), sender: stranger })] },
-      { roomId: otherRoom, members: [], events: [event({ type: "m.room.name", state_key: "" }), event({ type: "m.room.encrypted" })] },
+      { roomId: room, matrixRoomId: "!room:here", events: [event(text("one")), own, event({ ...text("x", { [MARKER]: "y" }), sender: stranger })] },
+      { roomId: otherRoom, matrixRoomId: "!room:here", events: [event({ type: "m.room.name", state_key: "" }), event({ type: "m.room.encrypted" })] },
     ],
     facts,
   );

@@ -71,15 +71,16 @@ async function fillPage(
   gap: Gap,
 ): Promise<void> {
   const homeserver = await context.homeserver(room.homeserver_id);
-  const page = await fetchPage(await homeserver.as(room.observer_matrix_id), {
+  const request = await homeserver.as(room.observer_matrix_id);
+  const page = await fetchPage(request, {
     matrixRoomId: room.matrix_room_id,
     from: gap.from === FROM_BEGINNING ? null : gap.from,
     to: gap.to,
   });
-  const events = { roomId: room.id, events: page.events, members: page.members };
+  const events = { roomId: room.id, matrixRoomId: room.matrix_room_id, events: page.events };
   const facts = await findEventFacts(
     context.db,
-    { tenantId: room.tenant_id, matrixUserId: room.observer_matrix_id },
+    { tenantId: room.tenant_id, matrixUserId: room.observer_matrix_id, request },
     [events],
   );
   const meaning = readMeaning([events], facts);

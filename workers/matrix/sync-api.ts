@@ -20,17 +20,11 @@ const timeline = z.object({
   prev_batch: z.string().optional(),
 });
 
-/** Member events of those who speak in the answer: they carry the names of people whom only Matrix knows. */
-const stateEvents = z
-  .object({ events: z.array(z.unknown()).default([]).transform(readEvents) })
-  .optional()
-  .transform((state) => state?.events ?? []);
-
 const syncAnswer = z.object({
   next_batch: z.string(),
   rooms: z
     .object({
-      join: z.record(z.string(), z.object({ timeline: timeline.optional(), state: stateEvents })).default({}),
+      join: z.record(z.string(), z.object({ timeline: timeline.optional() })).default({}),
       leave: z.record(z.string(), z.unknown()).default({}),
     })
     .optional(),
@@ -39,7 +33,6 @@ export type SyncAnswer = z.infer<typeof syncAnswer>;
 
 const messagesAnswer = z.object({
   chunk: z.array(z.unknown()).transform(readEvents),
-  state: z.array(z.unknown()).default([]).transform(readEvents),
   end: z.string().optional(),
 });
 
@@ -65,7 +58,6 @@ export const POLL_MS = 30_000;
 const SYNC_TIMEOUT_MS = 40_000;
 
 const NOTHING = { types: [] };
-const MEMBERS = { lazy_load_members: true, include_redundant_members: true };
 const LIVE_FILTER = JSON.stringify({
   presence: NOTHING,
   account_data: NOTHING,
@@ -73,12 +65,12 @@ const LIVE_FILTER = JSON.stringify({
     include_leave: false,
     account_data: NOTHING,
     ephemeral: NOTHING,
-    state: { ...MEMBERS, types: ["m.room.member"] },
-    timeline: { limit: TIMELINE_LIMIT, ...MEMBERS, types: EVENT_TYPES },
+    state: { lazy_load_members: true, types: [] },
+    timeline: { limit: TIMELINE_LIMIT, lazy_load_members: true, types: EVENT_TYPES },
   },
 });
 const NO_ROOMS_FILTER = JSON.stringify({ presence: NOTHING, account_data: NOTHING, room: { rooms: [] } });
-const PAGE_FILTER = JSON.stringify({ types: EVENT_TYPES, ...MEMBERS });
+const PAGE_FILTER = JSON.stringify({ types: EVENT_TYPES, lazy_load_members: true });
 
 /** Where reading may begin, in milliseconds whatever the number of rooms: nothing of before is read. */
 export async function fetchPosition(request: Requester): Promise<string> {
@@ -114,7 +106,7 @@ export async function fetchChanges(
 export async function fetchPage(
   request: Requester,
   page: { matrixRoomId: string; from: string | null; to: string },
-): Promise<{ events: MatrixEvent[]; members: MatrixEvent[]; end: string | null }> {
+): Promise<{ events: MatrixEvent[]; end: string | null }> {
   const answer = messagesAnswer.parse(
     await request({
       method: "GET",
@@ -128,7 +120,7 @@ export async function fetchPage(
       },
     }),
   );
-  return { events: answer.chunk, members: answer.state, end: answer.end ?? null };
+  return { events: answer.chunk, end: answer.end ?? null };
 }
 
 /** The homeserver's place in a position, to see one that goes backwards; null when it cannot be told. */

@@ -1,10 +1,10 @@
 import { appendEntries, type AppendedEntry, type RoomEntries } from "../../shared/timeline/append.ts";
-import type { Db } from "../../shared/db/open.ts";
+import { execute, type Db } from "../../shared/db/open.ts";
 import type { MatrixEvent } from "../matrix/sync-api.ts";
 import { translateEvent, type EventFacts, type Translation } from "../matrix/translate-event.ts";
 
-/** Events of a room, oldest first, with the member events of those who speak in them. */
-export type RoomEvents = { roomId: string; events: readonly MatrixEvent[]; members: readonly MatrixEvent[] };
+/** Events of a room, oldest first. */
+export type RoomEvents = { roomId: string; matrixRoomId: string; events: readonly MatrixEvent[] };
 
 type Of<K extends Translation["kind"]> = Extract<Translation, { kind: K }>;
 
@@ -72,7 +72,8 @@ export async function applyMeaning(trx: Db, meaning: Meaning): Promise<AppendedE
 
 /** Our messages are where they belong; who wrote one has read what stands before it. */
 async function settleMessages(trx: Db, { settled }: Meaning): Promise<void> {
-  await trx.raw(
+  await execute(
+    trx,
     `with settled as (
        select e.room_id, e.number, s.message_id, s.event_id
          from unnest(cast(:messageIds as uuid[]), cast(:eventIds as text[]), cast(:roomIds as uuid[]))

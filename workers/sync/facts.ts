@@ -1,26 +1,31 @@
+import { z } from "zod";
 import { rowsOf, type Db } from "../../shared/db/open.ts";
-import { MARKER } from "../matrix/rooms.ts";
+import type { Requester } from "../matrix/client.ts";
+import { getState, MARKER } from "../matrix/rooms.ts";
 import type { MatrixEvent } from "../matrix/sync-api.ts";
 import { nameKey, type EventFacts, type MarkedMessage } from "../matrix/translate-event.ts";
 import type { RoomEvents } from "./apply.ts";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
+/** Names of people whom the tenant does not know that one answer's events are given; the rest stay nameless. */
+const STRANGERS_AT_MOST = 20;
+const LONGEST_NAME = 256;
+
+export type Reader = { tenantId: string; matrixUserId: string; request: Requester };
+
 /** Looks up whom and what some rooms' events speak of; all rooms are of the observer's tenant. */
 export async function findEventFacts(
   db: Db,
-  observer: { tenantId: string; matrixUserId: string },
+  observer: Reader,
   rooms: readonly RoomEvents[],
 ): Promise<EventFacts> {
   const events = rooms.flatMap((room) => room.events);
+  const { matrixUserId: observerMatrixId } = observer;
+  if (events.length === 0) {
+    return { observerMatrixId, userIds: new Map(), names: new Map(), messages: new Map() };
+  }
   const matrixIds = new Set(events.flatMap((event) => [event.sender, event.state_key ?? event.sender]));
-  if (events.length === 0)
-    return {
-      observerMatrixId: observer.matrixUserId,
-      userIds: new Map(),
-      names: new Map(),
-      messages: new Map(),
-    };
   const markers = new Set(events.flatMap(readMarker));
   const [users, messages] = await Promise.all([
     rowsOf<{ id: string; matrix_user_id: string }>(
@@ -30,24 +35,45 @@ export async function findEventFacts(
     ),
     markers.size === 0 ? [] : findMarked(db, observer.tenantId, [...markers]),
   ]);
+  const userIds = new Map(users.map((user) => [user.matrix_user_id, user.id]));
   return {
-    observerMatrixId: observer.matrixUserId,
-    userIds: new Map(users.map((user) => [user.matrix_user_id, user.id])),
-    names: new Map(rooms.flatMap(readNames)),
+    observerMatrixId,
+    userIds,
+    names: await findNames(observer, rooms, userIds),
     messages: new Map(messages.map((message) => [message.id, message])),
   };
 }
 
-const LONGEST_NAME = 256;
+/** Display names of those who speak and are not the tenant's: the events themselves do not tell. */
+async function findNames(
+  observer: Reader,
+  rooms: readonly RoomEvents[],
+  userIds: ReadonlyMap<string, string>,
+): Promise<Map<string, string>> {
+  const strangers = new Map<string, { matrixRoomId: string; matrixUserId: string }>();
+  for (const { roomId, matrixRoomId, events } of rooms) {
+    for (const { type, sender } of events) {
+      const isStranger =
+        type === "m.room.message" && !userIds.has(sender) && sender !== observer.matrixUserId;
+      if (isStranger) strangers.set(nameKey(roomId, sender), { matrixRoomId, matrixUserId: sender });
+    }
+  }
+  const found = await Promise.all(
+    [...strangers].slice(0, STRANGERS_AT_MOST).map(async ([key, { matrixRoomId, matrixUserId }]) => {
+      const member = { matrixRoomId, type: "m.room.member", key: matrixUserId };
+      // A name is not worth a gap: without it the person is nameless.
+      const content = await getState(observer.request, member).catch(() => null);
+      return [key, readName(content)] as const;
+    }),
+  );
+  return new Map(found.flatMap(([key, name]) => (name === null ? [] : [[key, name]])));
+}
 
-function readNames({ roomId, events, members }: RoomEvents): [string, string][] {
-  return [...members, ...events].flatMap((event): [string, string][] => {
-    const name = event.content["displayname"];
-    if (event.type !== "m.room.member" || event.state_key === undefined || typeof name !== "string")
-      return [];
-    const safe = name.toWellFormed().replaceAll("\0", "").slice(0, LONGEST_NAME);
-    return safe === "" ? [] : [[nameKey(roomId, event.state_key), safe]];
-  });
+function readName(content: unknown): string | null {
+  const parsed = z.object({ displayname: z.string() }).safeParse(content);
+  if (!parsed.success) return null;
+  const safe = parsed.data.displayname.toWellFormed().replaceAll("\0", "").slice(0, LONGEST_NAME);
+  return safe === "" ? null : safe;
 }
 
 function readMarker(event: MatrixEvent): string[] {

@@ -40,10 +40,12 @@ export async function saveChanges(
   const joined = changes.rooms?.join ?? {};
   const matrixRoomIds = Object.keys(joined).filter((id) => hasEvents(joined, id));
   const { observer, fence } = run;
+  const homeserver = await context.homeserver(observer.homeserver_id);
+  const request = await homeserver.as(observer.matrix_user_id);
   const offered = await readOffered(context, run, joined, matrixRoomIds);
   const facts = await findEventFacts(
     context.db,
-    { tenantId: observer.tenant_id, matrixUserId: observer.matrix_user_id },
+    { tenantId: observer.tenant_id, matrixUserId: observer.matrix_user_id, request },
     offered,
   );
   const position = { observerId: observer.observer_id, fence, since: changes.next_batch, matrixRoomIds };
@@ -83,7 +85,7 @@ async function readOffered(
     const roomId = run.roomIds.get(id);
     const answer = joined[id];
     if (roomId === undefined) return [];
-    return [{ roomId, events: answer?.timeline?.events ?? [], members: answer?.state ?? [] }];
+    return [{ roomId, matrixRoomId: id, events: answer?.timeline?.events ?? [] }];
   });
 }
 
