@@ -1,0 +1,272 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { newId } from "../../shared/ids.ts";
+import { appendEntries } from "../../shared/timeline/append.ts";
+import { openApiWorld, type ApiWorld, type Ask, type TestTenant } from "../support/api.ts";
+import { until } from "../support/wait.ts";
+
+let world: ApiWorld;
+let tenant: TestTenant;
+let ada: Ask;
+
+beforeAll(async () => {
+  world = await openApiWorld();
+  tenant = await world.tenant("messages");
+  ada = await tenant.user("ada");
+});
+afterAll(() => world.close());
+
+type Message = { id: string; number: number | null; text: string; status: string };
+
+async function makeRoom(
+  slug: string,
+  members = [{ user: "ada", role: "member" }],
+): Promise<{ path: string; id: string }> {
+  await tenant.server("PUT", `/v1/rooms/group/${slug}`, { body: { name: slug, members } });
+  const { rows } = await world.db.raw<{ rows: { id: string }[] }>("select id from rooms where slug = ?", [
+    slug,
+  ]);
+  return { path: `/v1/rooms/group/${slug}/messages`, id: rows[0]?.id ?? "" };
+}
+
+/** Puts messages into a room's timeline as the sync of the workers does. */
+async function tellMessages(roomId: string, texts: readonly string[]): Promise<void> {
+  await world.db.transaction(async (trx) => {
+    const { rows } = await trx.raw<{ rows: { id: string }[] }>(
+      "select id from users where external_id = 'ada'",
+    );
+    const entries = texts.map((text) => ({
+      entryId: newId(),
+      eventId: `$${newId()}`,
+      type: "message.created" as const,
+      senderId: rows[0]?.id ?? null,
+      senderName: null,
+      clientId: null,
+      content: { text },
+      at: null,
+    }));
+    await appendEntries(trx, [{ roomId, entries }]);
+  });
+}
+
+test("a message is accepted, queued, and readable by its id at once", async () => {
+  const room = await makeRoom("first");
+  const posted = await ada("POST", room.path, { body: { text: "Hello 👋\n\tthere", clientId: "c-1" } });
+  expect(posted.status).toBe(202);
+  const message = posted.body as Message;
+  expect(posted.headers.get("location")).toBe(`${room.path}/${message.id}`);
+  expect(message).toMatchObject({
+    room: "group:first",
+    number: null,
+    clientId: "c-1",
+    sender: { user: "ada", displayName: null, avatar: null },
+    text: "Hello 👋\n\tthere",
+    status: "queued",
+    error: null,
+  });
+  expect(await ada("GET", `${room.path}/${message.id}`)).toMatchObject({ status: 200, body: message });
+});
+
+test("twenty requests with one key are one message, and all answers are the same", async () => {
+  const room = await makeRoom("idempotent");
+  const replies = await Promise.all(
+    Array.from({ length: 20 }, (_, index) =>
+      ada("POST", room.path, {
+        body: index % 2 ? { text: "once", clientId: "key-1" } : { text: "once" },
+        headers: index % 2 ? {} : { "idempotency-key": "key-1" },
+      }),
+    ),
+  );
+  expect(new Set(replies.map(({ body }) => JSON.stringify(body))).size).toBe(1);
+  expect(replies.filter(({ headers }) => headers.get("idempotency-replayed") === "true")).toHaveLength(19);
+  const { rows } = await world.db.raw<{ rows: { count: number }[] }>(
+    "select count(*) as count from messages where room_id = ?",
+    [room.id],
+  );
+  expect(rows[0]?.count).toBe(1);
+});
+
+test("a key used for another message is refused, also in another room", async () => {
+  const room = await makeRoom("reused");
+  const elsewhere = await makeRoom("reused-elsewhere");
+  await ada("POST", room.path, { body: { text: "one", clientId: "key-2" } });
+  for (const [path, text] of [
+    [room.path, "two"],
+    [elsewhere.path, "one"],
+  ] as const) {
+    expect(await ada("POST", path, { body: { text, clientId: "key-2" } })).toMatchObject({
+      status: 422,
+      body: { code: "idempotency_key_reused" },
+    });
+  }
+});
+
+test("one person's key is nobody else's", async () => {
+  const room = await makeRoom("own-keys", [
+    { user: "ada", role: "member" },
+    { user: "bob", role: "member" },
+  ]);
+  const bob = await tenant.user("bob");
+  const replies = await Promise.all(
+    [ada, bob].map((ask) => ask("POST", room.path, { body: { text: "hi", clientId: "same" } })),
+  );
+  expect(new Set(replies.map(({ body }) => (body as Message).id)).size).toBe(2);
+});
+
+test("three hundred messages at once each have their own place", async () => {
+  const room = await makeRoom("burst");
+  const replies = await Promise.all(
+    Array.from({ length: 300 }, (_, index) => ada("POST", room.path, { body: { text: `m${index}` } })),
+  );
+  expect(replies.filter(({ status }) => status !== 202)).toEqual([]);
+  const { rows } = await world.db.raw<{ rows: { order_number: number }[] }>(
+    "select order_number from messages where room_id = ? order by order_number",
+    [room.id],
+  );
+  expect(rows.map((row) => row.order_number)).toEqual(Array.from({ length: 300 }, (_, index) => index + 1));
+});
+
+test("pages go back and forth over the timeline and say where they stand", async () => {
+  const room = await makeRoom("pages");
+  const texts = Array.from({ length: 25 }, (_, index) => `t${index + 1}`);
+  await tellMessages(room.id, texts);
+  const read = async (query: string) => {
+    const { status, body } = await ada("GET", `${room.path}${query}`);
+    expect(status).toBe(200);
+    const page = body as { items: Message[]; offset: number; hasMore: boolean; epoch: string };
+    return {
+      texts: page.items.map(({ text }) => text),
+      hasMore: page.hasMore,
+      offset: page.offset,
+      numbers: page.items.map((m) => m.number),
+    };
+  };
+  expect(await read("?limit=3")).toEqual({
+    texts: ["t23", "t24", "t25"],
+    hasMore: true,
+    offset: 26,
+    numbers: [24, 25, 26],
+  });
+  expect(await read("?limit=3&before=24")).toMatchObject({ texts: ["t20", "t21", "t22"], hasMore: true });
+  expect(await read("?limit=5&before=4")).toMatchObject({ texts: ["t1", "t2"], hasMore: false });
+  expect(await read("?limit=5&after=0")).toMatchObject({
+    texts: ["t1", "t2", "t3", "t4", "t5"],
+    hasMore: true,
+  });
+  expect(await read("?after=26")).toMatchObject({ texts: [], hasMore: false, offset: 26 });
+  expect((await read("")).texts).toEqual(texts);
+});
+
+test("what is accepted and not yet in the timeline is shown beside the page", async () => {
+  const room = await makeRoom("pending");
+  await ada("POST", room.path, { body: { text: "one" } });
+  await ada("POST", room.path, { body: { text: "two" } });
+  expect(await ada("GET", room.path)).toMatchObject({
+    body: {
+      items: [],
+      pending: [
+        { text: "one", status: "queued" },
+        { text: "two", status: "queued" },
+      ],
+      hasMore: false,
+    },
+  });
+});
+
+test("a message is shown to its room before Matrix has it", async () => {
+  const room = await makeRoom("shown");
+  const subscriber = world.redis.duplicate({ enableOfflineQueue: true });
+  const heard: { number: unknown; data: { type: string; text: string } }[] = [];
+  subscriber.on("message", (_channel, text: string) => {
+    const live = JSON.parse(text) as { number: unknown; data: string };
+    heard.push({ number: live.number, data: JSON.parse(live.data) as { type: string; text: string } });
+  });
+  await subscriber.subscribe(`omc:{${room.id}}:live`);
+  await ada("POST", room.path, { body: { text: "soon" } });
+  await until(() => heard.length > 0, "the room heard of the message");
+  subscriber.disconnect();
+  expect(heard).toMatchObject([
+    { number: null, data: { type: "message.pending", text: "soon", status: "queued", number: null } },
+  ]);
+});
+
+test("who prefers to wait is answered when the message is sent", async () => {
+  const room = await makeRoom("waited");
+  const waiting = ada("POST", room.path, {
+    body: { text: "sent soon" },
+    headers: { prefer: "respond-async, wait=20" },
+  });
+  await until(async () => {
+    const { rows } = await world.db.raw<{ rows: unknown[] }>(
+      "update messages set status = 'sent', event_id = '$x' where room_id = ? returning id",
+      [room.id],
+    );
+    return rows.length > 0;
+  }, "the message was sent");
+  expect(await waiting).toMatchObject({ status: 200, body: { status: "sent" } });
+});
+
+test("a guest reads and may not write, a stranger sees no room", async () => {
+  const room = await makeRoom("guests", [{ user: "gil", role: "guest" }]);
+  const guest = await tenant.user("gil");
+  expect((await guest("GET", room.path)).status).toBe(200);
+  expect(await guest("POST", room.path, { body: { text: "hi" } })).toMatchObject({
+    status: 403,
+    body: { code: "forbidden" },
+  });
+  const stranger = await tenant.user("stranger");
+  expect((await stranger("GET", room.path)).status).toBe(404);
+  expect((await stranger("POST", room.path, { body: { text: "hi" } })).status).toBe(404);
+});
+
+test("my rooms come by newest activity, with what I have not read and what was said last", async () => {
+  const quiet = await makeRoom("my-quiet", [{ user: "mia", role: "owner" }]);
+  const loud = await makeRoom("my-loud", [{ user: "mia", role: "member" }]);
+  await makeRoom("my-new", [{ user: "mia", role: "guest" }]);
+  await tellMessages(loud.id, ["before", "more"]);
+  await tellMessages(quiet.id, ["last"]);
+  const mia = await tenant.user("mia");
+  const { body } = await mia("GET", "/v1/me/rooms");
+  expect(body).toMatchObject({
+    next: null,
+    items: [
+      { room: "group:my-quiet", role: "owner", unread: 1, mentions: 0, lastMessage: { text: "last" } },
+      { room: "group:my-loud", role: "member", unread: 2, lastMessage: { text: "more" } },
+      { room: "group:my-new", role: "guest", unread: 0, lastMessage: null },
+    ],
+  });
+  const seen: string[] = [];
+  for (let next: string | null = ""; next !== null;) {
+    const cursor: string = next === "" ? "" : `&cursor=${next}`;
+    const page = (await mia("GET", `/v1/me/rooms?limit=1${cursor}`)).body as {
+      items: { slug: string }[];
+      next: string | null;
+    };
+    seen.push(...page.items.map(({ slug }) => slug));
+    next = page.next;
+  }
+  expect(seen).toEqual(["my-quiet", "my-loud", "my-new"]);
+});
+
+test("who comes into a room has nothing unread of what was said before", async () => {
+  const room = await makeRoom("late");
+  await tellMessages(room.id, ["old", "older"]);
+  await tenant.server("PUT", "/v1/rooms/group/late/members/newcomer");
+  expect(await (await tenant.user("newcomer"))("GET", "/v1/me/rooms")).toMatchObject({
+    body: { items: [{ unread: 0 }] },
+  });
+});
+
+test("a tenant with too many messages waiting is asked to come back later", async () => {
+  const other = await world.tenant("small-quota");
+  await world.db.raw("update tenants set limits = ? where slug = 'small-quota'", [
+    JSON.stringify({ queuedMessages: 3 }),
+  ]);
+  await other.server("PUT", "/v1/rooms/group/full", { body: { name: "Full", members: [{ user: "ada" }] } });
+  const sender = await other.user("ada");
+  const replies = [];
+  for (let index = 0; index < 5; index++) {
+    replies.push(await sender("POST", "/v1/rooms/group/full/messages", { body: { text: `m${index}` } }));
+  }
+  expect(replies.map(({ status }) => status)).toEqual([202, 202, 202, 503, 503]);
+  expect(replies[4]?.headers.get("retry-after")).toBe("5");
+});

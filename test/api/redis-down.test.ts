@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
+
+let world: ApiWorld;
+let tenant: TestTenant;
+
+beforeAll(async () => {
+  // Nothing listens there: the API starts without Redis.
+  world = await openApiWorld({ redisUrl: "redis://127.0.0.1:1/0" });
+  tenant = await world.tenant("no-redis");
+});
+afterAll(() => world.close());
+
+test("without Redis a message is accepted in less than half a second, and kept", async () => {
+  await tenant.server("PUT", "/v1/rooms/group/kept", { body: { name: "Kept", members: [{ user: "ada" }] } });
+  const ada = await tenant.user("ada");
+  for (let index = 0; index < 5; index++) {
+    const startMs = performance.now();
+    const reply = await ada("POST", "/v1/rooms/group/kept/messages", { body: { text: `m${index}` } });
+    expect(reply.status).toBe(202);
+    expect(performance.now() - startMs).toBeLessThan(500);
+  }
+  const { rows } = await world.db.raw<{ rows: { next_attempt_at: Date | null }[] }>(
+    "select o.next_attempt_at from room_outbox o join rooms r on r.id = o.room_id where r.slug = 'kept'",
+  );
+  expect(rows[0]?.next_attempt_at).not.toBeNull();
+});
+
+test("without Redis the API is ready, and says what is missing", async () => {
+  expect(await world.as(null)("GET", "/readyz")).toMatchObject({
+    status: 200,
+    body: { ready: true, degraded: ["redis"] },
+  });
+  expect(await world.as(null)("GET", "/livez")).toMatchObject({ status: 200 });
+  expect((await world.as(null)("GET", "/metrics")).body).toContain("omc_messages_accepted_total 5");
+});
+
+test("without Redis the operators' page says so at once", async () => {
+  const { key } = await tenant.key("operator");
+  expect(await world.as(key)("GET", "/admin/queues/api/queues")).toMatchObject({
+    status: 503,
+    body: { code: "unavailable" },
+  });
+});
