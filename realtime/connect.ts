@@ -34,11 +34,11 @@ export async function connect(deps: ConnectDeps, connection: Connection, command
 }
 
 async function letIn(deps: ConnectDeps, connection: Connection, { id, request }: Connect): Promise<void> {
-  if (connection.isClosed) return;
   const { policy, hub, streams } = deps;
   const identity = await policy.authenticate(request.token);
   const { userRef } = identity;
   const planned = requireActive(await policy.rightsOf(userRef.id));
+  // The client may have gone while it waited for its turn or its rights.
   if (connection.isClosed) return;
   connection.identity = identity;
   hub.identify(connection, userRef);

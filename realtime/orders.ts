@@ -98,7 +98,7 @@ export class Orders {
       const top = granted.get(roomId)?.top;
       if (topic && !top) for (const connection of this.#connectionsOf(userId)) dropFrom(connection, topic);
       // An older removal may still be on its way: it must be met before who is subscribed is looked at.
-      else if (topic && top && topic.epoch === top.epoch && topic.position < top.number)
+      else if (top && topic?.epoch === top.epoch && topic.position < top.number)
         await catchUp.run(topic, top.number);
     }
     for (const connection of this.#connectionsOf(userId)) {

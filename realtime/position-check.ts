@@ -30,8 +30,8 @@ export class PositionCheck {
   readonly #deps: CheckDeps;
   readonly #timer: NodeJS.Timeout;
   readonly #suspects = new Set<Topic>();
-  #running: Promise<void> | null = null;
-  #rights: Promise<void> | null = null;
+  #isRunning = false;
+  #isReviewing = false;
   #isDue = false;
 
   constructor(deps: CheckDeps, intervalMs: number) {
@@ -58,9 +58,19 @@ export class PositionCheck {
   }
 
   #start(): void {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    void this.#run().finally(() => {
+      this.#isRunning = false;
       if (this.#isDue || this.#suspects.size > 0) this.#start();
+    });
+  }
+
+  #startRights(): void {
+    if (this.#isReviewing) return;
+    this.#isReviewing = true;
+    void this.#attempt(() => this.#checkRights()).finally(() => {
+      this.#isReviewing = false;
     });
   }
 
@@ -72,8 +82,7 @@ export class PositionCheck {
     await this.#attempt(() => this.#checkPositions(topics.filter(({ ref }) => ref.kind === "room")));
     await this.#attempt(() => this.#checkPositions(topics.filter(({ ref }) => ref.kind === "user")));
     // Who changed much is looked after for long: positions do not wait for that.
-    if (isFull)
-      this.#rights ??= this.#attempt(() => this.#checkRights()).finally(() => (this.#rights = null));
+    if (isFull) this.#startRights();
   }
 
   /** What is not reachable is checked the next time: nobody is disconnected for it. */

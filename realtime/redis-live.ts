@@ -63,7 +63,7 @@ export class RedisLive {
         reject(new AppError("unavailable", "Live delivery is late."));
       }, limitMs);
     });
-    const all = Promise.all(channels.map((channel) => this.#wanted.get(channel)?.confirmed));
+    const all = Promise.all(channels.flatMap((channel) => this.#wanted.get(channel)?.confirmed ?? []));
     try {
       await Promise.race([all, late]);
     } finally {

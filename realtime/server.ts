@@ -1,4 +1,5 @@
 import uws, {
+  type ListenOptions,
   type HttpRequest,
   type HttpResponse,
   type us_listen_socket,
@@ -79,9 +80,12 @@ export async function openServer(options: ServerOptions): Promise<Server> {
   return { port: uws.us_socket_local_port(listening), stopAccepting, close: () => void app.close() };
 }
 
+// LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT: the package and its types disagree on where these names are.
+const DEFAULT_PORT = 0 as ListenOptions;
+const EXCLUSIVE_PORT = 1 as ListenOptions;
+
 function listen(app: uws.TemplatedApp, { port, isShared }: ServerOptions): Promise<us_listen_socket> {
-  // LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT: the package and its types disagree on where these names are.
-  const mode = isShared ? 0 : 1;
+  const mode = isShared ? DEFAULT_PORT : EXCLUSIVE_PORT;
   return new Promise((resolve, reject) => {
     app.listen(port, mode, (listening) => {
       if (listening) resolve(listening);
@@ -147,16 +151,16 @@ function createSocket(ws: WebSocket<SocketData>): Socket {
 }
 
 async function respond({ answer }: ServerOptions, res: HttpResponse, path: string): Promise<void> {
-  let isAborted = false;
+  const aborted = new AbortController();
   res.onAborted(() => {
-    isAborted = true;
+    aborted.abort();
   });
   const reply = (await answer(path)) ?? {
     status: "404 Not Found",
     type: "application/json",
     body: '{"error":"not found"}',
   };
-  if (!isAborted)
+  if (!aborted.signal.aborted)
     res.cork(() => {
       end(res, reply);
     });

@@ -20,12 +20,12 @@ describe("pings", () => {
     const room = await world.room("group:ping", ["ada", "mute"]);
     const ada = await connectListener(node, await world.token("ada"));
     const mute = await connectRaw(node, await world.token("mute"));
-    let isOver = false;
+    const over = new AbortController();
     const talk = (async () => {
-      while (!isOver) await world.say(room, "talk");
+      while (!over.signal.aborted) await world.say(room, "talk");
     })();
     expect(await mute.closed()).toBe(3012);
-    isOver = true;
+    over.abort();
     await talk;
     expect(mute.frames.some((frame) => frame.split("\n").includes("{}"))).toBe(true);
     await new Promise((resolve) => setTimeout(resolve, 1_000));

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { closeListeners, connectListener, connectRaw, waitFor } from "../support/centrifuge.ts";
 import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
+import { readPositions } from "../../shared/db/rights.ts";
 import type { Room } from "../../shared/db/rooms.ts";
 import { newFence } from "../../shared/ids.ts";
 import { roomStreamKey } from "../../shared/keys.ts";
@@ -27,8 +28,8 @@ type Sub = {
 };
 
 async function epochOf(room: Room): Promise<string> {
-  const row: { epoch: string } = await world.db("room_timeline").where({ room_id: room.id }).first();
-  return row.epoch;
+  const [row] = await readPositions(world.db, [room.id]);
+  return row?.epoch ?? "";
 }
 
 /** What a client that connects with a position is given for the room. */
@@ -153,12 +154,12 @@ describe("a client that comes back", () => {
   test("misses nothing and hears nothing twice through repeated drops while people talk", async () => {
     const room = await world.room("group:drops", ["ada", "bob"]);
     const bob = await connectListener(node, await world.token("bob"));
-    let isTalking = true;
+    const over = new AbortController();
     const talk = (async () => {
       for (let n = 0; n < 150; n++) await world.say(room, `m${n}`);
-      isTalking = false;
+      over.abort();
     })();
-    while (isTalking) {
+    while (!over.signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, 60));
       dropTransport(bob.client);
     }

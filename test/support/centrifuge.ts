@@ -42,9 +42,10 @@ export function createListener(node: { url: string }, options: Partial<Options>)
     disconnected: [],
     connecting: [],
     texts: (channel) =>
-      listener.publications
-        .filter((pub) => pub.channel === channel && "text" in pub.data)
-        .map((pub) => pub.data.text as string),
+      listener.publications.flatMap((pub) => {
+        const data = pub.data as { text?: string };
+        return pub.channel === channel && data.text !== undefined ? [data.text] : [];
+      }),
     offsets: (channel) =>
       listener.publications.flatMap((pub) =>
         pub.channel === channel && pub.offset !== undefined ? [pub.offset] : [],
