@@ -1,0 +1,97 @@
+import { expect, test } from "@jest/globals";
+import { createAcceptBatcher } from "../../api/accept-batcher.ts";
+import { createQuota } from "../../api/quota.ts";
+import { createWaiting, readPreferredWaitS } from "../../api/waiting.ts";
+import type { Acceptance, NewMessage } from "../../shared/db/messages.ts";
+
+const message = (text: string): NewMessage => ({
+  tenantId: "t",
+  user: "ada",
+  room: { kind: "group", slug: "g" },
+  text,
+  clientId: null,
+  requestHash: null,
+});
+const refused: Acceptance = { outcome: "no_such_room" };
+
+test("a lone message goes at once, those that come meanwhile go together", async () => {
+  const sizes: number[] = [];
+  let open: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const accept = createAcceptBatcher(
+    async (batch) => {
+      sizes.push(batch.length);
+      if (sizes.length === 1) await gate;
+      return batch.map(() => refused);
+    },
+    () => undefined,
+  );
+  const first = accept(message("1"));
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  const rest = ["2", "3", "4"].map((text) => accept(message(text)));
+  open();
+  await Promise.all([first, ...rest]);
+  expect(sizes).toEqual([1, 3]);
+});
+
+test("after a deadlock the messages are tried one by one, and the bad one fails alone", async () => {
+  const accept = createAcceptBatcher(
+    (batch) => {
+      if (batch.length > 1) return Promise.reject(Object.assign(new Error("deadlock"), { code: "40P01" }));
+      if (batch[0]?.text === "bad") return Promise.reject(new Error("bad"));
+      return Promise.resolve(batch.map(() => refused));
+    },
+    () => undefined,
+  );
+  const outcomes = await Promise.allSettled(["good", "bad", "fine"].map((text) => accept(message(text))));
+  expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+});
+
+test("too many at once are asked to come back", async () => {
+  const accept = createAcceptBatcher(
+    () => new Promise(() => undefined),
+    () => undefined,
+  );
+  const last = Array.from({ length: 4_001 }, (_, index) => accept(message(String(index)))).at(-1);
+  await expect(last).rejects.toMatchObject({ code: "unavailable", retryAfterMs: 1_000 });
+});
+
+test("a quota counts what it let through since it last looked", async () => {
+  let nowMs = 0;
+  const requireQuota = createQuota(
+    () => Promise.resolve(8),
+    () => nowMs,
+  );
+  await requireQuota("t", 10);
+  await requireQuota("t", 10);
+  await expect(requireQuota("t", 10)).rejects.toMatchObject({ code: "unavailable" });
+  nowMs = 1_001;
+  await requireQuota("t", 10);
+});
+
+test.each([
+  ["wait=5", 5],
+  ["respond-async, wait=10", 10],
+  ['wait="7"; foo', 7],
+  ["wait=99", 30],
+  ["wait=-1", 0],
+  ["waiting=5", 0],
+  ["", 0],
+])("of the preference %j, %d seconds are kept", (prefer, seconds) => {
+  expect(readPreferredWaitS(prefer)).toBe(seconds);
+});
+
+test("waiting ends when the caller goes away", async () => {
+  const controller = new AbortController();
+  const wait = createWaiting();
+  const waiting = wait(
+    0,
+    () => Promise.resolve(0),
+    () => false,
+    { waitS: 30, signal: controller.signal },
+  );
+  controller.abort();
+  expect(await waiting).toBe(0);
+});

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
+import { findKeyHolder } from "../../../shared/db/api-keys.ts";
+import { run } from "../../../workers/admin/program.ts";
+import { openTestDatabase, type TestDatabase } from "../../support/db.ts";
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await openTestDatabase();
+});
+afterAll(() => database.close());
+
+/** Runs a command and catches what it writes. */
+async function admin(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const written = { out: "", err: "" };
+  const out = jest
+    .spyOn(process.stdout, "write")
+    .mockImplementation((text) => ((written.out += String(text)), true));
+  const err = jest
+    .spyOn(process.stderr, "write")
+    .mockImplementation((text) => ((written.err += String(text)), true));
+  try {
+    const code = await run(args, {
+      DATABASE_URL: database.url,
+      REDIS_URL: "redis://127.0.0.1:1",
+      SYNAPSE_URL: "http://127.0.0.1:1",
+      SYNAPSE_SERVER_NAME: "hs.test",
+      SYNAPSE_AS_TOKEN: "a token of the tests",
+      SEAL_KEYS: `t:${Buffer.alloc(32, 7).toString("base64")}`,
+    });
+    return { code, ...written };
+  } finally {
+    out.mockRestore();
+    err.mockRestore();
+  }
+}
+
+test("a tenant is made once, with an observer of its own", async () => {
+  expect(await admin("tenant", "create", "acme", "--json")).toMatchObject({
+    code: 0,
+    out: '{"tenant":"acme","created":true}\n',
+  });
+  expect(await admin("tenant", "create", "acme", "--json")).toMatchObject({
+    code: 0,
+    out: '{"tenant":"acme","created":false}\n',
+  });
+  expect((await admin("tenant", "list")).out).toContain("acme");
+  const { rows } = await database.db.raw(
+    "select o.matrix_user_id from observers o join sync_positions p on p.observer_id = o.id",
+  );
+  expect(rows).toEqual([{ matrix_user_id: expect.stringMatching(/^@omc_[a-z2-7]{20}:hs\.test$/) }]);
+});
+
+test("a key works until it is revoked, and only its hash is kept", async () => {
+  await admin("tenant", "create", "keys");
+  const made = await admin("key", "create", "--tenant", "keys", "--role", "server", "--json");
+  const { key, id } = JSON.parse(made.out) as { key: string; id: string };
+  expect(await findKeyHolder(database.db, key)).toMatchObject({ role: "server", tenantSlug: "keys" });
+  expect((await admin("key", "list", "--tenant", "keys", "--json")).out).not.toContain(key.slice(-40));
+  expect((await admin("key", "revoke", id)).code).toBe(0);
+  expect(await findKeyHolder(database.db, key)).toBeNull();
+  const { rows } = await database.db.raw("select action from audit where subject = ? order by at", [id]);
+  expect(rows).toEqual([{ action: "key.create" }, { action: "key.revoke" }]);
+});
+
+test.each([
+  [["bogus"]],
+  [["tenant", "create", "Not A Slug"]],
+  [["key", "create", "--tenant", "acme"]],
+  [["key", "create", "--tenant", "acme", "--role", "king"]],
+  [["room", "show", "nonsense", "--tenant", "acme"]],
+])("wrong use is told and exits with 2: %j", async (args) => {
+  expect(await admin(...args)).toMatchObject({ code: 2, err: expect.stringMatching(/\w/) });
+});
+
+test.each([
+  [["key", "create", "--tenant", "nobody", "--role", "server"]],
+  [["key", "revoke", "nothing"]],
+  [["room", "show", "event:none", "--tenant", "acme"]],
+])("what cannot be done is told and exits with 1: %j", async (args) => {
+  expect(await admin(...args)).toMatchObject({ code: 1, err: expect.stringMatching(/There is no|has no/) });
+});
