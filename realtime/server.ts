@@ -81,8 +81,10 @@ export async function openServer(options: ServerOptions): Promise<Server> {
 }
 
 // LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT: the package and its types disagree on where these names are.
+/* eslint-disable @typescript-eslint/no-unsafe-enum-assignment */
 const DEFAULT_PORT = 0 as ListenOptions;
 const EXCLUSIVE_PORT = 1 as ListenOptions;
+/* eslint-enable @typescript-eslint/no-unsafe-enum-assignment */
 
 function listen(app: uws.TemplatedApp, { port, isShared }: ServerOptions): Promise<us_listen_socket> {
   const mode = isShared ? DEFAULT_PORT : EXCLUSIVE_PORT;
