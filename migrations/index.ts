@@ -6,6 +6,7 @@ import * as memberships from "./0004-memberships.ts";
 import * as messages from "./0005-messages.ts";
 import * as notices from "./0006-notices.ts";
 import * as credentials from "./0007-credentials.ts";
+import * as successors from "./0008-successors.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -18,6 +19,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0005-messages", ...messages },
   { name: "0006-notices", ...notices },
   { name: "0007-credentials", ...credentials },
+  { name: "0008-successors", ...successors },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

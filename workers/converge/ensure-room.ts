@@ -3,6 +3,8 @@ import type { Homeserver } from "../matrix/homeserver.ts";
 import { ensureMatrixRoom, putState } from "../matrix/rooms.ts";
 import type { RoomLease } from "../room-lease.ts";
 import { ensureObserver } from "./ensure-account.ts";
+import { followSuccessor } from "./follow-successor.ts";
+import { returnObserver } from "./return-observer.ts";
 import type { RoomFacts } from "./room-facts.ts";
 
 /** The room on Matrix, under its lease: exists after this. Answers its Matrix id. */
@@ -12,7 +14,8 @@ export async function ensureRoom(
   room: RoomFacts,
   lease: RoomLease,
 ): Promise<string> {
-  if (room.matrix_room_id !== null) return room.matrix_room_id;
+  if (room.matrix_room_id !== null)
+    return mendRoom(context, homeserver, { ...room, matrix_room_id: room.matrix_room_id }, lease);
   if (!room.observer_is_registered) {
     await ensureObserver(context, homeserver, {
       id: room.observer_id,
@@ -35,6 +38,23 @@ export async function ensureRoom(
     { matrixRoomId, version: room.desired_version, id: room.id, fence: lease.fence },
   );
   return matrixRoomId;
+}
+
+/** An existing room whose observer was put out, or that was upgraded: the observer reads on, in the room as it is now. */
+async function mendRoom(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomFacts & { matrix_room_id: string },
+  lease: RoomLease,
+): Promise<string> {
+  if (room.observer_is_out) await returnObserver(context, homeserver, room, lease);
+  if (room.successor_matrix_room_id === null) return room.matrix_room_id;
+  return followSuccessor(
+    context,
+    homeserver,
+    { ...room, successor_matrix_room_id: room.successor_matrix_room_id },
+    lease,
+  );
 }
 
 /** Brings name, topic and picture of an existing room to what the tenant wants. */

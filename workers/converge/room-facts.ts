@@ -20,6 +20,9 @@ export type RoomFacts = {
   observer_matrix_id: string;
   observer_is_registered: boolean;
   matrix_room_id: string | null;
+  /** Where an upgraded room goes on, until that is followed. */
+  successor_matrix_room_id: string | null;
+  observer_is_out: boolean;
   desired_version: number;
   applied_version: number;
   attempts: number;
@@ -35,7 +38,8 @@ const COLUMNS = `
   r.id, r.tenant_id, t.status = 'active' as tenant_is_active, t.homeserver_id,
   (t.limits ->> 'maxAgeMs')::bigint as max_age_ms, coalesce(t.limits ->> 'join', 'lazy') as join_policy,
   r.kind, r.slug, r.generation, r.name, r.topic, r.avatar, r.observer_id, o.matrix_user_id as observer_matrix_id,
-  o.is_registered as observer_is_registered, r.matrix_room_id, r.desired_version, r.applied_version, r.attempts,
+  o.is_registered as observer_is_registered, r.matrix_room_id, r.successor_matrix_room_id,
+  r.observer_left_at is not null as observer_is_out, r.desired_version, r.applied_version, r.attempts,
   r.members_desired_version, r.members_attempts, x.attempts as outbox_attempts,
   coalesce(ceil(extract(epoch from x.next_attempt_at - now()) * 1000), 0)::int as outbox_wait_ms, r.deleted_at is not null as is_deleted`;
 

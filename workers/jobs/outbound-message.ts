@@ -90,6 +90,7 @@ async function sendBatch(
   for (const message of messages) {
     try {
       sent.push({ id: message.id, eventId: await sendMessage(context, room, message, lease) });
+      if (!message.sender_is_joined || !message.sender_is_registered) rememberSender(messages, message.sender_id);
       context.metrics.messagesSent.inc();
       context.metrics.acceptedToSent.observe(message.age_ms / 1_000);
     } catch (error) {
@@ -100,6 +101,15 @@ async function sendBatch(
   if (sent.length > 0) context.reach("between homeserver answer and mark");
   if (sent.length > 0 && !(await markSent(context.db, room.id, lease.fence, sent))) throw new LeaseLost();
   return failure === null ? null : settleFailure(context, room, failure, lease);
+}
+
+/** What was made for one message of a sender serves the sender's others in the batch. */
+function rememberSender(messages: readonly ClaimedMessage[], senderId: string): void {
+  for (const message of messages) {
+    if (message.sender_id !== senderId) continue;
+    message.sender_is_registered = true;
+    message.sender_is_joined = true;
+  }
 }
 
 async function settleFailure(

@@ -114,6 +114,8 @@ async function bringRoom(
   lease: RoomLease,
 ): Promise<void> {
   const matrixRoomId = await ensureRoom(context, homeserver, room, lease);
+  // Followed to another room: describing it is due by itself, and comes next.
+  if (room.matrix_room_id !== null && matrixRoomId !== room.matrix_room_id) return;
   const isDescribed = room.matrix_room_id === null || room.applied_version >= room.desired_version;
   if (!isDescribed) await describeRoom(context, homeserver, { ...room, matrix_room_id: matrixRoomId }, lease);
   else if (room.matrix_room_id !== null) {

@@ -52,7 +52,8 @@ export function buildPowerLevels(observerMatrixId: string, members: readonly Lev
     ban: 50,
     kick: 50,
     redact: 50,
-    invite: 100,
+    // Not the observer alone: one that was put out is asked back in by somebody of ours.
+    invite: 50,
     notifications: { room: 50 },
   };
 }

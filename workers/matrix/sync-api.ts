@@ -48,6 +48,7 @@ const EVENT_TYPES = [
   "m.room.avatar",
   "m.room.encryption",
   "m.room.encrypted",
+  "m.room.tombstone",
 ];
 /** Events of one room in one answer; more of them make a gap. The homeserver's own limit is 100. */
 const TIMELINE_LIMIT = 100;

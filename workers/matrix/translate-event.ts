@@ -32,6 +32,7 @@ export type EventFacts = {
  * - `message`: an entry; `settles` is our message that it is.
  * - `double`: a second event of a message that is in the timeline already; to be redacted, never told.
  * - `membership`: Matrix has one of our people in or out.
+ * - `successor`: the room was upgraded; it goes on elsewhere.
  * - `drift`: somebody else changed what is the tenant's to decide.
  */
 export type Translation =
@@ -40,6 +41,7 @@ export type Translation =
   | { kind: "membership"; userId: string; applied: "in" | "out" }
   | { kind: "drift"; what: "levels" | "description" }
   | { kind: "encrypted" }
+  | { kind: "successor"; matrixRoomId: string }
   | { kind: "nothing" };
 
 export function nameKey(roomId: string, matrixUserId: string): string {
@@ -62,6 +64,8 @@ export function translateEvent(roomId: string, event: MatrixEvent, facts: EventF
     case "m.room.topic":
     case "m.room.avatar":
       return event.sender === facts.observerMatrixId ? NOTHING : { kind: "drift", what: "description" };
+    case "m.room.tombstone":
+      return translateTombstone(event);
     case "m.room.encryption":
     case "m.room.encrypted":
       return { kind: "encrypted" };
@@ -132,6 +136,12 @@ function readText(event: MatrixEvent): string | null {
   if (isEdit) return null;
   const safe = body.toWellFormed().replaceAll("\0", "");
   return safe === "" ? null : safe;
+}
+
+function translateTombstone(event: MatrixEvent): Translation {
+  const successor = event.content["replacement_room"];
+  const isRoomId = typeof successor === "string" && successor.startsWith("!");
+  return isRoomId ? { kind: "successor", matrixRoomId: successor } : NOTHING;
 }
 
 function translateMember(event: MatrixEvent, facts: EventFacts): Translation {

@@ -16,6 +16,7 @@ export type Meaning = {
   memberships: { roomId: string; userId: string; applied: "in" | "out" }[];
   drifts: { roomId: string; what: Of<"drift">["what"] }[];
   encrypted: string[];
+  successors: { roomId: string; matrixRoomId: string }[];
   forged: number;
 };
 
@@ -28,6 +29,7 @@ export function readMeaning(rooms: readonly RoomEvents[], facts: EventFacts): Me
     memberships: [],
     drifts: [],
     encrypted: [],
+    successors: [],
     forged: 0,
   };
   for (const { roomId, events } of rooms) {
@@ -54,6 +56,9 @@ function addEffect(meaning: Meaning, roomId: string, translation: Exclude<Transl
   }
   if (translation.kind === "drift") meaning.drifts.push({ roomId, what: translation.what });
   if (translation.kind === "encrypted") meaning.encrypted.push(roomId);
+  if (translation.kind === "successor") {
+    meaning.successors.push({ roomId, matrixRoomId: translation.matrixRoomId });
+  }
 }
 
 /** Puts what events mean into the tables, in the caller's transaction. Answers the entries that were new. */
@@ -61,6 +66,7 @@ export async function applyMeaning(trx: Db, meaning: Meaning): Promise<AppendedE
   const appended = await appendEntries(trx, meaning.entries);
   if (meaning.settled.length > 0) await settleMessages(trx, meaning);
   if (meaning.memberships.length > 0) await applyMemberships(trx, meaning.memberships);
+  for (const successor of meaning.successors) await noteSuccessor(trx, successor);
   if (meaning.drifts.length > 0) await markDrift(trx, meaning.drifts);
   if (meaning.encrypted.length > 0) {
     await trx.raw("update rooms set encrypted_at = coalesce(encrypted_at, now()) where id = any(?)", [
@@ -118,6 +124,17 @@ async function applyMemberships(trx: Db, memberships: Meaning["memberships"]): P
       userIds: rows.map((row) => row.userId),
       applied: rows.map((row) => row.applied),
     },
+  );
+}
+
+/** The room's provisioning follows it, under the room's lease. */
+async function noteSuccessor(
+  trx: Db,
+  { roomId, matrixRoomId }: Meaning["successors"][number],
+): Promise<void> {
+  await trx.raw(
+    "update rooms set successor_matrix_room_id = ?, next_attempt_at = now() where id = ? and deleted_at is null",
+    [matrixRoomId, roomId],
   );
 }
 

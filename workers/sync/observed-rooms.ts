@@ -80,6 +80,29 @@ export async function recordGaps(
   );
 }
 
+/**
+ * The observer was put out of rooms that the tenant still has: bringing it back is due, and what is said meanwhile is a
+ * gap.
+ */
+export async function noteObserverOut(
+  trx: Db,
+  observerId: string,
+  matrixRoomIds: readonly string[],
+  { since, next }: { since: string; next: string },
+): Promise<void> {
+  if (matrixRoomIds.length === 0) return;
+  const rooms = await rowsOf<{ id: string }>(
+    trx,
+    `update rooms set observer_left_at = coalesce(observer_left_at, now()), next_attempt_at = now()
+      where observer_id = ? and matrix_room_id = any(?) and deleted_at is null returning id`,
+    [observerId, matrixRoomIds],
+  );
+  await recordGaps(
+    trx,
+    rooms.map(({ id }) => ({ roomId: id, from: since, to: next })),
+  );
+}
+
 /** Reading starts anew: every room of an observer has a gap up to the new position. Answers the rooms. */
 export async function recordGapsOfObserver(
   trx: Db,

@@ -10,6 +10,7 @@ import { findEventFacts } from "./facts.ts";
 import type { ObserverRun } from "./observer-loop.ts";
 import {
   findObservedRooms,
+  noteObserverOut,
   recordGaps,
   recordGapsOfObserver,
   savePositionAndLock,
@@ -63,6 +64,10 @@ export async function saveChanges(
       gapped.map((room) => ({ roomId: room.id, from: since, to: changes.next_batch })),
     );
     await applyMeaning(trx, meaning);
+    await noteObserverOut(trx, observer.observer_id, Object.keys(changes.rooms?.leave ?? {}), {
+      since,
+      next: changes.next_batch,
+    });
     return { meaning, gapped, locked };
   });
   if (saved.meaning.entries.length > 0) context.reach("between timeline commit and publish");

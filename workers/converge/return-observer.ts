@@ -1,0 +1,45 @@
+import { rowsOf } from "../../shared/db/open.ts";
+import type { WorkerContext } from "../context.ts";
+import { MatrixFailure } from "../matrix/failure.ts";
+import type { Homeserver } from "../matrix/homeserver.ts";
+import { joinMember } from "../matrix/rooms.ts";
+import type { RoomLease } from "../room-lease.ts";
+import type { RoomFacts } from "./room-facts.ts";
+
+/**
+ * Brings an observer that was put out back into its room: somebody of ours who may invite there asks it in.
+ * @throws MatrixFailure `forbidden` when nobody of ours in the room may invite.
+ */
+export async function returnObserver(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomFacts & { matrix_room_id: string },
+  lease: RoomLease,
+): Promise<void> {
+  const inviters = await rowsOf<{ matrix_user_id: string }>(
+    context.db,
+    `select u.matrix_user_id from memberships s join users u on u.id = s.user_id
+      where s.room_id = ? and s.applied = 'in' and s.role in ('owner', 'admin', 'moderator') and u.deleted_at is null
+      order by s.applied_level desc limit 1`,
+    [room.id],
+  );
+  const inviter = inviters[0]?.matrix_user_id;
+  if (inviter === undefined) {
+    throw new MatrixFailure("forbidden", {
+      errcode: "the observer is out and nobody may invite it",
+      httpStatus: null,
+    });
+  }
+  lease.check();
+  await joinMember(await homeserver.as(inviter), await homeserver.as(room.observer_matrix_id), {
+    matrixRoomId: room.matrix_room_id,
+    matrixUserId: room.observer_matrix_id,
+  });
+  await context.db.raw(
+    `with returned as (update rooms set observer_left_at = null where id = :id)
+     update room_timeline set gap_next_attempt_at = now() where room_id = :id and gap_from is not null`,
+    { id: room.id },
+  );
+  context.metrics.driftRepaired.inc({ what: "observer" });
+  context.log.warn({ room: room.id }, "the observer was put out of the room and is back");
+}
