@@ -1,0 +1,160 @@
+import { randomBytes } from "node:crypto";
+
+/** An event as the stand-in keeps it; `ordinal` is its place among all events of the homeserver. */
+export type StoredEvent = {
+  ordinal: number;
+  roomId: string;
+  event_id: string;
+  type: string;
+  sender: string;
+  state_key?: string;
+  content: Record<string, unknown>;
+  origin_server_ts: number;
+  unsigned?: Record<string, unknown>;
+  redacts?: string;
+};
+
+type Room = {
+  id: string;
+  events: StoredEvent[];
+  /** Newest state event by type and key. */
+  state: Map<string, StoredEvent>;
+};
+
+/** A send as it was asked for, repeated or not. */
+export type RecordedSend = {
+  roomId: string;
+  transactionId: string;
+  sender: string;
+  eventId: string;
+  /** The same transaction was answered before with the same event. */
+  isRepeat: boolean;
+  atMs: number;
+};
+
+/** An answer that is not 200. */
+export class Refusal extends Error {
+  readonly status: number;
+  readonly errcode: string;
+
+  constructor(status: number, errcode: string, message: string) {
+    super(message);
+    this.status = status;
+    this.errcode = errcode;
+  }
+}
+
+export type NewEvent = { type: string; sender: string; content: Record<string, unknown>; stateKey?: string; redacts?: string };
+
+/** What the stand-in knows. It outlives a restart of the stand-in. */
+export class HomeserverState {
+  readonly serverName: string;
+  readonly accounts = new Map<string, { displayName: string | null }>();
+  readonly rooms = new Map<string, Room>();
+  readonly aliases = new Map<string, string>();
+  readonly sends: RecordedSend[] = [];
+  /** Events by the transaction that made them, as a homeserver keeps them for a device for a day. */
+  readonly #transactions = new Map<string, string>();
+  readonly #listeners = new Set<() => void>();
+  #ordinal = 1_000;
+  #shift = 0;
+
+  constructor(serverName: string) {
+    this.serverName = serverName;
+  }
+
+  /** Where the homeserver stands: the ordinal of its newest event, as clients are told. */
+  get position(): number {
+    return this.#ordinal - this.#shift;
+  }
+
+  /** As after a restore from a backup: the same events, and positions that are smaller than those given out before. */
+  goBackwards(by: number): void {
+    this.#shift += by;
+    for (const room of this.rooms.values()) for (const event of room.events) event.ordinal -= by;
+  }
+
+  register(localpart: string): string {
+    const userId = `@${localpart}:${this.serverName}`;
+    if (this.accounts.has(userId)) throw new Refusal(400, "M_USER_IN_USE", "User ID already taken.");
+    this.accounts.set(userId, { displayName: localpart });
+    return userId;
+  }
+
+  setDisplayName(userId: string, displayName: string): void {
+    this.requireAccount(userId).displayName = displayName;
+    for (const room of this.rooms.values()) {
+      if (this.membershipOf(room, userId) !== "join") continue;
+      const before = room.state.get(`m.room.member ${userId}`)?.content;
+      this.append(room.id, { type: "m.room.member", sender: userId, stateKey: userId, content: { membership: "join", displayname: displayName } }, { prev_content: before });
+    }
+  }
+
+  requireAccount(userId: string): { displayName: string | null } {
+    const account = this.accounts.get(userId);
+    if (!account) throw new Refusal(403, "M_FORBIDDEN", "Application service has not registered this user");
+    return account;
+  }
+
+  createRoom(creator: string): Room {
+    const room: Room = { id: `!${randomBytes(12).toString("hex")}:${this.serverName}`, events: [], state: new Map() };
+    this.rooms.set(room.id, room);
+    this.append(room.id, { type: "m.room.create", sender: creator, stateKey: "", content: { room_version: "11" } });
+    this.append(room.id, { type: "m.room.member", sender: creator, stateKey: creator, content: { membership: "join", displayname: this.accounts.get(creator)?.displayName ?? null } });
+    return room;
+  }
+
+  /** A room that somebody is in. An unknown room and one that the person is not in are refused alike. */
+  requireJoined(roomId: string, userId: string): Room {
+    const room = this.rooms.get(roomId);
+    if (!room || this.membershipOf(room, userId) !== "join") throw new Refusal(403, "M_FORBIDDEN", `User ${userId} not in room ${roomId}`);
+    return room;
+  }
+
+  membershipOf(room: Room, userId: string): string {
+    const membership = room.state.get(`m.room.member ${userId}`)?.content["membership"];
+    return typeof membership === "string" ? membership : "leave";
+  }
+
+  setMembership(roomId: string, { sender, userId, membership }: { sender: string; userId: string; membership: string }): void {
+    const displayname = this.accounts.get(userId)?.displayName ?? null;
+    this.append(roomId, { type: "m.room.member", sender, stateKey: userId, content: { membership, displayname } });
+  }
+
+  /** The event of a transaction, made at the first time: the body of a repeated one is not looked at. */
+  appendOnce(key: string, roomId: string, transactionId: string, event: NewEvent): string {
+    const known = this.#transactions.get(key);
+    const eventId = known ?? this.append(roomId, event).event_id;
+    this.#transactions.set(key, eventId);
+    this.sends.push({ roomId, transactionId, sender: event.sender, eventId, isRepeat: known !== undefined, atMs: performance.now() });
+    return eventId;
+  }
+
+  append(roomId: string, { type, sender, content, stateKey, redacts }: NewEvent, unsigned?: Record<string, unknown>): StoredEvent {
+    const room = this.rooms.get(roomId);
+    if (!room) throw new Refusal(403, "M_FORBIDDEN", "no such room");
+    this.#ordinal++;
+    const event: StoredEvent = {
+      ordinal: this.position,
+      roomId,
+      event_id: `$${randomBytes(32).toString("base64url")}`,
+      type,
+      sender,
+      content,
+      origin_server_ts: Date.now(),
+      ...(stateKey === undefined ? {} : { state_key: stateKey }),
+      ...(unsigned === undefined ? {} : { unsigned }),
+      ...(redacts === undefined ? {} : { redacts }),
+    };
+    room.events.push(event);
+    if (stateKey !== undefined) room.state.set(`${type} ${stateKey}`, event);
+    for (const listener of [...this.#listeners]) listener();
+    return event;
+  }
+
+  /** Calls back at the next event; answers how to stop that. */
+  onEvent(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}

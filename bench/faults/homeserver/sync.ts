@@ -1,0 +1,89 @@
+import { Refusal, type HomeserverState, type StoredEvent } from "./state.ts";
+
+const PAGE_LIMIT = 10;
+
+/** The parts of a filter that the stand-in understands. */
+export type Filter = { rooms: string[] | null; types: string[] | null; limit: number };
+
+type RoomPart = { events?: { types?: string[]; limit?: number } } & { types?: string[]; limit?: number };
+
+/** Reads an inline filter, of `/sync` (`room.timeline`) or of `/messages` (the object itself). */
+export function readFilter(text: string | null, defaultLimit: number): Filter {
+  const parsed = text === null ? {} : (JSON.parse(text) as { room?: { rooms?: string[]; timeline?: RoomPart } } & RoomPart);
+  const part: RoomPart = parsed.room?.timeline ?? parsed;
+  return { rooms: parsed.room?.rooms ?? null, types: part.types ?? null, limit: part.limit ?? defaultLimit };
+}
+
+/** A position as Synapse writes it: the ordinal, and streams that the stand-in does not have. */
+export function formatPosition(ordinal: number): string {
+  return `s${String(ordinal)}_0_0_0_0_0_0_0_0_0`;
+}
+
+/** The ordinal of a position of `/sync` or `/messages`. @throws Refusal */
+export function readPosition(text: string, refusal: string): number {
+  const match = /^(?:s(\d+)_|t\d+-(\d+)_)/.exec(text);
+  if (!match) throw new Refusal(400, "M_UNKNOWN", refusal);
+  return Number(match[1] ?? match[2]);
+}
+
+function formatPagePosition(ordinal: number): string {
+  return `t${String(ordinal)}-${String(ordinal)}_0_0_0_0_0_0_0_0_0`;
+}
+
+/** What a user is told since a position; null when there is nothing. */
+export function readChanges(state: HomeserverState, userId: string, since: number, filter: Filter): Record<string, unknown> | null {
+  const join: Record<string, unknown> = {};
+  const leave: Record<string, unknown> = {};
+  for (const room of state.rooms.values()) {
+    const newest = room.events.at(-1)?.ordinal ?? 0;
+    if (newest <= since || filter.rooms?.includes(room.id) === false) continue;
+    const member = room.state.get(`m.room.member ${userId}`);
+    const membership = state.membershipOf(room, userId);
+    if (membership === "join" && member) join[room.id] = readRoom(room.events, { since, member, filter });
+    else if (member && member.ordinal > since) leave[room.id] = {};
+  }
+  return Object.keys(join).length + Object.keys(leave).length === 0 ? null : { join, leave };
+}
+
+function readRoom(events: readonly StoredEvent[], { since, member, filter }: { since: number; member: StoredEvent; filter: Filter }): unknown {
+  // A room that was entered since is told with its history, and always as limited.
+  const isNew = member.ordinal > since && member.unsigned?.["prev_content"] === undefined;
+  const wanted = events.filter((event) => (isNew || event.ordinal > since) && (filter.types?.includes(event.type) ?? true));
+  const shown = wanted.slice(-filter.limit);
+  const isLimited = isNew || shown.length < wanted.length;
+  const before = shown[0] ? shown[0].ordinal - 1 : since;
+  return {
+    timeline: { events: shown.map(present), limited: isLimited, prev_batch: formatPagePosition(before) },
+    state: { events: membersOf(events, shown) },
+  };
+}
+
+/** The member events of those who speak: lazily loaded members, told each time. */
+function membersOf(events: readonly StoredEvent[], shown: readonly StoredEvent[]): unknown[] {
+  const senders = new Set(shown.map((event) => event.sender));
+  const members = new Map<string, StoredEvent>();
+  for (const event of events) {
+    if (event.type === "m.room.member" && event.state_key !== undefined && senders.has(event.state_key)) members.set(event.state_key, event);
+  }
+  return [...members.values()].map(present);
+}
+
+function present({ ordinal: _, roomId: __, ...event }: StoredEvent): unknown {
+  return event;
+}
+
+/** One page of a room's events, oldest first: after `from`, up to `to`. */
+export function readPage(events: readonly StoredEvent[], page: { from: number; to: number; filter: Filter }): unknown {
+  const limit = page.filter.limit || PAGE_LIMIT;
+  const wanted = events.filter(
+    (event) => event.ordinal > page.from && event.ordinal <= page.to && (page.filter.types?.includes(event.type) ?? true),
+  );
+  const shown = wanted.slice(0, limit);
+  const last = shown.at(-1);
+  return {
+    chunk: shown.map(present),
+    start: formatPagePosition(page.from),
+    ...(last === undefined ? {} : { end: formatPagePosition(last.ordinal) }),
+    state: membersOf(events, shown),
+  };
+}

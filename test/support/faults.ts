@@ -1,0 +1,105 @@
+import { afterAll, afterEach, beforeAll, expect } from "@jest/globals";
+import { resolve } from "node:path";
+import { gather, type Crowd, type CrowdPlan } from "../../bench/faults/crowd.ts";
+import { openHouse, type House, type HouseOptions, type RealHomeserver } from "../../bench/faults/house.ts";
+import { createRandom, type Random } from "../../bench/faults/random.ts";
+import { firstDeliveryMs, judge, longestDeliveryMs, waitForAll, type Verdict } from "../../bench/faults/verdict.ts";
+import { startThrowAwayServers } from "../../stack/throw-away.mjs";
+import { readDistFolder } from "./stack-servers.ts";
+
+const OPEN_LIMIT_MS = 120_000;
+const SEED = 20_261_123;
+
+/** Whatever is broken: nothing is missing, nothing is there twice, nothing changes places. */
+export const KEPT = { lost: 0, doubled: 0, reordered: 0, details: [] };
+
+/** A house for the tests of one file, on servers of its own that may be killed; healed after each test. */
+export function useHouse(options: Partial<HouseOptions> & { real?: () => Promise<RealHomeserver> } = {}): Faults {
+  const faults = new Faults(options);
+  beforeAll(() => faults.open(), OPEN_LIMIT_MS);
+  afterEach(() => faults.heal(), OPEN_LIMIT_MS);
+  afterAll(() => faults.close(), OPEN_LIMIT_MS);
+  return faults;
+}
+
+export class Faults {
+  readonly random: Random = createRandom(SEED);
+  readonly #options: Partial<HouseOptions> & { real?: () => Promise<RealHomeserver> };
+  readonly #crowds: Crowd[] = [];
+  #house: House | null = null;
+  #stop: () => Promise<void> = () => Promise.resolve();
+
+  constructor(options: Partial<HouseOptions> & { real?: () => Promise<RealHomeserver> }) {
+    this.#options = options;
+  }
+
+  get house(): House {
+    if (!this.#house) throw new Error("the house is not open");
+    return this.#house;
+  }
+
+  async open(): Promise<void> {
+    const { real, ...options } = this.#options;
+    // Durable: what Postgres has acknowledged must survive its being killed.
+    const servers = await startThrowAwayServers({ only: ["postgres", "redis"], durable: true });
+    this.#stop = servers.stop;
+    const homeserver = await real?.();
+    this.#house = await openHouse({
+      servers,
+      distDir: resolve(readDistFolder()),
+      seed: SEED,
+      ...options,
+      ...(homeserver ? { homeserver } : {}),
+    });
+  }
+
+  async gather(plan: CrowdPlan): Promise<Crowd> {
+    const crowd = await gather(this.house, plan);
+    this.#crowds.push(crowd);
+    return crowd;
+  }
+
+  /** Everything that was said is told to everybody within the limit, once, in order. */
+  async expectKept(crowd: Crowd, limitMs: number, expected: Partial<Verdict> = {}): Promise<Verdict> {
+    const isComplete = await waitForAll(crowd, limitMs);
+    const verdict = await judge(this.house, crowd, { isReal: this.#options.real !== undefined });
+    expect({ isComplete, ...verdict, warnings: isComplete ? [] : this.#warnings() }).toMatchObject({
+      isComplete: true,
+      ...KEPT,
+      dead: 0,
+      ...expected,
+      warnings: [],
+    });
+    return verdict;
+  }
+
+  /** How long after a moment the first message came through again. */
+  firstDeliveryMs(crowd: Crowd, sinceMs: number): number {
+    return firstDeliveryMs(crowd, sinceMs) ?? Infinity;
+  }
+
+  longestDeliveryMs(crowd: Crowd, sinceMs: number, untilMs = Infinity): number {
+    return longestDeliveryMs(crowd, sinceMs, untilMs);
+  }
+
+  /** Prints a measured figure beside the test's outcome. */
+  report(what: string, ms: number): void {
+    process.stdout.write(`figure: ${what}: ${Math.round(ms)} ms\n`);
+  }
+
+  async heal(): Promise<void> {
+    for (const crowd of this.#crowds.splice(0)) crowd.leave();
+    await this.#house?.heal();
+  }
+
+  async close(): Promise<void> {
+    await this.#house?.close();
+    await this.#stop();
+  }
+
+  #warnings(): string[] {
+    return this.house.processes.flatMap(({ name, lines }) =>
+      lines.filter((line) => /^\{"level":[4-6]0/.test(line)).slice(-6).map((line) => `${name}: ${line.slice(0, 600)}`),
+    );
+  }
+}
