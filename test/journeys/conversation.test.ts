@@ -39,7 +39,9 @@ test("the list of messages shows what I heard, with the place from which my sock
   expect(page.items.map(({ id, number, text }) => ({ id, number, text }))).toEqual(
     heard.map(({ id, number, text }) => ({ id, number, text })),
   );
-  expect(page.items.map(({ status, sender }) => [status, sender.user])).toEqual(Array(3).fill(["sent", "ada"]));
+  expect(page.items.map(({ status, sender }) => [status, sender.user])).toEqual(
+    Array(3).fill(["sent", "ada"]),
+  );
   expect(page.epoch).toBe(socket.subscription("group:books")?.streamPosition?.epoch);
   expect(page.offset).toBe(socket.numbers("group:books").at(-1));
   expect(page).toMatchObject({ pending: [], hasMore: false });
@@ -47,7 +49,10 @@ test("the list of messages shows what I heard, with the place from which my sock
 
 test("what I say in a room that was made a moment ago, before I exist in the chat at all, arrives", async () => {
   const { tenant } = journey;
-  const rooms = Array.from({ length: 8 }, (_, index) => ({ room: `event:new-${index}`, user: `newcomer-${index}` }));
+  const rooms = Array.from({ length: 8 }, (_, index) => ({
+    room: `event:new-${index}`,
+    user: `newcomer-${index}`,
+  }));
 
   const said = await Promise.all(
     rooms.map(async ({ room, user }) => {
@@ -58,7 +63,10 @@ test("what I say in a room that was made a moment ago, before I exist in the cha
   );
 
   for (const { room, person, message } of said) {
-    const sent = await journey.waitFor(`${room} has the message`, async () => (await person.read(room)).items[0]);
+    const sent = await journey.waitFor(
+      `${room} has the message`,
+      async () => (await person.read(room)).items[0],
+    );
     expect(sent).toMatchObject({ id: message.id, text: `I am ${person.user}`, status: "sent" });
   }
 });
@@ -68,7 +76,8 @@ test("a message that my browser posts again with the same key is one message, on
   const [ada] = await tenant.people("ada");
   await tenant.server.putRoom("group:twice", { members: [{ user: "ada" }] });
 
-  const post = () => ada.call("POST", roomPath("group:twice", "/messages"), { body: { text: "once", clientId: "c-1" } });
+  const post = () =>
+    ada.call("POST", roomPath("group:twice", "/messages"), { body: { text: "once", clientId: "c-1" } });
   const answers = await Promise.all(Array.from({ length: 10 }, post));
   await tenant.settled("group:twice");
   const late = await post();
@@ -76,7 +85,10 @@ test("a message that my browser posts again with the same key is one message, on
   expect(new Set([...answers, late].map(({ body }) => (body as { id: string }).id)).size).toBe(1);
   expect(answers.filter(({ headers }) => headers.get("idempotency-replayed") === "true")).toHaveLength(9);
   expect(late.status).toBe(200);
-  const matrixTexts = await journey.synapse.texts(await tenant.observer(), await tenant.matrixRoomId("group:twice"));
+  const matrixTexts = await journey.synapse.texts(
+    await tenant.observer(),
+    await tenant.matrixRoomId("group:twice"),
+  );
   expect(matrixTexts).toEqual([{ sender: await tenant.matrixUserId("ada"), body: "once" }]);
 });
 
@@ -123,12 +135,16 @@ test("messages that three of us write at the same time stand in one order for ev
   );
 
   const [first, ...others] = sockets;
-  for (const socket of sockets) await socket.waitFor("45 messages", () => socket.texts("group:busy").length >= 45);
+  for (const socket of sockets)
+    await socket.waitFor("45 messages", () => socket.texts("group:busy").length >= 45);
   for (const other of others) expect(other.texts("group:busy")).toEqual(first?.texts("group:busy"));
   for (const { user } of people) {
     const own = first?.texts("group:busy").filter((text) => text.startsWith(`${user} `));
     expect(own).toEqual(Array.from({ length: 15 }, (_, index) => `${user} ${index + 1}`));
   }
-  const matrixTexts = await journey.synapse.texts(await tenant.observer(), await tenant.matrixRoomId("group:busy"));
+  const matrixTexts = await journey.synapse.texts(
+    await tenant.observer(),
+    await tenant.matrixRoomId("group:busy"),
+  );
   expect(matrixTexts.map(({ body }) => body)).toEqual(first?.texts("group:busy"));
 });

@@ -6,7 +6,10 @@ import { NioClient } from "../support/nio.ts";
 const journey = useJourney();
 
 /** Somebody on the homeserver whom the tenant does not know, let into a room by the observer. */
-async function inviteStranger(room: string, displayName: string): Promise<{ client: NioClient; login: MatrixLogin }> {
+async function inviteStranger(
+  room: string,
+  displayName: string,
+): Promise<{ client: NioClient; login: MatrixLogin }> {
   const { tenant, synapse } = journey;
   const { matrixUserId, accessToken } = await synapse.registerStranger("outsider", displayName);
   journey.remember(accessToken);
@@ -39,7 +42,8 @@ test("a plain Matrix client reads what we write under the right names, and we he
 
   await socket.waitFor("both are heard", () => socket.texts(room).length >= 2);
   expect(socket.texts(room)).toEqual(written);
-  for (const { data } of socket.in(room)) expect(data).toMatchObject({ sender: { user: "ada", displayName: "ada" }, clientId: null });
+  for (const { data } of socket.in(room))
+    expect(data).toMatchObject({ sender: { user: "ada", displayName: "ada" }, clientId: null });
   expect((await plain.read(matrixRoomId)).map(({ sender, body }) => ({ sender, body }))).toEqual([
     { sender: await tenant.matrixUserId("ada"), body: "from ada's browser" },
     { sender: await tenant.matrixUserId("bob"), body: "from bob's browser" },
@@ -80,14 +84,17 @@ test("nobody on Matrix can pass their words off as somebody's message by copying
   const matrixRoomId = await tenant.matrixRoomId(room);
   const socket = await tenant.socket(bob);
   const { client } = await inviteStranger(room, "Mallory");
-  const forge = (marker: unknown, body: string) => client.sendContent(matrixRoomId, { msgtype: "m.text", body, [MARKER]: marker });
+  const forge = (marker: unknown, body: string) =>
+    client.sendContent(matrixRoomId, { msgtype: "m.text", body, [MARKER]: marker });
 
   // Before the real message is sent: its id is known from the pending publication.
   await journey.tier("workers").stop();
   const message = await ada.say(room, "the real words");
   await forge(message.id, "forged words");
   await socket.waitFor("the forgery is heard", () => socket.texts(room).includes("forged words"));
-  expect((await ada.read(room)).pending.map(({ id, status }) => [id, status])).toEqual([[message.id, "queued"]]);
+  expect((await ada.read(room)).pending.map(({ id, status }) => [id, status])).toEqual([
+    [message.id, "queued"],
+  ]);
   await journey.tier("workers").start();
   await socket.waitFor("the real one is heard", () => socket.texts(room).includes("the real words"));
   // After it, and with marks that are nobody's.
@@ -149,10 +156,15 @@ test("a name or rank that somebody changes on Matrix is put back", async () => {
     return names === 3 && state?.["name"] === "Ours";
   });
   // Only the observer may change levels: the homeserver's own operator can act as it.
-  const { status } = await synapse.as(observer, "PUT", `/rooms/${encodeURIComponent(matrixRoomId)}/state/m.room.power_levels/`, {
-    ...right,
-    kick: 0,
-  });
+  const { status } = await synapse.as(
+    observer,
+    "PUT",
+    `/rooms/${encodeURIComponent(matrixRoomId)}/state/m.room.power_levels/`,
+    {
+      ...right,
+      kick: 0,
+    },
+  );
   expect(status).toBe(200);
   await tenant.server.putMember(room, "ada", "admin");
   await tenant.settled(room);
@@ -208,7 +220,12 @@ test("no Matrix id, token or homeserver's name is in anything that I am told", a
     await tenant.server.member(room, "ada"),
   ]);
 
-  for (const secret of [synapse.serverName, await tenant.matrixRoomId(room), await tenant.matrixUserId("ada"), await tenant.observer()]) {
+  for (const secret of [
+    synapse.serverName,
+    await tenant.matrixRoomId(room),
+    await tenant.matrixUserId("ada"),
+    await tenant.observer(),
+  ]) {
     expect(told).not.toContain(secret);
   }
 });

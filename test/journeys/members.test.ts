@@ -9,49 +9,64 @@ const ROLES = ["owner", "admin", "moderator", "speaker", "member"] as const;
 test.each([
   { last: "in", isMember: true },
   { last: "out", isMember: false },
-])("a member who is added and removed fifty times and ends $last is $last, on Matrix too", async ({ last, isMember }) => {
-  const { tenant, synapse } = journey;
-  const room = `group:toggled-${last}`;
-  const [ada, bob] = await tenant.people("ada", "bob");
-  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob", role: "moderator" }] });
-  await bob.say(room, "I am here", { waitS: 20 });
+])(
+  "a member who is added and removed fifty times and ends $last is $last, on Matrix too",
+  async ({ last, isMember }) => {
+    const { tenant, synapse } = journey;
+    const room = `group:toggled-${last}`;
+    const [ada, bob] = await tenant.people("ada", "bob");
+    await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob", role: "moderator" }] });
+    await bob.say(room, "I am here", { waitS: 20 });
 
-  for (let turn = 0; turn < 50; turn++) {
-    await tenant.server.removeMember(room, "bob");
-    await tenant.server.putMember(room, "bob", "moderator");
-  }
-  if (isMember) await bob.say(room, "still here", { waitS: 20 });
-  else await tenant.server.removeMember(room, "bob");
-  await tenant.settled(room);
+    for (let turn = 0; turn < 50; turn++) {
+      await tenant.server.removeMember(room, "bob");
+      await tenant.server.putMember(room, "bob", "moderator");
+    }
+    if (isMember) await bob.say(room, "still here", { waitS: 20 });
+    else await tenant.server.removeMember(room, "bob");
+    await tenant.settled(room);
 
-  expect((await tenant.server.member(room, "bob")).status).toBe(isMember ? "ready" : "removed");
-  expect((await bob.call("GET", roomPath(room, "/messages"))).status).toBe(isMember ? 200 : 404);
-  const [observer, matrixRoomId, bobId] = [
-    await tenant.observer(),
-    await tenant.matrixRoomId(room),
-    await tenant.matrixUserId("bob"),
-  ];
-  expect((await synapse.joinedMembers(observer, matrixRoomId)).includes(bobId)).toBe(isMember);
-  const levels = await synapse.state(observer, matrixRoomId, "m.room.power_levels");
-  expect((levels?.["users"] as Record<string, number>)[bobId]).toBe(isMember ? 50 : undefined);
-  expect((await ada.read(room)).items.map(({ text }) => text)).toEqual(isMember ? ["I am here", "still here"] : ["I am here"]);
-});
+    expect((await tenant.server.member(room, "bob")).status).toBe(isMember ? "ready" : "removed");
+    expect((await bob.call("GET", roomPath(room, "/messages"))).status).toBe(isMember ? 200 : 404);
+    const [observer, matrixRoomId, bobId] = [
+      await tenant.observer(),
+      await tenant.matrixRoomId(room),
+      await tenant.matrixUserId("bob"),
+    ];
+    expect((await synapse.joinedMembers(observer, matrixRoomId)).includes(bobId)).toBe(isMember);
+    const levels = await synapse.state(observer, matrixRoomId, "m.room.power_levels");
+    expect((levels?.["users"] as Record<string, number>)[bobId]).toBe(isMember ? 50 : undefined);
+    expect((await ada.read(room)).items.map(({ text }) => text)).toEqual(
+      isMember ? ["I am here", "still here"] : ["I am here"],
+    );
+  },
+);
 
 test("everybody who speaks has the power level of their role on Matrix, and a new role changes it", async () => {
   const { tenant, synapse } = journey;
   const names = ROLES.map((role) => `the-${role}`);
   const people = await tenant.people(...names);
-  await tenant.server.putRoom("group:ranks", { members: ROLES.map((role) => ({ user: `the-${role}`, role })) });
+  await tenant.server.putRoom("group:ranks", {
+    members: ROLES.map((role) => ({ user: `the-${role}`, role })),
+  });
   for (const person of people) await person.say("group:ranks", `I am ${person.user}`, { waitS: 20 });
   await tenant.settled("group:ranks");
   const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId("group:ranks")];
-  const ids = new Map(await Promise.all(names.map(async (name) => [name, await tenant.matrixUserId(name)] as const)));
+  const ids = new Map(
+    await Promise.all(names.map(async (name) => [name, await tenant.matrixUserId(name)] as const)),
+  );
   const levelsOf = (roles: Record<string, (typeof ROLES)[number] | "guest">) =>
     buildPowerLevels(
       observer,
       Object.entries(roles).map(([name, role]) => ({ matrixUserId: ids.get(`the-${name}`) ?? "", role })),
     );
-  const first = { owner: "owner", admin: "admin", moderator: "moderator", speaker: "speaker", member: "member" } as const;
+  const first = {
+    owner: "owner",
+    admin: "admin",
+    moderator: "moderator",
+    speaker: "speaker",
+    member: "member",
+  } as const;
   expect(await synapse.state(observer, matrixRoomId, "m.room.power_levels")).toEqual(levelsOf(first));
 
   await tenant.server.putMembers("group:ranks", [
@@ -68,7 +83,9 @@ test("everybody who speaks has the power level of their role on Matrix, and a ne
 test("a guest reads and hears, but does not write and is never on Matrix", async () => {
   const { tenant, synapse } = journey;
   const [ada, guest] = await tenant.people("ada", "visitor");
-  await tenant.server.putRoom("event:open-day", { members: [{ user: "ada" }, { user: "visitor", role: "guest" }] });
+  await tenant.server.putRoom("event:open-day", {
+    members: [{ user: "ada" }, { user: "visitor", role: "guest" }],
+  });
   const socket = await tenant.socket(guest);
 
   await ada.say("event:open-day", "welcome", { waitS: 20 });
@@ -78,7 +95,10 @@ test("a guest reads and hears, but does not write and is never on Matrix", async
   const refused = await guest.call("POST", roomPath("event:open-day", "/messages"), { body: { text: "hi" } });
   expect(refused).toMatchObject({ status: 403, body: { code: "forbidden" } });
   await tenant.settled("event:open-day");
-  const members = await synapse.joinedMembers(await tenant.observer(), await tenant.matrixRoomId("event:open-day"));
+  const members = await synapse.joinedMembers(
+    await tenant.observer(),
+    await tenant.matrixRoomId("event:open-day"),
+  );
   expect(members.toSorted()).toEqual([await tenant.observer(), await tenant.matrixUserId("ada")].toSorted());
 });
 
@@ -102,7 +122,10 @@ test("whoever is removed hears and reads nothing after it, and is given nothing 
   expect(JSON.stringify(bobs.heard)).not.toContain("without bob");
 
   await tenant.server.putMember(room, "bob");
-  await bobs.waitFor("bob is in", () => bobs.subscriptions.filter(({ channel }) => channel === room).length === 2);
+  await bobs.waitFor(
+    "bob is in",
+    () => bobs.subscriptions.filter(({ channel }) => channel === room).length === 2,
+  );
   await ada.say(room, "with bob again");
   await bobs.waitFor("bob hears again", () => bobs.texts(room).includes("with bob again"));
 
@@ -142,7 +165,9 @@ test("people hear who comes and goes and who gets another role", async () => {
   await tenant.server.removeMember(room, "cleo");
   await socket.waitFor("three entries", () => socket.in(room).length >= 3);
 
-  const heard = socket.in(room).map(({ data }) => ("role" in data && "user" in data ? [data.type, data.user.user, data.role] : data));
+  const heard = socket
+    .in(room)
+    .map(({ data }) => ("role" in data && "user" in data ? [data.type, data.user.user, data.role] : data));
   expect(heard).toEqual([
     ["member.joined", "cleo", "member"],
     ["member.changed", "cleo", "speaker"],

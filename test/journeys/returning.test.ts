@@ -41,7 +41,10 @@ test("a socket that was away while too much happened is told to load, and the li
   const [ada, bob] = await tenant.people("ada", "bob");
   const crowd = Array.from({ length: 80 }, (_, index) => `extra-${index}`);
   await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
-  await tenant.server.putMembers(room, crowd.map((user) => ({ user, role: "guest" })));
+  await tenant.server.putMembers(
+    room,
+    crowd.map((user) => ({ user, role: "guest" })),
+  );
   const bobs = await tenant.socket(bob);
   await ada.say(room, "before", { waitS: 20 });
   await bobs.waitFor("bob hears", () => bobs.texts(room).includes("before"));
@@ -49,7 +52,10 @@ test("a socket that was away while too much happened is told to load, and the li
 
   bobs.goAway();
   for (const role of ["member", "guest", "member", "guest"]) {
-    await tenant.server.putMembers(room, crowd.map((user) => ({ user, role })));
+    await tenant.server.putMembers(
+      room,
+      crowd.map((user) => ({ user, role })),
+    );
     await ada.say(room, `everybody is a ${role} now`);
   }
   await tenant.settled(room);
@@ -66,35 +72,39 @@ test("a socket that was away while too much happened is told to load, and the li
   await bobs.waitFor("bob goes on hearing", () => bobs.texts(room).includes("and on"));
 });
 
-test.each([60, 160])("%d messages that nobody read from Matrix while the sync worker was down are heard in order, once", async (count) => {
-  const { tenant, synapse } = journey;
-  const room = `group:gap-${count}`;
-  const [ada, bob] = await tenant.people("ada", "bob");
-  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
-  await bob.say(room, "before");
-  await tenant.settled(room);
-  const socket = await tenant.socket(bob);
-  const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
+test.each([60, 160])(
+  "%d messages that nobody read from Matrix while the sync worker was down are heard in order, once",
+  async (count) => {
+    const { tenant, synapse } = journey;
+    const room = `group:gap-${count}`;
+    const [ada, bob] = await tenant.people("ada", "bob");
+    await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+    await bob.say(room, "before");
+    await tenant.settled(room);
+    const socket = await tenant.socket(bob);
+    const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
 
-  await journey.tier("sync").stop();
-  for (let sent = 0; sent < count; sent += 20) {
-    await Promise.all(sayings(sent + 1, sent + 20).map((text) => ada.say(room, text)));
-  }
-  await journey.waitFor(
-    "all are on Matrix",
-    async () => (await synapse.texts(observer, matrixRoomId)).length === count + 1,
-    60_000,
-  );
-  expect(socket.texts(room)).toEqual([]);
-  await journey.tier("sync").start();
-  await ada.say(room, "after");
+    await journey.tier("sync").stop();
+    for (let sent = 0; sent < count; sent += 20) {
+      await Promise.all(sayings(sent + 1, sent + 20).map((text) => ada.say(room, text)));
+    }
+    await journey.waitFor(
+      "all are on Matrix",
+      async () => (await synapse.texts(observer, matrixRoomId)).length === count + 1,
+      60_000,
+    );
+    expect(socket.texts(room)).toEqual([]);
+    await journey.tier("sync").start();
+    await ada.say(room, "after");
 
-  await socket.waitFor("all are heard", () => socket.texts(room).includes("after"), 40_000);
-  await expectAsOnMatrix(room, socket, 1);
-  // More than one answer of the homeserver holds: they came by way of a gap.
-  expect((await journey.tier("sync").metric("omc_gaps_total")) > 0).toBe(count > 100);
-  expect((await bob.readAll(room)).map(({ text }) => text)).toEqual(["before", ...socket.texts(room)]);
-}, 120_000);
+    await socket.waitFor("all are heard", () => socket.texts(room).includes("after"), 40_000);
+    await expectAsOnMatrix(room, socket, 1);
+    // More than one answer of the homeserver holds: they came by way of a gap.
+    expect((await journey.tier("sync").metric("omc_gaps_total")) > 0).toBe(count > 100);
+    expect((await bob.readAll(room)).map(({ text }) => text)).toEqual(["before", ...socket.texts(room)]);
+  },
+  120_000,
+);
 
 /** What was heard is what stands on Matrix, in that order, but for the first `skipped`. */
 async function expectAsOnMatrix(room: string, socket: Socket, skipped: number): Promise<void> {
@@ -113,7 +123,8 @@ test("what I write while the workers are down shows as pending, and is sent in o
 
   await journey.tier("workers").stop();
   for (const text of sayings(1, 5)) await ada.say(room, text);
-  const pending = () => socket.in(room, { numbered: false }).filter(({ data }) => data.type === "message.pending");
+  const pending = () =>
+    socket.in(room, { numbered: false }).filter(({ data }) => data.type === "message.pending");
   await socket.waitFor("five are pending", () => pending().length === 5);
   const page = await bob.read(room);
   expect([page.items, page.pending.map(({ text, status }) => [text, status])]).toEqual([

@@ -67,7 +67,12 @@ test("a hundred people who open one direct room from both sides at the same time
   await expectOneRoom(answers, "direct", "left~right", before);
 });
 
-async function expectOneRoom(answers: readonly Answer[], kind: "event" | "direct", slug: string, before: string[]) {
+async function expectOneRoom(
+  answers: readonly Answer[],
+  kind: "event" | "direct",
+  slug: string,
+  before: string[],
+) {
   const { tenant, synapse } = journey;
   expect(answers.filter(({ status }) => status >= 300)).toEqual([]);
   expect(new Set(answers.map(({ body }) => roomResource.parse(body).epoch)).size).toBe(1);
@@ -89,18 +94,29 @@ test("a room's new name and topic reach Matrix and everybody who is connected", 
 
   await tenant.server.changeRoom("group:renamed", { name: "New", topic: null });
 
-  await socket.waitFor("the change is heard", () => socket.in("group:renamed").some(({ data }) => data.type === "room.changed"));
-  const heard = socket.in("group:renamed").flatMap(({ data }) => (data.type === "room.changed" ? [data.changed] : []));
+  await socket.waitFor("the change is heard", () =>
+    socket.in("group:renamed").some(({ data }) => data.type === "room.changed"),
+  );
+  const heard = socket
+    .in("group:renamed")
+    .flatMap(({ data }) => (data.type === "room.changed" ? [data.changed] : []));
   expect(heard).toEqual([{ name: "New", topic: null }]);
   await tenant.settled("group:renamed");
   const observer = await tenant.observer();
   expect(await synapse.state(observer, matrixRoomId, "m.room.name")).toEqual({ name: "New" });
   expect((await synapse.state(observer, matrixRoomId, "m.room.topic"))?.["topic"] ?? "").toBe("");
-  expect(await tenant.server.room("group:renamed")).toMatchObject({ name: "New", topic: null, status: "ready" });
+  expect(await tenant.server.room("group:renamed")).toMatchObject({
+    name: "New",
+    topic: null,
+    status: "ready",
+  });
   // Our own change comes back from Matrix, and is not told again.
   await ada.say("group:renamed", "after", { waitS: 20 });
   await socket.waitFor("the message after it", () => socket.texts("group:renamed").includes("after"));
-  expect(socket.in("group:renamed").map(({ data }) => data.type)).toEqual(["room.changed", "message.created"]);
+  expect(socket.in("group:renamed").map(({ data }) => data.type)).toEqual([
+    "room.changed",
+    "message.created",
+  ]);
 });
 
 test("a deleted room is empty on Matrix, and nobody reads, writes or hears there", async () => {
@@ -117,10 +133,18 @@ test("a deleted room is empty on Matrix, and nobody reads, writes or hears there
   await socket.waitFor("it is unsubscribed", () => socket.left.includes("event:over"));
   for (const person of [ada, bob]) {
     expect((await person.call("GET", roomPath("event:over", "/messages"))).status).toBe(404);
-    expect((await person.call("POST", roomPath("event:over", "/messages"), { body: { text: "?" } })).status).toBe(404);
+    expect(
+      (await person.call("POST", roomPath("event:over", "/messages"), { body: { text: "?" } })).status,
+    ).toBe(404);
   }
-  await journey.waitFor("everybody left on Matrix", async () => !(await synapse.joinedRooms(adaId)).includes(matrixRoomId));
-  await journey.waitFor("the observer left", async () => !(await synapse.joinedRooms(await tenant.observer())).includes(matrixRoomId));
+  await journey.waitFor(
+    "everybody left on Matrix",
+    async () => !(await synapse.joinedRooms(adaId)).includes(matrixRoomId),
+  );
+  await journey.waitFor(
+    "the observer left",
+    async () => !(await synapse.joinedRooms(await tenant.observer())).includes(matrixRoomId),
+  );
 });
 
 test("a room that is made again under the address of a deleted one knows nothing of before", async () => {
@@ -128,7 +152,10 @@ test("a room that is made again under the address of a deleted one knows nothing
   const [ada] = await tenant.people("ada");
   await tenant.server.putRoom("group:again", { members: [{ user: "ada" }] });
   await ada.say("group:again", "of before", { waitS: 20 });
-  const [epoch, oldMatrixRoom] = [(await ada.read("group:again")).epoch, await tenant.matrixRoomId("group:again")];
+  const [epoch, oldMatrixRoom] = [
+    (await ada.read("group:again")).epoch,
+    await tenant.matrixRoomId("group:again"),
+  ];
 
   await tenant.server.call("DELETE", roomPath("group:again"));
   await tenant.server.putRoom("group:again", { members: [{ user: "ada" }] });
@@ -146,19 +173,32 @@ test("a deleted person is sent away, is refused everywhere, and is gone from Mat
   const [ada, eve] = await tenant.people("ada", "eve");
   await tenant.server.putRoom("group:leavers", { members: [{ user: "ada" }, { user: "eve" }] });
   await eve.say("group:leavers", "bye", { waitS: 20 });
-  const [eveId, matrixRoomId] = [await tenant.matrixUserId("eve"), await tenant.matrixRoomId("group:leavers")];
+  const [eveId, matrixRoomId] = [
+    await tenant.matrixUserId("eve"),
+    await tenant.matrixRoomId("group:leavers"),
+  ];
   const [adas, eves] = [await tenant.socket(ada), await tenant.socket(eve)];
 
   expect((await tenant.server.call("DELETE", "/v1/users/eve")).status).toBeLessThan(300);
 
   await eves.waitFor("eve is sent away", () => eves.closed.length > 0);
   expect(eves.closed).toEqual([3503]);
-  await adas.waitFor("ada hears it", () => adas.in("group:leavers").some(({ data }) => data.type === "member.left"));
+  await adas.waitFor("ada hears it", () =>
+    adas.in("group:leavers").some(({ data }) => data.type === "member.left"),
+  );
   expect((await eve.call("GET", roomPath("group:leavers", "/messages"))).status).toBe(404);
-  expect((await eve.call("POST", roomPath("group:leavers", "/messages"), { body: { text: "?" } })).status).toBe(404);
+  expect(
+    (await eve.call("POST", roomPath("group:leavers", "/messages"), { body: { text: "?" } })).status,
+  ).toBe(404);
   const observer = await tenant.observer();
-  await journey.waitFor("eve left on Matrix", async () => !(await synapse.joinedMembers(observer, matrixRoomId)).includes(eveId));
-  await journey.waitFor("the account has ended", async () => (await synapse.as(eveId, "GET", "/joined_rooms")).status >= 400);
+  await journey.waitFor(
+    "eve left on Matrix",
+    async () => !(await synapse.joinedMembers(observer, matrixRoomId)).includes(eveId),
+  );
+  await journey.waitFor(
+    "the account has ended",
+    async () => (await synapse.as(eveId, "GET", "/joined_rooms")).status >= 400,
+  );
 });
 
 test("a deleted person's token opens nothing", async () => {
@@ -191,7 +231,8 @@ test("two products with rooms and people of the same names never meet", async ()
   const theirs = await journey.createTenant("globex");
   const [ourAda] = await ours.people("ada");
   const [theirAda] = await theirs.people("ada");
-  for (const tenant of [ours, theirs]) await tenant.server.putRoom("group:twin", { members: [{ user: "ada" }] });
+  for (const tenant of [ours, theirs])
+    await tenant.server.putRoom("group:twin", { members: [{ user: "ada" }] });
   const [ourSocket, theirSocket] = [await ours.socket(ourAda), await theirs.socket(theirAda)];
 
   await ourAda.say("group:twin", "ours", { waitS: 20 });
@@ -202,9 +243,14 @@ test("two products with rooms and people of the same names never meet", async ()
   expect(ourSocket.texts("group:twin")).toEqual(["ours"]);
   expect(theirSocket.texts("group:twin")).toEqual(["theirs"]);
   expect((await ourAda.read("group:twin")).items.map(({ text }) => text)).toEqual(["ours"]);
-  const [ourRoom, theirRoom] = [await ours.matrixRoomId("group:twin"), await theirs.matrixRoomId("group:twin")];
+  const [ourRoom, theirRoom] = [
+    await ours.matrixRoomId("group:twin"),
+    await theirs.matrixRoomId("group:twin"),
+  ];
   expect(ourRoom).not.toBe(theirRoom);
   const { synapse } = journey;
-  expect(await synapse.joinedMembers(await ours.observer(), ourRoom)).not.toContain(await theirs.matrixUserId("ada"));
+  expect(await synapse.joinedMembers(await ours.observer(), ourRoom)).not.toContain(
+    await theirs.matrixUserId("ada"),
+  );
   expect(await synapse.joinedRooms(await theirs.observer())).not.toContain(ourRoom);
 });

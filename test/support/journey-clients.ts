@@ -1,4 +1,4 @@
-import { Centrifuge, type ServerSubscribedContext } from "centrifuge";
+import { Centrifuge, State, type ServerSubscribedContext } from "centrifuge";
 import { z } from "zod";
 import { WebSocket } from "ws";
 import { publication, type Publication } from "../../shared/frames.ts";
@@ -112,7 +112,11 @@ export class Person extends Api {
     this.token = token;
   }
 
-  say(room: string, text: string, { clientId, waitS }: { clientId?: string; waitS?: number } = {}): Promise<MessageResource> {
+  say(
+    room: string,
+    text: string,
+    { clientId, waitS }: { clientId?: string; waitS?: number } = {},
+  ): Promise<MessageResource> {
     return this.expect(messageResource, "POST", roomPath(room, "/messages"), {
       body: { text, ...(clientId === undefined ? {} : { clientId }) },
       headers: waitS === undefined ? {} : { prefer: `wait=${waitS}` },
@@ -170,7 +174,9 @@ export class Socket {
   /** Connects, and waits until the person's own channel is there. */
   async connect(user: string): Promise<this> {
     this.#client.connect();
-    await this.waitFor("it is connected", () => this.subscriptions.some(({ channel }) => channel === `user:${user}`));
+    await this.waitFor("it is connected", () =>
+      this.subscriptions.some(({ channel }) => channel === `user:${user}`),
+    );
     return this;
   }
 
@@ -184,7 +190,10 @@ export class Socket {
   async comeBack(): Promise<void> {
     const before = this.subscriptions.length;
     this.#isAway = false;
-    await this.waitFor("it is back", () => this.subscriptions.length > before && this.#client.state === "connected");
+    await this.waitFor(
+      "it is back",
+      () => this.subscriptions.length > before && this.#client.state === State.Connected,
+    );
   }
 
   /** What was heard in a room: with its numbers alone unless told. */
@@ -208,7 +217,8 @@ export class Socket {
   }
 
   waitFor(what: string, condition: () => boolean, limitMs = 20_000): Promise<boolean> {
-    const explain = () => `heard: ${JSON.stringify(this.heard.slice(-5))}, closed: ${JSON.stringify(this.closed)}`;
+    const explain = () =>
+      `heard: ${JSON.stringify(this.heard.slice(-5))}, closed: ${JSON.stringify(this.closed)}`;
     return waitUntil(what, condition, { limitMs, explain });
   }
 

@@ -45,7 +45,11 @@ export class Synapse {
 
   /** Matrix ids of those who are in a room, as the observer sees it. */
   async joinedMembers(observer: string, matrixRoomId: string): Promise<string[]> {
-    const { body } = await this.as(observer, "GET", `/rooms/${encodeURIComponent(matrixRoomId)}/joined_members`);
+    const { body } = await this.as(
+      observer,
+      "GET",
+      `/rooms/${encodeURIComponent(matrixRoomId)}/joined_members`,
+    );
     return Object.keys((body["joined"] as Record<string, unknown> | undefined) ?? {});
   }
 
@@ -83,7 +87,10 @@ export class Synapse {
   }
 
   /** Registers somebody whom no tenant knows. */
-  async registerStranger(name: string, displayName: string): Promise<{ matrixUserId: string; accessToken: string }> {
+  async registerStranger(
+    name: string,
+    displayName: string,
+  ): Promise<{ matrixUserId: string; accessToken: string }> {
     const path = "/_synapse/admin/v1/register";
     const nonce = String((await this.call("GET", path, null)).body["nonce"]);
     const username = `${name}_${randomBytes(6).toString("hex")}`;
@@ -99,7 +106,8 @@ export class Synapse {
       mac,
       displayname: displayName,
     });
-    if (status !== 200) throw new Error(`registering a stranger was answered ${status}: ${JSON.stringify(body)}`);
+    if (status !== 200)
+      throw new Error(`registering a stranger was answered ${status}: ${JSON.stringify(body)}`);
     return { matrixUserId: String(body["user_id"]), accessToken: String(body["access_token"]) };
   }
 }

@@ -59,7 +59,8 @@ export class Tier {
     await waitUntil(
       `${this.name} is ready`,
       async () => {
-        if (hasEnded(child)) throw new Error(`${this.name} ended while it started:\n${this.lines.slice(-20).join("\n")}`);
+        if (hasEnded(child))
+          throw new Error(`${this.name} ended while it started:\n${this.lines.slice(-20).join("\n")}`);
         return this.#answersReady();
       },
       { limitMs: READY_LIMIT_MS, explain: () => this.lines.slice(-20).join("\n") },
@@ -98,7 +99,9 @@ export class Tier {
 
   async #answersReady(): Promise<boolean> {
     try {
-      const answer = await fetch(`http://127.0.0.1:${this.port}/readyz`, { signal: AbortSignal.timeout(2_000) });
+      const answer = await fetch(`http://127.0.0.1:${this.port}/readyz`, {
+        signal: AbortSignal.timeout(2_000),
+      });
       return answer.status === 200;
     } catch {
       return false;
@@ -141,7 +144,8 @@ export async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv
   child.stdout.on("data", (data: Buffer) => (output += data.toString()));
   child.stderr.on("data", (data: Buffer) => (errors += data.toString()));
   await once(child, "close");
-  if (child.exitCode !== 0) throw new Error(`${args.join(" ")} failed (${String(child.exitCode)}): ${errors}${output}`);
+  if (child.exitCode !== 0)
+    throw new Error(`${args.join(" ")} failed (${String(child.exitCode)}): ${errors}${output}`);
   return output;
 }
 

@@ -60,7 +60,10 @@ export class Journey {
     for (const secret of [synapse.asToken, synapse.registrationSecret]) this.#secrets.add(secret);
     this.#tiers = await createTiers(this.#env);
     const tiers = this.#tiers;
-    const [tenant] = await Promise.all([this.createTenant("acme"), ...TIER_NAMES.map((name) => tiers[name].start())]);
+    const [tenant] = await Promise.all([
+      this.createTenant("acme"),
+      ...TIER_NAMES.map((name) => tiers[name].start()),
+    ]);
     this.#tenant = tenant;
   }
 
@@ -101,7 +104,10 @@ export class Journey {
     look: () => T | null | undefined | false | Promise<T | null | undefined | false>,
     limitMs = 20_000,
   ): Promise<T> {
-    return waitUntil(what, look, { limitMs, explain: () => this.#warnings().slice(-WARNINGS_SHOWN).join("\n") });
+    return waitUntil(what, look, {
+      limitMs,
+      explain: () => this.#warnings().slice(-WARNINGS_SHOWN).join("\n"),
+    });
   }
 
   async openSocket(person: Person): Promise<Socket> {
@@ -122,9 +128,13 @@ export class Journey {
     if (!this.#tiers) return;
     const tiers = Object.values(this.#tiers);
     const faults = tiers.flatMap((tier) => tier.faults.splice(0));
-    const leaks = tiers.flatMap((tier) => tier.lines.filter((line) => this.#isLeak(line)).map((line) => `${tier.name}: ${line}`));
-    if (faults.length > 0) throw new Error(`${faults.join("\n")}\n${this.#warnings().slice(-WARNINGS_SHOWN).join("\n")}`);
-    if (leaks.length > 0) throw new Error(`a secret or a Matrix id is in a log:\n${leaks.slice(0, 3).join("\n")}`);
+    const leaks = tiers.flatMap((tier) =>
+      tier.lines.filter((line) => this.#isLeak(line)).map((line) => `${tier.name}: ${line}`),
+    );
+    if (faults.length > 0)
+      throw new Error(`${faults.join("\n")}\n${this.#warnings().slice(-WARNINGS_SHOWN).join("\n")}`);
+    if (leaks.length > 0)
+      throw new Error(`a secret or a Matrix id is in a log:\n${leaks.slice(0, 3).join("\n")}`);
   }
 
   async close(): Promise<void> {
@@ -203,7 +213,8 @@ export class TenantSide {
 
   /** Matrix id of a room; waits until Matrix has it. */
   matrixRoomId(room: string): Promise<string> {
-    const [kind = "", slug = ""] = [room.slice(0, room.indexOf(":")), room.slice(room.indexOf(":") + 1)];
+    const colon = room.indexOf(":");
+    const [kind, slug] = [room.slice(0, colon), room.slice(colon + 1)];
     return this.#journey.waitFor(`${room} is on Matrix`, async () => {
       const [row] = await this.#journey.sql<{ matrix_room_id: string | null }>(
         `select r.matrix_room_id from rooms r join tenants t on t.id = r.tenant_id
@@ -230,7 +241,9 @@ export class TenantSide {
 }
 
 /** The publications that carry a message, pending or numbered. */
-export function messagesOf(heard: readonly Heard[]): { type: string; text: string; id: string; number: number | null }[] {
+export function messagesOf(
+  heard: readonly Heard[],
+): { type: string; text: string; id: string; number: number | null }[] {
   return heard.flatMap(({ data }) =>
     data.type === "message.pending" || data.type === "message.created"
       ? [{ type: data.type, text: data.text, id: data.id, number: data.number }]

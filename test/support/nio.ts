@@ -9,10 +9,13 @@ import { requireVariable } from "./stack-servers.ts";
 
 const SCRIPT = fileURLToPath(new URL("nio_client.py", import.meta.url));
 const ANSWER_LIMIT_MS = 20_000;
-const ADVICE = "the independent Matrix client is missing: run the tests with npm test, which installs matrix-nio";
+const ADVICE =
+  "the independent Matrix client is missing: run the tests with npm test, which installs matrix-nio";
 
 const answer = z.looseObject({ error: z.string().optional() });
-const texts = z.object({ texts: z.array(z.object({ sender: z.string(), body: z.string(), event: z.string() })) });
+const texts = z.object({
+  texts: z.array(z.object({ sender: z.string(), body: z.string(), event: z.string() })),
+});
 const event = z.object({ event: z.string() });
 
 const running = new Set<NioClient>();
@@ -80,7 +83,8 @@ export class NioClient {
 
   async #ask<T>(schema: z.ZodType<T>, command: Record<string, unknown>): Promise<T> {
     const line = await new Promise<string>((resolve, reject) => {
-      const fail = () => reject(new Error(`matrix-nio did not answer ${String(command["do"])}: ${this.#errors}\n${ADVICE}`));
+      const fail = () =>
+        reject(new Error(`matrix-nio did not answer ${String(command["do"])}: ${this.#errors}\n${ADVICE}`));
       const timer = setTimeout(fail, ANSWER_LIMIT_MS);
       this.#child.once("error", fail);
       this.#child.once("exit", fail);

@@ -53,7 +53,8 @@ export class Workplace {
         this.wakes.push({ name, payload });
         return Promise.resolve(true);
       },
-      homeserver: () => (homeserver ? Promise.resolve(homeserver) : Promise.reject(new Error("no homeserver here"))),
+      homeserver: () =>
+        homeserver ? Promise.resolve(homeserver) : Promise.reject(new Error("no homeserver here")),
       metrics: createWorkerMetrics(createMetrics()),
       log: this.log,
       stopping: new AbortController().signal,

@@ -60,23 +60,40 @@ test("an answer without a body is one", async () => {
   expect(await (await fetchBounded(`${url}/nothing`)).text()).toBe("");
 });
 
-test.each(["/stall-in-head", "/stall-in-body", "/stall-announced"])("a server that falls silent is given up in time (%s)", async (path) => {
-  const startedAtMs = performance.now();
-  await expect(fetchBounded(url + path, { signal: AbortSignal.timeout(200) })).rejects.toMatchObject({ name: "TimeoutError" });
-  expect(performance.now() - startedAtMs).toBeLessThan(3_000);
-});
+test.each(["/stall-in-head", "/stall-in-body", "/stall-announced"])(
+  "a server that falls silent is given up in time (%s)",
+  async (path) => {
+    const startedAtMs = performance.now();
+    await expect(fetchBounded(url + path, { signal: AbortSignal.timeout(200) })).rejects.toMatchObject({
+      name: "TimeoutError",
+    });
+    expect(performance.now() - startedAtMs).toBeLessThan(3_000);
+  },
+);
 
-test.each(["/too-large", "/too-large-chunked", "/endless"])("an answer that is too large is not read to its end (%s)", async (path) => {
-  await expect(fetchBounded(url + path)).rejects.toBeInstanceOf(ResponseTooLarge);
-});
+test.each(["/too-large", "/too-large-chunked", "/endless"])(
+  "an answer that is too large is not read to its end (%s)",
+  async (path) => {
+    await expect(fetchBounded(url + path)).rejects.toBeInstanceOf(ResponseTooLarge);
+  },
+);
 
 test.each(["/reset", "/reset-in-body"])("a cut connection is a failure, not an answer (%s)", async (path) => {
   await expect(fetchBounded(url + path)).rejects.toThrow();
 });
 
-test.each(["/stall-in-head", "/stall-in-body", "/reset", "/reset-in-body", "/endless", "/html"])("a Matrix call that ends so (%s) may be repeated, and says nothing of where it went", async (path) => {
-  const request = createConnection({ baseUrl: url, accessToken: "a-secret-token", maxResponseBytes: LIMIT })({});
-  const failure = await request({ method: "GET", prefix: "", path, timeoutMs: 300 }).catch((error: unknown) => error);
-  expect(failure).toMatchObject({ name: "MatrixFailure", kind: "transient" });
-  expect((failure as Error).message).not.toMatch(/127\.0\.0\.1|secret/);
-});
+test.each(["/stall-in-head", "/stall-in-body", "/reset", "/reset-in-body", "/endless", "/html"])(
+  "a Matrix call that ends so (%s) may be repeated, and says nothing of where it went",
+  async (path) => {
+    const request = createConnection({
+      baseUrl: url,
+      accessToken: "a-secret-token",
+      maxResponseBytes: LIMIT,
+    })({});
+    const failure = await request({ method: "GET", prefix: "", path, timeoutMs: 300 }).catch(
+      (error: unknown) => error,
+    );
+    expect(failure).toMatchObject({ name: "MatrixFailure", kind: "transient" });
+    expect((failure as Error).message).not.toMatch(/127\.0\.0\.1|secret/);
+  },
+);

@@ -15,12 +15,26 @@ test("the map names the observer and whoever has a level, nobody else", () => {
     member("eve", "member"),
     member("finn", "guest"),
   ]);
-  expect(levels.users).toEqual({ [observer]: 100, "@ada:test": 90, "@bob:test": 75, "@cleo:test": 50, "@dan:test": 25 });
+  expect(levels.users).toEqual({
+    [observer]: 100,
+    "@ada:test": 90,
+    "@bob:test": 75,
+    "@cleo:test": 50,
+    "@dan:test": 25,
+  });
 });
 
 test("the map is complete: nothing that Matrix would fill in by itself is left out", () => {
   const levels = buildPowerLevels(observer, []);
-  expect(levels).toMatchObject({ users_default: 0, events_default: 0, state_default: 100, ban: 50, kick: 50, redact: 50, invite: 100 });
+  expect(levels).toMatchObject({
+    users_default: 0,
+    events_default: 0,
+    state_default: 100,
+    ban: 50,
+    kick: 50,
+    redact: 50,
+    invite: 100,
+  });
   expect(levels.events["m.room.power_levels"]).toBe(100);
   // Nobody, not even the observer, can encrypt a room: its words could not be read any more.
   expect(levels.events["m.room.encryption"]).toBeGreaterThan(100);

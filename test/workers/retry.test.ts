@@ -1,12 +1,25 @@
 import { expect, test } from "@jest/globals";
-import { MatrixFailure, translateError, unlessConflict, unlessMissing } from "../../workers/matrix/failure.ts";
+import {
+  MatrixFailure,
+  translateError,
+  unlessConflict,
+  unlessMissing,
+} from "../../workers/matrix/failure.ts";
 import { backoffMs, decideRetry, DEFAULT_MAX_AGE_MS, type FailedTry } from "../../workers/retry.ts";
 
-const failed: FailedTry = { kind: "transient", attempts: 0, ageMs: 0, maxAgeMs: DEFAULT_MAX_AGE_MS, retryAfterMs: null };
+const failed: FailedTry = {
+  kind: "transient",
+  attempts: 0,
+  ageMs: 0,
+  maxAgeMs: DEFAULT_MAX_AGE_MS,
+  retryAfterMs: null,
+};
 
 test("a homeserver that is away or limits us costs no message its life, however often it is tried", () => {
   for (const kind of ["transient", "limited", "auth"] as const) {
-    expect(decideRetry({ ...failed, kind, attempts: 1_000_000, ageMs: 6 * 86_400_000 }, 0).action).toBe("retry");
+    expect(decideRetry({ ...failed, kind, attempts: 1_000_000, ageMs: 6 * 86_400_000 }, 0).action).toBe(
+      "retry",
+    );
   }
 });
 
@@ -27,7 +40,9 @@ test.each([
 });
 
 test("a refusal that may be mended is believed at the third time", () => {
-  const actions = [0, 1, 2].map((attempts) => decideRetry({ ...failed, kind: "forbidden", attempts }, 0).action);
+  const actions = [0, 1, 2].map(
+    (attempts) => decideRetry({ ...failed, kind: "forbidden", attempts }, 0).action,
+  );
   expect(actions).toEqual(["retry", "retry", "dead"]);
 });
 
@@ -67,7 +82,8 @@ test.each([
 });
 
 test("what exists or is gone already is as good as done; any other failure is not", async () => {
-  const fail = (kind: MatrixFailure["kind"]) => Promise.reject(new MatrixFailure(kind, { errcode: "M_X", httpStatus: 400 }));
+  const fail = (kind: MatrixFailure["kind"]) =>
+    Promise.reject(new MatrixFailure(kind, { errcode: "M_X", httpStatus: 400 }));
   expect(await unlessConflict(fail("conflict"))).toBeNull();
   expect(await unlessMissing(fail("missing"))).toBeNull();
   expect(await unlessConflict(Promise.resolve(1))).toBe(1);

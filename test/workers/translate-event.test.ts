@@ -2,7 +2,12 @@ import { expect, test } from "@jest/globals";
 import { foreignEntryId } from "../../shared/ids.ts";
 import { MARKER } from "../../workers/matrix/rooms.ts";
 import type { MatrixEvent } from "../../workers/matrix/sync-api.ts";
-import { nameKey, translateEvent, type EventFacts, type MarkedMessage } from "../../workers/matrix/translate-event.ts";
+import {
+  nameKey,
+  translateEvent,
+  type EventFacts,
+  type MarkedMessage,
+} from "../../workers/matrix/translate-event.ts";
 import { readMeaning } from "../../workers/sync/apply.ts";
 
 const room = "01990000-0000-7000-8000-000000000001";
@@ -33,7 +38,14 @@ const facts: EventFacts = {
 let count = 0;
 function event(given: Partial<MatrixEvent>): MatrixEvent {
   count++;
-  return { event_id: `$event${count}`, type: "m.room.message", sender: adaId, origin_server_ts: 1_000, content: {}, ...given };
+  return {
+    event_id: `$event${count}`,
+    type: "m.room.message",
+    sender: adaId,
+    origin_server_ts: 1_000,
+    content: {},
+    ...given,
+  };
 }
 
 function text(body: unknown, more: Record<string, unknown> = {}): Partial<MatrixEvent> {
@@ -68,15 +80,23 @@ test.each([
   const forged = event({ ...text("forged", { [MARKER]: marker }), ...more });
   const translation = translateEvent(where, forged, facts);
   expect(translation).toMatchObject({ kind: "message", settles: null, isForged: true });
-  expect(translation).toMatchObject({ entry: { entryId: foreignEntryId(where, forged.event_id), content: { text: "forged" } } });
+  expect(translation).toMatchObject({
+    entry: { entryId: foreignEntryId(where, forged.event_id), content: { text: "forged" } },
+  });
 });
 
 test("a second event of a message that is told already is a double; the first, read again, is not", () => {
   const told = { ...message, timeline_number: 7, event_id: "$first" };
   const toldFacts = { ...facts, messages: new Map([[message.id, told]]) };
   const marked = text("again", { [MARKER]: message.id });
-  expect(translateEvent(room, event({ ...marked, event_id: "$second" }), toldFacts)).toEqual({ kind: "double", eventId: "$second" });
-  expect(translateEvent(room, event({ ...marked, event_id: "$first" }), toldFacts)).toMatchObject({ kind: "message", settles: message.id });
+  expect(translateEvent(room, event({ ...marked, event_id: "$second" }), toldFacts)).toEqual({
+    kind: "double",
+    eventId: "$second",
+  });
+  expect(translateEvent(room, event({ ...marked, event_id: "$first" }), toldFacts)).toMatchObject({
+    kind: "message",
+    settles: message.id,
+  });
 });
 
 test("a stranger has the name that Matrix knows, or none of theirs; never a Matrix id", () => {
@@ -106,7 +126,10 @@ test.each([
   ["a kind that is not told yet", { content: { msgtype: "m.image", body: "cat.png" } }],
   ["an edit", text("* new", { "m.relates_to": { rel_type: "m.replace", event_id: "$x" } })],
   ["an unknown type", { type: "org.example.poll", ...text("?") }],
-  ["a stranger's coming", { type: "m.room.member", sender: stranger, state_key: stranger, content: { membership: "join" } }],
+  [
+    "a stranger's coming",
+    { type: "m.room.member", sender: stranger, state_key: stranger, content: { membership: "join" } },
+  ],
   ["an invitation of ours", { type: "m.room.member", state_key: adaId, content: { membership: "invite" } }],
 ])("%s tells nothing", (_, given) => {
   expect(translateEvent(room, event(given), facts)).toEqual({ kind: "nothing" });
@@ -142,14 +165,26 @@ test("many rooms' events are sorted by what is to be done, in the order they cam
   const own = event(text("mine", { [MARKER]: message.id }));
   const meaning = readMeaning(
     [
-      { roomId: room, matrixRoomId: "!room:here", events: [event(text("one")), own, event({ ...text("x", { [MARKER]: "y" }), sender: stranger })] },
-      { roomId: otherRoom, matrixRoomId: "!room:here", events: [event({ type: "m.room.name", state_key: "" }), event({ type: "m.room.encrypted" })] },
+      {
+        roomId: room,
+        matrixRoomId: "!room:here",
+        events: [event(text("one")), own, event({ ...text("x", { [MARKER]: "y" }), sender: stranger })],
+      },
+      {
+        roomId: otherRoom,
+        matrixRoomId: "!room:here",
+        events: [event({ type: "m.room.name", state_key: "" }), event({ type: "m.room.encrypted" })],
+      },
     ],
     facts,
   );
-  expect(meaning.entries.map(({ roomId, entries }) => [roomId, entries.map(({ content }) => content["text"])])).toEqual([
-    [room, ["one", "as accepted", "x"]],
-  ]);
+  expect(
+    meaning.entries.map(({ roomId, entries }) => [roomId, entries.map(({ content }) => content["text"])]),
+  ).toEqual([[room, ["one", "as accepted", "x"]]]);
   expect(meaning.settled).toEqual([{ messageId: message.id, eventId: own.event_id, roomId: room }]);
-  expect(meaning).toMatchObject({ forged: 1, drifts: [{ roomId: otherRoom, what: "description" }], encrypted: [otherRoom] });
+  expect(meaning).toMatchObject({
+    forged: 1,
+    drifts: [{ roomId: otherRoom, what: "description" }],
+    encrypted: [otherRoom],
+  });
 });

@@ -1,0 +1,72 @@
+import type { MatrixCall } from "../../workers/matrix/client.ts";
+import { MatrixFailure, type FailureKind } from "../../workers/matrix/failure.ts";
+import type { Homeserver } from "../../workers/matrix/homeserver.ts";
+
+export type RecordedCall = { as: string; method: string; path: string; body: Record<string, unknown> };
+
+/** A homeserver that takes everything and writes it down; the test says what it refuses. */
+export class FakeHomeserver implements Homeserver {
+  readonly id = "fake";
+  readonly serverName = "test";
+  readonly baseUrl = "http://127.0.0.1:9";
+  readonly calls: RecordedCall[] = [];
+  readonly accounts = new Set<string>();
+  readonly #events = new Map<string, string>();
+  readonly #refusals: { matches: RegExp; failure: MatrixFailure; isApplied: boolean }[] = [];
+
+  readonly as = (matrixUserId: string) =>
+    Promise.resolve((call: MatrixCall) => this.#answer(matrixUserId, call));
+
+  readonly ensureAccount = ({ matrixUserId }: { matrixUserId: string }) => {
+    this.accounts.add(matrixUserId);
+    return Promise.resolve();
+  };
+
+  readonly removeAccount = (matrixUserId: string) => {
+    this.accounts.delete(matrixUserId);
+    return Promise.resolve();
+  };
+
+  readonly login = () => Promise.reject(new Error("nobody logs in here"));
+
+  /** The next call whose path matches fails; `isApplied`: it was done all the same, and the answer is lost. */
+  refuse(
+    matches: RegExp,
+    kind: FailureKind,
+    { retryAfterMs = null as number | null, isApplied = false } = {},
+  ): void {
+    const failure = new MatrixFailure(kind, {
+      errcode: "M_TEST",
+      httpStatus: kind === "transient" ? null : 400,
+      retryAfterMs,
+    });
+    this.#refusals.push({ matches, failure, isApplied });
+  }
+
+  /** Texts that stand in the room, in order: a transaction id that was used before changes nothing. */
+  get texts(): string[] {
+    return [...this.#events.values()];
+  }
+
+  /** Texts of all attempts to send, in order. */
+  get attempts(): string[] {
+    return this.calls.filter(({ path }) => path.includes("/send/")).map(({ body }) => String(body["body"]));
+  }
+
+  #answer(as: string, call: MatrixCall): Promise<unknown> {
+    const { method, path, body = {} } = call;
+    this.calls.push({ as, method, path, body });
+    const index = this.#refusals.findIndex(({ matches }) => matches.test(path));
+    const [refusal] = index < 0 ? [] : this.#refusals.splice(index, 1);
+    if (!refusal || refusal.isApplied) this.#apply(path, body);
+    if (refusal) return Promise.reject(refusal.failure);
+    return Promise.resolve({
+      room_id: `!${String(body["room_alias_name"])}:test`,
+      event_id: `$${path}`,
+    });
+  }
+
+  #apply(path: string, body: Record<string, unknown>): void {
+    if (path.includes("/send/") && !this.#events.has(path)) this.#events.set(path, String(body["body"]));
+  }
+}

@@ -1,0 +1,168 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import { endMemberships } from "../../shared/db/memberships.ts";
+import type { Room } from "../../shared/db/rooms.ts";
+import type { JobResult } from "../../workers/context.ts";
+import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
+import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
+import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+
+let place: Workplace;
+let homeserver: FakeHomeserver;
+let room: Room;
+let count = 0;
+beforeAll(async () => {
+  place = await openWorkplace();
+});
+beforeEach(async () => {
+  homeserver = new FakeHomeserver();
+  room = await place.room(`group:out-${++count}`, ["ada", "bob"]);
+});
+afterAll(() => place.close());
+
+function drain(): Promise<JobResult> {
+  return handleOutboundMessage(place.context(homeserver), { tenantId: place.tenantId, roomId: room.id });
+}
+
+/** The time of waiting is over. */
+async function becomeDue(): Promise<void> {
+  await place.sql("update room_outbox set next_attempt_at = now() where room_id = ?", [room.id]);
+}
+
+async function statuses(): Promise<string[]> {
+  const rows = await place.sql<{ status: string; error_code: string | null }>(
+    "select status, error_code from messages where room_id = ? order by order_number",
+    [room.id],
+  );
+  return rows.map(({ status, error_code }) => (error_code === null ? status : `${status} ${error_code}`));
+}
+
+test("a room's messages are sent in the order accepted, by their senders, after all that they need was made", async () => {
+  await place.accept(room, "ada", "one", "two");
+  await place.accept(room, "bob", "three");
+
+  expect(await drain()).toEqual({ retryInMs: null });
+
+  expect(homeserver.texts).toEqual(["one", "two", "three"]);
+  expect(await statuses()).toEqual(["sent", "sent", "sent"]);
+  const made = homeserver.calls.map(({ path }) => path);
+  expect(made.indexOf("/createRoom")).toBeLessThan(made.findIndex((path) => path.includes("/join")));
+  expect(made.findIndex((path) => path.includes("/join"))).toBeLessThan(
+    made.findIndex((path) => path.includes("/send/")),
+  );
+  expect(made.filter((path) => path.includes("/join"))).toHaveLength(2);
+  expect(
+    new Set(homeserver.calls.filter(({ path }) => path.includes("/send/")).map(({ as }) => as)).size,
+  ).toBe(2);
+});
+
+test("many messages go out in one drain, in order", async () => {
+  const texts = Array.from({ length: 130 }, (_, index) => `text ${index}`);
+  await place.accept(room, "ada", ...texts);
+  await drain();
+  expect(homeserver.texts).toEqual(texts);
+  expect(new Set(await statuses())).toEqual(new Set(["sent"]));
+});
+
+test("a message whose answer is lost holds the room, and is sent again as the same one", async () => {
+  await place.accept(room, "ada", "one", "two");
+  homeserver.refuse(/\/send\//, "transient", { isApplied: true });
+
+  expect((await drain()).retryInMs).toBeGreaterThan(0);
+  expect(homeserver.attempts).toEqual(["one"]);
+  expect(await statuses()).toEqual(["sending", "sending"]);
+
+  await becomeDue();
+  await drain();
+  expect(homeserver.attempts).toEqual(["one", "one", "two"]);
+  expect(homeserver.texts).toEqual(["one", "two"]);
+  expect(await statuses()).toEqual(["sent", "sent"]);
+});
+
+test("a homeserver that limits us is given the time that it asks for, and nothing is given up", async () => {
+  await place.accept(room, "ada", "one");
+  for (let refusals = 0; refusals < 10; refusals++) {
+    homeserver.refuse(/\/send\//, "limited", { retryAfterMs: 5_000 });
+    expect((await drain()).retryInMs).toBeGreaterThanOrEqual(5_000);
+    await becomeDue();
+  }
+  await drain();
+  expect(await statuses()).toEqual(["sent"]);
+});
+
+test("a message that is refused for good is dead, and those behind it go on", async () => {
+  await place.accept(room, "ada", "one", "bad", "three");
+  await place.sql(
+    'update messages set content = \'{"text": "bad"}\' where room_id = ? and order_number = 2',
+    [room.id],
+  );
+  const [, bad] = await place.sql<{ id: string }>(
+    "select id from messages where room_id = ? order by order_number",
+    [room.id],
+  );
+  homeserver.refuse(new RegExp(bad?.id ?? "none"), "permanent");
+
+  expect(await drain()).toEqual({ retryInMs: 0 });
+  await drain();
+
+  expect(await statuses()).toEqual(["sent", "dead refused", "sent"]);
+  expect(homeserver.texts).toEqual(["one", "three"]);
+});
+
+test("a refused sender is made able to speak, without an attempt spent", async () => {
+  await place.accept(room, "ada", "one");
+  homeserver.refuse(/\/send\//, "forbidden");
+  await drain();
+  expect(await statuses()).toEqual(["sent"]);
+  expect(homeserver.calls.filter(({ path }) => path.includes("/join"))).toHaveLength(2);
+  expect(
+    await place.sql(
+      "select 1 as one from delivery_attempts a join messages m on m.id = a.message_id where m.room_id = ?",
+      [room.id],
+    ),
+  ).toEqual([]);
+});
+
+test("whoever stays refused is believed to be, at the third time, with what operators must know", async () => {
+  await place.accept(room, "ada", "one");
+  for (let turn = 0; turn < 3; turn++) {
+    homeserver.refuse(/\/send\//, "forbidden");
+    homeserver.refuse(/\/send\//, "forbidden");
+    await drain();
+    await becomeDue();
+  }
+  expect(await statuses()).toEqual(["dead forbidden"]);
+  expect(
+    await place.sql(
+      "select failure from delivery_attempts a join messages m on m.id = a.message_id where m.room_id = ?",
+      [room.id],
+    ),
+  ).toEqual([{ failure: "forbidden" }, { failure: "forbidden" }, { failure: "forbidden" }]);
+});
+
+test("nobody is joined again who was removed while their message waited", async () => {
+  const [message] = await place.accept(room, "ada", "one");
+  await endMemberships(place.db, place.tenantId, message?.sender_id ?? "", [room.id]);
+  await drain();
+  expect(await statuses()).toEqual(["dead sender_removed"]);
+  expect(homeserver.calls.filter(({ path }) => /join|invite|send/.test(path))).toEqual([]);
+});
+
+test("a room that somebody else is sending for is left alone", async () => {
+  await place.accept(room, "ada", "one");
+  await place.sql(
+    "update room_outbox set fence = gen_random_uuid(), lease_until = now() + interval '1 minute' where room_id = ?",
+    [room.id],
+  );
+  expect(await drain()).toEqual({ retryInMs: null });
+  expect(homeserver.calls).toEqual([]);
+  expect(await statuses()).toEqual(["queued"]);
+});
+
+test("an unexpected failure is no message's death: it is thrown, and all is sent when it is tried again", async () => {
+  await place.accept(room, "ada", "one");
+  const broken = { ...place.context(homeserver), homeserver: () => Promise.reject(new Error("unexpected")) };
+  const payload = { tenantId: place.tenantId, roomId: room.id };
+  await expect(handleOutboundMessage(broken, payload)).rejects.toThrow("unexpected");
+  await drain();
+  expect(await statuses()).toEqual(["sent"]);
+});

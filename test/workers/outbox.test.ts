@@ -1,0 +1,169 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { acceptMessages, killQueuedMessages } from "../../shared/db/messages.ts";
+import { claimMessages, markSent, settleOutbox } from "../../shared/db/outbox.ts";
+import type { Room } from "../../shared/db/rooms.ts";
+import { newFence } from "../../shared/ids.ts";
+import { takeRoom } from "../../workers/converge/room-facts.ts";
+import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+
+let place: Workplace;
+beforeAll(async () => {
+  place = await openWorkplace();
+});
+afterAll(() => place.close());
+
+async function takeFence(room: Room): Promise<string> {
+  const fence = newFence();
+  if (!(await takeRoom(place.db, place.tenantId, room.id, fence))) throw new Error("the room is taken");
+  return fence;
+}
+
+async function isDue(room: Room): Promise<boolean> {
+  const [row] = await place.sql<{ due: boolean }>(
+    "select next_attempt_at is not null as due from room_outbox where room_id = ?",
+    [room.id],
+  );
+  return row?.due ?? false;
+}
+
+test("messages are claimed in the order accepted, batch after batch", async () => {
+  const room = await place.room("group:order", ["ada", "bob"]);
+  for (let turn = 0; turn < 5; turn++)
+    for (const user of ["ada", "bob"]) await place.accept(room, user, `${user} ${turn}`);
+  const fence = await takeFence(room);
+
+  const first = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 4 });
+  const second = await claimMessages(place.db, room.id, { fence, afterOrder: 4, limit: 100 });
+
+  expect(
+    [...(first?.messages ?? []), ...(second?.messages ?? [])].map(({ text, order_number }) => [
+      order_number,
+      text,
+    ]),
+  ).toEqual(
+    Array.from({ length: 10 }, (_, index) => [
+      index + 1,
+      `${index % 2 === 0 ? "ada" : "bob"} ${Math.floor(index / 2)}`,
+    ]),
+  );
+  expect(first?.messages).toHaveLength(4);
+  expect(second?.lastOrder).toBe(10);
+});
+
+test("accepted at the same time by many, messages still have one order without a hole", async () => {
+  const room = await place.room("group:crowd", ["ada", "bob", "cleo"]);
+  await Promise.all(
+    Array.from({ length: 60 }, (_, index) =>
+      place.accept(room, ["ada", "bob", "cleo"][index % 3] ?? "", `text ${index}`),
+    ),
+  );
+  const rows = await place.sql<{ order_number: number }>(
+    "select order_number from messages where room_id = ? order by order_number",
+    [room.id],
+  );
+  expect(rows.map(({ order_number }) => order_number)).toEqual(
+    Array.from({ length: 60 }, (_, index) => index + 1),
+  );
+});
+
+test("a message that a worker died over is claimed again, before those behind it", async () => {
+  const room = await place.room("group:again", ["ada"]);
+  await place.accept(room, "ada", "first", "second");
+  const dead = await takeFence(room);
+  await claimMessages(place.db, room.id, { fence: dead, afterOrder: 0, limit: 1 });
+  await place.sql("update room_outbox set lease_until = now() - interval '1 second' where room_id = ?", [
+    room.id,
+  ]);
+
+  const fence = await takeFence(room);
+  const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 10 });
+
+  expect(claim?.messages.map(({ text }) => text)).toEqual(["first", "second"]);
+});
+
+test("what was sent is not claimed again", async () => {
+  const room = await place.room("group:sent", ["ada"]);
+  await place.accept(room, "ada", "first", "second");
+  const fence = await takeFence(room);
+  const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 1 });
+  await markSent(place.db, room.id, fence, [{ id: claim?.messages[0]?.id ?? "", eventId: "$1" }]);
+
+  const rest = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 10 });
+
+  expect(rest?.messages.map(({ text }) => text)).toEqual(["second"]);
+});
+
+test("a message that is accepted while its room is being settled stays due, whoever is first", async () => {
+  const room = await place.room("group:race", ["ada"]);
+  const fence = await takeFence(room);
+  await place.sql("update room_outbox set lease_until = now() + interval '1 hour' where room_id = ?", [
+    room.id,
+  ]);
+  for (let round = 0; round < 60; round++) {
+    const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 100 });
+    await markSent(
+      place.db,
+      room.id,
+      fence,
+      claim?.messages.map(({ id }) => ({ id, eventId: `$${id}` })) ?? [],
+    );
+    const [accepted] = await Promise.all([
+      place.accept(room, "ada", `round ${round}`),
+      settleOutbox(place.db, room.id, fence, claim?.lastOrder ?? 0),
+    ]);
+    expect(accepted).toHaveLength(1);
+    expect(await isDue(room)).toBe(true);
+  }
+  const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 100 });
+  await settleOutbox(place.db, room.id, fence, claim?.lastOrder ?? 0);
+  expect(await isDue(room)).toBe(false);
+});
+
+test("somebody's queued messages are dead when they are removed; what is being sent, and others', is not", async () => {
+  const room = await place.room("group:removed", ["ada", "bob"]);
+  await place.accept(room, "bob", "being sent", "queued");
+  await place.accept(room, "ada", "ada's");
+  const fence = await takeFence(room);
+  await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 1 });
+
+  const killed = await killQueuedMessages(place.db, place.tenantId, {
+    roomId: room.id,
+    senderId: await place.userId("bob"),
+  });
+
+  expect(killed).toHaveLength(1);
+  const rows = await place.sql(
+    "select content ->> 'text' as text, status, open, error_code from messages where room_id = ? order by order_number",
+    [room.id],
+  );
+  expect(rows).toEqual([
+    { text: "being sent", status: "sending", open: true, error_code: null },
+    { text: "queued", status: "dead", open: false, error_code: "sender_removed" },
+    { text: "ada's", status: "queued", open: true, error_code: null },
+  ]);
+  const rest = await claimMessages(place.db, room.id, { fence, afterOrder: 1, limit: 10 });
+  expect(rest?.messages.map(({ text }) => text)).toEqual(["ada's"]);
+});
+
+test("what Matrix answers too late does not raise a dead message", async () => {
+  const room = await place.room("group:late", ["ada"]);
+  const [message] = await place.accept(room, "ada", "dead");
+  const fence = await takeFence(room);
+  await place.sql("update messages set status = 'dead', open = false where room_id = ?", [room.id]);
+  await markSent(place.db, room.id, fence, [{ id: message?.id ?? "", eventId: "$late" }]);
+  expect(await place.sql("select status from messages where room_id = ?", [room.id])).toEqual([
+    { status: "dead" },
+  ]);
+});
+
+test("the same client id posted twenty times at once is one message", async () => {
+  const room = await place.room("group:idempotent", ["ada"]);
+  const post = () =>
+    acceptMessages(place.db, [
+      { tenantId: place.tenantId, user: "ada", room, text: "once", clientId: "c-1", requestHash: "00" },
+    ]);
+  const outcomes = (await Promise.all(Array.from({ length: 20 }, post))).flat().map(({ outcome }) => outcome);
+  expect(outcomes.filter((outcome) => outcome === "accepted")).toHaveLength(1);
+  expect(outcomes.filter((outcome) => outcome === "replayed")).toHaveLength(19);
+  expect(await place.sql("select 1 as one from messages where room_id = ?", [room.id])).toHaveLength(1);
+});

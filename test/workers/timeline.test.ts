@@ -1,0 +1,203 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import { transact } from "../../shared/db/transact.ts";
+import { roomLiveMessage } from "../../shared/frames.ts";
+import type { Room } from "../../shared/db/rooms.ts";
+import { roomLiveChannel, roomStreamKey } from "../../shared/keys.ts";
+import { openPatientRedis } from "../../shared/redis.ts";
+import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
+import { findUnpublishedRooms, publishRooms, rebuildStream } from "../../shared/timeline/publish.ts";
+import { foreignEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+import { until } from "../support/wait.ts";
+
+let place: Workplace;
+let count = 0;
+let room: Room;
+beforeAll(async () => {
+  place = await openWorkplace();
+});
+beforeEach(async () => {
+  room = await place.room(`group:timeline-${++count}`);
+});
+afterAll(() => place.close());
+
+function append(...entries: NewEntry[]) {
+  return transact(place.db, (trx) => appendEntries(trx, [{ roomId: room.id, entries }]));
+}
+
+async function appendTexts(from: number, to: number): Promise<void> {
+  await append(
+    ...upTo(to)
+      .slice(from - 1)
+      .map((number) => foreignEntry(`text ${number}`)),
+  );
+}
+
+function upTo(last: number): number[] {
+  return Array.from({ length: last }, (_, index) => index + 1);
+}
+
+async function numbers(roomId = room.id): Promise<number[]> {
+  const rows = await place.sql<{ number: number }>(
+    "select number from timeline where room_id = ? order by number",
+    [roomId],
+  );
+  return rows.map(({ number }) => number);
+}
+
+type State = { epoch: string; last_number: number; published_number: number; message_count: number };
+async function state(): Promise<State> {
+  const [row] = await place.sql<State>(
+    "select epoch, last_number, published_number, message_count from room_timeline where room_id = ?",
+    [room.id],
+  );
+  if (!row) throw new Error("no timeline");
+  return row;
+}
+
+async function streamNumbers(): Promise<number[]> {
+  const entries = await place.redis.xrange(roomStreamKey(room.id, (await state()).epoch), "-", "+");
+  return entries.map(([id]) => Number(id.split("-")[0]));
+}
+
+function publish(): Promise<void> {
+  return publishRooms(place, [room.id]);
+}
+
+/** Numbers that the room's live channel tells while `work` runs. */
+async function hear(work: () => Promise<unknown>, last: number): Promise<number[]> {
+  const heard: number[] = [];
+  const listener = openPatientRedis(place.redisUrl, place.log, "listener");
+  try {
+    await listener.subscribe(roomLiveChannel(room.id));
+    listener.on("message", (_channel, text) =>
+      heard.push(roomLiveMessage.parse(JSON.parse(text)).number ?? 0),
+    );
+    await work();
+    await until(() => heard.includes(last), `${last} is heard`);
+    return heard;
+  } finally {
+    listener.disconnect();
+  }
+}
+
+test("a hundred appends at the same time leave no gap and no double", async () => {
+  await Promise.all(upTo(100).map((number) => append(foreignEntry(`text ${number}`))));
+  expect(await numbers()).toEqual(upTo(100));
+  expect(await state()).toMatchObject({ last_number: 100, message_count: 100 });
+});
+
+test("an entry that is offered again and again stands once, by its id and by its event", async () => {
+  const [one, two] = [foreignEntry("one"), foreignEntry("two")];
+  const again = { ...foreignEntry("one again"), eventId: one.eventId };
+  await append(one);
+  const answers = [await append(one), await append(again), await append(two, two, one)];
+  expect(answers.map((appended) => appended.map(({ number }) => number))).toEqual([[], [], [2]]);
+  expect(await numbers()).toEqual([1, 2]);
+});
+
+test("the same entry offered by twenty at the same time stands once", async () => {
+  const entry = foreignEntry("once");
+  await Promise.all(upTo(20).map((number) => append(entry, foreignEntry(`own ${number}`))));
+  expect(await numbers()).toEqual(upTo(21));
+});
+
+test("appends to several rooms in any order at the same time do not lock each other out", async () => {
+  const rooms = await Promise.all(upTo(5).map((number) => place.room(`event:several-${number}`)));
+  await Promise.all(
+    upTo(40).map((turn) => {
+      const shuffled = rooms
+        .map((_, index) => rooms[(index * 2 + turn) % rooms.length])
+        .filter((other) => other !== undefined);
+      const offered = shuffled.map((other) => ({
+        roomId: other.id,
+        entries: [foreignEntry(`turn ${turn}`)],
+      }));
+      return place.db.transaction((trx) => appendEntries(trx, offered));
+    }),
+  );
+  for (const other of rooms) expect(await numbers(other.id)).toEqual(upTo(40));
+});
+
+test("an append that is rolled back takes its numbers back", async () => {
+  await append(foreignEntry("one"));
+  const failing = place.db.transaction(async (trx) => {
+    await appendEntries(trx, [{ roomId: room.id, entries: [foreignEntry("never")] }]);
+    throw new Error("rolled back");
+  });
+  await expect(failing).rejects.toThrow("rolled back");
+  await append(foreignEntry("two"));
+  expect(await numbers()).toEqual([1, 2]);
+});
+
+test("publishing brings the stream to where the timeline is, and twice is the same as once", async () => {
+  await appendTexts(1, 5);
+  const heard = await hear(async () => {
+    await publish();
+    await publish();
+    await appendTexts(6, 7);
+    await publish();
+  }, 7);
+  expect(heard).toEqual(upTo(7));
+  expect(await streamNumbers()).toEqual(upTo(7));
+  expect(await state()).toMatchObject({ published_number: 7 });
+  expect(await findUnpublishedRooms(place.db, 100)).not.toContain(room.id);
+});
+
+test("ten who publish while others append tell everything once, in order", async () => {
+  const heard = await hear(async () => {
+    await Promise.all(
+      upTo(10).map(async (who) => {
+        for (let turn = 0; turn < 5; turn++) {
+          await append(foreignEntry(`${who} ${turn}`));
+          await publish();
+        }
+      }),
+    );
+  }, 50);
+  expect(heard).toEqual(upTo(50));
+  expect(await streamNumbers()).toEqual(upTo(50));
+});
+
+test("more than one batch is published in one call", async () => {
+  await appendTexts(1, 700);
+  await publish();
+  expect(await streamNumbers()).toEqual(upTo(700));
+});
+
+test("a stream that Redis lost begins with what is published next, and is rebuilt when wanted", async () => {
+  await appendTexts(1, 5);
+  await publish();
+  await place.redis.del(roomStreamKey(room.id, (await state()).epoch));
+  await appendTexts(6, 6);
+  await publish();
+  expect(await streamNumbers()).toEqual([6]);
+  await rebuildStream(place, room.id);
+  expect(await streamNumbers()).toEqual(upTo(6));
+});
+
+test("a stream that came back older than Postgres remembers is told the rest again", async () => {
+  await appendTexts(1, 3);
+  await publish();
+  const key = roomStreamKey(room.id, (await state()).epoch);
+  const saved = await place.redis.dumpBuffer(key);
+  await appendTexts(4, 5);
+  await publish();
+  await place.redis.restore(key, 0, saved, "REPLACE");
+  await appendTexts(6, 6);
+  await publish();
+  expect(await streamNumbers()).toEqual(upTo(6));
+  expect(await state()).toMatchObject({ published_number: 6 });
+});
+
+test("a stream that is ahead of its timeline belongs to another past: it gets a new epoch", async () => {
+  await appendTexts(1, 3);
+  await publish();
+  const before = await state();
+  await place.redis.xadd(roomStreamKey(room.id, before.epoch), "9-0", "m", "{}");
+  await appendTexts(4, 4);
+  await publish();
+  const after = await state();
+  expect(after.epoch).not.toBe(before.epoch);
+  expect(after).toMatchObject({ last_number: 4, published_number: 4 });
+  expect(await streamNumbers()).toEqual(upTo(4));
+});
