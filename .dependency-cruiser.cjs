@@ -17,13 +17,13 @@ const doors = {
   jose: "shared/tokens",
   uuid: "shared/ids",
   express: "api/.+",
-  commander: "workers/admin/.+|bench/.+",
+  commander: "workers/admin/.+",
 };
 
-const tiers = ["api", "workers", "realtime", "migrations", "bench"];
+const tiers = ["api", "workers", "realtime", "migrations"];
 
-/** Tests and the stack open doors of their own, to look from outside. */
-const outside = "^(test|stack)/";
+/** Tests, measurements and the stack open doors of their own, to look from outside. */
+const outside = "^(bench|test|stack)/";
 
 module.exports = {
   forbidden: [

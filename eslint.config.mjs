@@ -7,7 +7,7 @@ const programs = [
   "{api,migrations,realtime,workers}/main.ts",
   "workers/admin.ts",
   "shared/shutdown.ts",
-  "{bench,stack,test}/**",
+  "{bench,deploy,stack,test}/**",
   "*.mjs",
 ];
 

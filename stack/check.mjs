@@ -69,7 +69,7 @@ function runProgram(program, args) {
 }
 
 async function checkImports() {
-  const folders = ["api", "workers", "realtime", "shared", "migrations", "bench", "stack", "test"];
+  const folders = ["api", "workers", "realtime", "shared", "migrations", "bench", "deploy", "stack", "test"];
   const { code, output } = await runProgram("dependency-cruiser/bin/dependency-cruise.mjs", [
     "--config",
     ".dependency-cruiser.cjs",

@@ -1,0 +1,146 @@
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { readRoot, root } from "./compose-file.ts";
+
+type Stage = {
+  from: string;
+  name: string;
+  copies: { from: string | null; sources: string[]; target: string }[];
+  user: string | null;
+};
+
+/** The stages of the Dockerfile: what each copies from where. */
+function readStages(): Stage[] {
+  const stages: Stage[] = [];
+  const lines = readRoot("Dockerfile").replaceAll("\\\n", " ").split("\n");
+  for (const line of lines) {
+    const [instruction, ...words] = line.trim().split(/\s+/);
+    const stage = stages.at(-1);
+    if (instruction === "FROM")
+      stages.push({ from: words[0] ?? "", name: words[2] ?? "", copies: [], user: null });
+    if (instruction === "USER" && stage) stage.user = words[0] ?? null;
+    if (instruction === "COPY" && stage) {
+      const from = words.find((word) => word.startsWith("--from="))?.slice("--from=".length) ?? null;
+      const paths = words.filter((word) => !word.startsWith("--"));
+      stage.copies.push({ from, sources: paths.slice(0, -1), target: paths.at(-1) ?? "" });
+    }
+  }
+  return stages;
+}
+
+const stages = readStages();
+const fromCheckout = stages.flatMap(({ copies }) =>
+  copies.filter(({ from }) => from === null).flatMap(({ sources }) => sources),
+);
+
+describe("the Dockerfile", () => {
+  test.each(fromCheckout)("copies what the checkout has and .dockerignore lets through: %s", (source) => {
+    expect(existsSync(join(root, source))).toBe(true);
+    const allowed = readRoot(".dockerignore")
+      .split("\n")
+      .filter((line) => line.startsWith("!"));
+    expect(allowed.map((line) => line.slice(1).replace(/\/$/, ""))).toContain(source.split("/")[0]);
+  });
+
+  test("copies between stages that exist", () => {
+    const names = stages.map(({ name }) => name);
+    const used = stages.flatMap(({ copies }) => copies.flatMap(({ from }) => from ?? []));
+    expect(used.filter((name) => !names.includes(name))).toEqual([]);
+  });
+
+  test("does not run as root", () => {
+    expect(stages.at(-1)?.user).toBe("node");
+  });
+
+  test("builds on a Debian whose glibc the sockets' binary runs on", () => {
+    expect(stages.map(({ from }) => from)).toEqual(stages.map(() => "node:${NODE_VERSION}-trixie-slim"));
+  });
+});
+
+describe("the image's steps, in a plain folder", () => {
+  let folder = "";
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "omc-image-"));
+  });
+
+  afterAll(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** Copies as a stage does, from the checkout only. */
+  const copyInto = (stage: string): string => {
+    const target = join(folder, stage);
+    for (const copy of stages.find(({ name }) => name === stage)?.copies ?? []) {
+      for (const source of copy.from === null ? copy.sources : []) {
+        mkdirSync(dirname(join(target, source)), { recursive: true });
+        cpSync(join(root, source), join(target, source), { recursive: true });
+      }
+    }
+    return target;
+  };
+
+  const run = (cwd: string, command: string, args: string[]): { status: number | null; output: string } => {
+    const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 240_000 });
+    return { status, output: `${stdout}${stderr}` };
+  };
+
+  test("compile what was copied, and start the api with nothing but the packages for production", async () => {
+    const build = copyInto("build");
+    symlinkSync(join(root, "node_modules"), join(build, "node_modules"));
+    expect(run(build, "npm", ["run", "build"])).toMatchObject({ status: 0 });
+
+    const app = copyInto("packages");
+    expect(run(app, "npm", ["install", "--no-save", "--omit=dev", "--prefer-offline"])).toMatchObject({
+      status: 0,
+    });
+    cpSync(join(build, "dist"), join(app, "dist"), { recursive: true });
+    expect(existsSync(join(app, "node_modules", "typescript"))).toBe(false);
+
+    // Every program loads: it gets as far as finding fault with its environment.
+    for (const program of ["api/main", "realtime/main", "workers/main", "migrations/main"]) {
+      const { output } = run(app, "env", [
+        "-i",
+        `PATH=${process.env["PATH"] ?? ""}`,
+        "node",
+        `dist/${program}.js`,
+      ]);
+      expect(output).toContain("DATABASE_URL");
+    }
+    expect(await answerOfApi(app)).toEqual({ live: true });
+  }, 300_000);
+});
+
+/** What the api answers at /livez when it is started in a folder with the test's servers. */
+async function answerOfApi(cwd: string): Promise<unknown> {
+  const port = "23117";
+  const child = spawn(process.execPath, ["dist/api/main.js"], {
+    cwd,
+    stdio: "ignore",
+    env: {
+      DATABASE_URL: process.env["TEST_DATABASE_URL"],
+      REDIS_URL: process.env["TEST_REDIS_URL"],
+      SYNAPSE_URL: process.env["TEST_SYNAPSE_URL"],
+      SYNAPSE_SERVER_NAME: process.env["TEST_SYNAPSE_SERVER_NAME"],
+      SYNAPSE_AS_TOKEN: process.env["TEST_SYNAPSE_AS_TOKEN"],
+      SEAL_KEYS: `k1:${Buffer.alloc(32, 7).toString("base64")}`,
+      API_PORT: port,
+    },
+  });
+  const exit = once(child, "exit");
+  try {
+    for (;;) {
+      const answer = await fetch(`http://127.0.0.1:${port}/livez`).catch(() => null);
+      if (answer) return await answer.json();
+      if (child.exitCode !== null) throw new Error(`the api ended with ${String(child.exitCode)}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  } finally {
+    child.kill("SIGTERM");
+    await exit;
+  }
+}
