@@ -4,6 +4,7 @@ import { openDb, type Db } from "../../shared/db/open.ts";
 import { AppError, errorText } from "../../shared/errors.ts";
 import { scrub } from "../../shared/log.ts";
 import { parseRoomKey, tenantSlug, userName, type RoomAddress } from "../../shared/names.ts";
+import { diagnose } from "./diagnose.ts";
 import { createKey, listKeys, revokeKey } from "./keys.ts";
 import { logInToMatrix } from "./matrix.ts";
 import { showRoom } from "./room.ts";
@@ -41,11 +42,17 @@ function createProgram(env: Record<string, string | undefined>): Command {
       await act(command, ({ db, config }) => createToken(db, config.sealKeys, options));
     });
   const room = program.command("room").description("Rooms");
-  withTenant(room.command("show"))
-    .argument("<key>", "event:slug, group:slug or direct:a~b", parseKey)
+  withRoom(room.command("show"))
     .description("Everything the tables say of a room; audited")
-    .action(async (address: RoomAddress, options: { tenant: string }, command: Command) => {
-      await act(command, ({ db }) => showRoom(db, { tenant: options.tenant, address }));
+    .action(async (tenant: string, address: RoomAddress, _options: unknown, command: Command) => {
+      await act(command, ({ db }) => showRoom(db, { tenant, address }));
+    });
+  withRoom(room.command("diagnose"))
+    .option("--repair", "put it right, and look again")
+    .description("What a room should be on Matrix and is not; audited")
+    .action(async (tenant: string, address: RoomAddress, options: { repair?: boolean }, command: Command) => {
+      const repair = options.repair === true;
+      await act(command, ({ db, config }) => diagnose(db, config, { tenant, address, repair }));
     });
   const matrix = program.command("matrix").description("The homeserver");
   withTenant(matrix.command("login"))
@@ -110,6 +117,12 @@ function addKeyCommands(key: Command, act: Perform): void {
 
 function withJson(command: Command): Command {
   return command.option("--json", "answer in JSON").exitOverride();
+}
+
+function withRoom(command: Command): Command {
+  return withJson(command)
+    .argument("<tenant>", "which tenant", parseSlug)
+    .argument("<key>", "event:slug, group:slug or direct:a~b", parseKey);
 }
 
 function withTenant(command: Command): Command {

@@ -90,7 +90,8 @@ async function sendBatch(
   for (const message of messages) {
     try {
       sent.push({ id: message.id, eventId: await sendMessage(context, room, message, lease) });
-      if (!message.sender_is_joined || !message.sender_is_registered) rememberSender(messages, message.sender_id);
+      if (!message.sender_is_joined || !message.sender_is_registered)
+        rememberSender(messages, message.sender_id);
       context.metrics.messagesSent.inc();
       context.metrics.acceptedToSent.observe(message.age_ms / 1_000);
     } catch (error) {

@@ -45,7 +45,7 @@ test("a tenant is made once, with an observer of its own", async () => {
     out: '{"tenant":"acme","created":false}\n',
   });
   expect((await admin("tenant", "list")).out).toContain("acme");
-  const { rows } = await database.db.raw(
+  const { rows } = await database.db.raw<{ rows: unknown[] }>(
     "select o.matrix_user_id from observers o join sync_positions p on p.observer_id = o.id",
   );
   expect(rows).toEqual([{ matrix_user_id: expect.stringMatching(/^@omc_[a-z2-7]{20}:hs\.test$/) }]);
@@ -59,7 +59,10 @@ test("a key works until it is revoked, and only its hash is kept", async () => {
   expect((await admin("key", "list", "--tenant", "keys", "--json")).out).not.toContain(key.slice(-40));
   expect((await admin("key", "revoke", id)).code).toBe(0);
   expect(await findKeyHolder(database.db, key)).toBeNull();
-  const { rows } = await database.db.raw("select action from audit where subject = ? order by at", [id]);
+  const { rows } = await database.db.raw<{ rows: unknown[] }>(
+    "select action from audit where subject = ? order by at",
+    [id],
+  );
   expect(rows).toEqual([{ action: "key.create" }, { action: "key.revoke" }]);
 });
 
@@ -68,7 +71,7 @@ test.each([
   [["tenant", "create", "Not A Slug"]],
   [["key", "create", "--tenant", "acme"]],
   [["key", "create", "--tenant", "acme", "--role", "king"]],
-  [["room", "show", "nonsense", "--tenant", "acme"]],
+  [["room", "show", "acme", "nonsense"]],
 ])("wrong use is told and exits with 2: %j", async (args) => {
   expect(await admin(...args)).toMatchObject({ code: 2, err: expect.stringMatching(/\w/) });
 });
@@ -76,7 +79,7 @@ test.each([
 test.each([
   [["key", "create", "--tenant", "nobody", "--role", "server"]],
   [["key", "revoke", "nothing"]],
-  [["room", "show", "event:none", "--tenant", "acme"]],
+  [["room", "show", "acme", "event:none"]],
 ])("what cannot be done is told and exits with 1: %j", async (args) => {
   expect(await admin(...args)).toMatchObject({ code: 1, err: expect.stringMatching(/There is no|has no/) });
 });
