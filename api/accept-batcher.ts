@@ -1,4 +1,4 @@
-import { acceptMessages, type Acceptance, type NewMessage } from "../shared/db/messages.ts";
+import type { Acceptance, NewMessage } from "../shared/db/messages.ts";
 import { isRepeatable } from "../shared/db/failures.ts";
 import { AppError } from "../shared/errors.ts";
 
@@ -21,7 +21,7 @@ type Waiting = {
  * @throws AppError `unavailable` when more than 4,000 messages wait to be written.
  */
 export function createAcceptBatcher(
-  write: (messages: readonly NewMessage[]) => ReturnType<typeof acceptMessages>,
+  write: (messages: readonly NewMessage[]) => Promise<Acceptance[]>,
   onWritten: (acceptances: readonly Acceptance[]) => void,
 ): Accept {
   const waiting: Waiting[] = [];

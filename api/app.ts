@@ -138,7 +138,10 @@ function answerProblem(log: Log): express.ErrorRequestHandler {
     const { requestId } = contextOf(response);
     if (error.code === "internal") log.error({ err: error.cause, requestId }, "request failed");
     else if (error.code === "unavailable") log.warn({ err: error.cause, requestId }, "request refused");
-    if (response.headersSent) return next(thrown);
+    if (response.headersSent) {
+      next(thrown);
+      return;
+    }
     const problem = describeProblem(error, requestId);
     response.status(problem.status).set(problemHeaders(error)).send(JSON.stringify(problem));
   };

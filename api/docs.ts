@@ -1,4 +1,4 @@
-import express, { Router } from "express";
+import { Router } from "express";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type { Page } from "./health.ts";
@@ -42,5 +42,5 @@ export function docsPage(document: unknown): Page {
       response.set("Cache-Control", "public, max-age=3600").sendFile(join(assets, file));
     });
   }
-  return { path: "/docs", handler: router satisfies express.Handler };
+  return { path: "/docs", handler: router };
 }

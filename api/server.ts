@@ -1,17 +1,17 @@
 import { createServer, type Server } from "node:http";
 import type { Config } from "../shared/config.ts";
 import { countOpenMessages, acceptMessages } from "../shared/db/messages.ts";
-import { openDb } from "../shared/db/open.ts";
+import { openDb, type Db } from "../shared/db/open.ts";
 import { closeServer } from "../shared/health.ts";
 import { createKillPoint } from "../shared/kill-points.ts";
 import type { Log } from "../shared/log.ts";
-import { counter, createMetrics, durationHistogram } from "../shared/metrics.ts";
+import { type Counter, counter, createMetrics, durationHistogram } from "../shared/metrics.ts";
 import { closeQueues, createWake, openQueues } from "../shared/queue.ts";
 import { closeRedis, openRedis } from "../shared/redis.ts";
 import type { Held } from "../shared/shutdown.ts";
 import { adminPage } from "./admin/pages.ts";
-import { createAcceptBatcher } from "./accept-batcher.ts";
-import { createAftermath } from "./aftermath.ts";
+import { createAcceptBatcher, type Accept } from "./accept-batcher.ts";
+import { createAftermath, type Aftermath } from "./aftermath.ts";
 import { createApp } from "./app.ts";
 import { createAuthenticate, createFindTenant } from "./auth.ts";
 import { docsPage } from "./docs.ts";
@@ -51,16 +51,7 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
     (it) => it.drain(),
   );
   const reach = createKillPoint(config.killPoint);
-  const accept = createAcceptBatcher(
-    (messages) => acceptMessages(db, messages),
-    (acceptances) => {
-      const rows = acceptances.flatMap((it) => (it.outcome === "accepted" ? [it.message] : []));
-      accepted.inc(rows.length);
-      if (rows.length === 0) return;
-      reach("between commit and wake");
-      aftermath.tellAccepted(rows);
-    },
-  );
+  const accept = openAccept({ db, aftermath, accepted, reach });
   const findTenant = createFindTenant(db, config.sealKeys, now);
   const requireQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
   const authenticate = createAuthenticate({ db, findTenant, now });
@@ -88,6 +79,25 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
     isClosing = true;
     await stopServing(it);
   });
+}
+
+/** Accepts in batches, and tells the rest of the house of each. */
+function openAccept(deps: {
+  db: Db;
+  aftermath: Aftermath;
+  accepted: Counter;
+  reach: ReturnType<typeof createKillPoint>;
+}): Accept {
+  return createAcceptBatcher(
+    (messages) => acceptMessages(deps.db, messages),
+    (acceptances) => {
+      const rows = acceptances.flatMap((it) => (it.outcome === "accepted" ? [it.message] : []));
+      deps.accepted.inc(rows.length);
+      if (rows.length === 0) return;
+      deps.reach("between commit and wake");
+      deps.aftermath.tellAccepted(rows);
+    },
+  );
 }
 
 async function listen(app: ReturnType<typeof createApp>, port: number): Promise<Server> {

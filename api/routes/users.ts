@@ -18,70 +18,84 @@ const userBody = z
 const path = "/v1/users/{user}";
 const tag = "users";
 
-export function userRoutes({ db, aftermath }: { db: Db; aftermath: Aftermath }): Route[] {
-  const read = async (tenantId: string, name: string): Promise<UserResource> => {
-    const user = await findUser(db, tenantId, name);
-    if (!user) throw new AppError("not_found", "There is no such user.");
-    return presentUser(user);
-  };
-  return [
-    serverRoute(
-      {
-        method: "put",
-        path,
-        tag,
-        summary: "Make or change a user",
-        description: "The whole wish: an absent field is null. The account on Matrix follows.",
-        body: { schema: userBody, isOptional: true, example: { displayName: "Ada Lovelace", avatar: null } },
-        answers: {
-          200: { schema: userResource, description: "The user is as wished" },
-          202: { schema: userResource, description: "The account is still being made or changed" },
-        },
-        problems: ["invalid"],
-        headers: ["Prefer"],
+type Deps = { db: Db; aftermath: Aftermath };
+
+export function userRoutes(deps: Deps): Route[] {
+  return [putRoute(deps), getRoute(deps), deleteRoute(deps)];
+}
+
+function putRoute({ db, aftermath }: Deps): Route {
+  return serverRoute(
+    {
+      method: "put",
+      path,
+      tag,
+      summary: "Make or change a user",
+      description: "The whole wish: an absent field is null. The account on Matrix follows.",
+      body: { schema: userBody, isOptional: true, example: { displayName: "Ada Lovelace", avatar: null } },
+      answers: {
+        200: { schema: userResource, description: "The user is as wished" },
+        202: { schema: userResource, description: "The account is still being made or changed" },
       },
-      async ({ caller: { tenantId }, params, body, settle }) => {
-        const name = pathNewUser(params);
-        const user = await putUser(db, tenantId, name, body);
-        const first = presentUser(user);
-        const payload = { tenantId, subject: "user" as const, id: user.id };
-        if (first.status === "pending")
-          aftermath.tell({ wakes: [{ name: "provisioning", payload }], roomIds: [], failed: [] });
-        const settled = await settle(first, () => read(tenantId, name), isUserFinal);
-        return answerResource(settled, { isFinal: isUserFinal(settled), location: userLocation(name) });
-      },
-    ),
-    serverRoute(
-      {
-        method: "get",
-        path,
-        tag,
-        summary: "Read a user",
-        answers: { 200: { schema: userResource, description: "The user" } },
-        problems: ["not_found"],
-      },
-      async ({ caller, params }) => ({ status: 200, body: await read(caller.tenantId, pathUser(params)) }),
-    ),
-    serverRoute(
-      {
-        method: "delete",
-        path,
-        tag,
-        summary: "Delete a user",
-        description:
-          "Out of every room; what the user had queued is dead. Answers the user as last known, null when there was none.",
-        answers: { 200: { schema: userResource.nullable(), description: "The user is gone" } },
-        problems: ["not_found"],
-      },
-      async ({ caller: { tenantId }, params }) => {
-        const name = pathUser(params);
-        const user = await findUser(db, tenantId, name);
-        const effects = await deleteUser(db, tenantId, name);
-        if (effects) aftermath.tell(effects);
-        return { status: 200, body: user ? presentUser(user) : null };
-      },
-    ),
-  ];
+      problems: ["invalid"],
+      headers: ["Prefer"],
+    },
+    async ({ caller: { tenantId }, params, body, settle }) => {
+      const name = pathNewUser(params);
+      const user = await putUser(db, tenantId, name, body);
+      const first = presentUser(user);
+      const payload = { tenantId, subject: "user" as const, id: user.id };
+      if (first.status === "pending")
+        aftermath.tell({ wakes: [{ name: "provisioning", payload }], roomIds: [], failed: [] });
+      const settled = await settle(first, () => readUser(db, tenantId, name), isUserFinal);
+      return answerResource(settled, { isFinal: isUserFinal(settled), location: userLocation(name) });
+    },
+  );
+}
+
+function getRoute({ db }: Deps): Route {
+  return serverRoute(
+    {
+      method: "get",
+      path,
+      tag,
+      summary: "Read a user",
+      answers: { 200: { schema: userResource, description: "The user" } },
+      problems: ["not_found"],
+    },
+    async ({ caller, params }) => ({
+      status: 200,
+      body: await readUser(db, caller.tenantId, pathUser(params)),
+    }),
+  );
+}
+
+function deleteRoute({ db, aftermath }: Deps): Route {
+  return serverRoute(
+    {
+      method: "delete",
+      path,
+      tag,
+      summary: "Delete a user",
+      description:
+        "Out of every room; what the user had queued is dead. Answers the user as last known, null when there was none.",
+      answers: { 200: { schema: userResource.nullable(), description: "The user is gone" } },
+      problems: ["not_found"],
+    },
+    async ({ caller: { tenantId }, params }) => {
+      const name = pathUser(params);
+      const user = await findUser(db, tenantId, name);
+      const effects = await deleteUser(db, tenantId, name);
+      if (effects) aftermath.tell(effects);
+      return { status: 200, body: user ? presentUser(user) : null };
+    },
+  );
+}
+
+async function readUser(db: Db, tenantId: string, name: string): Promise<UserResource> {
+  const user = await findUser(db, tenantId, name);
+  if (!user) throw new AppError("not_found", "There is no such user.");
+  return presentUser(user);
 }
 
 function isUserFinal({ status }: UserResource): boolean {

@@ -113,7 +113,12 @@ export function listRoomAddresses(
 export async function changeRoom(trx: Db, room: Room, wish: Partial<RoomWish>): Promise<Partial<RoomWish>> {
   const differing = differingFields(room, wish);
   if (Object.keys(differing).length === 0) return differing;
-  const { name, topic, avatar, visibility } = { ...room, ...differing };
+  const {
+    name = room.name,
+    topic = room.topic,
+    avatar = room.avatar,
+    visibility = room.visibility,
+  } = differing;
   await trx.raw(
     `update rooms
         set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, desired_version = desired_version + 1,

@@ -46,7 +46,9 @@ test("a viewer cannot retry a job, an operator can, and it is written down", asy
   expect((await operator("PUT", act)).status).toBeLessThan(300);
   expect(await job.getState()).toBe("waiting");
   await closeQueues(queues);
-  const { rows } = await world.db.raw("select action, subject from audit where action like 'queues.%'");
+  const { rows } = await world.db.raw<{ rows: unknown[] }>(
+    "select action, subject from audit where action like 'queues.%'",
+  );
   expect(rows).toEqual([
     { action: "queues.put", subject: `/api/queues/maintenance/${job.id ?? ""}/promote` },
   ]);

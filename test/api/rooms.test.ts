@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => world.close());
 
 async function readTimeline(kind: string, slug: string): Promise<{ type: string; content: unknown }[]> {
-  const { rows } = await world.db.raw(
+  const { rows } = await world.db.raw<{ rows: { type: string; content: unknown }[] }>(
     `select e.number, e.type, e.content from timeline e join rooms r on r.id = e.room_id
       where r.kind = ? and r.slug = ? and r.deleted_at is null order by e.number`,
     [kind, slug],
@@ -119,9 +119,10 @@ test("a deleted room is gone for its members, and its address starts anew", asyn
   });
   expect(await tenant.server("DELETE", "/v1/rooms/event/again")).toMatchObject({ status: 200, body: null });
   expect((await ada("GET", "/v1/rooms/event/again/messages")).status).toBe(404);
-  const { rows } = await world.db.raw("select status, error_code from messages where id = ?", [
-    (posted.body as { id: string }).id,
-  ]);
+  const { rows } = await world.db.raw<{ rows: unknown[] }>(
+    "select status, error_code from messages where id = ?",
+    [(posted.body as { id: string }).id],
+  );
   expect(rows).toEqual([{ status: "dead", error_code: "room_deleted" }]);
   const anew = await tenant.server("PUT", "/v1/rooms/event/again", { body: { name: "H" } });
   expect(anew.body).toMatchObject({ members: 0, offset: 0 });

@@ -73,9 +73,10 @@ test("deleting a user empties the user's rooms, ends what was queued and frees t
   expect(await tenant.server("GET", "/v1/rooms/group/left")).toMatchObject({
     body: { members: 1, offset: 3 },
   });
-  const { rows } = await world.db.raw("select status, open, error_code from messages where sender_id = ?", [
-    before.id,
-  ]);
+  const { rows } = await world.db.raw<{ rows: unknown[] }>(
+    "select status, open, error_code from messages where sender_id = ?",
+    [before.id],
+  );
   expect(rows).toEqual([{ status: "dead", open: false, error_code: "sender_removed" }]);
   const after = await User.query(world.db).findById(before.id).throwIfNotFound();
   expect(after.deleted_at).not.toBeNull();

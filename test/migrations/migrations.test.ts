@@ -10,11 +10,11 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 async function describeSchema(): Promise<unknown> {
-  const { rows } = await database.db.raw(
+  const { rows } = await database.db.raw<{ rows: unknown[] }>(
     `select table_name, column_name, data_type, is_nullable, column_default from information_schema.columns
       where table_schema = 'public' and table_name not like 'knex%' order by table_name, column_name`,
   );
-  const indexes = await database.db.raw(
+  const indexes = await database.db.raw<{ rows: unknown[] }>(
     "select indexdef from pg_indexes where schemaname = 'public' and tablename not like 'knex%' order by indexdef",
   );
   return [rows, indexes.rows];

@@ -14,6 +14,6 @@ export function countHeldConnections(): number {
 }
 
 function readUsed(db: Db): number {
-  const pool = db.client.pool as { numUsed: () => number; numPendingAcquires: () => number } | undefined;
+  const { pool } = db.client as { pool?: { numUsed: () => number; numPendingAcquires: () => number } };
   return pool ? pool.numUsed() + pool.numPendingAcquires() : 0;
 }
