@@ -74,7 +74,8 @@ async function diagnoseMatrix(
   compare("upgraded", undefined, tombstone.safeParse(await state("m.room.tombstone")).data?.replacement_room);
   compare("encrypted", false, (await state("m.room.encryption")) !== null);
   compare("name", room.name, name.safeParse(await state("m.room.name")).data?.name ?? null);
-  compare("topic", room.topic, topic.safeParse(await state("m.room.topic")).data?.topic ?? null);
+  // A topic that was taken away is an empty one on Matrix.
+  compare("topic", room.topic ?? "", topic.safeParse(await state("m.room.topic")).data?.topic ?? "");
   const members = await listMembers(db, room.id);
   const levels = await state("m.room.power_levels");
   const wanted = buildPowerLevels(
