@@ -148,3 +148,22 @@ test("messages that three of us write at the same time stand in one order for ev
   );
   expect(matrixTexts.map(({ body }) => body)).toEqual(first?.texts("group:busy"));
 });
+
+test.each([
+  ["ten thousand quotation marks", '"'.repeat(10_000)],
+  ["emoji of four bytes", "🙂".repeat(2_500)],
+  ["lines and tabs", "\tone\n\n\ttwo ".repeat(500)],
+  ["a text that looks like markup and commands", "<b>*hi*</b> /kick @room #here $1 \\u0000 ${x} %s"],
+])("%s arrive as they were written", async (_, text) => {
+  const { tenant } = journey;
+  const [ada] = await tenant.people("ada");
+  await tenant.server.putRoom("group:texts", { members: [{ user: "ada" }] });
+  const socket = await tenant.socket(ada);
+  await ada.say("group:texts", text);
+  await socket.waitFor("it is heard", () => socket.texts("group:texts").includes(text));
+  await tenant.settled("group:texts");
+  expect((await ada.read("group:texts")).items.at(-1)?.text).toBe(text);
+  const observer = await tenant.observer();
+  const onMatrix = await journey.synapse.texts(observer, await tenant.matrixRoomId("group:texts"));
+  expect(onMatrix.at(-1)?.body).toBe(text);
+});

@@ -202,7 +202,7 @@ test("a member who leaves on Matrix while the product wants them in is in again 
   expect(socket.in(room).map(({ data }) => data.type)).toEqual(["message.created"]);
 });
 
-test("no Matrix id, token or homeserver's name is in anything that I am told", async () => {
+test("no Matrix id, token or homeserver's name is in anything that I am told, or in Redis", async () => {
   const { tenant, synapse } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   const room = "group:discreet";
@@ -220,6 +220,9 @@ test("no Matrix id, token or homeserver's name is in anything that I am told", a
     await tenant.server.member(room, "ada"),
   ]);
 
+  const inRedis = await journey.readRedis();
+  expect(inRedis).toContain("hello");
+
   for (const secret of [
     synapse.serverName,
     await tenant.matrixRoomId(room),
@@ -227,5 +230,6 @@ test("no Matrix id, token or homeserver's name is in anything that I am told", a
     await tenant.observer(),
   ]) {
     expect(told).not.toContain(secret);
+    expect(inRedis).not.toContain(secret);
   }
 });

@@ -174,3 +174,47 @@ test("people hear who comes and goes and who gets another role", async () => {
     ["member.left", "cleo", "speaker"],
   ]);
 });
+
+test("whoever opens a room is joined on Matrix in the background, before the first word", async () => {
+  const { tenant, synapse } = journey;
+  const room = "group:opened";
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  await ada.say(room, "hello", { waitS: 20 });
+  await tenant.settled(room);
+
+  await bob.read(room);
+
+  const [observer, matrixRoomId, bobId] = [
+    await tenant.observer(),
+    await tenant.matrixRoomId(room),
+    await tenant.matrixUserId("bob"),
+  ];
+  await journey.waitFor("bob is on Matrix", async () =>
+    (await synapse.joinedMembers(observer, matrixRoomId)).includes(bobId),
+  );
+});
+
+test("a new name is on Matrix and in what I write from then on, and nobody sees me come again", async () => {
+  const { tenant, synapse } = journey;
+  const room = "group:names";
+  const [ada, dora] = await tenant.people("ada", "dora");
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "dora" }] });
+  await dora.say(room, "before");
+  await tenant.settled(room);
+  const socket = await tenant.socket(ada);
+
+  await tenant.person("dora", "Dora the Explorer");
+  const doraId = await tenant.matrixUserId("dora");
+  await journey.waitFor("Matrix has the name", async () => {
+    const { body } = await synapse.as(doraId, "GET", `/profile/${encodeURIComponent(doraId)}/displayname`);
+    return body["displayname"] === "Dora the Explorer";
+  });
+  await dora.say(room, "after");
+
+  await socket.waitFor("it is heard", () => socket.texts(room).includes("after"));
+  expect(socket.in(room).map(({ data }) => data.type)).toEqual(["message.created"]);
+  expect(socket.in(room)[0]?.data).toMatchObject({
+    sender: { user: "dora", displayName: "Dora the Explorer" },
+  });
+});

@@ -168,6 +168,7 @@ test("my own channel tells me of rooms that I come into and go out of, and what 
 
   await tenant.server.putMember("group:hints-1", "cleo");
   await socket.waitFor("the room is added", () => hints().length === 1);
+  await socket.waitFor("it is subscribed", () => socket.subscription("group:hints-1") !== undefined);
   socket.goAway();
   await tenant.server.putMember("group:hints-2", "cleo");
   await tenant.server.removeMember("group:hints-1", "cleo");

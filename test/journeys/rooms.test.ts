@@ -197,7 +197,7 @@ test("a deleted person is sent away, is refused everywhere, and is gone from Mat
   );
   await journey.waitFor(
     "the account has ended",
-    async () => (await synapse.as(eveId, "GET", "/joined_rooms")).status >= 400,
+    async () => (await synapse.as(observer, "GET", `/profile/${encodeURIComponent(eveId)}`)).status === 404,
   );
 });
 

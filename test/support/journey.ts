@@ -117,6 +117,20 @@ export class Journey {
     return socket.connect(person.user);
   }
 
+  /** Everything that the product keeps in Redis, as one text. */
+  async readRedis(): Promise<string> {
+    const { redis } = required(this.#redis);
+    const texts: string[] = [];
+    for (const key of await redis.keys("*")) {
+      const type = await redis.type(key);
+      if (type === "hash") texts.push(JSON.stringify(await redis.hgetall(key)));
+      if (type === "stream") texts.push(JSON.stringify(await redis.xrange(key, "-", "+")));
+      if (type === "string") texts.push((await redis.get(key)) ?? "");
+      texts.push(key);
+    }
+    return texts.join("\n");
+  }
+
   remember(secret: string): void {
     this.#secrets.add(secret);
   }
