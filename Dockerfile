@@ -8,7 +8,6 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm install --no-save --include=dev
 COPY tsconfig.json tsconfig.build.json ./
 COPY api api
-COPY bench bench
 COPY migrations migrations
 COPY realtime realtime
 COPY shared shared
