@@ -5,6 +5,7 @@ import type { Wake } from "../shared/queue.ts";
 import type { Redis } from "../shared/redis.ts";
 import type { Homeserver } from "./matrix/homeserver.ts";
 import type { WorkerMetrics } from "./metrics.ts";
+import type { TenantGate } from "./tenant-gate.ts";
 
 /** What every handler works with. */
 export type WorkerContext = {
@@ -17,6 +18,8 @@ export type WorkerContext = {
   log: Log;
   /** Aborted when the process is asked to stop: loops end at the next safe place. */
   stopping: AbortSignal;
+  /** Keeps one tenant's busy rooms from taking every place of the way out. */
+  outboundGate: TenantGate;
   /** A number in [0, 1), so that chance can be an argument. */
   chance: () => number;
   /** Marks the places where tests kill. */

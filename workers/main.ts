@@ -19,12 +19,14 @@ import { runProcess, type Held } from "../shared/shutdown.ts";
 import type { WorkerContext } from "./context.ts";
 import { createHeldRoomsWaker } from "./held-rooms.ts";
 import { openHomeserverPool } from "./homeservers.ts";
+import { OUTBOUND_PLACES_EACH } from "./jobs/index.ts";
 import { createWorkerMetrics } from "./metrics.ts";
 import { registerBacklogGauges } from "./backlog-gauges.ts";
 import { runJobs } from "./run-jobs.ts";
 import { keepSchedules } from "./schedules.ts";
 import { startSweeper } from "./sweep.ts";
 import { syncReadiness } from "./sync/readiness.ts";
+import { createTenantGate } from "./tenant-gate.ts";
 import { startObservers } from "./sync/observers.ts";
 
 const ROLES = ["jobs", "sync"] as const;
@@ -85,6 +87,7 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
     metrics,
     log,
     stopping: stopping.signal,
+    outboundGate: createTenantGate(OUTBOUND_PLACES_EACH),
     chance: Math.random,
     reach: createKillPoint(config.killPoint),
   };

@@ -116,10 +116,11 @@ async function findDue({ db }: WorkerContext): Promise<Due[]> {
     `with idle as not materialized (
        select x.room_id from room_outbox x where x.lease_until is null or x.lease_until < now()
      )
-     (select 'outbound-message' as name, x.tenant_id, x.room_id as id, null as subject
+     -- In turn over the tenants: the backlog of one does not keep the others from being found.
+    (select 'outbound-message' as name, x.tenant_id, x.room_id as id, null as subject
         from room_outbox x join tenants t on t.id = x.tenant_id
        where x.next_attempt_at <= now() - ${GRACE} and (x.lease_until is null or x.lease_until < now()) and t.status = 'active'
-       order by x.next_attempt_at limit :limit)
+       order by row_number() over (partition by x.tenant_id order by x.next_attempt_at), x.next_attempt_at limit :limit)
      union all
      (select 'membership', r.tenant_id, r.id, null
         from rooms r join tenants t on t.id = r.tenant_id join idle on idle.room_id = r.id

@@ -4,6 +4,8 @@ import { openDb } from "../../shared/db/open.ts";
 import { closeQueues, createWake, openQueues } from "../../shared/queue.ts";
 import { closeRedis, openPatientRedis, openRedis, waitForRedis } from "../../shared/redis.ts";
 import { createWorkerMetrics } from "../../workers/metrics.ts";
+import { OUTBOUND_PLACES_EACH } from "../../workers/jobs/index.ts";
+import { createTenantGate } from "../../workers/tenant-gate.ts";
 import { runJobs } from "../../workers/run-jobs.ts";
 import { startSweeper } from "../../workers/sweep.ts";
 import type { WorkerContext } from "../../workers/context.ts";
@@ -46,6 +48,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     metrics,
     log,
     stopping: stopping.signal,
+    outboundGate: createTenantGate(OUTBOUND_PLACES_EACH),
     chance: Math.random,
     reach: () => undefined,
   };

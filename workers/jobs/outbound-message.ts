@@ -20,7 +20,7 @@ import { LeaseLost, withRoomLease, type RoomLease } from "../room-lease.ts";
 import { publishFailed } from "../publish-failed.ts";
 
 /** A room that is never quiet gives way to others after this. */
-const SLICE_MS = 2_000;
+const SLICE_MS = 500;
 const SMALLEST_BATCH = 4;
 const LARGEST_BATCH = 100;
 /** Messages are marked after this much sending, so that a crash repeats little and people see `sent` soon. */
@@ -34,13 +34,17 @@ export async function handleOutboundMessage(
   context: WorkerContext,
   payload: JobPayload<"outbound-message">,
 ): Promise<JobResult> {
-  const result = await withRoomLease(context, payload, async (lease, room) => {
-    if (!room.tenant_is_active) return DONE;
-    // Woken too early, as by a new message after Redis lost the job that waited: Postgres decides.
-    if (room.outbox_wait_ms > 0) return { retryInMs: room.outbox_wait_ms };
-    return drain(context, room, lease);
-  });
-  return result ?? DONE;
+  const { tenantId, roomId } = payload;
+  if (!context.outboundGate.enter(tenantId, roomId)) return DONE;
+  try {
+    const result = await withRoomLease(context, payload, async (lease, room) =>
+      room.tenant_is_active ? drain(context, room, lease) : DONE,
+    );
+    return result ?? DONE;
+  } finally {
+    const next = context.outboundGate.leave(tenantId);
+    if (next !== null) void context.wake("outbound-message", { tenantId, roomId: next });
+  }
 }
 
 async function drain(context: WorkerContext, room: RoomFacts, lease: RoomLease): Promise<JobResult> {
