@@ -62,7 +62,7 @@ export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
     const startMs = performance.now();
     const path = `/v1/rooms/${room.replace(":", "/")}/messages`;
     const answer = await request(house, tokenOf(person), { method: "POST", path, body: { text, clientId } });
-    const id = answer.status < 300 ? (answer.body as { id: string }).id : null;
+    const id = answer.status >= 200 && answer.status < 300 ? (answer.body as { id: string }).id : null;
     return { status: answer.status, ms: performance.now() - startMs, id };
   };
   const say: Crowd["say"] = async (room, person, text) => {

@@ -38,6 +38,8 @@ export type HouseOptions = {
   /** How long the stand-in takes over a send. */
   sendMs?: number;
   homeserver?: RealHomeserver;
+  /** Where the processes' logs are kept; nowhere unless told. */
+  logDir?: string | null;
 };
 
 const LINKS = ["apiPostgres", "apiRedis", "workersPostgres", "workersRedis", "syncPostgres", "syncRedis", "realtimePostgres", "realtimeRedis", "homeserver", "api", "realtime"] as const;
@@ -85,7 +87,7 @@ export async function openHouse(options: HouseOptions): Promise<House> {
     for (let index = 0; index < (options.counts?.[tier] ?? 1); index++) {
       const port = await findPort();
       const env = { ...base, ...linkedUrls(servers, links, tier) };
-      const started = new TierProcess(tier, { name: `${tier}-${String(index)}`, port, distDir, env });
+      const started = new TierProcess(tier, { name: `${tier}-${String(index)}`, port, distDir, env, logDir: options.logDir ?? null });
       ports.set(started, port);
       processes.push(started);
     }
@@ -180,8 +182,9 @@ async function heal({ processes, links, standIn, servers }: Pick<House, "process
   for (const started of processes) {
     started.signal("SIGCONT");
     started.isSupervised = true;
-    if (started.pid === null) started.launch();
   }
+  await Promise.all(processes.filter(({ isSpecial }) => isSpecial).map((started) => started.stop()));
+  for (const started of processes) if (started.pid === null) started.launch();
   await Promise.all(processes.map((started) => started.ready()));
 }
 

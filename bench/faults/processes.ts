@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { appendFileSync, mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -31,17 +32,22 @@ export class TierProcess {
   /** Ends that nobody asked for. */
   readonly ends: Ended[] = [];
   isSupervised = true;
+  /** It was started with something of its own, as a place to die at: not as the others. */
+  isSpecial = false;
   readonly #command: string[];
+  readonly #logPath: string | null;
   readonly #env: NodeJS.ProcessEnv;
   #child: ChildProcess | null = null;
   #isExpected = false;
 
-  constructor(tier: TierName, options: { name: string; port: number; distDir: string; env: NodeJS.ProcessEnv }) {
+  constructor(tier: TierName, options: { name: string; port: number; distDir: string; env: NodeJS.ProcessEnv; logDir: string | null }) {
     this.tier = tier;
     this.name = options.name;
     this.port = options.port;
     const [program, ...args] = TIERS[tier].args;
     this.#command = [join(options.distDir, program), ...args];
+    if (options.logDir !== null) mkdirSync(options.logDir, { recursive: true });
+    this.#logPath = options.logDir === null ? null : join(options.logDir, `${options.name}.log`);
     this.#env = { ...options.env, [TIERS[tier].port]: String(options.port) };
   }
 
@@ -61,10 +67,12 @@ export class TierProcess {
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#child = child;
+    this.isSpecial = Object.keys(extra).length > 0;
     this.#isExpected = false;
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on("line", (line) => {
         this.lines.push(line);
+        if (this.#logPath !== null) appendFileSync(this.#logPath, `${line}\n`);
         if (this.lines.length > LINES_KEPT) this.lines.shift();
       });
     }

@@ -48,6 +48,7 @@ export class Faults {
       servers,
       distDir: resolve(readDistFolder()),
       seed: SEED,
+      logDir: process.env["TEST_FAULTS_LOGS"] ?? null,
       ...options,
       ...(homeserver ? { homeserver } : {}),
     });
@@ -80,6 +81,11 @@ export class Faults {
 
   longestDeliveryMs(crowd: Crowd, sinceMs: number, untilMs = Infinity): number {
     return longestDeliveryMs(crowd, sinceMs, untilMs);
+  }
+
+  /** When the last socket was told the last message, by `performance.now()`. */
+  lastDeliveryMs({ ears }: Crowd): number {
+    return Math.max(...ears.flatMap(({ known }) => [...known.values()].map(({ told }) => told.at(-1)?.atMs ?? 0)));
   }
 
   /** Prints a measured figure beside the test's outcome. */
