@@ -2,7 +2,13 @@ import type { MatrixCall } from "../../workers/matrix/client.ts";
 import { MatrixFailure, type FailureKind } from "../../workers/matrix/failure.ts";
 import type { Homeserver } from "../../workers/matrix/homeserver.ts";
 
-export type RecordedCall = { as: string; method: string; path: string; body: Record<string, unknown> };
+export type RecordedCall = {
+  as: string;
+  method: string;
+  path: string;
+  query: Record<string, string | undefined>;
+  body: Record<string, unknown>;
+};
 
 /** A homeserver that takes everything and writes it down; the test says what it refuses. */
 export class FakeHomeserver implements Homeserver {
@@ -12,6 +18,7 @@ export class FakeHomeserver implements Homeserver {
   readonly calls: RecordedCall[] = [];
   readonly accounts = new Set<string>();
   readonly #events = new Map<string, string>();
+  readonly #answers: { matches: RegExp; body: unknown; isKept: boolean }[] = [];
   readonly #refusals: { matches: RegExp; failure: MatrixFailure; isApplied: boolean }[] = [];
 
   readonly as = (matrixUserId: string) =>
@@ -43,6 +50,11 @@ export class FakeHomeserver implements Homeserver {
     this.#refusals.push({ matches, failure, isApplied });
   }
 
+  /** The next call whose path matches is answered with this; `isKept`: every such call. */
+  answer(matches: RegExp, body: unknown, { isKept = false } = {}): void {
+    this.#answers.push({ matches, body, isKept });
+  }
+
   /** Texts that stand in the room, in order: a transaction id that was used before changes nothing. */
   get texts(): string[] {
     return [...this.#events.values()];
@@ -54,12 +66,18 @@ export class FakeHomeserver implements Homeserver {
   }
 
   #answer(as: string, call: MatrixCall): Promise<unknown> {
-    const { method, path, body = {} } = call;
-    this.calls.push({ as, method, path, body });
+    const { method, path, query = {}, body = {} } = call;
+    this.calls.push({ as, method, path, query, body });
     const index = this.#refusals.findIndex(({ matches }) => matches.test(path));
     const [refusal] = index < 0 ? [] : this.#refusals.splice(index, 1);
     if (!refusal || refusal.isApplied) this.#apply(path, body);
     if (refusal) return Promise.reject(refusal.failure);
+    const given = this.#answers.findIndex(({ matches }) => matches.test(path));
+    const found = this.#answers[given];
+    if (found) {
+      if (!found.isKept) this.#answers.splice(given, 1);
+      return Promise.resolve(found.body);
+    }
     return Promise.resolve({
       room_id: `!${String(body["room_alias_name"])}:test`,
       event_id: `$${path}`,

@@ -119,8 +119,15 @@ function foreignEntry(roomId: string, event: MatrixEvent, text: string, facts: E
       senderId === null ? (facts.names.get(nameKey(roomId, event.sender)) ?? "Someone on Matrix") : null,
     clientId: null,
     content: { text },
-    at: new Date(event.origin_server_ts),
+    at: readTime(event.origin_server_ts),
   };
+}
+
+const LATEST_MS = Date.UTC(9_999, 11, 31);
+
+/** A homeserver may say any number at all; a time that no calendar holds would stop the reading of everything. */
+function readTime(originServerTs: number): Date {
+  return new Date(Math.min(Math.max(originServerTs, 0), LATEST_MS));
 }
 
 /** The text of a message, made safe to keep: Matrix lets through what Postgres and browsers do not. Null: none. */

@@ -72,7 +72,8 @@ async function findNames(
 function readName(content: unknown): string | null {
   const parsed = z.object({ displayname: z.string() }).safeParse(content);
   if (!parsed.success) return null;
-  const safe = parsed.data.displayname.toWellFormed().replaceAll("\0", "").slice(0, LONGEST_NAME);
+  // Made well-formed last: the cut may go through a character, and Postgres keeps no half of one.
+  const safe = parsed.data.displayname.replaceAll("\0", "").slice(0, LONGEST_NAME).toWellFormed();
   return safe === "" ? null : safe;
 }
 

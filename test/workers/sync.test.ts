@@ -1,0 +1,214 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import type { Room } from "../../shared/db/rooms.ts";
+import { takeObservers, type LeasedObserver } from "../../shared/db/sync-positions.ts";
+import { newFence } from "../../shared/ids.ts";
+import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
+import { MARKER } from "../../workers/matrix/rooms.ts";
+import type { MatrixEvent, SyncAnswer } from "../../workers/matrix/sync-api.ts";
+import { ObserverLeaseLost, saveChanges, startAnew } from "../../workers/sync/save-changes.ts";
+import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
+import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+
+let place: Workplace;
+let homeserver: FakeHomeserver;
+let observer: LeasedObserver;
+let room: Room;
+let count = 0;
+let fence: string;
+
+beforeAll(async () => {
+  place = await openWorkplace();
+  const [taken] = await takeObservers(place.db, 1);
+  if (!taken) throw new Error("no observer");
+  observer = taken;
+  fence = taken.fence;
+});
+beforeEach(async () => {
+  homeserver = new FakeHomeserver();
+  place.wakes.length = 0;
+  await place.sql("update sync_positions set fence = ?, lease_until = now() + interval '1 hour'", [fence]);
+  room = await place.room(`group:sync-${++count}`, ["ada"]);
+  await place.sql("update rooms set matrix_room_id = ? where id = ?", [`!${room.id}`, room.id]);
+});
+afterAll(() => place.close());
+
+function event(given: Partial<MatrixEvent>): MatrixEvent {
+  const id = `$event${++count}`;
+  return {
+    event_id: id,
+    type: "m.room.message",
+    sender: "@stranger:test",
+    origin_server_ts: 1_000,
+    content: {},
+    ...given,
+  };
+}
+
+function text(body: string, more: Partial<MatrixEvent> = {}): MatrixEvent {
+  return event({ content: { msgtype: "m.text", body }, ...more });
+}
+
+function answer(next: string, events: MatrixEvent[], { limited = false } = {}): SyncAnswer {
+  return {
+    next_batch: next,
+    rooms: { join: { [`!${room.id}`]: { timeline: { events, limited } } }, leave: {} },
+  };
+}
+
+function save(since: string, changes: SyncAnswer, as = fence): Promise<void> {
+  const run = {
+    observer,
+    fence: as,
+    signal: new AbortController().signal,
+    roomIds: new Map<string, string>(),
+  };
+  return saveChanges(place.context(homeserver), run, since, changes);
+}
+
+async function told(): Promise<unknown[]> {
+  const rows = await place.sql<{ text: string | null }>(
+    "select content ->> 'text' as text from timeline where room_id = ? order by number",
+    [room.id],
+  );
+  return rows.map((row) => row.text);
+}
+
+async function since(): Promise<string | null | undefined> {
+  const [row] = await place.sql<{ since: string | null }>("select since from sync_positions");
+  return row?.since;
+}
+
+async function gap(): Promise<{ gap_from: string | null; gap_to: string | null } | undefined> {
+  const [row] = await place.sql<{ gap_from: string | null; gap_to: string | null }>(
+    "select gap_from, gap_to from room_timeline where room_id = ?",
+    [room.id],
+  );
+  return row;
+}
+
+function fillGap() {
+  return handleRoomSync(place.context(homeserver), { tenantId: place.tenantId, roomId: room.id });
+}
+
+test("an answer's events are told, and the position is saved with them", async () => {
+  await save("s1", answer("s2", [text("one"), text("two")]));
+  expect(await told()).toEqual(["one", "two"]);
+  expect(await since()).toBe("s2");
+});
+
+test("an answer that is read twice is told once", async () => {
+  const changes = answer("s2", [text("one"), text("two")]);
+  await save("s1", changes);
+  await save("s1", changes);
+  expect(await told()).toEqual(["one", "two"]);
+});
+
+test("whoever lost the observer saves nothing: neither events nor position", async () => {
+  await save("s1", answer("before", []));
+  await expect(save("s1", answer("s2", [text("late")]), newFence())).rejects.toBeInstanceOf(
+    ObserverLeaseLost,
+  );
+  expect(await told()).toEqual([]);
+  expect(await since()).toBe("before");
+});
+
+test("what was left out becomes a gap, which later events wait behind, and is told in order", async () => {
+  await save("s1", answer("s2", [text("seven")], { limited: true }));
+  await save("s2", answer("s3", [text("eight")]));
+  expect(await told()).toEqual([]);
+  expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s3" });
+  expect(place.wakes.map(({ name }) => name)).toContain("room-sync");
+
+  homeserver.answer(/\/messages$/, { chunk: ["one", "two", "three"].map((body) => text(body)), end: "p1" });
+  homeserver.answer(/\/messages$/, { chunk: ["seven", "eight"].map((body) => text(body)) });
+  await fillGap();
+
+  expect(await told()).toEqual(["one", "two", "three", "seven", "eight"]);
+  expect(await gap()).toEqual({ gap_from: null, gap_to: null });
+  const asked = homeserver.calls.filter(({ path }) => path.endsWith("/messages"));
+  expect(asked.map(({ query: { from, to, dir } }) => [from, to, dir])).toEqual([
+    ["s1", "s3", "f"],
+    ["p1", "s3", "f"],
+  ]);
+  await save("s3", answer("s4", [text("nine")]));
+  expect(await told()).toEqual(["one", "two", "three", "seven", "eight", "nine"]);
+});
+
+test("events that arrive while a page of the gap is fetched are not lost", async () => {
+  await save("s1", answer("s2", [text("two")], { limited: true }));
+  const slow = new FakeHomeserver();
+  slow.answer(/\/messages$/, { chunk: [text("one"), text("two")] });
+  slow.answer(/\/messages$/, { chunk: [text("three")] });
+  const reader = { ...slow, as: async (id: string) => meanwhile(await slow.as(id)) };
+  let isFirst = true;
+  function meanwhile(request: Awaited<ReturnType<FakeHomeserver["as"]>>) {
+    return async (call: Parameters<typeof request>[0]) => {
+      const page = await request(call);
+      if (isFirst && call.path.endsWith("/messages")) {
+        isFirst = false;
+        await save("s2", answer("s3", [text("three")]));
+      }
+      return page;
+    };
+  }
+  await handleRoomSync(place.context(reader), { tenantId: place.tenantId, roomId: room.id });
+  expect(await told()).toEqual(["one", "two", "three"]);
+  expect(await gap()).toEqual({ gap_from: null, gap_to: null });
+});
+
+test("a new beginning leaves a gap from the room's beginning, where what is known is not told again", async () => {
+  const known = text("known");
+  await save("s1", answer("s2", [known]));
+  const run = { observer, fence, signal: new AbortController().signal, roomIds: new Map<string, string>() };
+  await startAnew(place.context(homeserver), run, "n1");
+  homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
+  await fillGap();
+  expect(await told()).toEqual(["known", "missed"]);
+  expect(homeserver.calls.find(({ path }) => path.endsWith("/messages"))?.query["from"]).toBeUndefined();
+});
+
+test("a homeserver that fails while a gap is read is waited for, and the gap stays", async () => {
+  await save("s1", answer("s2", [], { limited: true }));
+  homeserver.refuse(/\/messages$/, "transient");
+  expect((await fillGap()).retryInMs).toBeGreaterThan(0);
+  expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s2" });
+  homeserver.answer(/\/messages$/, { chunk: [text("one")] });
+  await fillGap();
+  expect(await told()).toEqual(["one"]);
+});
+
+test("our message is settled when Matrix shows it, with its number, and its writer has read up to it", async () => {
+  const [message] = await place.accept(room, "ada", "mine");
+  const [ada] = await place.sql<{ matrix_user_id: string }>(
+    "select matrix_user_id from users where external_id = 'ada'",
+  );
+  const echo = event({
+    sender: ada?.matrix_user_id ?? "",
+    content: { msgtype: "m.text", body: "mine", [MARKER]: message?.id },
+  });
+  await save("s1", answer("s2", [text("before"), echo, text("after")]));
+  const rows = await place.sql("select status, open, timeline_number, event_id from messages where id = ?", [
+    message?.id,
+  ]);
+  expect(rows).toEqual([{ status: "sent", open: false, timeline_number: 2, event_id: echo.event_id }]);
+  const [state] = await place.sql<{ unread: number }>(
+    `select t.message_count - s.read_count as unread from memberships s join room_timeline t on t.room_id = s.room_id
+      where s.room_id = ?`,
+    [room.id],
+  );
+  expect(state?.unread).toBeLessThanOrEqual(1);
+});
+
+const odd = "a" + "🙂".repeat(255);
+test.each([
+  ["a name that is cut in the middle of a character", text("hi"), odd],
+  ["a name of NULs and halves of characters", text("hi"), "x\u0000\ud83d"],
+  ["a time beyond all calendars", text("hi", { origin_server_ts: 9_007_199_254_740_991 }), "Mallory"],
+  ["a time before all calendars", text("hi", { origin_server_ts: -9_007_199_254_740_991 }), "Mallory"],
+  ["a time with a fraction", text("hi", { origin_server_ts: 1.5 }), "Mallory"],
+])("%s does not stop the observer: the event is told, and those after it", async (_, first, displayname) => {
+  homeserver.answer(/m\.room\.member/, { membership: "join", displayname }, { isKept: true });
+  await save("s1", answer("s2", [first, text("next")]));
+  expect(await told()).toEqual(["hi", "next"]);
+  expect(await since()).toBe("s2");
+});
