@@ -233,3 +233,21 @@ test("no Matrix id, token or homeserver's name is in anything that I am told, or
     expect(inRedis).not.toContain(secret);
   }
 });
+
+test("a stranger with the oddest of names is heard like anybody, and so is everybody after", async () => {
+  const { tenant } = journey;
+  const [ada] = await tenant.people("ada");
+  const room = "group:odd-names";
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }] });
+  const socket = await tenant.socket(ada);
+  // 256 characters, which Synapse allows; a cut at 256 UTF-16 units goes through the middle of one.
+  const { client } = await inviteStranger(room, `a${"🙂".repeat(255)}`);
+
+  await client.send(await tenant.matrixRoomId(room), "hello");
+  await ada.say(room, "hello yourself");
+
+  await socket.waitFor("both are heard", () => socket.texts(room).length >= 2);
+  expect(socket.texts(room)).toEqual(["hello", "hello yourself"]);
+  const [heard] = socket.in(room);
+  expect(heard?.data).toMatchObject({ sender: { user: null, displayName: expect.stringMatching(/^a🙂+/u) } });
+});

@@ -212,3 +212,18 @@ test.each([
   expect(await told()).toEqual(["hi", "next"]);
   expect(await since()).toBe("s2");
 });
+
+test.each([
+  ["a state key with a NUL", event({ type: "m.room.topic", state_key: "\u0000", content: {} })],
+  ["a member of a name with a NUL", event({ type: "m.room.member", state_key: "@\u0000:test", content: {} })],
+  ["a state key of half a character", event({ type: "m.room.name", state_key: "\ud83d", content: {} })],
+  [
+    "content of the wrong kinds",
+    event({ content: { msgtype: {}, body: [], "m.relates_to": 7, [MARKER]: null } }),
+  ],
+  ["a mark with a NUL", text("hi", { content: { msgtype: "m.text", body: "\u0000", [MARKER]: "\u0000" } })],
+  ["an event id with a NUL", text("\u0000", { event_id: "$\u0000" })],
+])("%s does not stop the observer: what comes after it is told", async (_, first) => {
+  await save("s1", answer("s2", [first, text("next")]));
+  expect(await told()).toEqual(["next"]);
+});

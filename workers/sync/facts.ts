@@ -25,7 +25,7 @@ export async function findEventFacts(
   if (events.length === 0) {
     return { observerMatrixId, userIds: new Map(), names: new Map(), messages: new Map() };
   }
-  const matrixIds = new Set(events.flatMap((event) => [event.sender, event.state_key ?? event.sender]));
+  const matrixIds = new Set(events.flatMap(readPeople));
   const markers = new Set(events.flatMap(readMarker));
   const [users, messages] = await Promise.all([
     rowsOf<{ id: string; matrix_user_id: string }>(
@@ -42,6 +42,12 @@ export async function findEventFacts(
     names: await findNames(observer, rooms, userIds),
     messages: new Map(messages.map((message) => [message.id, message])),
   };
+}
+
+/** Matrix ids that an event speaks of. No id holds a NUL, which Postgres would refuse: a state key may be anything. */
+function readPeople({ type, sender, state_key: subject }: MatrixEvent): string[] {
+  const named = type === "m.room.member" && subject !== undefined ? [sender, subject] : [sender];
+  return named.filter((id) => !id.includes("\0"));
 }
 
 /** Display names of those who speak and are not the tenant's: the events themselves do not tell. */
