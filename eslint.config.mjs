@@ -45,7 +45,7 @@ export default defineConfig(
   },
   {
     files: ["**/*.ts"],
-    ignores: ["test/**", "migrations/**"],
+    ignores: ["{bench,migrations,test}/**"],
     rules: {
       "max-lines": ["error", 300],
       "max-lines-per-function": ["error", { max: 60, skipBlankLines: true, skipComments: true }],
