@@ -19,6 +19,7 @@ import { healthPages } from "./health.ts";
 import { createOpenApi } from "./openapi.ts";
 import { createQuota } from "./quota.ts";
 import { createRoutes } from "./routes/index.ts";
+import { createTurns } from "./turns.ts";
 import { createWaiting } from "./waiting.ts";
 
 const API_VERSION = "1.0.0";
@@ -55,7 +56,7 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
   const findTenant = createFindTenant(db, config.sealKeys, now);
   const requireQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
   const authenticate = createAuthenticate({ db, findTenant, now });
-  const routes = createRoutes({ db, aftermath, accept, requireQuota, findTenant, now });
+  const routes = createRoutes({ db, aftermath, turns: createTurns(), accept, requireQuota, findTenant, now });
   let isClosing = false;
   const app = createApp({
     log,

@@ -1,17 +1,33 @@
 import type { Db } from "../../shared/db/open.ts";
-import { changeRoom, findRoom, insertRoom, lockRoom, type RoomWish } from "../../shared/db/rooms.ts";
+import {
+  changeRoom,
+  findRoom,
+  insertRoom,
+  isRoomAsWished,
+  lockRoom,
+  type RoomWish,
+} from "../../shared/db/rooms.ts";
 import { StaleView, transact } from "../../shared/db/transact.ts";
 import { AppError } from "../../shared/errors.ts";
 import type { RoomAddress } from "../../shared/names.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { effectsOnRoom, type Effects } from "./effects.ts";
-import { roomChangedEntry, wishMembers, type MemberWish } from "./wish-members.ts";
+import { areAsWished, roomChangedEntry, wishMembers, type MemberWish } from "./wish-members.ts";
 
 /** `fields` of a room that is there; absent ones stay. `initial` when it has to be made. */
 export type RoomPut = { initial: RoomWish; fields: Partial<RoomWish>; members: readonly MemberWish[] };
 
 /** Makes or changes a room, adds and changes members, removes none. However often at once: one room. */
-export function putRoom(db: Db, tenantId: string, address: RoomAddress, wish: RoomPut): Promise<Effects> {
+export async function putRoom(
+  db: Db,
+  tenantId: string,
+  address: RoomAddress,
+  wish: RoomPut,
+): Promise<Effects> {
+  const seen = await findRoom(db, tenantId, address);
+  if (seen && isRoomAsWished(seen, wish.fields) && (await areAsWished(db, seen, wish.members))) {
+    return effectsOnRoom({ tenantId, roomId: seen.id }, { room: false, members: false });
+  }
   return transact(db, async (trx) => {
     const isMade =
       !(await findRoom(trx, tenantId, address)) && (await insertRoom(trx, tenantId, address, wish.initial));

@@ -1,5 +1,6 @@
 import {
   countLevels,
+  findMembers,
   lockMemberships,
   touchMembers,
   upsertMembers,
@@ -54,6 +55,18 @@ export async function wishMembers(trx: Db, room: Room, wanted: readonly MemberWi
     joined.map(({ userId }) => ({ tenantId: room.tenant_id, kind: "room.added", userId, roomId: room.id })),
   );
   return describeChanges(changes, count);
+}
+
+/** Whether all of these people are in already with that role: asked without a lock, so that a repeated wish costs little. */
+export async function areAsWished(db: Db, room: Room, wanted: readonly MemberWish[]): Promise<boolean> {
+  if (wanted.length === 0) return true;
+  const names = wanted.map(({ user }) => user);
+  const members = await findMembers(db, room.tenant_id, room.id, names);
+  const current = new Map(members.map((row) => [row.external_id, row]));
+  return wanted.every(({ user, role }) => {
+    const row = current.get(user);
+    return row?.desired === "in" && row.role === role;
+  });
 }
 
 type MemberChange = { userId: string; role: Role; type: "member.joined" | "member.changed" };

@@ -4,6 +4,7 @@ import type { Aftermath } from "../aftermath.ts";
 import type { FindTenant } from "../auth.ts";
 import type { RequireQuota } from "../quota.ts";
 import type { Route } from "../route.ts";
+import type { Turns } from "../turns.ts";
 import { meRoutes } from "./me.ts";
 import { memberRoutes } from "./members.ts";
 import { messageRoutes } from "./messages.ts";
@@ -14,6 +15,7 @@ import { userRoutes } from "./users.ts";
 export type RouteDeps = {
   db: Db;
   aftermath: Aftermath;
+  turns: Turns;
   accept: Accept;
   requireQuota: RequireQuota;
   findTenant: FindTenant;

@@ -8,6 +8,7 @@ import { memberResource, type MemberResource } from "../../shared/resources.ts";
 import { putMembers } from "../acts/put-members.ts";
 import { removeMember } from "../acts/remove-member.ts";
 import type { Aftermath } from "../aftermath.ts";
+import { turnOf, type Turns } from "../turns.ts";
 import {
   cursorText,
   decodeCursor,
@@ -31,13 +32,13 @@ const tag = "members";
 const listPath = "/v1/rooms/{kind}/{slug}/members";
 const path = `${listPath}/{user}`;
 
-type Deps = { db: Db; aftermath: Aftermath };
+type Deps = { db: Db; aftermath: Aftermath; turns: Turns };
 
 export function memberRoutes(deps: Deps): Route[] {
   return [putRoute(deps), getRoute(deps), deleteRoute(deps), postRoute(deps), listRoute(deps)];
 }
 
-function putRoute({ db, aftermath }: Deps): Route {
+function putRoute({ db, aftermath, turns }: Deps): Route {
   return serverRoute(
     {
       method: "put",
@@ -55,7 +56,9 @@ function putRoute({ db, aftermath }: Deps): Route {
     async ({ caller: { tenantId }, params, body, settle }) => {
       const address = pathRoom(params);
       const user = pathNewUser(params);
-      const { roomId, effects } = await putMembers(db, tenantId, address, [{ user, role: body.role }]);
+      const { roomId, effects } = await turns(turnOf(tenantId, address), () =>
+        putMembers(db, tenantId, address, [{ user, role: body.role }]),
+      );
       aftermath.tell(effects);
       const read = () => readMember(db, { tenantId, roomId, user });
       return answerMember(address, await settle(await read(), read, isMemberFinal));
@@ -84,7 +87,7 @@ function getRoute({ db }: Deps): Route {
   );
 }
 
-function deleteRoute({ db, aftermath }: Deps): Route {
+function deleteRoute({ db, aftermath, turns }: Deps): Route {
   return serverRoute(
     {
       method: "delete",
@@ -102,7 +105,9 @@ function deleteRoute({ db, aftermath }: Deps): Route {
     async ({ caller: { tenantId }, params, settle }) => {
       const address = pathRoom(params);
       const user = pathUser(params);
-      const { roomId, member, effects } = await removeMember(db, tenantId, address, user);
+      const { roomId, member, effects } = await turns(turnOf(tenantId, address), () =>
+        removeMember(db, tenantId, address, user),
+      );
       aftermath.tell(effects);
       if (!member) return { status: 200, body: describeStranger(user) };
       const read = () => readMember(db, { tenantId, roomId, user });
@@ -111,7 +116,7 @@ function deleteRoute({ db, aftermath }: Deps): Route {
   );
 }
 
-function postRoute({ db, aftermath }: Deps): Route {
+function postRoute({ db, aftermath, turns }: Deps): Route {
   return serverRoute(
     {
       method: "post",
@@ -128,7 +133,9 @@ function postRoute({ db, aftermath }: Deps): Route {
     },
     async ({ caller: { tenantId }, params, body: { members }, settle }) => {
       const address = pathRoom(params);
-      const { roomId, effects } = await putMembers(db, tenantId, address, members);
+      const { roomId, effects } = await turns(turnOf(tenantId, address), () =>
+        putMembers(db, tenantId, address, members),
+      );
       aftermath.tell(effects);
       const names = members.map(({ user }) => user);
       const read = async () => (await findMembers(db, tenantId, roomId, names)).map(presentMember);

@@ -8,6 +8,7 @@ import { deleteRoom } from "../acts/delete-room.ts";
 import { patchRoom, putRoom, type RoomPut } from "../acts/put-room.ts";
 import type { MemberWish } from "../acts/wish-members.ts";
 import type { Aftermath } from "../aftermath.ts";
+import { turnOf, type Turns } from "../turns.ts";
 import {
   avatarUrl,
   memberWishes,
@@ -52,7 +53,7 @@ const putAnswers = {
   202: { schema: roomResource, description: "The room on Matrix is still being made or changed" },
 };
 
-type Deps = { db: Db; aftermath: Aftermath };
+type Deps = { db: Db; aftermath: Aftermath; turns: Turns };
 type ServerCall = Pick<Call<KeyCaller, unknown, unknown>, "caller" | "settle">;
 
 export function roomRoutes(deps: Deps): Route[] {
@@ -140,13 +141,17 @@ function patchRoute(deps: Deps): Route {
     },
     async ({ caller, settle, params, body }) => {
       const address = pathRoom(params);
-      deps.aftermath.tell(await patchRoom(deps.db, caller.tenantId, address, withoutUndefined(body)));
+      const { tenantId } = caller;
+      const fields = withoutUndefined(body);
+      deps.aftermath.tell(
+        await deps.turns(turnOf(tenantId, address), () => patchRoom(deps.db, tenantId, address, fields)),
+      );
       return settleRoom(deps.db, { caller, settle }, address);
     },
   );
 }
 
-function deleteRoute({ db, aftermath }: Deps): Route {
+function deleteRoute({ db, aftermath, turns }: Deps): Route {
   return serverRoute(
     {
       method: "delete",
@@ -161,7 +166,7 @@ function deleteRoute({ db, aftermath }: Deps): Route {
     async ({ caller: { tenantId }, params }) => {
       const address = pathRoom(params);
       const room = await findPlacedRoom(db, tenantId, address);
-      const effects = await deleteRoom(db, tenantId, address);
+      const effects = await turns(turnOf(tenantId, address), () => deleteRoom(db, tenantId, address));
       if (effects) aftermath.tell(effects);
       return { status: 200, body: room ? presentRoom(room) : null };
     },
@@ -169,7 +174,10 @@ function deleteRoute({ db, aftermath }: Deps): Route {
 }
 
 async function put(deps: Deps, call: ServerCall, address: RoomAddress, wish: RoomPut): Promise<Answer> {
-  deps.aftermath.tell(await putRoom(deps.db, call.caller.tenantId, address, wish));
+  const { tenantId } = call.caller;
+  deps.aftermath.tell(
+    await deps.turns(turnOf(tenantId, address), () => putRoom(deps.db, tenantId, address, wish)),
+  );
   return settleRoom(deps.db, call, address);
 }
 

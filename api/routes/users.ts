@@ -5,6 +5,7 @@ import { AppError } from "../../shared/errors.ts";
 import { userResource, type UserResource } from "../../shared/resources.ts";
 import { deleteUser } from "../acts/delete-user.ts";
 import type { Aftermath } from "../aftermath.ts";
+import type { Turns } from "../turns.ts";
 import { avatarUrl, displayName, pathNewUser, pathUser } from "../fields.ts";
 import { answerResource, serverRoute, type Route } from "../route.ts";
 
@@ -18,13 +19,13 @@ const userBody = z
 const path = "/v1/users/{user}";
 const tag = "users";
 
-type Deps = { db: Db; aftermath: Aftermath };
+type Deps = { db: Db; aftermath: Aftermath; turns: Turns };
 
 export function userRoutes(deps: Deps): Route[] {
   return [putRoute(deps), getRoute(deps), deleteRoute(deps)];
 }
 
-function putRoute({ db, aftermath }: Deps): Route {
+function putRoute({ db, aftermath, turns }: Deps): Route {
   return serverRoute(
     {
       method: "put",
@@ -42,7 +43,7 @@ function putRoute({ db, aftermath }: Deps): Route {
     },
     async ({ caller: { tenantId }, params, body, settle }) => {
       const name = pathNewUser(params);
-      const user = await putUser(db, tenantId, name, body);
+      const user = await turns(`${tenantId} ${name}`, () => putUser(db, tenantId, name, body));
       const first = presentUser(user);
       const payload = { tenantId, subject: "user" as const, id: user.id };
       if (first.status === "pending")

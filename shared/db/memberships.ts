@@ -36,6 +36,7 @@ export type MemberRow = {
   error: string | null;
 };
 
+// Lists of people are joined, never compared with `= any`: under a prepared plan that would be tried pair by pair.
 const SELECT_MEMBER = `
   select s.user_id, u.external_id, u.display_name, u.avatar, s.role, s.desired, s.version, s.applied_version, s.error
     from memberships s join users u on u.id = s.user_id`;
@@ -49,8 +50,9 @@ export function lockMemberships(
 ): Promise<MemberRow[]> {
   return rowsOf<MemberRow>(
     trx,
-    `${SELECT_MEMBER} where s.tenant_id = ? and s.room_id = ? and s.user_id = any(?) order by s.user_id for update of s`,
-    [tenantId, roomId, userIds],
+    `${SELECT_MEMBER} join unnest(cast(? as uuid[])) as asked(user_id) on asked.user_id = s.user_id
+      where s.tenant_id = ? and s.room_id = ? order by s.user_id for update of s`,
+    [userIds, tenantId, roomId],
   );
 }
 
@@ -182,9 +184,10 @@ export function findMembers(
 ): Promise<MemberRow[]> {
   return rowsOf<MemberRow>(
     db,
-    `${SELECT_MEMBER} where s.tenant_id = ? and s.room_id = ? and u.external_id = any(?) and u.deleted_at is null
+    `${SELECT_MEMBER} join unnest(cast(? as text[])) as asked(name) on asked.name = u.external_id
+      where s.tenant_id = ? and s.room_id = ? and u.tenant_id = s.tenant_id and u.deleted_at is null
       order by u.external_id collate "C"`,
-    [tenantId, roomId, users],
+    [users, tenantId, roomId],
   );
 }
 

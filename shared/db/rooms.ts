@@ -130,6 +130,11 @@ export async function changeRoom(trx: Db, room: Room, wish: Partial<RoomWish>): 
   return differing;
 }
 
+/** Whether a room is already as a wish has it. */
+export function isRoomAsWished(room: Room, wish: Partial<RoomWish>): boolean {
+  return Object.keys(differingFields(room, wish)).length === 0;
+}
+
 function differingFields(room: Room, wish: Partial<RoomWish>): Partial<RoomWish> {
   return {
     ...(wish.name !== undefined && wish.name !== room.name ? { name: wish.name } : {}),

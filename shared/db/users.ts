@@ -31,7 +31,9 @@ export async function findUser(db: Db, tenantId: string, name: string): Promise<
 
 /** Brings the user into being as wished; what is as wished already is left alone. Made twice at once, it is one. */
 export async function putUser(db: Db, tenantId: string, name: string, wish: UserWish): Promise<User> {
-  await insertUsers(db, tenantId, [{ name, ...wish }]);
+  const seen = await findUser(db, tenantId, name);
+  if (seen?.display_name === wish.displayName && seen.avatar === wish.avatar) return seen;
+  if (!seen) await insertUsers(db, tenantId, [{ name, ...wish }]);
   await db.raw(
     `update users
         set display_name = :displayName, avatar = :avatar, desired_version = desired_version + 1,
@@ -80,10 +82,11 @@ async function holdUsers(
 ): Promise<Map<string, HeldUser>> {
   const rows = await rowsOf<HeldUser>(
     trx,
-    `select id, external_id, display_name, avatar from users
-      where tenant_id = ? and external_id = any(?) and deleted_at is null
-      order by external_id for key share`,
-    [tenantId, names],
+    `select u.id, u.external_id, u.display_name, u.avatar
+       from users u join unnest(cast(? as text[])) as asked(name) on asked.name = u.external_id
+      where u.tenant_id = ? and u.deleted_at is null
+      order by u.external_id for key share of u`,
+    [names, tenantId],
   );
   return new Map(rows.map((row) => [row.external_id, row]));
 }
