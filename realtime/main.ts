@@ -28,7 +28,7 @@ await runProcess(log, STOP_LIMIT_MS, async (held) => {
     return;
   }
   // Short statements: a client waits 5 s for its answer.
-  const db = openDb({ url: config.databaseUrl, name: "realtime", statementTimeoutMs: 3_000 });
+  const db = openDb({ url: config.databaseUrl, name: "realtime", statementTimeoutMs: 3_000, log });
   held.hold("postgres", db, (value) => value.destroy());
   const redis = held.hold("redis", openRedis(config.redisUrl, log, "realtime"), closeRedis);
   const subscriber = held.hold(

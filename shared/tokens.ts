@@ -1,3 +1,4 @@
+import { webcrypto } from "node:crypto";
 import { SignJWT, decodeJwt, decodeProtectedHeader, errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { AppError } from "./errors.ts";
@@ -48,7 +49,7 @@ export async function signUserToken(
     .setSubject(claims.user)
     .setIssuedAt(issuedAtS)
     .setExpirationTime(issuedAtS + lifetimeS)
-    .sign(Buffer.from(keys.current.secret, "base64url"));
+    .sign(await importSecret(keys.current.secret));
   return { token, expiresAtMs: (issuedAtS + lifetimeS) * 1_000 };
 }
 
@@ -66,7 +67,7 @@ export async function verifyUserToken(
     const { kid } = decodeProtectedHeader(token);
     const key = [keys.current, keys.previous].find((candidate) => candidate?.kid === kid);
     if (!key) throw new AppError("unauthorized", "The token is signed with a key that is not in use.");
-    const { payload } = await jwtVerify(token, Buffer.from(key.secret, "base64url"), {
+    const { payload } = await jwtVerify(token, await importSecret(key.secret), {
       algorithms: ["HS256"],
       issuer: tenant,
       audience: AUDIENCE,
@@ -74,12 +75,34 @@ export async function verifyUserToken(
       currentDate: new Date(nowMs),
     });
     const claims = claimSet.parse(payload);
-    if (claims.exp - claims.iat > MAX_LIFETIME_S) throw new AppError("unauthorized", "The token lives longer than 24 hours.");
-    if (claims.iat * 1_000 > nowMs + SKEW_S * 1_000) throw new AppError("unauthorized", "The token is of the future.");
+    if (claims.exp - claims.iat > MAX_LIFETIME_S)
+      throw new AppError("unauthorized", "The token lives longer than 24 hours.");
+    if (claims.iat * 1_000 > nowMs + SKEW_S * 1_000)
+      throw new AppError("unauthorized", "The token is of the future.");
     return { tenant: claims.iss, user: claims.sub, expiresAtMs: claims.exp * 1_000 };
   } catch (error) {
     if (error instanceof AppError) throw error;
-    if (error instanceof errors.JWTExpired) throw new AppError("token_expired", "The token has expired.", { cause: error });
+    if (error instanceof errors.JWTExpired)
+      throw new AppError("token_expired", "The token has expired.", { cause: error });
     throw new AppError("unauthorized", "The token is not valid.", { cause: error });
   }
+}
+
+const SECRETS_AT_MOST = 2_000;
+const imported = new Map<string, Promise<webcrypto.CryptoKey>>();
+
+/** A secret as a key, imported once: importing costs more than checking a signature. At most 2,000 are kept. */
+function importSecret(secret: string): Promise<webcrypto.CryptoKey> {
+  const known = imported.get(secret);
+  if (known) return known;
+  const key = webcrypto.subtle.importKey(
+    "raw",
+    Buffer.from(secret, "base64url"),
+    { name: "HMAC", hash: "SHA-256" },
+    false,
+    ["sign", "verify"],
+  );
+  if (imported.size >= SECRETS_AT_MOST) imported.clear();
+  imported.set(secret, key);
+  return key;
 }

@@ -56,7 +56,7 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
   const metrics = createWorkerMetrics(registry);
   const db = held.hold(
     "postgres",
-    openDb({ url: config.databaseUrl, name: roles.join("+"), max: 20 }),
+    openDb({ url: config.databaseUrl, name: roles.join("+"), max: 20, log }),
     (pool) => pool.destroy(),
   );
   const redis = held.hold("redis", openRedis(config.redisUrl, log, "commands"), closeRedis);

@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import knexPackage, { type Knex } from "knex";
 import pg from "pg";
+import { errorText } from "../errors.ts";
+import { scrub, type Log } from "../log.ts";
 
 /** A pool or a transaction: whatever a query may run on. */
 export type Db = Knex;
@@ -17,12 +19,16 @@ export type DbOptions = {
   max?: number;
   /** A statement is ended by the server after this long. */
   statementTimeoutMs?: number;
+  /** Where the pool says what goes wrong with its connections; absent, it says nothing. */
+  log?: Log;
 };
 
 /** A pool on Postgres. Connecting, waiting for a connection, and every statement have a time limit. */
-export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000 }: DbOptions): Db {
+export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000, log }: DbOptions): Db {
   return knex({
     client: "pg",
+    // Without one of ours, knex prints to the console.
+    log: createPoolLog(name, log),
     connection: {
       connectionString: url,
       application_name: `omc-${name}`,
@@ -41,6 +47,13 @@ export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000 }: DbO
       propagateCreateError: true,
     },
   });
+}
+
+function createPoolLog(name: string, log: Log | undefined): Knex.Logger {
+  const tell = (level: "warn" | "debug") => (said: unknown) => {
+    log?.[level]({ postgres: name, reason: scrub(errorText(said)) }, "the pool of connections says");
+  };
+  return { warn: tell("warn"), error: tell("warn"), deprecate: tell("debug"), debug: tell("debug") };
 }
 
 /**

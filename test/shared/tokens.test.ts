@@ -1,0 +1,34 @@
+import { expect, test } from "@jest/globals";
+import { signUserToken, verifyUserToken, type TokenKeys } from "../../shared/tokens.ts";
+
+const secretOf = (byte: number) => Buffer.alloc(32, byte).toString("base64url");
+const nowMs = 1_700_000_000_000;
+const claims = { tenant: "acme", user: "ada" };
+const keysOf = (kid: string, byte: number): TokenKeys => ({
+  current: { kid, secret: secretOf(byte) },
+  previous: null,
+});
+
+test("a token is good under the key that signed it, every time", async () => {
+  const { token } = await signUserToken(keysOf("a", 1), claims, { nowMs, lifetimeS: 60 });
+  for (let time = 0; time < 3; time++) {
+    expect(await verifyUserToken(keysOf("a", 1), "acme", token, nowMs)).toMatchObject({ user: "ada" });
+  }
+});
+
+test("another secret under the same name refuses it, though the first was used before", async () => {
+  const { token } = await signUserToken(keysOf("a", 1), claims, { nowMs, lifetimeS: 60 });
+  await verifyUserToken(keysOf("a", 1), "acme", token, nowMs);
+  await expect(verifyUserToken(keysOf("a", 2), "acme", token, nowMs)).rejects.toMatchObject({
+    code: "unauthorized",
+  });
+});
+
+test("a token of the key before is good until that key goes", async () => {
+  const { token } = await signUserToken(keysOf("a", 1), claims, { nowMs, lifetimeS: 60 });
+  const rotated = { current: keysOf("b", 2).current, previous: keysOf("a", 1).current };
+  expect(await verifyUserToken(rotated, "acme", token, nowMs)).toMatchObject({ user: "ada" });
+  await expect(verifyUserToken(keysOf("b", 2), "acme", token, nowMs)).rejects.toMatchObject({
+    code: "unauthorized",
+  });
+});
