@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { DelayedError, Worker, type Job } from "bullmq";
 import { JOBS, type JobName } from "../shared/jobs/index.ts";
 import { QUEUE_PREFIX } from "../shared/keys.ts";
@@ -11,6 +12,9 @@ import { LeaseLost } from "./room-lease.ts";
 const LOCK_MS = 4_000;
 const STALLED_CHECK_MS = 2_000;
 
+/** What runs has this long to end when the process is asked to stop; without Redis, a worker would wait for ever. */
+const CLOSE_LIMIT_MS = 4_000;
+
 export type RunningJobs = { close: () => Promise<void> };
 
 /** Runs every queue's handler in this process. `redis` must be a patient connection. */
@@ -18,7 +22,8 @@ export function runJobs(context: WorkerContext, redis: Redis): RunningJobs {
   const workers = (Object.keys(HANDLERS) as JobName[]).map((name) => runQueue(context, redis, name));
   return {
     close: async () => {
-      await Promise.allSettled(workers.map((worker) => worker.close()));
+      const closed = Promise.allSettled(workers.map((worker) => worker.close()));
+      await Promise.race([closed, sleep(CLOSE_LIMIT_MS, undefined, { ref: false })]);
     },
   };
 }

@@ -48,6 +48,8 @@ export async function handleOutboundMessage(
 }
 
 async function drain(context: WorkerContext, room: RoomFacts, lease: RoomLease): Promise<JobResult> {
+  // Woken too early, as by a new message after Redis lost the job that waited: Postgres decides.
+  if (room.outbox_wait_ms > 0) return { retryInMs: room.outbox_wait_ms };
   const startedAtMs = performance.now();
   let afterOrder = 0;
   let limit = SMALLEST_BATCH;
@@ -92,6 +94,7 @@ async function sendBatch(
   const sent: SentMessage[] = [];
   let failure: { message: ClaimedMessage; error: unknown } | null = null;
   for (const message of messages) {
+    if (context.stopping.aborted) break;
     try {
       sent.push({ id: message.id, eventId: await sendMessage(context, room, message, lease) });
       if (!message.sender_is_joined || !message.sender_is_registered)
@@ -105,7 +108,11 @@ async function sendBatch(
   }
   if (sent.length > 0) context.reach("between homeserver answer and mark");
   if (sent.length > 0 && !(await markSent(context.db, room.id, lease.fence, sent))) throw new LeaseLost();
-  return failure === null ? null : settleFailure(context, room, failure, lease);
+  if (failure !== null) return settleFailure(context, room, failure, lease);
+  if (sent.length === messages.length) return null;
+  // Asked to stop: another process goes on with the rest at once.
+  await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
+  return 0;
 }
 
 /** What was made for one message of a sender serves the sender's others in the batch. */
