@@ -155,7 +155,7 @@ test("workers that are asked to stop during a conversation hand over at once and
   const waitMs = faults.longestDeliveryMs(crowd, sinceMs);
   faults.report("longest wait over a hand-over", waitMs);
   // Nobody waits for a lease to end.
-  expect(waitMs).toBeLessThan(4_000);
+  expect(waitMs).toBeLessThan(6_000);
   expect(await workers()[1].metric("omc_jobs_total", 'outcome="stalled"')).toBe(0);
 }, 40_000);
 

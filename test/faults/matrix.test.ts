@@ -1,0 +1,172 @@
+import { expect, test } from "@jest/globals";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Crowd } from "../../bench/faults/crowd.ts";
+import type { FaultKind } from "../../bench/faults/homeserver/faults.ts";
+import type { TierProcess } from "../../bench/faults/processes.ts";
+import { percentile } from "../../bench/play/judge.ts";
+import { useHouse } from "../support/faults.ts";
+import { until } from "../support/wait.ts";
+
+const faults = useHouse({ sendMs: 1 });
+
+const standIn = () => faults.house.standIn;
+const SEND = /^PUT .*\/send\//;
+const EVERYTHING = /^(PUT|POST|GET) .*\/client\//;
+
+/** From each message's acceptance to its last socket, of the rooms named, in milliseconds. */
+function waits(crowd: Crowd, rooms: readonly string[]): number[] {
+  const told = new Map(crowd.ears.flatMap(({ known }) => [...known.values()].flatMap((room) => room.told.map(({ id, atMs }) => [id, atMs] as const))));
+  return crowd.posts.filter(({ room }) => rooms.includes(room)).map(({ id, acceptedAtMs }) => (told.get(id ?? "") ?? Infinity) - (acceptedAtMs ?? 0));
+}
+
+test("a homeserver that fails every fifth call in every way it can neither loses, doubles nor reorders", async () => {
+  const crowd = await faults.gather({ name: "shaky", rooms: 8, people: 8 });
+  const ways: FaultKind[] = [
+    { do: "refuse", status: 500, errcode: "M_UNKNOWN" },
+    { do: "html", status: 502 },
+    { do: "reset" },
+    { do: "lose the answer" },
+    { do: "hang in head", ms: 700 },
+    { do: "hang in body", ms: 700 },
+    { do: "limit", retryAfterMs: 300 },
+    { do: "delay", ms: 200 },
+  ];
+  for (const fault of ways) standIn().faults.add({ path: EVERYTHING, share: 0.03, fault });
+  const talk = crowd.talk(50, faults.random);
+  await sleep(8_000);
+  await talk.stop();
+  expect(ways.every((way) => (standIn().faults.done.get(way.do) ?? 0) > 0)).toBe(true);
+  standIn().faults.clear();
+  await faults.expectKept(crowd, 40_000);
+}, 90_000);
+
+test("one sender who is limited waits as long as the homeserver asks, and other rooms notice nothing", async () => {
+  const crowd = await faults.gather({ name: "limited", rooms: 6, people: 6 });
+  const [slow = "", ...others] = crowd.rooms;
+  const sender = crowd.members.get(slow)?.[0] ?? "";
+  for (const room of crowd.rooms) for (const person of crowd.members.get(room) ?? []) await crowd.say(room, person);
+  await faults.expectKept(crowd, 20_000);
+  standIn().faults.add({ path: SEND, body: /too much/, count: 1, fault: { do: "limit", retryAfterMs: 2_000 } });
+  const before = standIn().state.sends.length;
+  const limitedAtMs = performance.now();
+  const limited = await crowd.say(slow, sender, "too much");
+  const talk = crowd.talk(40, faults.random, others);
+  // A new message in the room that waits is no reason to try earlier.
+  await sleep(500);
+  await crowd.say(slow, crowd.members.get(slow)?.[1] ?? "");
+  await faults.house.redis.flushall();
+  await crowd.say(slow, crowd.members.get(slow)?.[1] ?? "");
+  await sleep(2_500);
+  await talk.stop();
+  await faults.expectKept(crowd, 20_000);
+  const sent = standIn().state.sends.slice(before).find(({ transactionId }) => transactionId === limited.id);
+  expect((sent?.atMs ?? 0) - limitedAtMs).toBeGreaterThan(1_950);
+  const p99 = percentile(waits(crowd, others), 0.99) ?? Infinity;
+  faults.report("p99 of other rooms while one is limited", p99);
+  expect(p99).toBeLessThan(1_500);
+}, 60_000);
+
+test("a message that Matrix will never take is given up with a reason, and the next ones go on", async () => {
+  const crowd = await faults.gather({ name: "poison", rooms: 1, people: 2 });
+  const [room = ""] = crowd.rooms;
+  const [person = ""] = crowd.people;
+  standIn().faults.add({ path: SEND, body: /poison in the middle/, fault: { do: "refuse", status: 403, errcode: "M_FORBIDDEN" } });
+  await crowd.say(room, person);
+  const poison = await crowd.say(room, person, "poison in the middle");
+  await crowd.say(room, person);
+  await faults.expectKept(crowd, 20_000, { dead: 1 });
+  const rows = await faults.house.sql("select status, error_code, error_message from messages where id = ?", [poison.id]);
+  expect(rows).toEqual([{ status: "dead", error_code: "forbidden", error_message: expect.stringContaining("does not let") }]);
+  expect(crowd.ears.every((ear) => ear.failed.includes(poison.id ?? ""))).toBe(true);
+}, 40_000);
+
+test("the same message posted twenty times at once is one message with one answer", async () => {
+  const crowd = await faults.gather({ name: "same", rooms: 1, people: 2 });
+  const [room = ""] = crowd.rooms;
+  const [person = ""] = crowd.people;
+  const answers = await Promise.all(Array.from({ length: 20 }, () => crowd.tryOnce(room, person, "once", "same-once")));
+  expect(new Set(answers.map(({ id }) => id)).size).toBe(1);
+  expect(answers.every(({ status }) => status === 202 || status === 200)).toBe(true);
+  const rows = await faults.house.sql("select 1 from messages where client_id = 'same-once'");
+  expect(rows).toHaveLength(1);
+});
+
+test("while the homeserver is down I can write, people see it, and all arrives in order when it is back", async () => {
+  const crowd = await faults.gather({ name: "down", rooms: 4, people: 4 });
+  for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
+  await faults.expectKept(crowd, 15_000);
+  await standIn().stop();
+  const downAtMs = performance.now();
+  const talk = crowd.talk(30, faults.random);
+  await sleep(4_000);
+  await talk.stop();
+  const backAtMs = performance.now();
+  await standIn().start();
+  await faults.expectKept(crowd, 30_000);
+  const posts = crowd.posts.filter(({ askedAtMs }) => askedAtMs >= downAtMs);
+  expect(new Set(posts.map(({ firstStatus }) => firstStatus))).toEqual(new Set([202]));
+  for (const ear of crowd.ears) {
+    const mine = posts.filter(({ room }) => ear.rooms.includes(room));
+    expect(mine.filter(({ id }) => ear.pending.has(id ?? ""))).toHaveLength(mine.length);
+  }
+  faults.report("p95 of posting while the homeserver is down", percentile(posts.map(({ firstAnswerMs }) => firstAnswerMs ?? Infinity), 0.95) ?? Infinity);
+  faults.report("until all is delivered after the homeserver is back", faults.lastDeliveryMs(crowd) - backAtMs);
+}, 60_000);
+
+test("more than a hundred messages that nobody read are read later, all of them, in order", async () => {
+  const crowd = await faults.gather({ name: "unread", rooms: 2, people: 2 });
+  const [room = ""] = crowd.rooms;
+  const [person = ""] = crowd.people;
+  await crowd.say(room, person);
+  await faults.expectKept(crowd, 15_000);
+  const [reader] = faults.house.of("sync") as [TierProcess];
+  await reader.stop();
+  await Promise.all(Array.from({ length: 350 }, () => crowd.say(room, person)));
+  const sent = async () => (await faults.house.sql<{ open: number }>("select count(*) as open from messages where open and status = 'sent'"))[0]?.open;
+  await until(async () => (await sent()) === 350, "all are on Matrix", 20_000);
+  const backAtMs = performance.now();
+  await reader.start();
+  // Said while the gap is filled: it stands behind what was not read.
+  await Promise.all(Array.from({ length: 20 }, () => crowd.say(room, person)));
+  await faults.expectKept(crowd, 20_000);
+  expect(await reader.metric("omc_gaps_total")).toBeGreaterThan(0);
+  faults.report("until 350 unread messages are told", faults.lastDeliveryMs(crowd) - backAtMs);
+}, 60_000);
+
+test("a homeserver whose positions go backwards is read anew, and nothing is told twice", async () => {
+  const crowd = await faults.gather({ name: "backwards", rooms: 3, people: 3 });
+  const talk = crowd.talk(30, faults.random);
+  await sleep(1_500);
+  await standIn().stop();
+  standIn().state.goBackwards(150);
+  await standIn().start();
+  await sleep(3_000);
+  await talk.stop();
+  await faults.expectKept(crowd, 30_000);
+}, 60_000);
+
+test("a room with a thousand waiting messages does not hold up the quiet ones", async () => {
+  const crowd = await faults.gather({ name: "hot", rooms: 30, people: 3 });
+  const [hot = "", ...quiet] = crowd.rooms;
+  const speaker = crowd.members.get(hot)?.[0] ?? "";
+  for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
+  await faults.expectKept(crowd, 20_000);
+  const [worker] = faults.house.of("workers") as [TierProcess];
+  await worker.stop();
+  for (let said = 0; said < 1_200; said += 50) {
+    await Promise.all(Array.from({ length: 50 }, () => crowd.say(hot, speaker)));
+  }
+  standIn().faults.add({ path: SEND, fault: { do: "delay", ms: 5 } });
+  await worker.start();
+  const from = crowd.posts.length;
+  const talk = crowd.talk(20, faults.random, quiet);
+  await sleep(4_000);
+  const [row] = await faults.house.sql<{ open: number }>("select count(*) as open from messages where open");
+  await talk.stop();
+  // The quiet rooms were measured while the other one still had much to send.
+  expect(row?.open).toBeGreaterThan(100);
+  await faults.expectKept(crowd, 60_000);
+  const p99 = percentile(waits({ ...crowd, posts: crowd.posts.slice(from) }, quiet), 0.99) ?? Infinity;
+  faults.report("p99 of quiet rooms beside one with 1,200 waiting", p99);
+  expect(p99).toBeLessThan(1_500);
+}, 120_000);

@@ -1,0 +1,60 @@
+import { expect, test } from "@jest/globals";
+import { setTimeout as sleep } from "node:timers/promises";
+import { killService } from "../../bench/faults/house.ts";
+import { useHouse } from "../support/faults.ts";
+
+const faults = useHouse();
+
+const postgresService = () => faults.house.servers.services["postgres"];
+
+for (const [how, signal] of [
+  ["stopped as an operator does", "SIGINT"],
+  ["stopped at once as in a crash", "SIGQUIT"],
+] as const) {
+  test(`when Postgres is ${how} and started again, what was accepted is delivered`, async () => {
+    const crowd = await faults.gather({ name: signal.toLowerCase(), rooms: 5, people: 5 });
+    const talk = crowd.talk(40, faults.random);
+    await sleep(1_500);
+    await killService(postgresService(), signal);
+    await sleep(2_000);
+    const backAtMs = performance.now();
+    await postgresService()?.start();
+    await sleep(2_000);
+    await talk.stop();
+    await faults.expectKept(crowd, 20_000);
+    // A post was refused for a moment, and only with the status that says: try again.
+    const refused = new Set(crowd.posts.map(({ firstStatus }) => firstStatus));
+    expect([...refused].filter((status) => status !== 202 && status !== 503)).toEqual([]);
+    faults.report(`until all is delivered after Postgres was ${how}`, faults.lastDeliveryMs(crowd) - backAtMs);
+    expect(faults.house.processes.flatMap(({ ends }) => ends)).toEqual([]);
+  }, 60_000);
+}
+
+test("when Postgres brings nothing for a while, everything goes on afterwards", async () => {
+  const crowd = await faults.gather({ name: "still", rooms: 5, people: 5 });
+  const { links } = faults.house;
+  const talk = crowd.talk(40, faults.random);
+  await sleep(1_500);
+  const frozen = [links.apiPostgres, links.workersPostgres, links.syncPostgres, links.realtimePostgres];
+  for (const link of frozen) link.freeze();
+  await sleep(7_000);
+  const backAtMs = performance.now();
+  for (const link of frozen) link.heal();
+  await sleep(1_500);
+  await talk.stop();
+  await faults.expectKept(crowd, 30_000);
+  faults.report("until all is delivered after Postgres went on", faults.lastDeliveryMs(crowd) - backAtMs);
+}, 60_000);
+
+test("connections to Postgres that look open and bring nothing for ever are replaced", async () => {
+  const crowd = await faults.gather({ name: "half-open", rooms: 5, people: 5 });
+  const { links } = faults.house;
+  const talk = crowd.talk(30, faults.random);
+  await sleep(1_500);
+  const sinceMs = performance.now();
+  for (const link of [links.apiPostgres, links.workersPostgres, links.syncPostgres]) link.abandon();
+  await sleep(3_000);
+  await talk.stop();
+  await faults.expectKept(crowd, 40_000);
+  faults.report("until all is delivered after connections to Postgres died unseen", faults.lastDeliveryMs(crowd) - sinceMs);
+}, 90_000);
