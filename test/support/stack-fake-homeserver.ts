@@ -17,12 +17,19 @@ export class FakeHomeserver implements Homeserver {
   readonly baseUrl = "http://127.0.0.1:9";
   readonly calls: RecordedCall[] = [];
   readonly accounts = new Set<string>();
+  /** What else happens between a call and its answer. */
+  meanwhile: (path: string) => Promise<void> = () => Promise.resolve();
   readonly #events = new Map<string, string>();
   readonly #answers: { matches: RegExp; body: unknown; isKept: boolean }[] = [];
   readonly #refusals: { matches: RegExp; failure: MatrixFailure; isApplied: boolean }[] = [];
 
   readonly as = (matrixUserId: string) =>
-    Promise.resolve((call: MatrixCall) => this.#answer(matrixUserId, call));
+    Promise.resolve(async (call: MatrixCall) => {
+      const answer = this.#answer(matrixUserId, call);
+      await Promise.allSettled([answer]);
+      await this.meanwhile(call.path);
+      return answer;
+    });
 
   readonly ensureAccount = ({ matrixUserId }: { matrixUserId: string }) => {
     this.accounts.add(matrixUserId);
