@@ -41,7 +41,7 @@ export async function closeQueues(queues: Queues): Promise<void> {
 
 /** bullmq accepts an ioredis instance; its type wants its own copy of the class. */
 export function asConnection(redis: Redis): ConnectionOptions {
-  return redis as ConnectionOptions;
+  return redis;
 }
 
 /** What BullMQ is told of a job; `reschedule` pulls a job in back-off forward, which a plain add would not. */

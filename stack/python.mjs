@@ -52,7 +52,7 @@ export async function ensureVenv({ name, loose, check, cacheDir, log }) {
   const base = await findPython();
   const lockPath = join(requirementsDir, `${name}-requirements.txt`);
   const key = createHash("sha256")
-    .update(`${base.path} ${base.version}\n${readFileSync(lockPath)}`)
+    .update(`${base.path} ${base.version}\n${readFileSync(lockPath, "utf8")}`)
     .digest("hex")
     .slice(0, 12);
   const dir = join(cacheDir, `${name}-${key}`);

@@ -40,7 +40,7 @@ export function supervise(service, { log, onEnd }) {
     log(
       `${service.name}: ended (${reason}); starting it again in ${delayMs / 1_000} s; its log is ${service.logPath}`,
     );
-    timer = setTimeout(launch, delayMs);
+    timer = setTimeout(() => void launch(), delayMs);
   };
   service.onEnd(({ expected, reason }) => {
     onEnd();

@@ -28,14 +28,14 @@ export function runJobs(context: WorkerContext, redis: Redis): RunningJobs {
   };
 }
 
-function runQueue<N extends JobName>(context: WorkerContext, redis: Redis, name: N): Worker {
+function runQueue(context: WorkerContext, redis: Redis, name: JobName): Worker {
   const { handle, concurrency } = HANDLERS[name];
   const worker = new Worker<unknown, unknown>(
     name,
     async (job, token) => {
       const payload = JOBS[name].payload.parse(job.data);
       const log = context.log.child({ queue: name, job: job.id });
-      // The contract's schema and the handler are of the same queue, which the compiler cannot follow through N.
+      // The contract's schema and the handler are of the same queue, which the compiler cannot follow through the union.
       const result = await handle({ ...context, log }, payload as never);
       await settle(job, token, result);
     },

@@ -34,7 +34,8 @@ export function meRoutes({ db }: { db: Db }): Route[] {
       async ({ caller, query }) => {
         const cursor = decodeCursor(query.cursor, parseActivityCursor);
         const user = await findUser(db, caller.tenantId, caller.user);
-        if (user?.status === "locked") throw new AppError("forbidden", "The user is locked.");
+        if (!user) throw new AppError("unauthorized", "The token is of a user who does not exist.");
+        if (user.status === "locked") throw new AppError("forbidden", "The user is locked.");
         const rows = await listMyRooms(db, caller.tenantId, caller.user, { limit: query.limit + 1, cursor });
         const page = rows.slice(0, query.limit);
         const last = page.at(-1);

@@ -32,7 +32,7 @@ function answerOf(child: ChildProcess, field: string): Promise<unknown> {
     });
     child.on("message", (message: unknown) => {
       if (typeof message === "object" && message !== null && field in message)
-        resolve(Object(message)[field]);
+        resolve(new Map(Object.entries(message)).get(field));
     });
   });
 }

@@ -1,7 +1,7 @@
 import { Model } from "objection";
 import type { RoomAddress, Role } from "../names.ts";
 import type { MemberResource } from "../resources.ts";
-import { rowsOf, type Db } from "./open.ts";
+import { execute, rowsOf, type Db } from "./open.ts";
 
 /** What the tenant wants of a user in a room, and what Matrix has applied. */
 export class Membership extends Model {
@@ -218,11 +218,21 @@ export async function findStanding(
   return rows[0];
 }
 
+/** People who open a room one after the other are joined on Matrix together, after this. */
+const JOIN_AFTER = "5 seconds";
+
 /** Remembers that a person has opened a room: those who may speak are joined in the background. */
 export async function markOpened(db: Db, { room_id, user_id }: Standing): Promise<void> {
-  await db.raw(
-    "update memberships set opened_at = now() where room_id = ? and user_id = ? and opened_at is null",
-    [room_id, user_id],
+  await execute(
+    db,
+    `with opened as (
+       update memberships set opened_at = now() where room_id = :roomId and user_id = :userId and opened_at is null
+       returning room_id, role, applied
+     )
+     update rooms r set members_desired_version = members_desired_version + 1,
+            members_next_attempt_at = coalesce(members_next_attempt_at, now() + interval '${JOIN_AFTER}')
+       from opened o where r.id = o.room_id and o.role <> 'guest' and o.applied = 'out'`,
+    { roomId: room_id, userId: user_id },
   );
 }
 

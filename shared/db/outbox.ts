@@ -81,9 +81,8 @@ export async function claimMessages(
        left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id`,
     { roomId, fence, afterOrder, limit },
   );
-  const row = rows[0];
-  if (!row || row.last_order === null) return null;
-  return { lastOrder: row.last_order, messages: row.messages };
+  const { last_order: lastOrder = null, messages = [] } = rows[0] ?? {};
+  return lastOrder === null ? null : { lastOrder, messages };
 }
 
 export type SentMessage = { id: string; eventId: string };

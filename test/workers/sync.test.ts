@@ -5,6 +5,7 @@ import { newFence } from "../../shared/ids.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
 import { MARKER } from "../../workers/matrix/rooms.ts";
 import type { MatrixEvent, SyncAnswer } from "../../workers/matrix/sync-api.ts";
+import { runObserver } from "../../workers/sync/observer-loop.ts";
 import { ObserverLeaseLost, saveChanges, startAnew } from "../../workers/sync/save-changes.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
@@ -219,4 +220,33 @@ test.each([
 ])("%s does not stop the observer: what comes after it is told", async (_, first) => {
   await save("s1", answer("s2", [first, text("next")]));
   expect(await told()).toEqual(["next"]);
+});
+
+test("an answer that cannot be saved becomes gaps of its rooms, and reading goes on", async () => {
+  await place.sql(`create or replace function refuse_poison() returns trigger language plpgsql as $$
+    begin if new.content ->> 'text' = 'poison' then raise exception 'poison'; end if; return new; end $$`);
+  await place.sql(
+    "create trigger refuse_poison before insert on timeline for each row execute function refuse_poison()",
+  );
+  const stop = new AbortController();
+  try {
+    const changes = answer("s2", [text("poison")]);
+    for (let attempt = 0; attempt < 6; attempt++) homeserver.answer(/\/sync$/, changes);
+    const run = {
+      observer: { ...observer, since: "s1" },
+      fence,
+      signal: stop.signal,
+      roomIds: new Map<string, string>(),
+    };
+    const ended = runObserver(place.context(homeserver), run, () => {
+      stop.abort();
+    });
+    await ended;
+    expect(await since()).toBe("s2");
+    expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s2" });
+    expect(await told()).toEqual([]);
+  } finally {
+    stop.abort();
+    await place.sql("drop trigger refuse_poison on timeline");
+  }
 });

@@ -48,9 +48,8 @@ async function findGap(context: WorkerContext, roomId: string): Promise<(Gap & {
     "select gap_from, gap_to, gap_attempts from room_timeline where room_id = ?",
     [roomId],
   );
-  const row = rows[0];
-  if (!row || row.gap_from === null || row.gap_to === null) return null;
-  return { from: row.gap_from, to: row.gap_to, attempts: row.gap_attempts };
+  const { gap_from: from = null, gap_to: to = null, gap_attempts: attempts = 0 } = rows[0] ?? {};
+  return from === null || to === null ? null : { from, to, attempts };
 }
 
 async function fill(

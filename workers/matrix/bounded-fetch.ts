@@ -24,7 +24,7 @@ async function readBody(response: Response, maxBytes: number): Promise<Uint8Arra
   if (announced > 0) return new Uint8Array(await response.arrayBuffer());
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  const reader = response.body?.getReader();
+  const reader: ReadableStreamDefaultReader<Uint8Array> | undefined = response.body?.getReader();
   for (;;) {
     const part = await reader?.read();
     if (!part || part.done) break;

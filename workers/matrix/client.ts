@@ -5,8 +5,8 @@ import {
   createClient,
   HTTPError,
   MatrixError,
+  Method,
   type MatrixClient,
-  type Method,
 } from "matrix-js-sdk";
 import { MatrixFailure, translateError } from "./failure.ts";
 import { createBoundedFetch } from "./bounded-fetch.ts";
@@ -29,6 +29,7 @@ export type MatrixCall = {
 /** Makes Matrix calls as one account. @throws MatrixFailure for every call that did not succeed. */
 export type Requester = (call: MatrixCall) => Promise<unknown>;
 
+const METHODS = { GET: Method.Get, PUT: Method.Put, POST: Method.Post, DELETE: Method.Delete } as const;
 const DEFAULT_TIMEOUT_MS = 30_000;
 export const CLIENT_PREFIX = "/_matrix/client/v3";
 
@@ -59,8 +60,7 @@ async function request(
   );
   try {
     return await client.http.authedRequest<unknown>(
-      // The SDK's Method is an enum of the same texts; importing its values would not survive type erasure.
-      call.method as Method,
+      METHODS[call.method],
       call.path,
       { ...given, ...query },
       call.body,

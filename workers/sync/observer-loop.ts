@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorText } from "../../shared/errors.ts";
+import { isDbUnavailable } from "../../shared/db/failures.ts";
 import type { LeasedObserver } from "../../shared/db/sync-positions.ts";
 import type { WorkerContext } from "../context.ts";
 import { ensureObserver } from "../converge/ensure-account.ts";
@@ -8,7 +9,7 @@ import type { Homeserver } from "../matrix/homeserver.ts";
 import { fetchChanges, fetchPosition, POLL_MS, positionOrdinal } from "../matrix/sync-api.ts";
 import { ResponseTooLarge } from "../matrix/bounded-fetch.ts";
 import { backoffMs } from "../retry.ts";
-import { ObserverLeaseLost, saveChanges, startAnew } from "./save-changes.ts";
+import { ObserverLeaseLost, saveAsGaps, saveChanges, startAnew } from "./save-changes.ts";
 
 export type ObserverRun = {
   observer: LeasedObserver;
@@ -17,6 +18,9 @@ export type ObserverRun = {
   /** Row ids of the observer's rooms by Matrix id, as far as they were met. */
   roomIds: Map<string, string>;
 };
+
+/** After this many failures in a row, an answer that cannot be saved whole is left to its rooms. */
+const TRIES_WHOLE = 3;
 
 /** Told of each answer that was read and saved, for readiness. */
 export type OnSuccess = () => void;
@@ -34,7 +38,7 @@ export async function runObserver(
   const homeserver = await context.homeserver(run.observer.homeserver_id);
   let since = run.observer.since;
   let failures = 0;
-  while (!run.signal.aborted) {
+  while (!isOver(run.signal)) {
     try {
       since =
         since === null
@@ -43,7 +47,7 @@ export async function runObserver(
       failures = 0;
       onSuccess();
     } catch (error) {
-      if (run.signal.aborted || error instanceof ObserverLeaseLost) return;
+      if (isOver(run.signal) || error instanceof ObserverLeaseLost) return;
       if (isPositionUnknown(error)) since = null;
       failures++;
       const delayMs = backoffMs({ attempts: failures, retryAfterMs: null }, context.chance());
@@ -51,6 +55,11 @@ export async function runObserver(
       await sleep(delayMs, undefined, { signal: run.signal }).catch(() => undefined);
     }
   }
+}
+
+/** Asked by a function, since the signal changes while the loop waits, which the compiler does not see. */
+function isOver(signal: AbortSignal): boolean {
+  return signal.aborted;
 }
 
 /** The first position of an observer, or a new one: nothing of before is read, every room has a gap up to it. */
@@ -86,7 +95,14 @@ async function readOnce(
     );
     return null;
   }
-  await saveChanges(context, run, since, changes);
+  try {
+    await saveChanges(context, run, since, changes);
+  } catch (error) {
+    if (error instanceof ObserverLeaseLost || failures < TRIES_WHOLE || isDbUnavailable(error)) throw error;
+    // One event that cannot be kept must not silence a tenant: each room is read again by itself.
+    context.log.error({ err: error }, "an answer of /sync cannot be saved: its rooms become gaps");
+    await saveAsGaps(context, run, since, changes);
+  }
   return changes.next_batch;
 }
 

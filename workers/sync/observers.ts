@@ -70,10 +70,11 @@ async function renew(context: WorkerContext, running: ReadonlySet<Running>): Pro
 }
 
 async function look(context: WorkerContext, running: Set<Running>): Promise<void> {
-  if (context.stopping.aborted) return;
+  const isStopping = () => context.stopping.aborted;
+  if (isStopping()) return;
   for (const { fence, ...observer } of await takeObservers(context.db, TAKEN_AT_ONCE)) {
     // Asked to stop while taking: nobody would read.
-    if (context.stopping.aborted) await releaseObserver(context.db, fence);
+    if (isStopping()) await releaseObserver(context.db, fence);
     else start(context, running, observer, fence);
   }
 }

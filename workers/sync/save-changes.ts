@@ -180,6 +180,31 @@ async function redactDoubles(
   }
 }
 
+/** Saves the position alone: every room of the answer has a gap instead, to be filled by itself. */
+export async function saveAsGaps(
+  context: WorkerContext,
+  run: ObserverRun,
+  since: string,
+  changes: SyncAnswer,
+): Promise<void> {
+  const { observer, fence } = run;
+  const matrixRoomIds = Object.keys(changes.rooms?.join ?? {});
+  const position = { observerId: observer.observer_id, fence, since: changes.next_batch, matrixRoomIds };
+  const rooms = await context.db.transaction(async (trx) => {
+    const locked = await savePositionAndLock(trx, position);
+    if (locked === null) throw new ObserverLeaseLost();
+    await recordGaps(
+      trx,
+      locked.map((room) => ({ roomId: room.id, from: since, to: changes.next_batch })),
+    );
+    return locked;
+  });
+  context.metrics.gaps.inc(rooms.length);
+  await Promise.all(
+    rooms.map((room) => context.wake("room-sync", { tenantId: room.tenant_id, roomId: room.id })),
+  );
+}
+
 /** Reading starts anew at a position: it is saved with a gap in every room. @throws ObserverLeaseLost */
 export async function startAnew(
   context: WorkerContext,
