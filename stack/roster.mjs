@@ -50,7 +50,10 @@ export function createRoster({ stackDir, log }) {
      */
     markReady({ demo, readyLine, announce }) {
       if (stopping) return;
-      for (const entry of entries) entry.stop = supervise(entry.service, { log, onEnd: publish }).stop;
+      for (const entry of entries) {
+        const supervised = supervise(entry.service, { log, onEnd: publish });
+        entry.stop = () => supervised.stop();
+      }
       writeDemo(
         stackDir,
         demo,

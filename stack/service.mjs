@@ -45,9 +45,11 @@ export function createService(plan) {
       lastEnd = { expected: stopping, reason };
       listeners.onEnd?.(lastEnd);
     });
-    if (lastEnd === undefined) child = started;
+    // Both may have changed while the process was started.
+    const [hasEnded, isStopping] = [() => lastEnd !== undefined, () => stopping];
+    if (!hasEnded()) child = started;
     // Asked to stop before there was a process to stop.
-    if (stopping) await stop();
+    if (isStopping()) await stop();
     listeners.onStart?.();
   };
   const stop = async () => {
