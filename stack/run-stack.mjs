@@ -30,12 +30,24 @@ export async function startStack({ places, fresh, log, roster, announce }) {
   const mode = chooseMatrixMode(process.env);
   await refuseTakenPorts(ports);
   if (fresh) removeData(places, log);
-  const { servers, env } = await openServersAndBuild({ places, mode, ports, log, adopt: (service) => roster.adopt(service) });
+  const { servers, env } = await openServersAndBuild({
+    places,
+    mode,
+    ports,
+    log,
+    adopt: (service) => roster.adopt(service),
+  });
   await withProgress(log, "migrate: running", runProgram(["dist/migrations/main.js"], env));
   log("migrate: done");
   const ownDatabase = servers.services.postgres !== undefined;
   const keys = await ensureDemoTenant({ stateDir, env, ownDatabase });
-  await startTiers({ env, ports, logDir: join(stackDir, "logs"), log, adopt: (service) => roster.adopt(service) });
+  await startTiers({
+    env,
+    ports,
+    logDir: join(stackDir, "logs"),
+    log,
+    adopt: (service) => roster.adopt(service),
+  });
   const apiUrl = `http://127.0.0.1:${ports.API_PORT}`;
   const socketUrl = `ws://127.0.0.1:${ports.REALTIME_PORT}/connection/websocket`;
   log(`keys: ${join(stackDir, "demo.json")}, logs: ${join(stackDir, "logs")}`);

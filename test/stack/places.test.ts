@@ -20,10 +20,8 @@ describe("the folders of a checkout", () => {
   test("follow the XDG variables", () => {
     const env = { XDG_CACHE_HOME: "/c", XDG_STATE_HOME: "/s" };
     const { cacheDir, stateDir } = resolvePlaces({ ...given, root: false, env });
-    expect([cacheDir, stateDir.slice(0, 18)]).toEqual([
-      "/c/openmeet-chat",
-      "/s/openmeet-chat/" + stateDir[17],
-    ]);
+    expect(cacheDir).toBe("/c/openmeet-chat");
+    expect(stateDir).toMatch(/^\/s\/openmeet-chat\/./);
   });
 
   test("keep the data of two checkouts apart", () => {

@@ -24,7 +24,7 @@ describe("servers of our own", () => {
     const client = new pg.Client({ connectionString: servers.databaseUrl });
     await client.connect();
     try {
-      return (await client.query(sql)).rows;
+      return (await client.query<Record<string, unknown>>(sql)).rows;
     } finally {
       await client.end();
     }
