@@ -9,7 +9,8 @@ const UNREACHABLE_CODES = new Set([
 ]);
 // Connection exceptions, shutting down, starting up, too many connections, a statement ended for taking too long.
 const UNREACHABLE_STATES = /^(?:08...|57P0[123]|53300|57014)$/;
-const UNREACHABLE_MESSAGES = /^(?:Connection terminated|timeout exceeded|Query read timeout|Knex: Timeout)/i;
+// Knex puts the statement and a dash before what the driver says.
+const UNREACHABLE_MESSAGES = /(?:^| - )(?:Connection terminated|timeout exceeded|Query read timeout|Knex: Timeout)/i;
 
 /** Deadlock, serialization failure, or a row that somebody else inserted at the same moment: trying again may succeed. */
 export function isRepeatable(error: unknown): boolean {
@@ -18,6 +19,7 @@ export function isRepeatable(error: unknown): boolean {
 
 /** Postgres cannot be reached, refuses work or is too slow: nothing is wrong with what was asked. */
 export function isDbUnavailable(error: unknown): boolean {
+  if (error instanceof Error && "nativeError" in error) return isDbUnavailable(error.nativeError);
   const code = codeOf(error);
   if (UNREACHABLE_CODES.has(code) || UNREACHABLE_STATES.test(code)) return true;
   if (error instanceof AggregateError) return error.errors.some((inner) => isDbUnavailable(inner));
@@ -26,7 +28,9 @@ export function isDbUnavailable(error: unknown): boolean {
   );
 }
 
+/** The driver's code; Objection keeps the driver's error inside its own. */
 function codeOf(error: unknown): string {
+  if (error instanceof Error && "nativeError" in error) return codeOf(error.nativeError);
   if (!(error instanceof Error) || !("code" in error)) return "";
   return typeof error.code === "string" ? error.code : "";
 }

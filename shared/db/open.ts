@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { createHash } from "node:crypto";
 import knexPackage, { type Knex } from "knex";
 import pg from "pg";
@@ -45,7 +46,23 @@ export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000, log }
       acquireTimeoutMillis: 3_000,
       createTimeoutMillis: 3_000,
       propagateCreateError: true,
+      afterCreate: (connection: RawConnection, done: (error: null, connection: RawConnection) => void) => {
+        endWhenSilent(connection, statementTimeoutMs + 2_000);
+        done(null, connection);
+      },
     },
+  });
+}
+
+type RawConnection = { connection: { stream: Socket } };
+
+/**
+ * Ends a connection on which nothing came or went for longer than any statement may take. One that has died unseen,
+ * as behind a router that forgot it, would go back into the pool after a statement's time limit, and fail the next.
+ */
+function endWhenSilent({ connection: { stream } }: RawConnection, limitMs: number): void {
+  stream.setTimeout(limitMs, () => {
+    stream.destroy();
   });
 }
 
