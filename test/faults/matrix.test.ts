@@ -19,6 +19,25 @@ function waits(crowd: Crowd, rooms: readonly string[]): number[] {
   return crowd.posts.filter(({ room }) => rooms.includes(room)).map(({ id, acceptedAtMs }) => (told.get(id ?? "") ?? Infinity) - (acceptedAtMs ?? 0));
 }
 
+/** The same waits while nothing is wrong: on a busy machine they are long too. */
+async function measureCalm(crowd: Crowd, rooms: readonly string[]): Promise<number[]> {
+  const from = crowd.posts.length;
+  const talk = crowd.talk(20, faults.random, rooms);
+  await sleep(2_000);
+  await talk.stop();
+  await faults.expectKept(crowd, 20_000);
+  return waits({ ...crowd, posts: crowd.posts.slice(from) }, rooms);
+}
+
+function expectAsCalm(found: readonly number[], calm: readonly number[], what: string): void {
+  const [p50 = Infinity, p99 = Infinity] = [0.5, 0.99].map((share) => percentile(found, share) ?? Infinity);
+  const [calmP50 = 0, calmP99 = 0] = [0.5, 0.99].map((share) => percentile(calm, share) ?? 0);
+  faults.report(`p50 of ${what} (calm: ${Math.round(calmP50)} ms)`, p50);
+  faults.report(`p99 of ${what} (calm: ${Math.round(calmP99)} ms)`, p99);
+  expect(p50).toBeLessThan(Math.max(250, 4 * calmP50));
+  expect(p99).toBeLessThan(Math.max(1_000, 4 * calmP99));
+}
+
 test("a homeserver that fails every fifth call in every way it can neither loses, doubles nor reorders", async () => {
   const crowd = await faults.gather({ name: "shaky", rooms: 8, people: 8 });
   const ways: FaultKind[] = [
@@ -46,24 +65,23 @@ test("one sender who is limited waits as long as the homeserver asks, and other 
   const sender = crowd.members.get(slow)?.[0] ?? "";
   for (const room of crowd.rooms) for (const person of crowd.members.get(room) ?? []) await crowd.say(room, person);
   await faults.expectKept(crowd, 20_000);
+  const calm = await measureCalm(crowd, others);
   standIn().faults.add({ path: SEND, body: /too much/, count: 1, fault: { do: "limit", retryAfterMs: 2_000 } });
   const before = standIn().state.sends.length;
   const limitedAtMs = performance.now();
   const limited = await crowd.say(slow, sender, "too much");
+  const from = crowd.posts.length;
   const talk = crowd.talk(40, faults.random, others);
-  // A new message in the room that waits is no reason to try earlier.
-  await sleep(500);
-  await crowd.say(slow, crowd.members.get(slow)?.[1] ?? "");
+  await sleep(1_000);
+  await talk.stop();
+  const beside = crowd.posts.slice(from);
+  // A new message in the room that waits is no reason to try earlier, even when Redis has forgotten that it waits.
   await faults.house.redis.flushall();
   await crowd.say(slow, crowd.members.get(slow)?.[1] ?? "");
-  await sleep(2_500);
-  await talk.stop();
   await faults.expectKept(crowd, 20_000);
   const sent = standIn().state.sends.slice(before).find(({ transactionId }) => transactionId === limited.id);
   expect((sent?.atMs ?? 0) - limitedAtMs).toBeGreaterThan(1_950);
-  const p99 = percentile(waits(crowd, others), 0.99) ?? Infinity;
-  faults.report("p99 of other rooms while one is limited", p99);
-  expect(p99).toBeLessThan(1_500);
+  expectAsCalm(waits({ ...crowd, posts: beside }, others), calm, "other rooms while one is limited");
 }, 60_000);
 
 test("a message that Matrix will never take is given up with a reason, and the next ones go on", async () => {
@@ -151,6 +169,7 @@ test("a room with a thousand waiting messages does not hold up the quiet ones", 
   const speaker = crowd.members.get(hot)?.[0] ?? "";
   for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
   await faults.expectKept(crowd, 20_000);
+  const calm = await measureCalm(crowd, quiet);
   const [worker] = faults.house.of("workers") as [TierProcess];
   await worker.stop();
   for (let said = 0; said < 1_200; said += 50) {
@@ -166,7 +185,5 @@ test("a room with a thousand waiting messages does not hold up the quiet ones", 
   // The quiet rooms were measured while the other one still had much to send.
   expect(row?.open).toBeGreaterThan(100);
   await faults.expectKept(crowd, 60_000);
-  const p99 = percentile(waits({ ...crowd, posts: crowd.posts.slice(from) }, quiet), 0.99) ?? Infinity;
-  faults.report("p99 of quiet rooms beside one with 1,200 waiting", p99);
-  expect(p99).toBeLessThan(1_500);
+  expectAsCalm(waits({ ...crowd, posts: crowd.posts.slice(from) }, quiet), calm, "quiet rooms beside one with 1,200 waiting");
 }, 120_000);
