@@ -46,6 +46,8 @@ export class TierProcess {
     this.port = options.port;
     const [program, ...args] = TIERS[tier].args;
     this.#command = [join(options.distDir, program), ...args];
+    // Whoever ends without stopping its processes leaves none behind.
+    process.once("exit", () => this.#child?.kill("SIGKILL"));
     if (options.logDir !== null) mkdirSync(options.logDir, { recursive: true });
     this.#logPath = options.logDir === null ? null : join(options.logDir, `${options.name}.log`);
     this.#env = { ...options.env, [TIERS[tier].port]: String(options.port) };

@@ -73,7 +73,7 @@ async function answer(deps: Deps, request: IncomingMessage, response: ServerResp
   const fault = deps.faults.choose({ path, body, userId });
   if (fault && (await failBefore(fault, request, response))) return;
   if (deps.sendMs > 0 && path.includes("/send/")) await sleep(deps.sendMs);
-  const { status, content } = await run(deps, request, url, body);
+  const { status, content } = await run(deps, request, url, body, closedSignal(response));
   if (fault?.do === "lose the answer") request.socket.resetAndDestroy();
   else if (fault?.do === "hang in body") await hangInBody(response, status, content, fault.ms);
   else response.writeHead(status, { "content-type": "application/json" }).end(content);
@@ -130,9 +130,10 @@ async function run(
   request: IncomingMessage,
   url: URL,
   body: string,
+  signal: AbortSignal,
 ): Promise<{ status: number; content: string }> {
   try {
-    const result = await dispatch(state, asToken, request, url, body);
+    const result = await dispatch(state, { asToken, request, url, body, signal });
     return { status: 200, content: JSON.stringify(result) };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -140,12 +141,18 @@ async function run(
   }
 }
 
+/** Ends when the answer was taken, or nobody waits for it any more. */
+function closedSignal(response: ServerResponse): AbortSignal {
+  const closed = new AbortController();
+  response.once("close", () => {
+    closed.abort();
+  });
+  return closed.signal;
+}
+
 async function dispatch(
   state: HomeserverState,
-  asToken: string,
-  request: IncomingMessage,
-  url: URL,
-  body: string,
+  { asToken, request, url, body, signal }: { asToken: string; request: IncomingMessage; url: URL; body: string; signal: AbortSignal },
 ): Promise<Record<string, unknown>> {
   for (const { method, path, answer: reply } of ROUTES) {
     const match = request.method === method ? path.exec(url.pathname) : null;
@@ -154,17 +161,13 @@ async function dispatch(
     if (!isOpen && request.headers.authorization !== `Bearer ${asToken}`) {
       throw new Refusal(401, "M_UNKNOWN_TOKEN", "Unrecognised access token");
     }
-    const gone = new AbortController();
-    request.socket.once("close", () => {
-      gone.abort();
-    });
     return reply(state, {
       userId: url.searchParams.get("user_id") ?? `@service:${state.serverName}`,
       deviceId: url.searchParams.get("device_id"),
       params: match.slice(1).map((part) => decodeURIComponent((part as string | undefined) ?? "")),
       query: url.searchParams,
       body: body === "" ? {} : (JSON.parse(body) as Record<string, unknown>),
-      signal: gone.signal,
+      signal,
     });
   }
   throw new Refusal(404, "M_UNRECOGNIZED", "Unrecognized request");

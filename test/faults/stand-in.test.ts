@@ -1,0 +1,176 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { randomBytes } from "node:crypto";
+import { createRandom } from "../../bench/faults/random.ts";
+import { openStandIn, type StandIn } from "../../bench/faults/homeserver/stand-in.ts";
+import { readTestSynapse } from "../support/stack-servers.ts";
+
+type Server = { url: string; serverName: string; asToken: string };
+type Answer = { status: number; body: Record<string, unknown> };
+
+let standIn: StandIn;
+beforeAll(async () => {
+  standIn = await openStandIn({ serverName: "stand-in.test", asToken: randomBytes(16).toString("hex"), random: createRandom(1) });
+});
+afterAll(() => standIn.stop());
+
+const servers: [string, () => Server][] = [
+  ["the stand-in", () => standIn],
+  ["a real Synapse", readTestSynapse],
+];
+
+// What the product relies on, asked of both: where they differ, a test against the stand-in shows nothing.
+describe.each(servers)("%s", (_name, readServer) => {
+  const run = randomBytes(6).toString("hex");
+  const localpart = (name: string) => `omc_${run}_${name}`;
+  const userId = (name: string) => `@${localpart(name)}:${readServer().serverName}`;
+
+  async function call(name: string | null, method: string, path: string, body?: unknown, device: string | null = "OPENMEET"): Promise<Answer> {
+    const { url, asToken } = readServer();
+    const target = new URL(`${url}/_matrix/client/v3${path}`);
+    if (name !== null) target.searchParams.set("user_id", userId(name));
+    if (name !== null && device !== null) target.searchParams.set("device_id", device);
+    const response = await fetch(target, {
+      method,
+      headers: { authorization: `Bearer ${asToken}`, "content-type": "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(30_000),
+    });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  }
+
+  const outcome = ({ status, body }: Answer) => (status === 200 ? "200" : `${status} ${String(body["errcode"])}`);
+  const room = (id: string, rest: string) => `/rooms/${encodeURIComponent(id)}/${rest}`;
+
+  async function register(name: string): Promise<void> {
+    await call(null, "POST", "/register", { type: "m.login.application_service", username: localpart(name), inhibit_login: true });
+    await call(name, "PUT", "/devices/OPENMEET", { display_name: "test" }, null);
+  }
+
+  async function openRoom(alias: string): Promise<string> {
+    const { body } = await call("bot", "POST", "/createRoom", { room_version: "11", preset: "private_chat", room_alias_name: alias });
+    return String(body["room_id"]);
+  }
+
+  const send = (name: string, id: string, transaction: string, device?: string | null) =>
+    call(name, "PUT", room(id, `send/m.room.message/${transaction}`), { msgtype: "m.text", body: transaction }, device);
+
+  async function position(): Promise<string> {
+    const filter = encodeURIComponent(JSON.stringify({ presence: { types: [] }, account_data: { types: [] }, room: { rooms: [] } }));
+    return String((await call("bot", "GET", `/sync?filter=${filter}&timeout=0`)).body["next_batch"]);
+  }
+
+  async function changes(since: string, limit: number): Promise<{ next: string; joined: Record<string, { timeline: { events: { event_id: string; type: string; content: { body?: string } }[]; limited: boolean; prev_batch: string } }> }> {
+    const filter = encodeURIComponent(JSON.stringify({ room: { timeline: { limit, types: ["m.room.message", "m.room.create"] } } }));
+    const { body } = await call("bot", "GET", `/sync?filter=${filter}&since=${since}&timeout=5000`);
+    const rooms = body["rooms"] as { join?: never } | undefined;
+    return { next: String(body["next_batch"]), joined: rooms?.join ?? {} };
+  }
+
+  beforeAll(async () => {
+    for (const name of ["bot", "ada", "bob"]) await register(name);
+  });
+
+  test("refuses a second account and a second alias, and tells what is not there", async () => {
+    const again = await call(null, "POST", "/register", { type: "m.login.application_service", username: localpart("bot"), inhibit_login: true });
+    await openRoom(localpart("once"));
+    const twice = await call("bot", "POST", "/createRoom", { room_alias_name: localpart("once") });
+    const alias = (name: string) => `/directory/room/${encodeURIComponent(`#${localpart(name)}:${readServer().serverName}`)}`;
+    expect([again, twice, await call("bot", "GET", alias("never")), await call("bot", "GET", alias("once"))].map(outcome)).toEqual([
+      "400 M_USER_IN_USE",
+      "400 M_ROOM_IN_USE",
+      "404 M_NOT_FOUND",
+      "200",
+    ]);
+  });
+
+  test("lets in who is invited, and lets nobody else do anything", async () => {
+    const id = await openRoom(localpart("members"));
+    const invite = () => call("bot", "POST", room(id, "invite"), { user_id: userId("ada") });
+    const outcomes = [
+      await send("ada", id, `${run}-out`),
+      await call("ada", "POST", room(id, "join"), {}),
+      await invite(),
+      await call("ada", "POST", room(id, "join"), {}),
+      await call("ada", "POST", room(id, "join"), {}),
+      await invite(),
+      await send("ada", id, `${run}-in`),
+      await call("bot", "POST", room(id, "kick"), { user_id: userId("bob") }),
+      await call("bot", "POST", room(id, "kick"), { user_id: userId("ada") }),
+      await send("ada", id, `${run}-kicked`),
+      await send("ada", "!never:stand-in.test", `${run}-never`),
+      await call("bot", "GET", room(id, "state/m.room.topic")),
+    ];
+    expect(outcomes.map(outcome)).toEqual([
+      "403 M_FORBIDDEN",
+      "403 M_FORBIDDEN",
+      "200",
+      "200",
+      "200",
+      "403 M_FORBIDDEN",
+      "200",
+      "403 M_FORBIDDEN",
+      "200",
+      "403 M_FORBIDDEN",
+      "403 M_FORBIDDEN",
+      "404 M_NOT_FOUND",
+    ]);
+  });
+
+  test("answers a repeated transaction of a device with the same event, and makes another for another room", async () => {
+    const [first, second] = [await openRoom(localpart("txn1")), await openRoom(localpart("txn2"))];
+    const events = [await send("bot", first, `${run}-t`), await send("bot", first, `${run}-t`), await send("bot", second, `${run}-t`)];
+    const [one, again, other] = events.map(({ body }) => body["event_id"]);
+    expect(again).toBe(one);
+    expect(other).not.toBe(one);
+  });
+
+  test("tells what happened since a position, cuts what is too much, and pages through the gap in order", async () => {
+    const id = await openRoom(localpart("gap"));
+    const since = await position();
+    expect(since).toMatch(/^s\d+_/);
+    const bodies = Array.from({ length: 12 }, (_, index) => `${run}-g${index}`);
+    for (const body of bodies) await send("bot", id, body);
+    const { next, joined } = await changes(since, 5);
+    const timeline = joined[id]?.timeline;
+    expect(timeline?.limited).toBe(true);
+    expect(timeline?.events.map(({ content }) => content.body)).toEqual(bodies.slice(7));
+    const filter = encodeURIComponent(JSON.stringify({ types: ["m.room.message"] }));
+    const found: unknown[] = [];
+    let from: string | null = since;
+    while (from !== null) {
+      const { body }: Answer = await call("bot", "GET", room(id, `messages?dir=f&from=${from}&to=${next}&limit=5&filter=${filter}`));
+      found.push(...(body["chunk"] as { content: { body?: string } }[]).map(({ content }) => content.body));
+      from = typeof body["end"] === "string" && (body["chunk"] as unknown[]).length > 0 ? body["end"] : null;
+    }
+    expect(found).toEqual(bodies);
+    const later = await changes(next, 5);
+    expect(later.joined[id]).toBeUndefined();
+  });
+
+  test("refuses a position that is none, and takes one of the future without a word", async () => {
+    expect(outcome(await call("bot", "GET", "/sync?since=nonsense&timeout=0"))).toBe("400 M_UNKNOWN");
+    const now = await position();
+    const ordinal = Number(/^s(\d+)/.exec(now)?.[1]);
+    const future = now.replace(/^s\d+/, `s${ordinal + 1_000_000}`);
+    const answer = await call("bot", "GET", `/sync?since=${future}&timeout=0`);
+    expect(outcome(answer)).toBe("200");
+    expect(Number(/^s(\d+)/.exec(String(answer.body["next_batch"]))?.[1])).toBeLessThan(ordinal + 1_000);
+  });
+
+  test("keeps one event of a state that is set twice to the same", async () => {
+    const id = await openRoom(localpart("state"));
+    const set = (name: string) => call("bot", "PUT", room(id, "state/m.room.name"), { name });
+    const [first, again, other] = [await set("a"), await set("a"), await set("b")].map(({ body }) => body["event_id"]);
+    expect(again).toBe(first);
+    expect(other).not.toBe(first);
+  });
+
+  test("redacts once for one transaction", async () => {
+    const id = await openRoom(localpart("redact"));
+    const { body } = await send("bot", id, `${run}-r`);
+    const redact = () => call("bot", "PUT", room(id, `redact/${encodeURIComponent(String(body["event_id"]))}/${run}-x`), {});
+    const [first, again] = [await redact(), await redact()];
+    expect([first, again].map(outcome)).toEqual(["200", "200"]);
+    expect(again.body["event_id"]).toBe(first.body["event_id"]);
+  });
+});
