@@ -33,7 +33,7 @@ export const clientId = z
   .regex(/^[\x21-\x7e]{1,128}$/, "must be 1 to 128 visible ASCII characters")
   .meta({ description: "The sender's own id of the message: sending it twice is sending it once" });
 
-export const memberWish = z.strictObject({ user: userName, role: role.default("member") });
+const memberWish = z.strictObject({ user: userName, role: role.default("member") });
 
 const MEMBERS_AT_MOST = 1_000;
 export const memberWishes = z

@@ -1,11 +1,12 @@
 import { parseArgs } from "node:util";
 import { createAcceptBatcher, type Accept } from "../api/accept-batcher.ts";
 import { createAftermath } from "../api/aftermath.ts";
+import { createApiMetrics } from "../api/metrics.ts";
 import { migrateUp } from "../migrations/index.ts";
 import { acceptMessages } from "../shared/db/messages.ts";
 import { openDb, rowsOf, type Db } from "../shared/db/open.ts";
 import { createLog } from "../shared/log.ts";
-import { counter, createMetrics } from "../shared/metrics.ts";
+import { createMetrics } from "../shared/metrics.ts";
 import { closeQueues, createWake, openQueues } from "../shared/queue.ts";
 import { closeRedis, openRedis, waitForRedis, type Redis } from "../shared/redis.ts";
 import { startChild, type Child } from "./pipeline/children.ts";
@@ -86,7 +87,6 @@ async function withArms(
   work: (arms: Arms) => Promise<void>,
 ): Promise<void> {
   const log = createLog({ level: "warn", tier: "bench" });
-  const metrics = createMetrics();
   const db = openDb({ url: databaseUrl, name: "bench-api", max: 16 });
   await migrateUp(db);
   await db.raw(
@@ -100,14 +100,9 @@ async function withArms(
   await waitForRedis(redis, 5_000);
   await redis.flushdb();
   const queues = openQueues(redis, log);
-  const wake = createWake(queues, counter(metrics, { name: "wake_failures", help: "-" }, ["queue"]));
-  const aftermath = createAftermath({
-    db,
-    redis,
-    wake,
-    log,
-    dropped: counter(metrics, { name: "dropped", help: "-" }, ["reason"]),
-  });
+  const metrics = createApiMetrics(createMetrics());
+  const wake = createWake(queues, metrics.wakeFailures);
+  const aftermath = createAftermath({ db, redis, wake, log, metrics });
   const accept = createAcceptBatcher(
     (batch) => acceptMessages(db, batch),
     (acceptances) => {

@@ -4,9 +4,16 @@ import type { Log } from "./log.ts";
 export type { Redis } from "ioredis";
 
 /** A refused Redis: the message says what to change. */
-export class RedisPolicyError extends Error {}
+class RedisPolicyError extends Error {}
 
 const COMMAND_TIMEOUT_MS = 1_000;
+/**
+ * A connection that was asked something and brings nothing for this long is replaced: one that has died unseen would
+ * fail every command for hours.
+ */
+const SILENT_LIMIT_MS = 3_000;
+/** Longer than BullMQ lets a worker's connection wait for a job. */
+const PATIENT_SILENT_LIMIT_MS = 15_000;
 
 /**
  * A connection for commands that must answer or fail within about a second: nothing waits for Redis to come back.
@@ -20,6 +27,7 @@ export function openRedis(url: string, log: Log, name: string): Redis {
       maxRetriesPerRequest: 1,
       commandTimeout: COMMAND_TIMEOUT_MS,
       connectTimeout: COMMAND_TIMEOUT_MS,
+      socketTimeout: SILENT_LIMIT_MS,
       retryStrategy,
     }),
     log,
@@ -30,7 +38,13 @@ export function openRedis(url: string, log: Log, name: string): Redis {
 /** A connection whose commands wait for Redis: for BullMQ workers and subscribers, which repeat themselves. */
 export function openPatientRedis(url: string, log: Log, name: string): Redis {
   return withErrorLog(
-    new Redis(url, { connectionName: `omc-${name}`, maxRetriesPerRequest: null, connectTimeout: 5_000, retryStrategy }),
+    new Redis(url, {
+      connectionName: `omc-${name}`,
+      maxRetriesPerRequest: null,
+      connectTimeout: 5_000,
+      socketTimeout: PATIENT_SILENT_LIMIT_MS,
+      retryStrategy,
+    }),
     log,
     name,
   );

@@ -4,6 +4,17 @@ import { counter, durationHistogram, type Registry } from "../shared/metrics.ts"
 export function createWorkerMetrics(registry: Registry) {
   return {
     registry,
+    ...createOutboundMetrics(registry),
+    ...createSyncMetrics(registry),
+    ...createUpkeepMetrics(registry),
+  };
+}
+
+export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>;
+
+/** The way out, and the calls it makes. */
+function createOutboundMetrics(registry: Registry) {
+  return {
     messagesSent: counter(registry, {
       name: "omc_messages_sent_total",
       help: "Messages that a homeserver took",
@@ -34,11 +45,12 @@ export function createWorkerMetrics(registry: Registry) {
       name: "omc_breaker_opened_total",
       help: "Times a homeserver's breaker opened",
     }),
-    leaseLost: counter(
-      registry,
-      { name: "omc_lease_lost_total", help: "Leases that ended under their holder" },
-      ["lease"],
-    ),
+  };
+}
+
+/** The way in. */
+function createSyncMetrics(registry: Registry) {
+  return {
     observerTaken: counter(registry, {
       name: "omc_observers_taken_total",
       help: "Observers taken over by this process",
@@ -61,6 +73,17 @@ export function createWorkerMetrics(registry: Registry) {
       name: "omc_encrypted_rooms_total",
       help: "Rooms found encrypted: an alarm",
     }),
+  };
+}
+
+/** Leases, wake-ups and repairs. */
+function createUpkeepMetrics(registry: Registry) {
+  return {
+    leaseLost: counter(
+      registry,
+      { name: "omc_lease_lost_total", help: "Leases that ended under their holder" },
+      ["lease"],
+    ),
     sweeperWakes: counter(
       registry,
       { name: "omc_sweeper_wakes_total", help: "Due work that no job had woken" },
@@ -77,5 +100,3 @@ export function createWorkerMetrics(registry: Registry) {
     ),
   };
 }
-
-export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>;

@@ -72,7 +72,7 @@ export async function areAsWished(db: Db, room: Room, wanted: readonly MemberWis
 type MemberChange = { userId: string; role: Role; type: "member.joined" | "member.changed" };
 
 /** What differs between the people wanted and those who are in. */
-export function decideChanges(
+function decideChanges(
   wanted: readonly { userId: string; role: Role }[],
   current: readonly Pick<MemberRow, "user_id" | "desired" | "role">[],
 ): MemberChange[] {

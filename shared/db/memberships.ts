@@ -1,27 +1,6 @@
-import { Model } from "objection";
 import type { RoomAddress, Role } from "../names.ts";
 import type { MemberResource } from "../resources.ts";
 import { execute, rowsOf, type Db } from "./open.ts";
-
-/** What the tenant wants of a user in a room, and what Matrix has applied. */
-export class Membership extends Model {
-  static override tableName = "memberships";
-  static override idColumn = ["room_id", "user_id"];
-  declare room_id: string;
-  declare user_id: string;
-  declare tenant_id: string;
-  declare role: Role;
-  declare desired: "in" | "out";
-  declare version: number;
-  declare applied: "in" | "out";
-  declare applied_version: number;
-  declare applied_level: number;
-  declare read_count: number;
-  declare opened_at: Date | null;
-  declare error: string | null;
-  declare created_at: Date;
-  declare updated_at: Date;
-}
 
 /** A membership with the person it is of. */
 export type MemberRow = {

@@ -8,7 +8,7 @@ import { presentEntry, SELECT_ENTRY, type EntryRow } from "./read.ts";
 export type Publishing = { db: Db; redis: Redis };
 
 /** Entries a stream keeps; a client further behind loads from REST. */
-export const WINDOW_ENTRIES = 1_000;
+const WINDOW_ENTRIES = 1_000;
 const STREAM_TTL_S = 7 * 86_400;
 /** Entries that one round publishes of one room. */
 const BATCH_ENTRIES = 300;

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { rowsOf, type Db } from "../db/open.ts";
 import type { EntryType, Publication } from "../frames.ts";
 import { formatRoomKey, role, type RoomKind } from "../names.ts";
 import type { MessageResource, Person } from "../resources.ts";
@@ -27,15 +26,6 @@ export const SELECT_ENTRY = `
   select e.room_id, e.number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.sender_name,
          u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug
     from timeline e join rooms r on r.id = e.room_id left join users u on u.id = e.sender_id`;
-
-/** Entries `from`..`to` of one room, both included, in order. */
-export function readEntries(db: Db, roomId: string, from: number, to: number): Promise<EntryRow[]> {
-  return rowsOf<EntryRow>(
-    db,
-    `${SELECT_ENTRY} where e.room_id = ? and e.number between ? and ? order by e.number`,
-    [roomId, from, to],
-  );
-}
 
 const memberContent = z.object({ role, by: z.string().nullable() });
 const roomContent = z.object({ changed: z.record(z.string(), z.string().nullable()) });

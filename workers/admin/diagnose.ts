@@ -46,15 +46,14 @@ export async function diagnose(
   if (!input.repair || before.differences.length === 0) return { room: key, differences: before.differences };
   await makeRepairDue(db, before.facts, before.differences);
   const limitAtMs = performance.now() + REPAIR_LIMIT_MS;
-  let after = before;
-  do {
+  for (;;) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
-    after = await look();
-  } while (
-    (after.differences.some(isMendable) || (await isDue(db, row.id))) &&
-    performance.now() < limitAtMs
-  );
-  return { room: key, differences: after.differences, repaired: before.differences };
+    const { differences } = await look();
+    const isRight = !differences.some(isMendable) && !(await isDue(db, row.id));
+    if (isRight || performance.now() > limitAtMs) {
+      return { room: key, differences, repaired: before.differences };
+    }
+  }
 }
 
 /** An encrypted room stays one, and who is a stranger is for people to decide. */

@@ -8,7 +8,7 @@ import { diagnose } from "./diagnose.ts";
 import { createKey, listKeys, revokeKey } from "./keys.ts";
 import { logInToMatrix } from "./matrix.ts";
 import { showRoom } from "./room.ts";
-import { createTenantNamed, listAllTenants, pauseTenant } from "./tenants.ts";
+import { createTenantNamed, limitTenant, listAllTenants, pauseTenant } from "./tenants.ts";
 import { createToken } from "./token.ts";
 
 /** The work of a command; what it answers is plain data, shown as JSON or as lines. */
@@ -77,6 +77,13 @@ function addTenantCommands(tenant: Command, act: Perform): void {
     .description("Tenants, by name")
     .action(async (_options: unknown, command: Command) => {
       await act(command, ({ db }) => listAllTenants(db));
+    });
+  withJson(tenant.command("limits"))
+    .argument("<slug>", "name of the tenant", parseSlug)
+    .argument("[changes...]", "name=value; nothing after = goes back to the default")
+    .description("What a tenant may use, shown and changed")
+    .action(async (slug: string, changes: string[], _options: unknown, command: Command) => {
+      await act(command, ({ db }) => limitTenant(db, slug, changes));
     });
   for (const [name, status] of [
     ["pause", "paused"],

@@ -6,7 +6,9 @@ import {
   createTenant,
   findTenantBySlug,
   listTenants,
+  setTenantLimits,
   setTenantStatus,
+  tenantLimits,
   type Tenant,
 } from "../../shared/db/tenants.ts";
 import { AppError } from "../../shared/errors.ts";
@@ -46,6 +48,50 @@ export async function pauseTenant(
   await setTenantStatus(db, slug, status);
   await insertAudit(db, { tenantId: tenant.id, actor: "cli", action: `tenant.${status}`, subject: slug });
   return { tenant: slug, status };
+}
+
+/**
+ * Changes limits of a tenant, given as `name=value`; an empty value goes back to the default. Answers all that hold.
+ * @throws AppError `invalid`.
+ */
+export async function limitTenant(
+  db: Db,
+  slug: string,
+  changes: readonly string[],
+): Promise<Record<string, unknown>> {
+  const tenant = await requireTenant(db, slug);
+  const next = { ...tenant.limits };
+  for (const change of changes) {
+    const { name, value } = parseLimit(change);
+    if (value === null) Reflect.deleteProperty(next, name);
+    else next[name] = value;
+  }
+  const parsed = tenantLimits.safeParse(next);
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+    throw new AppError("invalid", faults.join("\n"));
+  }
+  if (changes.length > 0) {
+    await setTenantLimits(db, slug, next);
+    await insertAudit(db, {
+      tenantId: tenant.id,
+      actor: "cli",
+      action: "tenant.limits",
+      subject: `${slug} ${changes.join(" ")}`,
+    });
+  }
+  return { tenant: slug, ...parsed.data };
+}
+
+function parseLimit(change: string): { name: string; value: number | string[] | null } {
+  const [, name = "", text = ""] = /^(\w+)=(.*)$/.exec(change) ?? [];
+  if (!(name in tenantLimits.shape))
+    throw new AppError(
+      "invalid",
+      `${change}: name=value, with one of ${Object.keys(tenantLimits.shape).join(", ")}`,
+    );
+  if (text === "") return { name, value: null };
+  return { name, value: name === "allowedOrigins" ? text.split(",") : Number(text) };
 }
 
 /** @throws AppError `not_found`. */

@@ -31,7 +31,7 @@ export type Requester = (call: MatrixCall) => Promise<unknown>;
 
 const METHODS = { GET: Method.Get, PUT: Method.Put, POST: Method.Post, DELETE: Method.Delete } as const;
 const DEFAULT_TIMEOUT_MS = 30_000;
-export const CLIENT_PREFIX = "/_matrix/client/v3";
+const CLIENT_PREFIX = "/_matrix/client/v3";
 
 export type ClientOptions = { baseUrl: string; accessToken: string | null; maxResponseBytes?: number };
 

@@ -18,9 +18,6 @@ export type PowerLevels = {
 /** A member who is joined on Matrix. */
 export type LevelledMember = { matrixUserId: string; role: Role };
 
-/** People with a level of their own that one room's map may name; Matrix bounds an event at 64 KiB. */
-export const MAX_LEVELLED_MEMBERS = 1_000;
-
 /**
  * The whole power-level map of a room. It is always sent complete: Matrix merges nothing, and a map without `events`
  * would let moderators change it. The observer, who created the room, stays above everybody.

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorText } from "../../shared/errors.ts";
 import { isDbUnavailable } from "../../shared/db/failures.ts";
-import type { LeasedObserver } from "../../shared/db/sync-positions.ts";
 import type { WorkerContext } from "../context.ts";
 import { ensureObserver } from "../converge/ensure-account.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
@@ -9,15 +8,8 @@ import type { Homeserver } from "../matrix/homeserver.ts";
 import { fetchChanges, fetchPosition, POLL_MS, positionOrdinal } from "../matrix/sync-api.ts";
 import { ResponseTooLarge } from "../matrix/bounded-fetch.ts";
 import { backoffMs } from "../retry.ts";
+import type { ObserverRun } from "./observer-run.ts";
 import { ObserverLeaseLost, saveAsGaps, saveChanges, startAnew } from "./save-changes.ts";
-
-export type ObserverRun = {
-  observer: LeasedObserver;
-  fence: string;
-  signal: AbortSignal;
-  /** Row ids of the observer's rooms by Matrix id, as far as they were met. */
-  roomIds: Map<string, string>;
-};
 
 /** After this many failures in a row, an answer that cannot be saved whole is left to its rooms. */
 const TRIES_WHOLE = 3;

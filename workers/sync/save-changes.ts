@@ -7,7 +7,7 @@ import { redact } from "../matrix/rooms.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
 import { applyMeaning, readMeaning, type Meaning, type RoomEvents } from "./apply.ts";
 import { findEventFacts } from "./facts.ts";
-import type { ObserverRun } from "./observer-loop.ts";
+import type { ObserverRun } from "./observer-run.ts";
 import {
   findObservedRooms,
   noteObserverOut,
