@@ -17,6 +17,7 @@ const doors = {
   jose: "shared/tokens",
   uuid: "shared/ids",
   express: "api/.+",
+  "rate-limiter-flexible": "api/limiter",
   commander: "workers/admin/.+",
 };
 

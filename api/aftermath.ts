@@ -1,13 +1,13 @@
 import type { MessageRow } from "../shared/db/messages.ts";
 import type { Db } from "../shared/db/open.ts";
 import type { Log } from "../shared/log.ts";
-import type { Counter } from "../shared/metrics.ts";
 import { publishFailed, publishPending } from "../shared/pending.ts";
 import type { Wake } from "../shared/queue.ts";
 import type { Redis } from "../shared/redis.ts";
 import { publishNotices } from "../shared/timeline/notices.ts";
 import { publishRooms } from "../shared/timeline/publish.ts";
 import type { Effects, WakeCall } from "./acts/effects.ts";
+import type { ApiMetrics } from "./metrics.ts";
 
 const TASKS_AT_MOST = 1_000;
 const NOTICES_AT_ONCE = 500;
@@ -21,16 +21,22 @@ export type Aftermath = {
   drain: () => Promise<void>;
 };
 
-export type AftermathDeps = { db: Db; redis: Redis; wake: Wake; log: Log; dropped: Counter<"reason"> };
+export type AftermathDeps = {
+  db: Db;
+  redis: Redis;
+  wake: Wake;
+  log: Log;
+  metrics: Pick<ApiMetrics, "dropped" | "messagesDead">;
+};
 
 export function createAftermath(deps: AftermathDeps): Aftermath {
   const tasks = new Set<Promise<void>>();
   const start = (what: string, work: () => Promise<unknown>): void => {
-    if (deps.redis.status !== "ready") return void deps.dropped.inc({ reason: "redis_down" });
-    if (tasks.size >= TASKS_AT_MOST) return void deps.dropped.inc({ reason: "busy" });
+    if (deps.redis.status !== "ready") return void deps.metrics.dropped.inc({ reason: "redis_down" });
+    if (tasks.size >= TASKS_AT_MOST) return void deps.metrics.dropped.inc({ reason: "busy" });
     const task = work()
       .catch((error: unknown) => {
-        deps.dropped.inc({ reason: "failed" });
+        deps.metrics.dropped.inc({ reason: "failed" });
         deps.log.debug({ err: error, what }, "left to the sweeper");
       })
       .then(() => void tasks.delete(task));
@@ -39,6 +45,7 @@ export function createAftermath(deps: AftermathDeps): Aftermath {
   const tellNotices = createSingleFlight(() => publishNotices(deps, NOTICES_AT_ONCE));
   return {
     tell({ wakes, roomIds, failed }) {
+      for (const { error } of failed) deps.metrics.messagesDead.inc({ code: error.code });
       if (wakes.length === 0 && roomIds.length === 0) return;
       start("effects", async () => {
         await Promise.all([...wakes.map((call) => wakeOne(deps.wake, call)), publishRooms(deps, roomIds)]);

@@ -4,7 +4,8 @@ import type { Log } from "../shared/log.ts";
 import type { Histogram } from "../shared/metrics.ts";
 import type { Authenticate, Caller } from "./auth.ts";
 import { checkShape, MAX_BODY_BYTES, readJson } from "./body.ts";
-import { createCors } from "./cors.ts";
+import { createCors, requireOrigin } from "./cors.ts";
+import { identifyCaller, type Limits } from "./limits.ts";
 import { describeProblem, problemHeaders, toAppError } from "./problem.ts";
 import { contextOf, createRequestLog } from "./request-context.ts";
 import type { Access, Answer, Call, Route } from "./route.ts";
@@ -15,7 +16,11 @@ export type AppDeps = {
   authenticate: Authenticate;
   routes: readonly Route[];
   waiting: Waiting;
+  limits: Limits;
   allowedOrigins: readonly string[];
+  isKnownOrigin: (origin: string) => boolean;
+  /** Whose word is believed about a client's address and protocol. */
+  trustedProxies: readonly string[];
   durations: Histogram<"method" | "route" | "status">;
   /** Pages that answer for themselves: health, documents, the operators' pages. */
   pages: readonly { path: string; handler: express.Handler }[];
@@ -27,9 +32,10 @@ export function createApp(deps: AppDeps): Express {
   app.disable("x-powered-by");
   app.disable("etag");
   app.set("query parser", "simple");
+  app.set("trust proxy", deps.trustedProxies.length > 0 ? [...deps.trustedProxies] : false);
   app.use(createRequestLog(deps.log, deps.durations));
   app.use(setSecurityHeaders);
-  app.use(createCors(deps.allowedOrigins));
+  app.use(createCors(deps.isKnownOrigin));
   for (const { path, handler } of deps.pages) app.use(path, handler);
   const takeBody = express.raw({ type: () => true, limit: MAX_BODY_BYTES, inflate: false });
   for (const route of deps.routes) {
@@ -43,24 +49,28 @@ export function createApp(deps: AppDeps): Express {
   return app;
 }
 
-function setSecurityHeaders(_request: Request, response: Response, next: NextFunction): void {
+const HTTPS_FOR_S = 31_536_000;
+
+function setSecurityHeaders(request: Request, response: Response, next: NextFunction): void {
   response.set({
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
+    ...(request.secure ? { "Strict-Transport-Security": `max-age=${HTTPS_FOR_S}` } : {}),
   });
   next();
 }
 
-/** Who calls, before the body is taken. */
-function identify({ authenticate }: AppDeps, route: Route): express.Handler {
+/** Who calls, and whether not too often, before the body is taken. */
+function identify({ authenticate, limits, allowedOrigins }: AppDeps, route: Route): express.Handler {
   return async (request, response, next) => {
     const context = contextOf(response);
     context.route = route.shape.path;
-    const caller = await authenticate(request.get("authorization"));
+    const caller = await identifyCaller(limits, request, authenticate(request.get("authorization")));
     context.caller = caller;
+    requireOrigin(request, caller, allowedOrigins);
     requireKind(caller, route.access);
     next();
   };

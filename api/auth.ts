@@ -12,7 +12,13 @@ import type { SealKey } from "../shared/seal.ts";
 import { readTokenTenant, verifyUserToken, type TokenKeys } from "../shared/tokens.ts";
 
 /** Who calls. The tenant is that of the credential, never of a body, a header or a path. */
-export type KeyCaller = { kind: ApiKeyRole; tenantId: string; tenantSlug: string; keyId: string };
+export type KeyCaller = {
+  kind: ApiKeyRole;
+  tenantId: string;
+  tenantSlug: string;
+  keyId: string;
+  limits: TenantLimits;
+};
 export type UserCaller = {
   kind: "user";
   tenantId: string;
@@ -62,7 +68,8 @@ export async function authenticateKey(db: Db, key: string): Promise<KeyCaller> {
 /** @throws AppError `forbidden` when the tenant is paused. */
 export function callerOf(holder: KeyHolder): KeyCaller {
   requireActive(holder.tenantStatus);
-  return { kind: holder.role, tenantId: holder.tenantId, tenantSlug: holder.tenantSlug, keyId: holder.keyId };
+  const { role: kind, tenantId, tenantSlug, keyId } = holder;
+  return { kind, tenantId, tenantSlug, keyId, limits: tenantLimits.parse(holder.limits) };
 }
 
 async function authenticateToken(

@@ -1,16 +1,21 @@
-import type { Handler } from "express";
+import type { Handler, Request } from "express";
+import { AppError } from "../shared/errors.ts";
+import { isTenantOrigin } from "../shared/origins.ts";
+import type { Caller } from "./auth.ts";
 
 const EXPOSED = "Location, Retry-After, X-Request-Id, Idempotency-Replayed, Preference-Applied";
 const ALLOWED = "Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id";
 const METHODS = "GET, PUT, POST, PATCH, DELETE";
 const PREFLIGHT_AGE_S = 600;
 
-/** Lets browsers of the allowed origins read the API; of every origin when none is named. Credentials are headers, never cookies. */
-export function createCors(allowedOrigins: readonly string[]): Handler {
+/**
+ * Lets browsers of known origins read the API. Credentials are headers, never cookies, and no wildcard is answered.
+ * Which tenant a page may act for is asked by `requireOrigin`, once the tenant is known.
+ */
+export function createCors(isKnown: (origin: string) => boolean): Handler {
   return (request, response, next) => {
     const origin = request.get("origin");
-    const isAllowed =
-      origin !== undefined && (allowedOrigins.length === 0 || allowedOrigins.includes(origin));
+    const isAllowed = origin !== undefined && isKnown(origin);
     if (isAllowed) {
       response.set({ "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED });
     }
@@ -28,4 +33,18 @@ export function createCors(allowedOrigins: readonly string[]): Handler {
     }
     response.status(204).end();
   };
+}
+
+/** @throws AppError `forbidden` for a page of an origin that may not act for the caller's tenant. */
+export function requireOrigin(request: Request, caller: Caller, configured: readonly string[]): void {
+  const origin = request.get("origin");
+  if (origin === undefined || isOwnOrigin(request)) return;
+  if (!isTenantOrigin(origin, caller.limits.allowedOrigins, configured))
+    throw new AppError("forbidden", "Pages of this origin may not act for this tenant.");
+}
+
+/** Whether a request comes from a page of ours. */
+export function isOwnOrigin(request: Request): boolean {
+  const origin = request.get("origin");
+  return origin !== undefined && URL.canParse(origin) && new URL(origin).host === request.get("host");
 }

@@ -2,10 +2,11 @@ import { createServer, type Server } from "node:http";
 import type { Config } from "../shared/config.ts";
 import { countOpenMessages, acceptMessages } from "../shared/db/messages.ts";
 import { openDb, type Db } from "../shared/db/open.ts";
+import { openOrigins } from "../shared/origins.ts";
 import { closeServer } from "../shared/health.ts";
 import { createKillPoint } from "../shared/kill-points.ts";
 import type { Log } from "../shared/log.ts";
-import { type Counter, counter, createMetrics, durationHistogram } from "../shared/metrics.ts";
+import { type Counter, createMetrics } from "../shared/metrics.ts";
 import { closeQueues, createWake, openQueues } from "../shared/queue.ts";
 import { closeRedis, openRedis } from "../shared/redis.ts";
 import type { Held } from "../shared/shutdown.ts";
@@ -16,6 +17,9 @@ import { createApp } from "./app.ts";
 import { createAuthenticate, createFindTenant } from "./auth.ts";
 import { docsPage } from "./docs.ts";
 import { healthPages } from "./health.ts";
+import { createTake } from "./limiter.ts";
+import { createLimits } from "./limits.ts";
+import { createApiMetrics } from "./metrics.ts";
 import { createOpenApi } from "./openapi.ts";
 import { createQuota } from "./quota.ts";
 import { createRoutes } from "./routes/index.ts";
@@ -28,51 +32,49 @@ const DRAIN_PAUSE_MS = 5_000;
 
 /** Opens the API; what it opens is held, and closed in reverse. Starts without Redis, and without Postgres is not ready. */
 export async function openApi(config: Config, log: Log, held: Held): Promise<Server> {
-  const metrics = createMetrics();
-  const db = held.hold("db", openDb({ url: config.databaseUrl, name: "api", max: DB_CONNECTIONS }), (pool) =>
-    pool.destroy(),
+  const registry = createMetrics();
+  const metrics = createApiMetrics(registry);
+  const db = held.hold(
+    "db",
+    openDb({ url: config.databaseUrl, name: "api", max: DB_CONNECTIONS, log }),
+    (pool) => pool.destroy(),
   );
   const redis = held.hold("redis", openRedis(config.redisUrl, log, "api"), closeRedis);
   const queues = held.hold("queues", openQueues(redis, log), closeQueues);
   const now = Date.now;
-  const wakeFailures = counter(
-    metrics,
-    { name: "omc_wake_failures_total", help: "Wake-ups that Redis did not take" },
-    ["queue"],
-  );
-  const dropped = counter(
-    metrics,
-    { name: "omc_aftermath_dropped_total", help: "What was left to the sweeper" },
-    ["reason"],
-  );
-  const accepted = counter(metrics, { name: "omc_messages_accepted_total", help: "Messages accepted" });
   const aftermath = held.hold(
     "aftermath",
-    createAftermath({ db, redis, wake: createWake(queues, wakeFailures), log, dropped }),
+    createAftermath({ db, redis, wake: createWake(queues, metrics.wakeFailures), log, metrics }),
     (it) => it.drain(),
   );
   const reach = createKillPoint(config.killPoint);
-  const accept = openAccept({ db, aftermath, accepted, reach });
+  const accept = openAccept({ db, aftermath, accepted: metrics.accepted, reach });
   const findTenant = createFindTenant(db, config.sealKeys, now);
   const requireQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
   const authenticate = createAuthenticate({ db, findTenant, now });
   const routes = createRoutes({ db, aftermath, turns: createTurns(), accept, requireQuota, findTenant, now });
+  const take = createTake(redis, now, () => {
+    metrics.limitsAlone.inc();
+  });
+  const limits = createLimits(take, metrics.rateLimited);
+  const origins = held.hold("origins", await openOrigins(db, config.allowedOrigins), (it) => {
+    it.close();
+  });
   let isClosing = false;
   const app = createApp({
     log,
     authenticate,
     routes,
     waiting: createWaiting(),
+    limits,
     allowedOrigins: config.allowedOrigins,
-    durations: durationHistogram(metrics, { name: "omc_http_request_seconds", help: "Time to answer" }, [
-      "method",
-      "route",
-      "status",
-    ]),
+    isKnownOrigin: origins.isKnown,
+    trustedProxies: config.trustedProxies,
+    durations: metrics.requestSeconds,
     pages: [
-      ...healthPages({ db, redis, metrics, isClosing: () => isClosing }),
+      ...healthPages({ db, redis, metrics: registry, isClosing: () => isClosing }),
       docsPage(createOpenApi(routes, API_VERSION)),
-      adminPage({ db, redis, queues, authenticate, sealKeys: config.sealKeys, now }),
+      adminPage({ db, redis, queues, authenticate, limits, sealKeys: config.sealKeys, now }),
     ],
   });
   const server = await listen(app, config.ports.api);

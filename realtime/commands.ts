@@ -66,7 +66,7 @@ async function refresh(
   { id, request }: CommandOf<"refresh">,
 ): Promise<void> {
   try {
-    const identity = await policy.authenticate(request.token);
+    const identity = await policy.authenticate(request.token, connection.origin);
     if (identity.userRef.id !== connection.userId) {
       connection.close(CLOSE.invalidToken);
       return;

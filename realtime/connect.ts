@@ -35,7 +35,7 @@ export async function connect(deps: ConnectDeps, connection: Connection, command
 
 async function letIn(deps: ConnectDeps, connection: Connection, { id, request }: Connect): Promise<void> {
   const { policy, hub, streams } = deps;
-  const identity = await policy.authenticate(request.token);
+  const identity = await policy.authenticate(request.token, connection.origin);
   const { userRef } = identity;
   const planned = requireActive(await policy.rightsOf(userRef.id));
   // The client may have gone while it waited for its turn or its rights.

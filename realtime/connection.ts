@@ -48,6 +48,8 @@ export class Connection implements Subscriber, Life {
   readonly declined = new Set<string>();
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #deps: ConnectionDeps;
+  /** Of the page that opened it; null when no browser did. */
+  readonly origin: string | null;
   readonly #socket: Socket;
   readonly #queue: OutboundQueue;
   readonly #commands: Bucket;
@@ -56,8 +58,9 @@ export class Connection implements Subscriber, Life {
   #isRunning = false;
   #owesPong = false;
 
-  constructor(socket: Socket, deps: ConnectionDeps) {
+  constructor(socket: Socket, origin: string | null, deps: ConnectionDeps) {
     this.#socket = socket;
+    this.origin = origin;
     this.#deps = deps;
     const { limits } = deps;
     this.nextPingAtMs = firstPingAtMs(this.openedAtMs, limits.pingMs, Math.random());

@@ -48,7 +48,12 @@ await runProcess(log, STOP_LIMIT_MS, async (held) => {
     db,
     redis,
     subscriber,
-    policy: createPolicy({ db, sealKeys: config.sealKeys, rooms: LIMITS.serverRooms }),
+    policy: createPolicy({
+      db,
+      sealKeys: config.sealKeys,
+      rooms: LIMITS.serverRooms,
+      allowedOrigins: config.allowedOrigins,
+    }),
     metrics,
     readMetrics: () => readAllMetrics(metrics),
     log,

@@ -7,9 +7,10 @@ import {
   type GrantRow,
 } from "../shared/db/rights.ts";
 import type { Db } from "../shared/db/open.ts";
-import { findTenantBySlug, openTokenKeys } from "../shared/db/tenants.ts";
+import { findTenantBySlug, openTokenKeys, tenantLimits } from "../shared/db/tenants.ts";
 import { AppError } from "../shared/errors.ts";
 import { formatRoomKey, parseRoomKey } from "../shared/names.ts";
+import { isTenantOrigin } from "../shared/origins.ts";
 import type { SealKey } from "../shared/seal.ts";
 import { readTokenTenant, verifyUserToken } from "../shared/tokens.ts";
 import { createBatcher } from "./batch.ts";
@@ -26,8 +27,11 @@ export type Rights = Standing & { grants: Grant[] };
 
 /** Who may connect, and who may hear what. */
 export type Policy = {
-  /** @throws AppError `unauthorized`, `token_expired`, or `forbidden` for a user who is locked or gone. */
-  authenticate(token: string): Promise<Identity>;
+  /**
+   * `origin`: of the page, null where there is none. @throws AppError `unauthorized`, `token_expired`, or `forbidden` for
+   * a user who is locked or gone, and for a page that may not act for the tenant.
+   */
+  authenticate(token: string, origin: string | null): Promise<Identity>;
   /** A user's standing and most recently active rooms. */
   rightsOf(userId: string): Promise<Rights>;
   /** Of rooms by channel, those that the user may hear. */
@@ -46,16 +50,19 @@ export function createPolicy({
   db,
   sealKeys,
   rooms,
+  allowedOrigins,
 }: {
   db: Db;
   sealKeys: readonly SealKey[];
   rooms: number;
+  /** Of the configuration, for tenants without a list of their own. */
+  allowedOrigins: readonly string[];
 }): Policy {
   const readRightsOf = createBatcher(QUERIES_AT_ONCE, async (userIds) => {
     const rows = await readRights(db, userIds, rooms);
     return new Map(rows.map((row) => [row.user_id, row]));
   });
-  const authenticate = createAuthentication(db, sealKeys);
+  const authenticate = createAuthentication(db, sealKeys, allowedOrigins);
   return {
     authenticate,
     async rightsOf(userId) {
@@ -88,13 +95,26 @@ function presentGrant(row: GrantRow): Grant {
   };
 }
 
-function createAuthentication(db: Db, sealKeys: readonly SealKey[]): Policy["authenticate"] {
+function createAuthentication(
+  db: Db,
+  sealKeys: readonly SealKey[],
+  allowedOrigins: readonly string[],
+): Policy["authenticate"] {
   const findTenant = createBatcher(QUERIES_AT_ONCE, async (slugs) => {
     const tenants = await Promise.all(slugs.map((slug) => findTenantBySlug(db, slug)));
     return new Map(
       tenants.flatMap((tenant) =>
         tenant?.status === "active"
-          ? [[tenant.slug, { id: tenant.id, keys: openTokenKeys(sealKeys, tenant) }]]
+          ? [
+              [
+                tenant.slug,
+                {
+                  id: tenant.id,
+                  keys: openTokenKeys(sealKeys, tenant),
+                  origins: tenantLimits.parse(tenant.limits).allowedOrigins,
+                },
+              ],
+            ]
           : [],
       ),
     );
@@ -103,13 +123,15 @@ function createAuthentication(db: Db, sealKeys: readonly SealKey[]): Policy["aut
     const rows = await findConnectables(db, places.map(parsePlace));
     return new Map(rows.map((row) => [formatPlace(row.tenant_id, row.external_id), row]));
   });
-  return async (token) => {
+  return async (token, origin) => {
     const slug = readTokenTenant(token);
     const tenant = slug === null ? undefined : await findTenant(slug);
     if (slug === null || !tenant) throw new AppError("unauthorized", "The token is of no active tenant.");
     const claims = await verifyUserToken(tenant.keys, slug, token, Date.now());
     const user = await findUser(formatPlace(tenant.id, claims.user));
     if (!user) throw new AppError("unauthorized", "The token is of no known user.");
+    if (origin !== null && !isTenantOrigin(origin, tenant.origins, allowedOrigins))
+      throw new AppError("forbidden", "Pages of this origin may not act for this tenant.");
     if (!user.is_active) throw new AppError("forbidden", "The user is locked or gone.");
     const userRef: TopicRef = { kind: "user", id: user.id, channel: `user:${claims.user}` };
     return { userRef, expiresAtMs: claims.expiresAtMs };

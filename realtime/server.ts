@@ -18,8 +18,9 @@ export type ServerOptions = {
   /** Whether other processes may listen on the same port, sharing what comes in. */
   isShared: boolean;
   limits: Limits;
-  allowedOrigins: readonly string[];
-  accept: (socket: Socket) => Connection;
+  /** Whether pages of an origin may open a socket at all; for which tenant is asked once the token is there. */
+  isKnownOrigin: (origin: string) => boolean;
+  accept: (socket: Socket, origin: string | null) => Connection;
   isFull: () => boolean;
   onRefused: (reason: "origin" | "protocol" | "full") => void;
   /** Answers a plain request; null for a path that there is not. */
@@ -33,7 +34,7 @@ export type Server = {
   close: () => void;
 };
 
-type SocketData = { connection: Connection | null };
+type SocketData = { connection: Connection | null; origin: string | null };
 
 const SOCKET_PATH = "/connection/websocket";
 /** The protocol of frames in JSON: named, or nothing said. */
@@ -54,7 +55,8 @@ export async function openServer(options: ServerOptions): Promise<Server> {
       upgrade(options, res, req, context);
     },
     open: (ws) => {
-      ws.getUserData().connection = options.accept(createSocket(ws));
+      const data = ws.getUserData();
+      data.connection = options.accept(createSocket(ws), data.origin);
     },
     message: (ws, message, isBinary) => {
       const { connection } = ws.getUserData();
@@ -108,7 +110,7 @@ function upgrade(
     .split(",")
     .map((name) => name.trim())
     .filter(Boolean);
-  if (origin !== "" && options.allowedOrigins.length > 0 && !options.allowedOrigins.includes(origin)) {
+  if (origin !== "" && !options.isKnownOrigin(origin)) {
     options.onRefused("origin");
     end(res, { status: "403 Forbidden", type: "text/plain", body: "this origin may not connect" });
   } else if (protocols.length > 0 && !protocols.includes(SUBPROTOCOL)) {
@@ -126,7 +128,7 @@ function upgrade(
       body: "no room for another connection",
     });
   } else {
-    const data: SocketData = { connection: null };
+    const data: SocketData = { connection: null, origin: origin === "" ? null : origin };
     const key = req.getHeader("sec-websocket-key");
     res.upgrade(
       data,

@@ -3,6 +3,7 @@ import { isDbUp } from "../shared/db/open.ts";
 import type { Readiness } from "../shared/health.ts";
 import type { Log } from "../shared/log.ts";
 import type { Registry } from "../shared/metrics.ts";
+import { openOrigins } from "../shared/origins.ts";
 import type { Redis } from "../shared/redis.ts";
 import { CatchUp } from "./catch-up.ts";
 import { runCommands } from "./commands.ts";
@@ -53,14 +54,15 @@ export async function openTier(options: TierOptions): Promise<Tier> {
   const { limits } = options;
   const parts = assemble(options);
   const { hub, figures } = parts;
+  const origins = await openOrigins(options.db, options.allowedOrigins);
   let isDraining = false;
   const connectionDeps = createConnectionDeps(options, parts);
   const server = await openServer({
     port: options.port,
     isShared: options.isSharedPort,
     limits,
-    allowedOrigins: options.allowedOrigins,
-    accept: (socket) => new Connection(socket, connectionDeps),
+    isKnownOrigin: origins.isKnown,
+    accept: (socket, origin) => new Connection(socket, origin, connectionDeps),
     isFull: () => isDraining || hub.connections.size >= limits.connections,
     onRefused: (reason) => {
       figures.refusedUpgrade(reason);
@@ -76,6 +78,7 @@ export async function openTier(options: TierOptions): Promise<Tier> {
       isDraining = true;
       server.stopAccepting();
       clearInterval(sweeping);
+      origins.close();
       await drain(hub.connections, limits.drainMs);
       parts.check.stop();
       parts.probe.stop();

@@ -1,16 +1,24 @@
+import { isIP } from "node:net";
 import { z } from "zod";
 import { parseKillSpec, type KillSpec } from "./kill-points.ts";
 import type { SealKey } from "./seal.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
 const url = (...protocols: string[]) =>
-  z.string().refine((text) => protocols.includes(safeProtocol(text)), `must be a URL starting with ${protocols.join(" or ")}//`);
+  z
+    .string()
+    .refine(
+      (text) => protocols.includes(safeProtocol(text)),
+      `must be a URL starting with ${protocols.join(" or ")}//`,
+    );
 
 const environment = z.object({
   DATABASE_URL: url("postgres:", "postgresql:"),
   REDIS_URL: url("redis:", "rediss:"),
   SYNAPSE_URL: url("http:", "https:"),
-  SYNAPSE_SERVER_NAME: z.string().regex(/^[a-zA-Z0-9.:-]+$/, "must be a host name, with a port if it has one"),
+  SYNAPSE_SERVER_NAME: z
+    .string()
+    .regex(/^[a-zA-Z0-9.:-]+$/, "must be a host name, with a port if it has one"),
   SYNAPSE_AS_TOKEN: z.string().min(16).optional(),
   SYNAPSE_REGISTRATION_SECRET: z.string().min(16).optional(),
   MATRIX_MODE: z.enum(["appservice", "admin"]).default("appservice"),
@@ -23,7 +31,25 @@ const environment = z.object({
   ALLOWED_ORIGINS: z
     .string()
     .default("")
-    .transform((text) => text.split(",").map((origin) => origin.trim()).filter(Boolean)),
+    .transform((text) =>
+      text
+        .split(",")
+        .map((origin) => origin.trim())
+        .filter(Boolean),
+    ),
+  TRUSTED_PROXIES: z
+    .string()
+    .default("")
+    .transform((text) =>
+      text
+        .split(",")
+        .map((proxy) => proxy.trim())
+        .filter(Boolean),
+    )
+    .refine(
+      (proxies) => proxies.every(isProxy),
+      "must be addresses, networks like 10.0.0.0/8, loopback, linklocal or uniquelocal",
+    ),
   KILL_POINT: z.string().transform(readKillPoint).optional(),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
@@ -38,6 +64,8 @@ export type Config = {
   realtimeProcesses: number;
   /** Origins that may open a socket or read the API from a browser; empty: every origin. */
   allowedOrigins: string[];
+  /** Addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; empty: nobody's. */
+  trustedProxies: string[];
   logLevel: z.infer<typeof environment>["LOG_LEVEL"];
   /** Where the process is to die, in tests; null in any real use. */
   killPoint: KillSpec | null;
@@ -54,7 +82,9 @@ export type HomeserverConfig = {
 /** Every fault of the environment at once, so that a start fails with the whole list. */
 export class ConfigError extends Error {
   constructor(faults: readonly string[]) {
-    super(`The environment is not usable:\n${faults.map((fault) => `  - ${fault}`).join("\n")}\nSee .env.example.`);
+    super(
+      `The environment is not usable:\n${faults.map((fault) => `  - ${fault}`).join("\n")}\nSee .env.example.`,
+    );
     this.name = "ConfigError";
   }
 }
@@ -80,9 +110,15 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       registrationSecret: values.SYNAPSE_REGISTRATION_SECRET ?? null,
     },
     sealKeys: values.SEAL_KEYS,
-    ports: { api: values.API_PORT, realtime: values.REALTIME_PORT, jobs: values.JOBS_PORT, sync: values.SYNC_PORT },
+    ports: {
+      api: values.API_PORT,
+      realtime: values.REALTIME_PORT,
+      jobs: values.JOBS_PORT,
+      sync: values.SYNC_PORT,
+    },
     realtimeProcesses: values.REALTIME_PROCESSES,
     allowedOrigins: values.ALLOWED_ORIGINS,
+    trustedProxies: values.TRUSTED_PROXIES,
     logLevel: values.LOG_LEVEL,
     killPoint: values.KILL_POINT ?? null,
   };
@@ -104,14 +140,26 @@ function parseSealKeys(text: string, context: z.RefinementCtx): SealKey[] {
   });
   const isUsable = keys.every(({ id, key }) => /^[A-Za-z0-9_-]{1,32}$/.test(id) && key.length === 32);
   if (!isUsable || new Set(keys.map(({ id }) => id)).size !== keys.length) {
-    context.addIssue({ code: "custom", message: "must be id:base64,… with 32 bytes each and ids of letters and digits" });
+    context.addIssue({
+      code: "custom",
+      message: "must be id:base64,… with 32 bytes each and ids of letters and digits",
+    });
   }
   return keys;
 }
 
+function isProxy(text: string): boolean {
+  if (["loopback", "linklocal", "uniquelocal"].includes(text)) return true;
+  const [address = "", bits, ...rest] = text.split("/");
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}
+
 function readKillPoint(text: string, context: z.RefinementCtx): KillSpec | null {
   const spec = parseKillSpec(text);
-  if (spec === null) context.addIssue({ code: "custom", message: "must be the name of a kill point, or name:passage" });
+  if (spec === null)
+    context.addIssue({ code: "custom", message: "must be the name of a kill point, or name:passage" });
   return spec;
 }
 

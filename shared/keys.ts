@@ -32,6 +32,11 @@ export function probeChannel(nodeId: string): string {
   return `omc:{${nodeId}}:probe`;
 }
 
+/** How often somebody asked lately; `owner` is a tenant's row id, a key's id, or the name of an address. */
+export function limitKey(owner: string, what: string): string {
+  return `omc:{${owner}}:limit:${what}`;
+}
+
 /** Absent after a flush or on an empty replica: tells that streams must be rebuilt. */
 export const MARKER_KEY = "omc:marker";
 

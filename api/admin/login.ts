@@ -3,7 +3,10 @@ import { AppError } from "../../shared/errors.ts";
 import type { Db } from "../../shared/db/open.ts";
 import type { SealKey } from "../../shared/seal.ts";
 import { authenticateKey } from "../auth.ts";
+import type { Limits } from "../limits.ts";
+import { problemHeaders, PROBLEMS } from "../problem.ts";
 import { requireOperator } from "./operator.ts";
+import { requireSameSite } from "./same-site.ts";
 import { SESSION_COOKIE, SESSION_LIFETIME_MS, signSession } from "./session.ts";
 
 const FORM_BYTES = 1_024;
@@ -11,10 +14,12 @@ const FORM_BYTES = 1_024;
 /** `/admin/login` (a form that takes an operator's or a viewer's key) and `/admin/logout`. */
 export function loginRouter({
   db,
+  limits,
   sealKeys,
   now,
 }: {
   db: Db;
+  limits: Limits;
   sealKeys: readonly SealKey[];
   now: () => number;
 }): Router {
@@ -29,17 +34,23 @@ export function loginRouter({
     express.urlencoded({ extended: false, limit: FORM_BYTES }),
     async (request, response) => {
       try {
-        const caller = requireOperator(await authenticateKey(db, readKey(request.body)));
+        requireSameSite(request);
+        const key = readKey(request.body);
+        await limits.takeLogin(request.ip, key);
+        const caller = requireOperator(await authenticateKey(db, key));
         const session = signSession(sealKeys, caller.keyId, now() + SESSION_LIFETIME_MS);
         response.cookie(SESSION_COOKIE, session, { ...cookie(request), maxAge: SESSION_LIFETIME_MS });
         response.redirect(303, "/admin/queues");
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
-        sendForm(response, error.code === "unauthorized" ? 401 : 403, error.message);
+        const { "Retry-After": retryAfter } = problemHeaders(error);
+        if (retryAfter !== undefined) response.set("Retry-After", retryAfter);
+        sendForm(response, PROBLEMS[error.code].status, error.message);
       }
     },
   );
   router.post("/logout", (request, response) => {
+    requireSameSite(request);
     response.clearCookie(SESSION_COOKIE, cookie(request));
     response.redirect(303, "/admin/login");
   });

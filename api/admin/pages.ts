@@ -5,9 +5,11 @@ import type { Queues } from "../../shared/queue.ts";
 import type { Redis } from "../../shared/redis.ts";
 import type { Page } from "../health.ts";
 import { contextOf } from "../request-context.ts";
+import { identifyCaller, type Limits } from "../limits.ts";
 import { loginRouter } from "./login.ts";
 import { identifyOperator, isReading, requireMayDo, type OperatorDeps } from "./operator.ts";
 import { createQueuesBoard } from "./queues.ts";
+import { requireSameSite } from "./same-site.ts";
 
 const QUEUES_PATH = "/admin/queues";
 const POLICY =
@@ -15,7 +17,7 @@ const POLICY =
   "connect-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 
 /** The operators' pages under `/admin`. Queues are shared by all tenants; their jobs carry row ids only. */
-export function adminPage(deps: OperatorDeps & { queues: Queues; redis: Redis }): Page {
+export function adminPage(deps: OperatorDeps & { queues: Queues; redis: Redis; limits: Limits }): Page {
   const router = Router();
   const boards = {
     operator: createQueuesBoard(deps.queues, QUEUES_PATH, { isReadOnly: false }),
@@ -30,12 +32,13 @@ export function adminPage(deps: OperatorDeps & { queues: Queues; redis: Redis })
 }
 
 function showQueues(
-  deps: OperatorDeps & { redis: Redis },
+  deps: OperatorDeps & { redis: Redis; limits: Limits },
   boards: Record<"operator" | "viewer", Handler>,
 ): Handler {
   return async (request, response, next) => {
     contextOf(response).route = QUEUES_PATH;
-    const caller = await identifyOperator(deps, request).catch((error: unknown) => {
+    const identified = identifyCaller(deps.limits, request, identifyOperator(deps, request));
+    const caller = await identified.catch((error: unknown) => {
       if (error instanceof AppError && error.code === "unauthorized" && isPage(request.get("accept")))
         return null;
       throw error;
@@ -46,6 +49,7 @@ function showQueues(
     }
     contextOf(response).caller = caller;
     requireMayDo(caller, request);
+    if (!isReading(request)) requireSameSite(request);
     if (deps.redis.status !== "ready")
       throw new AppError("unavailable", "Redis does not answer, and with it the queues.");
     if (!isReading(request)) {

@@ -41,6 +41,8 @@ export type KeyHolder = {
   tenantId: string;
   tenantSlug: string;
   tenantStatus: "active" | "paused";
+  /** As stored: `tenantLimits` reads it. */
+  limits: Record<string, unknown>;
 };
 
 /** The holder of a key that is good: known, not revoked, with the right secret. Null for anything else. */
@@ -48,8 +50,9 @@ export async function findKeyHolder(db: Db, key: string): Promise<KeyHolder | nu
   const [, role, id, secret] = KEY_PATTERN.exec(key) ?? [];
   if (role === undefined || id === undefined || secret === undefined) return null;
   const row = await findUnrevoked(db, id);
-  if (row?.role !== role || !timingSafeEqual(row.secretHash, hashSecret(secret))) return null;
-  return withoutHash(row);
+  // Compared also when there is no such key, so that the time to answer does not tell.
+  const isSecret = timingSafeEqual(row?.secretHash ?? NO_HASH, hashSecret(secret));
+  return row?.role === role && isSecret ? withoutHash(row) : null;
 }
 
 /** The holder of a key that logged in before; null when the key was revoked since. */
@@ -64,7 +67,7 @@ async function findUnrevoked(db: Db, id: string): Promise<HashedHolder | undefin
   const rows = await rowsOf<HashedHolder>(
     db,
     `select k.id as "keyId", k.role, k.secret_hash as "secretHash", t.id as "tenantId", t.slug as "tenantSlug",
-            t.status as "tenantStatus"
+            t.status as "tenantStatus", t.limits
        from api_keys k join tenants t on t.id = k.tenant_id
       where k.id = ? and k.revoked_at is null`,
     [id],
@@ -89,6 +92,8 @@ export async function revokeApiKey(db: Db, id: string): Promise<string | null> {
   );
   return rows[0]?.tenant_id ?? null;
 }
+
+const NO_HASH = Buffer.alloc(32);
 
 function hashSecret(secret: string): Buffer {
   return createHash("sha256").update(secret, "utf8").digest();

@@ -5,12 +5,21 @@ import { newId, randomToken } from "../ids.ts";
 import { seal, unseal, type SealKey } from "../seal.ts";
 import { tokenKeys, type TokenKeys } from "../tokens.ts";
 import type { Homeserver } from "./homeservers.ts";
-import type { Db } from "./open.ts";
+import { rowsOf, type Db } from "./open.ts";
 
 /** What a tenant may use; absent fields have the defaults of `tenantLimits`. */
 export const tenantLimits = z.object({
   /** Messages that may wait to be sent, over all rooms. */
   queuedMessages: z.int().min(1).default(10_000),
+  /** Requests in 10 s: of one user, of one API key, and of all of the tenant's together. */
+  userRequests: z.int().min(1).default(1_000),
+  keyRequests: z.int().min(1).default(10_000),
+  tenantRequests: z.int().min(1).default(20_000),
+  /** Origins whose pages may act for the tenant; absent: those of the configuration. */
+  allowedOrigins: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .max(100)
+    .optional(),
 });
 export type TenantLimits = z.infer<typeof tenantLimits>;
 
@@ -69,6 +78,31 @@ export async function findTenantBySlug(db: Db, slug: string): Promise<Tenant | u
 
 export async function listTenants(db: Db, limit: number): Promise<Tenant[]> {
   return Tenant.query(db).orderBy("slug").limit(limit);
+}
+
+const ORIGINS_AT_MOST = 10_000;
+
+/** The origins that tenants have named for themselves. */
+export async function listTenantOrigins(db: Db): Promise<string[]> {
+  const rows = await rowsOf<{ origin: string }>(
+    db,
+    `select distinct origin
+       from tenants, jsonb_array_elements_text(
+              case when jsonb_typeof(limits -> 'allowedOrigins') = 'array' then limits -> 'allowedOrigins' else '[]' end
+            ) as origin
+      limit ?`,
+    [ORIGINS_AT_MOST],
+  );
+  return rows.map(({ origin }) => origin);
+}
+
+/** Replaces what the tenant may use; processes believe it within a second. False when there is no such tenant. */
+export async function setTenantLimits(
+  db: Db,
+  slug: string,
+  limits: Record<string, unknown>,
+): Promise<boolean> {
+  return (await Tenant.query(db).patch({ limits }).where({ slug })) > 0;
 }
 
 /** A paused tenant's callers are refused. False when there is no such tenant. */

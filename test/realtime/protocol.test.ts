@@ -145,6 +145,27 @@ describe("what is upgraded", () => {
     expect(await status(protocols, headers as Record<string, string>)).toBe(expected);
   });
 
+  test("a page may speak for the tenants that name its origin, and for no other", async () => {
+    const origin = "https://own.example";
+    const setOrigins = (origins: string[]) =>
+      world
+        .db("tenants")
+        .where({ id: world.tenant.id })
+        .update({ limits: { allowedOrigins: origins } });
+    const connect = async (from: string): Promise<RawSocket> => {
+      const raw = await new RawSocket(node, [], { origin: from }).opened();
+      raws.push(raw);
+      raw.send({ id: 1, connect: { token: await world.token("ada") } });
+      return raw;
+    };
+    await setOrigins([origin]);
+    await waitFor(async () => (await status([], { origin })) === 101, 8_000);
+    expect((await (await connect(origin)).reply(1))["connect"]).toBeDefined();
+    expect(await (await connect("https://app.example")).closed()).toBe(3503);
+    await world.db("tenants").where({ id: world.tenant.id }).update({ limits: {} });
+    expect((await (await connect("https://app.example")).reply(1))["connect"]).toBeDefined();
+  });
+
   test("the health of the process is told on the same port", async () => {
     const get = (path: string) => fetch(`http://127.0.0.1:${node.port}${path}`);
     expect((await get("/livez")).status).toBe(200);

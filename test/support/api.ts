@@ -43,8 +43,10 @@ export type TestTenant = {
 
 const log = createLog({ level: "silent", tier: "test" });
 
-/** `redisUrl`: another Redis than the tests' one, such as none. */
-export async function openApiWorld(options: { redisUrl?: string } = {}): Promise<ApiWorld> {
+/** `redisUrl`: another Redis than the tests' one, such as none. `env`: more of the environment. */
+export async function openApiWorld(
+  options: { redisUrl?: string; env?: Record<string, string> } = {},
+): Promise<ApiWorld> {
   const socketsBefore = countSockets();
   const database = await openTestDatabase();
   const redisUrl = withPath(
@@ -63,6 +65,7 @@ export async function openApiWorld(options: { redisUrl?: string } = {}): Promise
     SEAL_KEYS: `t:${Buffer.alloc(32, 7).toString("base64")}`,
     API_PORT: "0",
     LOG_LEVEL: "silent",
+    ...options.env,
   });
   const held = new Held();
   const server = await openApi(config, log, held);

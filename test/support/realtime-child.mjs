@@ -33,7 +33,12 @@ const tier = await openTier({
   db,
   redis,
   subscriber,
-  policy: createPolicy({ db, sealKeys, rooms: limits.serverRooms }),
+  policy: createPolicy({
+    db,
+    sealKeys,
+    rooms: limits.serverRooms,
+    allowedOrigins: options.allowedOrigins ?? [],
+  }),
   metrics,
   readMetrics: () => metrics.metrics(),
   log,

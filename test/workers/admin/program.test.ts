@@ -51,6 +51,26 @@ test("a tenant is made once, with an observer of its own", async () => {
   expect(rows).toEqual([{ matrix_user_id: expect.stringMatching(/^@omc_[a-z2-7]{20}:hs\.test$/) }]);
 });
 
+test("a tenant's limits are shown and changed, and a wrong one is refused", async () => {
+  await admin("tenant", "create", "limits");
+  expect(JSON.parse((await admin("tenant", "limits", "limits", "--json")).out)).toMatchObject({
+    tenant: "limits",
+    userRequests: 1_000,
+  });
+  const changes = ["userRequests=50", "allowedOrigins=https://a.example,https://b.example"];
+  expect(JSON.parse((await admin("tenant", "limits", "limits", ...changes, "--json")).out)).toMatchObject({
+    userRequests: 50,
+    allowedOrigins: ["https://a.example", "https://b.example"],
+  });
+  const back = JSON.parse(
+    (await admin("tenant", "limits", "limits", "userRequests=", "--json")).out,
+  ) as object;
+  expect(back).toMatchObject({ userRequests: 1_000, allowedOrigins: expect.any(Array) });
+  for (const wrong of ["userRequests=0", "userRequests=many", "nothing=1", "allowedOrigins=nonsense"]) {
+    expect((await admin("tenant", "limits", "limits", wrong)).code).toBe(1);
+  }
+});
+
 test("a key works until it is revoked, and only its hash is kept", async () => {
   await admin("tenant", "create", "keys");
   const made = await admin("key", "create", "--tenant", "keys", "--role", "server", "--json");

@@ -1,0 +1,320 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { nameAddress } from "../../api/limits.ts";
+import { createTake } from "../../api/limiter.ts";
+import { readConfig } from "../../shared/config.ts";
+import { setTenantLimits } from "../../shared/db/tenants.ts";
+import { createLog } from "../../shared/log.ts";
+import { openRedis, waitForRedis, type Redis } from "../../shared/redis.ts";
+import { openApiWorld, type ApiWorld, type Ask, type Reply, type TestTenant } from "../support/api.ts";
+import { until } from "../support/wait.ts";
+
+const ROOMS = "/v1/me/rooms";
+const FORM = { "content-type": "application/x-www-form-urlencoded" };
+const log = createLog({ level: "silent", tier: "test" });
+
+let world: ApiWorld;
+beforeAll(async () => {
+  world = await openApiWorld({
+    env: { TRUSTED_PROXIES: "loopback", ALLOWED_ORIGINS: "https://app.example" },
+  });
+});
+afterAll(() => world.close());
+
+let tenants = 0;
+/** A tenant with limits of its own, and a person in it. */
+async function limited(limits: Record<string, unknown>): Promise<{ tenant: TestTenant; ada: Ask; bob: Ask }> {
+  const tenant = await world.tenant(`limits-${String(++tenants)}`);
+  await setTenantLimits(world.db, tenant.row.slug, limits);
+  for (const user of ["ada", "bob"]) {
+    await world.db("users").insert({
+      id: `00000000-0000-4000-8000-${String(tenants * 10 + (user === "ada" ? 1 : 2)).padStart(12, "0")}`,
+      tenant_id: tenant.row.id,
+      external_id: user,
+      matrix_user_id: `@omc_${tenant.row.slug}-${user}:hs.test`,
+    });
+  }
+  return { tenant, ada: await tenant.user("ada"), bob: await tenant.user("bob") };
+}
+
+/** The statuses of some requests, one after the other. */
+async function statuses(count: number, ask: () => Promise<Reply>): Promise<number[]> {
+  const seen: number[] = [];
+  for (let index = 0; index < count; index++) seen.push((await ask()).status);
+  return seen;
+}
+
+describe("requests", () => {
+  test("a user who asks too often is told how long to wait, and others are served", async () => {
+    const { ada, bob } = await limited({ userRequests: 3 });
+    expect(await statuses(3, () => ada("GET", ROOMS))).toEqual([200, 200, 200]);
+    const refused = await ada("GET", ROOMS);
+    expect(refused).toMatchObject({ status: 429, body: { code: "rate_limited", status: 429 } });
+    const waitS = Number(refused.headers.get("retry-after"));
+    expect(waitS).toBeGreaterThanOrEqual(1);
+    expect(waitS).toBeLessThanOrEqual(10);
+    expect((await bob("GET", ROOMS)).status).toBe(200);
+  });
+
+  test("an API key has a limit of its own", async () => {
+    const { tenant } = await limited({ keyRequests: 2 });
+    const ask = () => tenant.server("GET", "/v1/users/ada");
+    expect(await statuses(3, ask)).toEqual([200, 200, 429]);
+    const other = world.as((await tenant.key("server")).key);
+    expect((await other("GET", "/v1/users/ada")).status).toBe(200);
+  });
+
+  test("a tenant has one over all its users and keys, and leaves other tenants alone", async () => {
+    const { tenant, ada, bob } = await limited({ tenantRequests: 3 });
+    expect((await ada("GET", ROOMS)).status).toBe(200);
+    expect((await bob("GET", ROOMS)).status).toBe(200);
+    expect((await tenant.server("GET", "/v1/users/ada")).status).toBe(200);
+    expect((await bob("GET", ROOMS)).status).toBe(429);
+    const other = await limited({});
+    expect((await other.ada("GET", ROOMS)).status).toBe(200);
+  });
+
+  test("the count is shared by all processes", async () => {
+    const { tenant, ada } = await limited({ userRequests: 4 });
+    const second = await openApiWorldBeside();
+    const there = second.as(await tenant.token("ada"));
+    expect(await statuses(2, () => ada("GET", ROOMS))).toEqual([200, 200]);
+    expect(await statuses(3, () => there("GET", ROOMS))).toEqual([200, 200, 429]);
+    expect((await ada("GET", ROOMS)).status).toBe(429);
+    await second.close();
+  });
+});
+
+/** A second API on the same database and Redis. */
+async function openApiWorldBeside(): Promise<{ as: ApiWorld["as"]; close: () => Promise<void> }> {
+  const { openApi } = await import("../../api/server.ts");
+  const { Held } = await import("../../shared/shutdown.ts");
+  const held = new Held();
+  const server = await openApi(world.config, log, held);
+  const address = server.address();
+  const port = typeof address === "object" && address ? address.port : 0;
+  const as = (credential: string | null): Ask => {
+    return async (method, path) => {
+      const response = await fetch(`http://127.0.0.1:${String(port)}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${credential ?? ""}`, connection: "close" },
+      });
+      return { status: response.status, headers: response.headers, body: await response.json() };
+    };
+  };
+  return { as, close: () => held.closeAll(log) };
+}
+
+describe("strangers", () => {
+  test("an address that keeps showing bad credentials is refused, and a good one behind it is served", async () => {
+    const { ada } = await limited({});
+    const headers = { "x-forwarded-for": "203.0.113.7" };
+    const knock = () => world.as("omc_server_nobody")("GET", ROOMS, { headers });
+    const seen: number[] = [];
+    for (let round = 0; round < 31; round++) {
+      const knocks = Array.from({ length: 10 }, async () => (await knock()).status);
+      seen.push(...(await Promise.all(knocks)));
+    }
+    expect(new Set(seen)).toEqual(new Set([401, 429]));
+    expect(seen.slice(0, 300)).toEqual(Array(300).fill(401));
+    expect((await knock()).headers.get("retry-after")).toMatch(/^\d+$/);
+    expect((await ada("GET", ROOMS, { headers })).status).toBe(200);
+    expect(
+      (await world.as(null)("GET", ROOMS, { headers: { "x-forwarded-for": "203.0.113.8" } })).status,
+    ).toBe(401);
+  });
+
+  test("no address stands in Redis", async () => {
+    expect((await world.redis.keys("*203*")).length).toBe(0);
+    expect((await world.redis.keys("omc:*:limit:stranger")).length).toBeGreaterThan(0);
+  });
+
+  test("a network of IPv6 is one address, and IPv4 is the same in either notation", () => {
+    expect(nameAddress("2001:db8::1")).toBe(nameAddress("2001:db8:0:0:ffff::9"));
+    expect(nameAddress("2001:db8::1")).not.toBe(nameAddress("2001:db8:0:1::1"));
+    expect(nameAddress("::ffff:10.0.0.1")).toBe(nameAddress("10.0.0.1"));
+    expect(nameAddress("10.0.0.1")).not.toBe(nameAddress("10.0.0.2"));
+  });
+});
+
+describe("logging in", () => {
+  const login = (body: string, headers: Record<string, string>) =>
+    world.as(null)("POST", "/admin/login", { raw: body, headers: { ...FORM, ...headers } });
+
+  test("an address has twenty tries a minute", async () => {
+    const headers = { "x-forwarded-for": "198.51.100.1" };
+    expect(await statuses(20, () => login("key=nope", headers))).toEqual(Array(20).fill(401));
+    const refused = await login("key=nope", headers);
+    expect(refused.status).toBe(429);
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(refused.body).toContain("Too many requests");
+    expect((await login("key=nope", { "x-forwarded-for": "198.51.100.2" })).status).toBe(401);
+  });
+
+  test("a key has ten tries a minute, from wherever", async () => {
+    const { tenant } = await limited({});
+    const { key } = await tenant.key("operator");
+    const guess = key.replace(/.{6}$/, "aaaaaa");
+    let host = 0;
+    const seen = await statuses(11, () =>
+      login(`key=${guess}`, { "x-forwarded-for": `192.0.2.${String(++host)}` }),
+    );
+    expect(seen).toEqual([...Array<number>(10).fill(401), 429]);
+    expect((await login(`key=${key}`, { "x-forwarded-for": "192.0.2.99" })).status).toBe(429);
+  });
+});
+
+describe("other sites", () => {
+  test("what a page of another site sends with an operator's cookie is refused", async () => {
+    const { tenant } = await limited({});
+    const { key } = await tenant.key("operator");
+    const own = new URL(world.url).origin;
+    const login = await world.as(null)("POST", "/admin/login", {
+      raw: `key=${key}`,
+      headers: { ...FORM, origin: own },
+    });
+    expect(login.status).toBe(303);
+    const cookie = login.headers.get("set-cookie")?.split(";")[0] ?? "";
+    const act = async (headers: Record<string, string>) =>
+      (
+        await world.as(null)("PUT", "/admin/queues/api/queues/maintenance/resume", {
+          headers: { cookie, ...headers },
+        })
+      ).status;
+    expect(await act({ origin: "https://evil.example" })).toBe(403);
+    expect(await act({ origin: own, "sec-fetch-site": "cross-site" })).toBe(403);
+    expect(await act({ "sec-fetch-site": "same-site" })).toBe(403);
+    expect(await act({ origin: "null" })).toBe(403);
+    expect(await act({ origin: own })).toBe(200);
+    expect(await act({ origin: own, "sec-fetch-site": "same-origin" })).toBe(200);
+    const foreign = await world.as(null)("POST", "/admin/login", {
+      raw: `key=${key}`,
+      headers: { ...FORM, origin: "https://evil.example" },
+    });
+    expect([foreign.status, foreign.headers.get("set-cookie")]).toEqual([403, null]);
+  });
+
+  test("pages may act for a tenant whose list, or else the configuration's, names their origin", async () => {
+    const { ada, bob } = await limited({});
+    const own = await limited({ allowedOrigins: ["https://own.example"] });
+    const from = async (ask: Ask, origin: string) =>
+      (await ask("GET", ROOMS, { headers: { origin } })).status;
+    expect(await from(ada, "https://app.example")).toBe(200);
+    expect(await from(bob, "https://own.example")).toBe(403);
+    expect(await from(own.ada, "https://own.example")).toBe(200);
+    expect(await from(own.ada, "https://app.example")).toBe(403);
+    expect(await from(ada, new URL(world.url).origin)).toBe(200);
+    const preflight = (origin: string) =>
+      world.as(null)("OPTIONS", ROOMS, { headers: { origin, "access-control-request-method": "GET" } });
+    await until(
+      async () =>
+        (await preflight("https://own.example")).headers.get("access-control-allow-origin") !== null,
+      "the tenant's origin is known",
+      8_000,
+    );
+    const strange = await preflight("https://evil.example");
+    expect(strange.headers.get("access-control-allow-origin")).toBeNull();
+    expect(strange.headers.get("access-control-allow-credentials")).toBeNull();
+  });
+
+  test("browsers are told to stay on https, behind https only", async () => {
+    const nobody = world.as(null);
+    const header = async (headers: Record<string, string>) =>
+      (await nobody("GET", "/livez", { headers })).headers.get("strict-transport-security");
+    expect(await header({})).toBeNull();
+    expect(await header({ "x-forwarded-proto": "https" })).toBe("max-age=31536000");
+  });
+});
+
+describe("an API without trusted proxies", () => {
+  test("believes nobody's word about addresses and protocols", async () => {
+    const plain = await openApiWorld();
+    const headers = { "x-forwarded-for": "203.0.113.50", "x-forwarded-proto": "https" };
+    await plain.redis.flushdb();
+    let names: string[] = [];
+    await until(async () => {
+      const reply = await plain.as(null)("GET", ROOMS, { headers });
+      expect(reply.headers.get("strict-transport-security")).toBeNull();
+      names = await plain.redis.keys("omc:*:limit:stranger");
+      return names.length > 0;
+    }, "the stranger is counted in Redis");
+    expect(names.join(" ")).toContain(nameAddress("127.0.0.1"));
+    expect(names.join(" ")).not.toContain(nameAddress("203.0.113.50"));
+    await plain.close();
+  });
+
+  test.each(["10.0.0.0/33", "example.org", "1.2.3.4/", "fe80::/129"])(
+    "does not start with %s as a proxy",
+    (proxy) => {
+      const { databaseUrl, redisUrl } = world.config;
+      const env = {
+        DATABASE_URL: databaseUrl,
+        REDIS_URL: redisUrl,
+        SYNAPSE_URL: "http://127.0.0.1:9",
+        SYNAPSE_SERVER_NAME: "hs.test",
+        SYNAPSE_AS_TOKEN: "a token of the tests",
+        SEAL_KEYS: `t:${Buffer.alloc(32, 7).toString("base64")}`,
+      };
+      expect(() => readConfig({ ...env, TRUSTED_PROXIES: proxy })).toThrow(/TRUSTED_PROXIES/);
+      expect(readConfig({ ...env, TRUSTED_PROXIES: "loopback, 10.0.0.0/8,::1" }).trustedProxies).toHaveLength(
+        3,
+      );
+    },
+  );
+});
+
+describe("counting", () => {
+  const bound = { most: 2, windowS: 10 };
+  const open = async (url: string): Promise<Redis> => {
+    const redis = openRedis(url, log, "limiter");
+    await waitForRedis(redis, 500);
+    return redis;
+  };
+
+  test("goes on in the process when Redis is away, without waiting", async () => {
+    const redis = await open("redis://127.0.0.1:1");
+    let alone = 0;
+    const take = createTake(redis, Date.now, () => alone++);
+    const startMs = performance.now();
+    const waits = [];
+    for (let index = 0; index < 3; index++) waits.push(...(await take([{ ...bound, key: "away" }])));
+    expect(performance.now() - startMs).toBeLessThan(40);
+    expect(waits.slice(0, 2)).toEqual([0, 0]);
+    expect(waits[2]).toBeGreaterThan(0);
+    expect(alone).toBe(3);
+    redis.disconnect();
+  });
+
+  test("waits 50 ms for a slow Redis, once a second", async () => {
+    const redis = await open(world.config.redisUrl);
+    const take = createTake(redis, Date.now, () => undefined);
+    await take([{ ...bound, key: "warm" }]);
+    const pause = world.redis.call("CLIENT", "PAUSE", "600", "ALL");
+    await pause;
+    const startMs = performance.now();
+    expect(await take([{ ...bound, key: "slow" }])).toEqual([0]);
+    const firstMs = performance.now() - startMs;
+    expect(firstMs).toBeGreaterThan(40);
+    expect(firstMs).toBeLessThan(250);
+    const nextMs = performance.now();
+    expect(await take([{ ...bound, key: "slow" }])).toEqual([0]);
+    expect((await take([{ ...bound, key: "slow" }]))[0]).toBeGreaterThan(0);
+    expect(performance.now() - nextMs).toBeLessThan(40);
+    await world.redis.ping();
+    redis.disconnect();
+  });
+
+  test("costs less than a millisecond", async () => {
+    const redis = await open(world.config.redisUrl);
+    const take = createTake(redis, Date.now, () => undefined);
+    const bounds = ["a", "b"].map((key) => ({ key: `cost-${key}`, most: 1_000_000, windowS: 10 }));
+    const costs: number[] = [];
+    for (let index = 0; index < 300; index++) {
+      const startMs = performance.now();
+      await take(bounds);
+      costs.push(performance.now() - startMs);
+    }
+    costs.sort((a, b) => a - b);
+    expect(costs[150]).toBeLessThan(1.5);
+    redis.disconnect();
+  });
+});
