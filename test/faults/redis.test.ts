@@ -109,6 +109,21 @@ test("after Redis came back empty I have the whole room though nobody speaks the
   faults.report("until a quiet room is complete after Redis came back empty", faults.lastDeliveryMs(crowd) - backAtMs);
 }, 60_000);
 
+test("connections to Redis that look open and bring nothing for ever are replaced", async () => {
+  const crowd = await faults.gather({ name: "forgotten", rooms: 4, people: 4 });
+  const { links } = faults.house;
+  const talk = crowd.talk(20, faults.random);
+  await sleep(1_500);
+  const sinceMs = performance.now();
+  for (const link of [links.apiRedis, links.workersRedis, links.syncRedis, links.realtimeRedis]) link.abandon();
+  await sleep(3_000);
+  const untilMs = performance.now();
+  await talk.stop();
+  await faults.expectKept(crowd, 40_000);
+  expectAccepted(crowd, "while connections to Redis are dead unseen", sinceMs, untilMs);
+  faults.report("until all is delivered after connections to Redis died unseen", faults.lastDeliveryMs(crowd) - sinceMs);
+}, 90_000);
+
 test("an API, workers and sockets that start while Redis is dead work as soon as it is there", async () => {
   const crowd = await faults.gather({ name: "early", rooms: 3, people: 3 });
   await killService(redisService());
