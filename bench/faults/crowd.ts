@@ -31,7 +31,12 @@ export type Crowd = {
   /** Says something; resolves when it is accepted, however often it must be repeated. */
   say: (room: string, person: string, text?: string) => Promise<Post>;
   /** One try, whatever its answer. */
-  tryOnce: (room: string, person: string, text: string, clientId: string) => Promise<{ status: number; ms: number; id: string | null }>;
+  tryOnce: (
+    room: string,
+    person: string,
+    text: string,
+    clientId: string,
+  ) => Promise<{ status: number; ms: number; id: string | null }>;
   /** Opens one more socket for a person. */
   listen: (person: string) => Promise<Ear>;
   /** Talks at a steady rate until stopped; `stop` resolves when all that was asked is accepted. */
@@ -46,11 +51,18 @@ export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
   const people = Array.from({ length: plan.people }, (_, index) => `${plan.name}-p${String(index)}`);
   const rooms = Array.from({ length: plan.rooms }, (_, index) => `group:${plan.name}-r${String(index)}`);
   const members = new Map(
-    rooms.map((room, index) => [room, people.filter((_, at) => people.length < 3 || (index + at) % 2 === 0 || at === index % people.length)]),
+    rooms.map((room, index) => [
+      room,
+      people.filter((_, at) => people.length < 3 || (index + at) % 2 === 0 || at === index % people.length),
+    ]),
   );
-  const server = (method: string, path: string, body: unknown) => request(house, house.tenant.serverKey, { method, path, body });
+  const server = (method: string, path: string, body: unknown) =>
+    request(house, house.tenant.serverKey, { method, path, body });
   for (const [room, inside] of members) {
-    const answer = await server("PUT", `/v1/rooms/${room.replace(":", "/")}`, { name: room, members: inside.map((user) => ({ user, role: "member" })) });
+    const answer = await server("PUT", `/v1/rooms/${room.replace(":", "/")}`, {
+      name: room,
+      members: inside.map((user) => ({ user, role: "member" })),
+    });
     if (answer.status >= 300) throw new Error(`making a room was answered ${String(answer.status)}`);
   }
   const tokens = new Map<string, string>();
@@ -67,7 +79,16 @@ export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
   };
   const say: Crowd["say"] = async (room, person, text) => {
     const clientId = `${plan.name}-${String(++count)}`;
-    const post: Post = { clientId, room, person, askedAtMs: performance.now(), id: null, acceptedAtMs: null, firstAnswerMs: null, firstStatus: null };
+    const post: Post = {
+      clientId,
+      room,
+      person,
+      askedAtMs: performance.now(),
+      id: null,
+      acceptedAtMs: null,
+      firstAnswerMs: null,
+      firstStatus: null,
+    };
     posts.push(post);
     while (performance.now() < post.askedAtMs + GIVE_UP_MS) {
       const { status, ms, id } = await tryOnce(room, person, text ?? clientId, clientId);
@@ -78,7 +99,8 @@ export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
         post.acceptedAtMs = performance.now();
         return post;
       }
-      if (status !== 0 && status < 500 && status !== 429) throw new Error(`a message was answered ${String(status)}`);
+      if (status !== 0 && status < 500 && status !== 429)
+        throw new Error(`a message was answered ${String(status)}`);
       await sleep(PAUSE_MS);
     }
     return post;
@@ -86,7 +108,12 @@ export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
   const ears: Ear[] = [];
   const listen = async (person: string) => {
     const inside = rooms.filter((room) => members.get(room)?.includes(person));
-    const ear = new Ear(house, { person, token: () => tokenOf(person), rooms: inside, read: (path) => request(house, tokenOf(person), { method: "GET", path }) });
+    const ear = new Ear(house, {
+      person,
+      token: () => tokenOf(person),
+      rooms: inside,
+      read: (path) => request(house, tokenOf(person), { method: "GET", path }),
+    });
     ears.push(ear);
     await ear.open();
     return ear;
@@ -137,13 +164,17 @@ function talk(
 }
 
 async function makeToken(house: House, person: string): Promise<string> {
-  const answer = await request(house, house.tenant.serverKey, { method: "POST", path: `/v1/users/${person}/tokens`, body: { expiresInS: 86_400 } });
+  const answer = await request(house, house.tenant.serverKey, {
+    method: "POST",
+    path: `/v1/users/${person}/tokens`,
+    body: { expiresInS: 86_400 },
+  });
   if (answer.status !== 200) throw new Error(`a token was answered ${String(answer.status)}`);
   return (answer.body as { token: string }).token;
 }
 
 /** One call; status 0 when there was no answer. */
-export async function request(
+async function request(
   house: Pick<House, "apiUrl">,
   credential: string,
   call: { method: string; path: string; body?: unknown },

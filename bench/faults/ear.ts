@@ -32,7 +32,12 @@ export class Ear {
 
   constructor(
     house: Pick<House, "socketUrl">,
-    options: { person: string; token: () => string; rooms: readonly string[]; read: (path: string) => Promise<{ status: number; body: unknown }> },
+    options: {
+      person: string;
+      token: () => string;
+      rooms: readonly string[];
+      read: (path: string) => Promise<{ status: number; body: unknown }>;
+    },
   ) {
     this.person = options.person;
     this.rooms = options.rooms;
@@ -65,10 +70,6 @@ export class Ear {
     }
   }
 
-  get isConnected(): boolean {
-    return this.#client.state === "connected";
-  }
-
   /** Goes away as a closed laptop does: with its positions kept. */
   pause(): void {
     this.#client.disconnect();
@@ -93,18 +94,26 @@ export class Ear {
   }
 
   /** Messages that a new subscription does not bring; those after its position come as publications. */
-  async #load(room: string, known: Knowledge, { after, upTo }: { after: number; upTo: number }): Promise<void> {
+  async #load(
+    room: string,
+    known: Knowledge,
+    { after, upTo }: { after: number; upTo: number },
+  ): Promise<void> {
     const loaded: Told[] = [];
     let from = after;
     while (!this.#isClosed && from < upTo) {
-      const { status, body } = await this.#read(`/v1/rooms/${room.replace(":", "/")}/messages?after=${String(from)}&limit=100`);
+      const { status, body } = await this.#read(
+        `/v1/rooms/${room.replace(":", "/")}/messages?after=${String(from)}&limit=100`,
+      );
       if (status !== 200) {
         await sleep(200);
         continue;
       }
       const page = body as Page;
       const items = page.items.filter(({ number }) => number <= upTo);
-      loaded.push(...items.map(({ id, number }): Told => ({ id, number, atMs: performance.now(), how: "loaded" })));
+      loaded.push(
+        ...items.map(({ id, number }): Told => ({ id, number, atMs: performance.now(), how: "loaded" })),
+      );
       from = page.hasMore ? (page.items.at(-1)?.number ?? upTo) : upTo;
     }
     const at = known.told.findIndex(({ number }) => number > upTo);
@@ -115,7 +124,8 @@ export class Ear {
     const known = this.known.get(channel);
     if (!known) return;
     if (offset === null) {
-      if (data.type === "message.pending" && data.id !== undefined && !this.pending.has(data.id)) this.pending.set(data.id, performance.now());
+      if (data.type === "message.pending" && data.id !== undefined && !this.pending.has(data.id))
+        this.pending.set(data.id, performance.now());
       if (data.type === "message.failed" && data.id !== undefined) this.failed.push(data.id);
       return;
     }

@@ -42,7 +42,19 @@ export type HouseOptions = {
   logDir?: string | null;
 };
 
-const LINKS = ["apiPostgres", "apiRedis", "workersPostgres", "workersRedis", "syncPostgres", "syncRedis", "realtimePostgres", "realtimeRedis", "homeserver", "api", "realtime"] as const;
+const LINKS = [
+  "apiPostgres",
+  "apiRedis",
+  "workersPostgres",
+  "workersRedis",
+  "syncPostgres",
+  "syncRedis",
+  "realtimePostgres",
+  "realtimeRedis",
+  "homeserver",
+  "api",
+  "realtime",
+] as const;
 export type LinkName = (typeof LINKS)[number];
 
 /** The whole product as real processes, every link between them breakable, on servers that may be killed. */
@@ -67,7 +79,12 @@ export type House = {
 export async function openHouse(options: HouseOptions): Promise<House> {
   const { servers, distDir } = options;
   const random = createRandom(options.seed ?? 1);
-  const standIn = await openStandIn({ serverName: "stand-in.test", asToken: randomBytes(24).toString("hex"), random, sendMs: options.sendMs ?? 0 });
+  const standIn = await openStandIn({
+    serverName: "stand-in.test",
+    asToken: randomBytes(24).toString("hex"),
+    random,
+    sendMs: options.sendMs ?? 0,
+  });
   const homeserver = options.homeserver ?? standIn;
   const ports = new Map<TierProcess, number>();
   const processes: TierProcess[] = [];
@@ -87,7 +104,13 @@ export async function openHouse(options: HouseOptions): Promise<House> {
     for (let index = 0; index < (options.counts?.[tier] ?? 1); index++) {
       const port = await findPort();
       const env = { ...base, ...linkedUrls(servers, links, tier) };
-      const started = new TierProcess(tier, { name: `${tier}-${String(index)}`, port, distDir, env, logDir: options.logDir ?? null });
+      const started = new TierProcess(tier, {
+        name: `${tier}-${String(index)}`,
+        port,
+        distDir,
+        env,
+        logDir: options.logDir ?? null,
+      });
       ports.set(started, port);
       processes.push(started);
     }
@@ -107,7 +130,8 @@ export async function openHouse(options: HouseOptions): Promise<House> {
     tenant,
     apiUrl: `http://127.0.0.1:${String(links.api.port)}`,
     socketUrl: `ws://127.0.0.1:${String(links.realtime.port)}/connection/websocket`,
-    sql: <Row>(text: string, bindings: readonly unknown[] = []) => patiently(() => rowsOf<Row>(db, text, bindings)),
+    sql: <Row>(text: string, bindings: readonly unknown[] = []) =>
+      patiently(() => rowsOf<Row>(db, text, bindings)),
     heal: () => heal({ processes, links, standIn, servers }),
     close: async () => {
       await Promise.all(processes.map((process) => process.stop()));
@@ -124,12 +148,16 @@ async function openLinks(
   homeserverUrl: string,
   portsOf: (tier: TierName) => number[],
 ): Promise<Record<LinkName, Link>> {
-  const [postgres, redis, homeserver] = [servers.databaseUrl, servers.redisUrl, homeserverUrl].map((url) => Number(new URL(url).port));
+  const [postgres, redis, homeserver] = [servers.databaseUrl, servers.redisUrl, homeserverUrl].map((url) =>
+    Number(new URL(url).port),
+  );
   const targets = (name: LinkName) => {
     if (name === "api" || name === "realtime") return portsOf(name);
     return [(name.endsWith("Postgres") ? postgres : name.endsWith("Redis") ? redis : homeserver) ?? 0];
   };
-  const opened = await Promise.all(LINKS.map(async (name) => [name, await openLink(() => targets(name))] as const));
+  const opened = await Promise.all(
+    LINKS.map(async (name) => [name, await openLink(() => targets(name))] as const),
+  );
   return Object.fromEntries(opened) as Record<LinkName, Link>;
 }
 
@@ -175,10 +203,16 @@ async function patiently<T>(look: () => Promise<T>): Promise<T> {
   }
 }
 
-async function heal({ processes, links, standIn, servers }: Pick<House, "processes" | "links" | "standIn" | "servers">): Promise<void> {
+async function heal({
+  processes,
+  links,
+  standIn,
+  servers,
+}: Pick<House, "processes" | "links" | "standIn" | "servers">): Promise<void> {
   standIn.faults.clear();
   for (const link of Object.values(links)) link.heal();
-  for (const service of Object.values(servers.services)) if (service.pid !== undefined) process.kill(service.pid, "SIGCONT");
+  for (const service of Object.values(servers.services))
+    if (service.pid !== undefined) process.kill(service.pid, "SIGCONT");
   for (const started of processes) {
     started.signal("SIGCONT");
     started.isSupervised = true;
@@ -189,8 +223,12 @@ async function heal({ processes, links, standIn, servers }: Pick<House, "process
 }
 
 /** Kills a server as -9 does, and waits until it is gone. */
-export async function killService(service: OwnService | undefined, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+export async function killService(
+  service: OwnService | undefined,
+  signal: NodeJS.Signals = "SIGKILL",
+): Promise<void> {
   if (service?.pid === undefined) return;
   process.kill(service.pid, signal);
-  while (service.pid !== undefined) await sleep(10);
+  const isGone = () => service.pid === undefined;
+  while (!isGone()) await sleep(10);
 }

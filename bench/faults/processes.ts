@@ -40,7 +40,10 @@ export class TierProcess {
   #child: ChildProcess | null = null;
   #isExpected = false;
 
-  constructor(tier: TierName, options: { name: string; port: number; distDir: string; env: NodeJS.ProcessEnv; logDir: string | null }) {
+  constructor(
+    tier: TierName,
+    options: { name: string; port: number; distDir: string; env: NodeJS.ProcessEnv; logDir: string | null },
+  ) {
     this.tier = tier;
     this.name = options.name;
     this.port = options.port;

@@ -28,21 +28,33 @@ const SETTLE_LIMIT_MS = 90_000;
  */
 export async function runSoak(options: SoakOptions): Promise<boolean> {
   const { say, seed, minutes } = options;
-  say(`seed ${String(seed)}, ${String(minutes)} minutes, ${String(options.messagesPerS)} messages a second; logs in ${options.logDir}`);
-  const house = await openHouse({ ...options, counts: { api: 2, workers: 2, sync: 2, realtime: 2 }, sendMs: 1 });
+  say(
+    `seed ${String(seed)}, ${String(minutes)} minutes, ${String(options.messagesPerS)} messages a second; logs in ${options.logDir}`,
+  );
+  const house = await openHouse({
+    ...options,
+    counts: { api: 2, workers: 2, sync: 2, realtime: 2 },
+    sendMs: 1,
+  });
   try {
     const crowd = await gather(house, { name: "soak", rooms: 12, people: 8 });
     const startMs = performance.now();
     const talk = crowd.talk(options.messagesPerS, createRandom(seed + 1));
     const watch = setInterval(() => void tellFigures(house, startMs, say), FIGURES_EVERY_MS);
     await tellFigures(house, startMs, say);
-    const happened = await misbehave(house, createRandom(seed), { startMs, untilMs: startMs + minutes * 60_000, say });
+    const happened = await misbehave(house, createRandom(seed), {
+      startMs,
+      untilMs: startMs + minutes * 60_000,
+      say,
+    });
     await house.heal();
     const healedMs = performance.now();
     await talk.stop();
     clearInterval(watch);
     const isComplete = await waitForAll(crowd, SETTLE_LIMIT_MS);
-    say(`settled ${isComplete ? "" : "NOT "}within ${seconds(performance.now() - healedMs)} after the last fault`);
+    say(
+      `settled ${isComplete ? "" : "NOT "}within ${seconds(performance.now() - healedMs)} after the last fault`,
+    );
     await tellFigures(house, startMs, say);
     tellRecoveries(crowd, happened, say);
     return tellVerdict(await judge(house, crowd), isComplete, say);
@@ -62,7 +74,11 @@ async function misbehave(
   for (let turn = 1; startMs + turn * EVERY_MS < untilMs; turn++) {
     await sleep(startMs + turn * EVERY_MS - performance.now());
     const mishap = random.pick(MENU)(house, random);
-    const subject = /Redis|FLUSHALL/.test(mishap.kind) ? "redis" : mishap.kind.includes("Postgres") ? "postgres" : mishap.kind;
+    const subject = /Redis|FLUSHALL/.test(mishap.kind)
+      ? "redis"
+      : mishap.kind.includes("Postgres")
+        ? "postgres"
+        : mishap.kind;
     // Chance chooses on as before: the schedule does not depend on how long things take.
     if (busy.has(subject)) {
       say(`${seconds(performance.now() - startMs)} ${mishap.what}: left out, the last one is not over`);
@@ -89,15 +105,23 @@ async function tellFigures(house: House, startMs: number, say: (line: string) =>
   const memory = await Promise.all(
     TIER_NAMES.map(async (tier) => {
       const sizes = await Promise.all(
-        house.of(tier).map((process) => process.metric("process_resident_memory_bytes").catch(() => Number.NaN)),
+        house
+          .of(tier)
+          .map((process) => process.metric("process_resident_memory_bytes").catch(() => Number.NaN)),
       );
       return `${tier} ${sizes.map((bytes) => (Number.isNaN(bytes) ? "-" : String(Math.round(bytes / 1_048_576)))).join("/")}`;
     }),
   );
-  const postgres = await house.sql<{ count: number }>("select count(*) as count from pg_stat_activity where application_name like 'omc-%'").catch(() => []);
+  const postgres = await house
+    .sql<{ count: number }>(
+      "select count(*) as count from pg_stat_activity where application_name like 'omc-%'",
+    )
+    .catch(() => []);
   const clients = await house.redis.info("clients").catch(() => "");
   const redis = /connected_clients:(\d+)/.exec(clients)?.[1] ?? "-";
-  say(`${seconds(performance.now() - startMs)} figures: MiB ${memory.join(", ")}; connections Postgres ${String(postgres[0]?.count ?? "-")}, Redis ${redis}`);
+  say(
+    `${seconds(performance.now() - startMs)} figures: MiB ${memory.join(", ")}; connections Postgres ${String(postgres[0]?.count ?? "-")}, Redis ${redis}`,
+  );
 }
 
 function tellRecoveries(crowd: Crowd, happened: readonly Happened[], say: (line: string) => void): void {
@@ -110,7 +134,9 @@ function tellRecoveries(crowd: Crowd, happened: readonly Happened[], say: (line:
       longest: Math.max(known.longest, longestDeliveryMs(crowd, atMs, atMs + EVERY_MS)),
     });
   }
-  say("fault | times | first delivery after it, at most | longest wait of a message said in the 5 s after it");
+  say(
+    "fault | times | first delivery after it, at most | longest wait of a message said in the 5 s after it",
+  );
   for (const [kind, { times, first, longest }] of [...kinds].sort(([a], [b]) => (a < b ? -1 : 1))) {
     say(`${kind} | ${String(times)} | ${seconds(first)} | ${seconds(longest)}`);
   }
@@ -119,7 +145,9 @@ function tellRecoveries(crowd: Crowd, happened: readonly Happened[], say: (line:
 function tellVerdict(verdict: Verdict, isComplete: boolean, say: (line: string) => void): boolean {
   for (const detail of verdict.details) say(detail);
   const { accepted, lost, doubled, reordered, dead } = verdict;
-  say(`faults: accepted=${String(accepted)} lost=${String(lost)} doubled=${String(doubled)} reordered=${String(reordered)} dead=${String(dead)}`);
+  say(
+    `faults: accepted=${String(accepted)} lost=${String(lost)} doubled=${String(doubled)} reordered=${String(reordered)} dead=${String(dead)}`,
+  );
   return isComplete && lost + doubled + reordered + dead === 0;
 }
 

@@ -96,12 +96,27 @@ function note(verdict: Verdict, what: "lost" | "doubled" | "reordered", count: n
 
 function compareWithPostgres(verdict: Verdict, accepted: readonly Post[], rows: readonly Row[]): void {
   const ids = new Set(rows.map(({ id }) => id));
-  note(verdict, "lost", accepted.filter(({ id }) => !ids.has(id ?? "")).length, "accepted and not in Postgres");
-  note(verdict, "doubled", rows.length - new Set(rows.map((row) => row.client_id)).size, "rows of one client id");
+  note(
+    verdict,
+    "lost",
+    accepted.filter(({ id }) => !ids.has(id ?? "")).length,
+    "accepted and not in Postgres",
+  );
+  note(
+    verdict,
+    "doubled",
+    rows.length - new Set(rows.map((row) => row.client_id)).size,
+    "rows of one client id",
+  );
 }
 
 /** Who was answered before another one was asked stands before it. */
-function compareAcceptance(verdict: Verdict, room: string, accepted: readonly Post[], wanted: readonly Row[]): void {
+function compareAcceptance(
+  verdict: Verdict,
+  room: string,
+  accepted: readonly Post[],
+  wanted: readonly Row[],
+): void {
   const order = new Map(wanted.map((row) => [row.id, row.order_number]));
   const answered = accepted
     .flatMap(({ id, room: where, askedAtMs, acceptedAtMs }) => {
@@ -154,7 +169,12 @@ async function readTimeline(house: House, verdict: Verdict, room: string): Promi
     [room],
   );
   const holes = entries.filter(({ number }, index) => number !== index + 1).length;
-  note(verdict, "lost", holes + ((entries[0]?.last_number ?? 0) - (entries.at(-1)?.number ?? 0)), `numbers of ${room}`);
+  note(
+    verdict,
+    "lost",
+    holes + ((entries[0]?.last_number ?? 0) - (entries.at(-1)?.number ?? 0)),
+    `numbers of ${room}`,
+  );
   return entries.filter(({ type }) => type === "message.created").map((entry) => entry.entry_id);
 }
 
@@ -162,14 +182,21 @@ function compareEar(verdict: Verdict, ear: Ear, room: string, wanted: readonly s
   const known = ear.known.get(room);
   const where = `socket of ${ear.person} in ${room}`;
   if (!known) return;
-  compare(verdict, where, wanted, known.told.map(({ id }) => id));
+  compare(
+    verdict,
+    where,
+    wanted,
+    known.told.map(({ id }) => id),
+  );
   note(verdict, "lost", known.breaks, `${where}: offsets that do not follow each other`);
 }
 
 /** From a moment until everybody was told the first message asked after it; null when there was none. */
 export function firstDeliveryMs(crowd: Crowd, sinceMs: number): number | null {
   const delivered = deliveredAt(crowd);
-  const times = crowd.posts.filter(({ askedAtMs }) => askedAtMs >= sinceMs).flatMap(({ id }) => delivered.get(id ?? "") ?? []);
+  const times = crowd.posts
+    .filter(({ askedAtMs }) => askedAtMs >= sinceMs)
+    .flatMap(({ id }) => delivered.get(id ?? "") ?? []);
   return times.length === 0 ? null : Math.min(...times) - sinceMs;
 }
 

@@ -15,8 +15,14 @@ const EVERYTHING = /^(PUT|POST|GET) .*\/client\//;
 
 /** From each message's acceptance to its last socket, of the rooms named, in milliseconds. */
 function waits(crowd: Crowd, rooms: readonly string[]): number[] {
-  const told = new Map(crowd.ears.flatMap(({ known }) => [...known.values()].flatMap((room) => room.told.map(({ id, atMs }) => [id, atMs] as const))));
-  return crowd.posts.filter(({ room }) => rooms.includes(room)).map(({ id, acceptedAtMs }) => (told.get(id ?? "") ?? Infinity) - (acceptedAtMs ?? 0));
+  const told = new Map(
+    crowd.ears.flatMap(({ known }) =>
+      [...known.values()].flatMap((room) => room.told.map(({ id, atMs }) => [id, atMs] as const)),
+    ),
+  );
+  return crowd.posts
+    .filter(({ room }) => rooms.includes(room))
+    .map(({ id, acceptedAtMs }) => (told.get(id ?? "") ?? Infinity) - (acceptedAtMs ?? 0));
 }
 
 /** The same waits while nothing is wrong: on a busy machine they are long too. */
@@ -63,10 +69,16 @@ test("one sender who is limited waits as long as the homeserver asks, and other 
   const crowd = await faults.gather({ name: "limited", rooms: 6, people: 6 });
   const [slow = "", ...others] = crowd.rooms;
   const sender = crowd.members.get(slow)?.[0] ?? "";
-  for (const room of crowd.rooms) for (const person of crowd.members.get(room) ?? []) await crowd.say(room, person);
+  for (const room of crowd.rooms)
+    for (const person of crowd.members.get(room) ?? []) await crowd.say(room, person);
   await faults.expectKept(crowd, 20_000);
   const calm = await measureCalm(crowd, others);
-  standIn().faults.add({ path: SEND, body: /too much/, count: 1, fault: { do: "limit", retryAfterMs: 2_000 } });
+  standIn().faults.add({
+    path: SEND,
+    body: /too much/,
+    count: 1,
+    fault: { do: "limit", retryAfterMs: 2_000 },
+  });
   const before = standIn().state.sends.length;
   const limitedAtMs = performance.now();
   const limited = await crowd.say(slow, sender, "too much");
@@ -79,7 +91,9 @@ test("one sender who is limited waits as long as the homeserver asks, and other 
   await faults.house.redis.flushall();
   await crowd.say(slow, crowd.members.get(slow)?.[1] ?? "");
   await faults.expectKept(crowd, 20_000);
-  const sent = standIn().state.sends.slice(before).find(({ transactionId }) => transactionId === limited.id);
+  const sent = standIn()
+    .state.sends.slice(before)
+    .find(({ transactionId }) => transactionId === limited.id);
   expect((sent?.atMs ?? 0) - limitedAtMs).toBeGreaterThan(1_950);
   expectAsCalm(waits({ ...crowd, posts: beside }, others), calm, "other rooms while one is limited");
 }, 60_000);
@@ -88,13 +102,21 @@ test("a message that Matrix will never take is given up with a reason, and the n
   const crowd = await faults.gather({ name: "poison", rooms: 1, people: 2 });
   const [room = ""] = crowd.rooms;
   const [person = ""] = crowd.people;
-  standIn().faults.add({ path: SEND, body: /poison in the middle/, fault: { do: "refuse", status: 403, errcode: "M_FORBIDDEN" } });
+  standIn().faults.add({
+    path: SEND,
+    body: /poison in the middle/,
+    fault: { do: "refuse", status: 403, errcode: "M_FORBIDDEN" },
+  });
   await crowd.say(room, person);
   const poison = await crowd.say(room, person, "poison in the middle");
   await crowd.say(room, person);
   await faults.expectKept(crowd, 20_000, { dead: 1 });
-  const rows = await faults.house.sql("select status, error_code, error_message from messages where id = ?", [poison.id]);
-  expect(rows).toEqual([{ status: "dead", error_code: "forbidden", error_message: expect.stringContaining("does not let") }]);
+  const rows = await faults.house.sql("select status, error_code, error_message from messages where id = ?", [
+    poison.id,
+  ]);
+  expect(rows).toEqual([
+    { status: "dead", error_code: "forbidden", error_message: expect.stringContaining("does not let") },
+  ]);
   expect(crowd.ears.every((ear) => ear.failed.includes(poison.id ?? ""))).toBe(true);
 }, 40_000);
 
@@ -102,7 +124,9 @@ test("the same message posted twenty times at once is one message with one answe
   const crowd = await faults.gather({ name: "same", rooms: 1, people: 2 });
   const [room = ""] = crowd.rooms;
   const [person = ""] = crowd.people;
-  const answers = await Promise.all(Array.from({ length: 20 }, () => crowd.tryOnce(room, person, "once", "same-once")));
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, () => crowd.tryOnce(room, person, "once", "same-once")),
+  );
   expect(new Set(answers.map(({ id }) => id)).size).toBe(1);
   expect(answers.every(({ status }) => status === 202 || status === 200)).toBe(true);
   const rows = await faults.house.sql("select 1 from messages where client_id = 'same-once'");
@@ -127,8 +151,17 @@ test("while the homeserver is down I can write, people see it, and all arrives i
     const mine = posts.filter(({ room }) => ear.rooms.includes(room));
     expect(mine.filter(({ id }) => ear.pending.has(id ?? ""))).toHaveLength(mine.length);
   }
-  faults.report("p95 of posting while the homeserver is down", percentile(posts.map(({ firstAnswerMs }) => firstAnswerMs ?? Infinity), 0.95) ?? Infinity);
-  faults.report("until all is delivered after the homeserver is back", faults.lastDeliveryMs(crowd) - backAtMs);
+  faults.report(
+    "p95 of posting while the homeserver is down",
+    percentile(
+      posts.map(({ firstAnswerMs }) => firstAnswerMs ?? Infinity),
+      0.95,
+    ) ?? Infinity,
+  );
+  faults.report(
+    "until all is delivered after the homeserver is back",
+    faults.lastDeliveryMs(crowd) - backAtMs,
+  );
 }, 60_000);
 
 test("more than a hundred messages that nobody read are read later, all of them, in order", async () => {
@@ -140,7 +173,12 @@ test("more than a hundred messages that nobody read are read later, all of them,
   const [reader] = faults.house.of("sync") as [TierProcess];
   await reader.stop();
   await Promise.all(Array.from({ length: 350 }, () => crowd.say(room, person)));
-  const sent = async () => (await faults.house.sql<{ open: number }>("select count(*) as open from messages where open and status = 'sent'"))[0]?.open;
+  const sent = async () =>
+    (
+      await faults.house.sql<{ open: number }>(
+        "select count(*) as open from messages where open and status = 'sent'",
+      )
+    )[0]?.open;
   await until(async () => (await sent()) === 350, "all are on Matrix", 20_000);
   const backAtMs = performance.now();
   await reader.start();
@@ -185,5 +223,9 @@ test("a room with a thousand waiting messages does not hold up the quiet ones", 
   // The quiet rooms were measured while the other one still had much to send.
   expect(row?.open).toBeGreaterThan(100);
   await faults.expectKept(crowd, 60_000);
-  expectAsCalm(waits({ ...crowd, posts: crowd.posts.slice(from) }, quiet), calm, "quiet rooms beside one with 1,200 waiting");
+  expectAsCalm(
+    waits({ ...crowd, posts: crowd.posts.slice(from) }, quiet),
+    calm,
+    "quiet rooms beside one with 1,200 waiting",
+  );
 }, 120_000);

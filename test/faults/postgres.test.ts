@@ -25,7 +25,10 @@ for (const [how, signal] of [
     // A post was refused for a moment, and only with the status that says: try again.
     const refused = new Set(crowd.posts.map(({ firstStatus }) => firstStatus));
     expect([...refused].filter((status) => status !== 202 && status !== 503)).toEqual([]);
-    faults.report(`until all is delivered after Postgres was ${how}`, faults.lastDeliveryMs(crowd) - backAtMs);
+    faults.report(
+      `until all is delivered after Postgres was ${how}`,
+      faults.lastDeliveryMs(crowd) - backAtMs,
+    );
     expect(faults.house.processes.flatMap(({ ends }) => ends)).toEqual([]);
   }, 60_000);
 }
@@ -56,5 +59,8 @@ test("connections to Postgres that look open and bring nothing for ever are repl
   await sleep(3_000);
   await talk.stop();
   await faults.expectKept(crowd, 40_000);
-  faults.report("until all is delivered after connections to Postgres died unseen", faults.lastDeliveryMs(crowd) - sinceMs);
+  faults.report(
+    "until all is delivered after connections to Postgres died unseen",
+    faults.lastDeliveryMs(crowd) - sinceMs,
+  );
 }, 90_000);

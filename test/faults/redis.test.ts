@@ -18,7 +18,11 @@ function expectAccepted(crowd: Crowd, what: string, sinceMs: number, untilMs: nu
   const posts = crowd.posts.filter(({ askedAtMs }) => askedAtMs >= sinceMs && askedAtMs < untilMs);
   expect(posts.length).toBeGreaterThan(20);
   expect(new Set(posts.map(({ firstStatus }) => firstStatus))).toEqual(new Set([202]));
-  const p95 = percentile(posts.map(({ firstAnswerMs }) => firstAnswerMs ?? Infinity), 0.95) ?? Infinity;
+  const p95 =
+    percentile(
+      posts.map(({ firstAnswerMs }) => firstAnswerMs ?? Infinity),
+      0.95,
+    ) ?? Infinity;
   faults.report(`p95 of posting ${what}`, p95);
   expect(p95).toBeLessThan(500);
 }
@@ -92,7 +96,11 @@ test("after Redis came back empty I have the whole room though nobody speaks the
   const [away] = crowd.ears;
   away?.pause();
   for (let said = 0; said < 5; said++) await crowd.say(room, person);
-  await until(() => crowd.ears.slice(1).every((ear) => (ear.known.get(room)?.told.length ?? 0) === 10), "the others heard all", 15_000);
+  await until(
+    () => crowd.ears.slice(1).every((ear) => (ear.known.get(room)?.told.length ?? 0) === 10),
+    "the others heard all",
+    15_000,
+  );
   const { links, redis } = faults.house;
   const redisLinks = [links.apiRedis, links.workersRedis, links.syncRedis, links.realtimeRedis];
   await killService(redisService());
@@ -106,7 +114,10 @@ test("after Redis came back empty I have the whole room though nobody speaks the
   for (const link of redisLinks) link.heal();
   away?.resume();
   await faults.expectKept(crowd, 20_000);
-  faults.report("until a quiet room is complete after Redis came back empty", faults.lastDeliveryMs(crowd) - backAtMs);
+  faults.report(
+    "until a quiet room is complete after Redis came back empty",
+    faults.lastDeliveryMs(crowd) - backAtMs,
+  );
 }, 60_000);
 
 test("connections to Redis that look open and bring nothing for ever are replaced", async () => {
@@ -115,13 +126,17 @@ test("connections to Redis that look open and bring nothing for ever are replace
   const talk = crowd.talk(20, faults.random);
   await sleep(1_500);
   const sinceMs = performance.now();
-  for (const link of [links.apiRedis, links.workersRedis, links.syncRedis, links.realtimeRedis]) link.abandon();
+  for (const link of [links.apiRedis, links.workersRedis, links.syncRedis, links.realtimeRedis])
+    link.abandon();
   await sleep(3_000);
   const untilMs = performance.now();
   await talk.stop();
   await faults.expectKept(crowd, 40_000);
   expectAccepted(crowd, "while connections to Redis are dead unseen", sinceMs, untilMs);
-  faults.report("until all is delivered after connections to Redis died unseen", faults.lastDeliveryMs(crowd) - sinceMs);
+  faults.report(
+    "until all is delivered after connections to Redis died unseen",
+    faults.lastDeliveryMs(crowd) - sinceMs,
+  );
 }, 90_000);
 
 test("an API, workers and sockets that start while Redis is dead work as soon as it is there", async () => {
@@ -145,13 +160,23 @@ test("a wake-up that points to a job that is gone keeps no room waiting", async 
   const crowd = await faults.gather({ name: "stray", rooms: 2, people: 2 });
   const [lost = "", ghost = ""] = crowd.rooms;
   const [person = ""] = crowd.people;
-  const rows = await faults.house.sql<{ id: string; tenant_id: string; slug: string }>("select id, tenant_id, slug from rooms where slug like 'stray-%' order by slug");
+  const rows = await faults.house.sql<{ id: string; tenant_id: string; slug: string }>(
+    "select id, tenant_id, slug from rooms where slug like 'stray-%' order by slug",
+  );
   const { redis } = faults.house;
   const base = "{omc-queue}:outbound-message";
   const [toMissing, toGhost] = rows.map((row) => `${base}:de:${row.tenant_id}.${row.id}`);
   await redis.set(toMissing ?? "", "900001");
   // A job that exists and stands in no list: nobody will ever run it.
-  await redis.hset(`${base}:900002`, { name: "outbound-message", data: "{}", opts: "{}", timestamp: String(Date.now()), attemptsMade: "0", delay: "0", priority: "0" });
+  await redis.hset(`${base}:900002`, {
+    name: "outbound-message",
+    data: "{}",
+    opts: "{}",
+    timestamp: String(Date.now()),
+    attemptsMade: "0",
+    delay: "0",
+    priority: "0",
+  });
   await redis.set(toGhost ?? "", "900002");
   const sinceMs = performance.now();
   await crowd.say(lost, person);
@@ -182,5 +207,8 @@ test("an operator who removes, cleans and destroys the queues during a conversat
   await withQueues((queues) => queues["outbound-message"].resume());
   await talk.stop();
   await faults.expectKept(crowd, 20_000);
-  faults.report("until all is delivered after the queue was destroyed", faults.lastDeliveryMs(crowd) - sinceMs);
+  faults.report(
+    "until all is delivered after the queue was destroyed",
+    faults.lastDeliveryMs(crowd) - sinceMs,
+  );
 }, 60_000);

@@ -5,11 +5,19 @@ import { openStandIn, type StandIn } from "../../bench/faults/homeserver/stand-i
 import { readTestSynapse } from "../support/stack-servers.ts";
 
 type Server = { url: string; serverName: string; asToken: string };
+type Joined = Record<
+  string,
+  { timeline: { events: { content: { body?: string } }[]; limited: boolean; prev_batch: string } }
+>;
 type Answer = { status: number; body: Record<string, unknown> };
 
 let standIn: StandIn;
 beforeAll(async () => {
-  standIn = await openStandIn({ serverName: "stand-in.test", asToken: randomBytes(16).toString("hex"), random: createRandom(1) });
+  standIn = await openStandIn({
+    serverName: "stand-in.test",
+    asToken: randomBytes(16).toString("hex"),
+    random: createRandom(1),
+  });
 });
 afterAll(() => standIn.stop());
 
@@ -24,7 +32,13 @@ describe.each(servers)("%s", (_name, readServer) => {
   const localpart = (name: string) => `omc_${run}_${name}`;
   const userId = (name: string) => `@${localpart(name)}:${readServer().serverName}`;
 
-  async function call(name: string | null, method: string, path: string, body?: unknown, device: string | null = "OPENMEET"): Promise<Answer> {
+  async function call(
+    name: string | null,
+    method: string,
+    path: string,
+    body?: unknown,
+    device: string | null = "OPENMEET",
+  ): Promise<Answer> {
     const { url, asToken } = readServer();
     const target = new URL(`${url}/_matrix/client/v3${path}`);
     if (name !== null) target.searchParams.set("user_id", userId(name));
@@ -38,31 +52,49 @@ describe.each(servers)("%s", (_name, readServer) => {
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   }
 
-  const outcome = ({ status, body }: Answer) => (status === 200 ? "200" : `${status} ${String(body["errcode"])}`);
+  const outcome = ({ status, body }: Answer) =>
+    status === 200 ? "200" : `${status} ${String(body["errcode"])}`;
   const room = (id: string, rest: string) => `/rooms/${encodeURIComponent(id)}/${rest}`;
 
   async function register(name: string): Promise<void> {
-    await call(null, "POST", "/register", { type: "m.login.application_service", username: localpart(name), inhibit_login: true });
+    await call(null, "POST", "/register", {
+      type: "m.login.application_service",
+      username: localpart(name),
+      inhibit_login: true,
+    });
     await call(name, "PUT", "/devices/OPENMEET", { display_name: "test" }, null);
   }
 
   async function openRoom(alias: string): Promise<string> {
-    const { body } = await call("bot", "POST", "/createRoom", { room_version: "11", preset: "private_chat", room_alias_name: alias });
+    const { body } = await call("bot", "POST", "/createRoom", {
+      room_version: "11",
+      preset: "private_chat",
+      room_alias_name: alias,
+    });
     return String(body["room_id"]);
   }
 
   const send = (name: string, id: string, transaction: string, device?: string | null) =>
-    call(name, "PUT", room(id, `send/m.room.message/${transaction}`), { msgtype: "m.text", body: transaction }, device);
+    call(
+      name,
+      "PUT",
+      room(id, `send/m.room.message/${transaction}`),
+      { msgtype: "m.text", body: transaction },
+      device,
+    );
 
   async function position(): Promise<string> {
-    const filter = encodeURIComponent(JSON.stringify({ presence: { types: [] }, account_data: { types: [] }, room: { rooms: [] } }));
+    const filter = encodeURIComponent(
+      JSON.stringify({ presence: { types: [] }, account_data: { types: [] }, room: { rooms: [] } }),
+    );
     return String((await call("bot", "GET", `/sync?filter=${filter}&timeout=0`)).body["next_batch"]);
   }
 
-  async function changes(since: string, limit: number): Promise<{ next: string; joined: Record<string, { timeline: { events: { event_id: string; type: string; content: { body?: string } }[]; limited: boolean; prev_batch: string } }> }> {
-    const filter = encodeURIComponent(JSON.stringify({ room: { timeline: { limit, types: ["m.room.message", "m.room.create"] } } }));
+  async function changes(since: string, limit: number): Promise<{ next: string; joined: Joined }> {
+    const timeline = { limit, types: ["m.room.message", "m.room.create"] };
+    const filter = encodeURIComponent(JSON.stringify({ room: { timeline } }));
     const { body } = await call("bot", "GET", `/sync?filter=${filter}&since=${since}&timeout=5000`);
-    const rooms = body["rooms"] as { join?: never } | undefined;
+    const rooms = body["rooms"] as { join?: Joined } | undefined;
     return { next: String(body["next_batch"]), joined: rooms?.join ?? {} };
   }
 
@@ -71,16 +103,20 @@ describe.each(servers)("%s", (_name, readServer) => {
   });
 
   test("refuses a second account and a second alias, and tells what is not there", async () => {
-    const again = await call(null, "POST", "/register", { type: "m.login.application_service", username: localpart("bot"), inhibit_login: true });
+    const again = await call(null, "POST", "/register", {
+      type: "m.login.application_service",
+      username: localpart("bot"),
+      inhibit_login: true,
+    });
     await openRoom(localpart("once"));
     const twice = await call("bot", "POST", "/createRoom", { room_alias_name: localpart("once") });
-    const alias = (name: string) => `/directory/room/${encodeURIComponent(`#${localpart(name)}:${readServer().serverName}`)}`;
-    expect([again, twice, await call("bot", "GET", alias("never")), await call("bot", "GET", alias("once"))].map(outcome)).toEqual([
-      "400 M_USER_IN_USE",
-      "400 M_ROOM_IN_USE",
-      "404 M_NOT_FOUND",
-      "200",
-    ]);
+    const alias = (name: string) =>
+      `/directory/room/${encodeURIComponent(`#${localpart(name)}:${readServer().serverName}`)}`;
+    expect(
+      [again, twice, await call("bot", "GET", alias("never")), await call("bot", "GET", alias("once"))].map(
+        outcome,
+      ),
+    ).toEqual(["400 M_USER_IN_USE", "400 M_ROOM_IN_USE", "404 M_NOT_FOUND", "200"]);
   });
 
   test("lets in who is invited, and lets nobody else do anything", async () => {
@@ -118,7 +154,11 @@ describe.each(servers)("%s", (_name, readServer) => {
 
   test("answers a repeated transaction of a device with the same event, and makes another for another room", async () => {
     const [first, second] = [await openRoom(localpart("txn1")), await openRoom(localpart("txn2"))];
-    const events = [await send("bot", first, `${run}-t`), await send("bot", first, `${run}-t`), await send("bot", second, `${run}-t`)];
+    const events = [
+      await send("bot", first, `${run}-t`),
+      await send("bot", first, `${run}-t`),
+      await send("bot", second, `${run}-t`),
+    ];
     const [one, again, other] = events.map(({ body }) => body["event_id"]);
     expect(again).toBe(one);
     expect(other).not.toBe(one);
@@ -138,7 +178,11 @@ describe.each(servers)("%s", (_name, readServer) => {
     const found: unknown[] = [];
     let from: string | null = since;
     while (from !== null) {
-      const { body }: Answer = await call("bot", "GET", room(id, `messages?dir=f&from=${from}&to=${next}&limit=5&filter=${filter}`));
+      const { body }: Answer = await call(
+        "bot",
+        "GET",
+        room(id, `messages?dir=f&from=${from}&to=${next}&limit=5&filter=${filter}`),
+      );
       found.push(...(body["chunk"] as { content: { body?: string } }[]).map(({ content }) => content.body));
       from = typeof body["end"] === "string" && (body["chunk"] as unknown[]).length > 0 ? body["end"] : null;
     }
@@ -160,7 +204,9 @@ describe.each(servers)("%s", (_name, readServer) => {
   test("keeps one event of a state that is set twice to the same", async () => {
     const id = await openRoom(localpart("state"));
     const set = (name: string) => call("bot", "PUT", room(id, "state/m.room.name"), { name });
-    const [first, again, other] = [await set("a"), await set("a"), await set("b")].map(({ body }) => body["event_id"]);
+    const [first, again, other] = [await set("a"), await set("a"), await set("b")].map(
+      ({ body }) => body["event_id"],
+    );
     expect(again).toBe(first);
     expect(other).not.toBe(first);
   });
@@ -168,7 +214,8 @@ describe.each(servers)("%s", (_name, readServer) => {
   test("redacts once for one transaction", async () => {
     const id = await openRoom(localpart("redact"));
     const { body } = await send("bot", id, `${run}-r`);
-    const redact = () => call("bot", "PUT", room(id, `redact/${encodeURIComponent(String(body["event_id"]))}/${run}-x`), {});
+    const redact = () =>
+      call("bot", "PUT", room(id, `redact/${encodeURIComponent(String(body["event_id"]))}/${run}-x`), {});
     const [first, again] = [await redact(), await redact()];
     expect([first, again].map(outcome)).toEqual(["200", "200"]);
     expect(again.body["event_id"]).toBe(first.body["event_id"]);

@@ -21,8 +21,15 @@ async function readTexts(slug: string): Promise<(string | undefined)[]> {
     "select r.matrix_room_id, o.matrix_user_id from rooms r join observers o on o.id = r.observer_id where r.slug = ?",
     [slug],
   );
-  const url = new URL(`${synapse.synapseUrl}/_matrix/client/v3/rooms/${encodeURIComponent(row?.matrix_room_id ?? "")}/messages`);
-  url.search = new URLSearchParams({ dir: "f", limit: "100", filter: '{"types":["m.room.message"]}', user_id: row?.matrix_user_id ?? "" }).toString();
+  const url = new URL(
+    `${synapse.synapseUrl}/_matrix/client/v3/rooms/${encodeURIComponent(row?.matrix_room_id ?? "")}/messages`,
+  );
+  url.search = new URLSearchParams({
+    dir: "f",
+    limit: "100",
+    filter: '{"types":["m.room.message"]}',
+    user_id: row?.matrix_user_id ?? "",
+  }).toString();
   const response = await fetch(url, { headers: { authorization: `Bearer ${synapse.asToken ?? ""}` } });
   return ((await response.json()) as { chunk: MatrixEvent[] }).chunk.map(({ content }) => content.body);
 }
@@ -44,7 +51,8 @@ test("a message whose worker dies after Synapse took it, and Synapse is restarte
   await until(() => worker.ends.at(-1)?.signal === "SIGKILL", "the worker died", 20_000);
   await synapse.restart("synapse");
   await worker.start();
-  const isSent = async () => (await faults.house.sql("select 1 from messages where status = 'sent' and open")).length === 1;
+  const isSent = async () =>
+    (await faults.house.sql("select 1 from messages where status = 'sent' and open")).length === 1;
   await until(isSent, "it was sent again", 30_000);
   await reader.start();
   await faults.expectKept(crowd, 30_000);

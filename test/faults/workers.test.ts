@@ -91,7 +91,9 @@ test("a message whose API process dies before it wakes anybody is delivered with
   await crowd.say(room, person);
   await faults.expectKept(crowd, 10_000);
   expect(api.ends.at(-1)).toEqual({ code: null, signal: "SIGKILL" });
-  const rows = await faults.house.sql("select 1 from messages m join rooms r on r.id = m.room_id where r.slug = 'unwoken-r0'");
+  const rows = await faults.house.sql(
+    "select 1 from messages m join rooms r on r.id = m.room_id where r.slug = 'unwoken-r0'",
+  );
   expect(rows).toHaveLength(2);
   const deliveryMs = faults.firstDeliveryMs(crowd, sinceMs);
   faults.report("delivery of a message that nobody woke", deliveryMs);
@@ -114,7 +116,11 @@ test("a message whose worker dies after the homeserver took it is there once", a
   await until(() => dying.ends.at(-1)?.signal === "SIGKILL", "the worker died", 10_000);
   await until(() => faults.house.standIn.state.sends.length - sentBefore === 2, "it was sent again", 15_000);
   const [first, second] = faults.house.standIn.state.sends.slice(sentBefore);
-  expect(second).toMatchObject({ transactionId: first?.transactionId, eventId: first?.eventId, isRepeat: true });
+  expect(second).toMatchObject({
+    transactionId: first?.transactionId,
+    eventId: first?.eventId,
+    isRepeat: true,
+  });
   for (const reader of faults.house.of("sync")) await reader.start();
   await faults.expectKept(crowd, 10_000);
 }, 40_000);

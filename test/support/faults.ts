@@ -3,7 +3,13 @@ import { resolve } from "node:path";
 import { gather, type Crowd, type CrowdPlan } from "../../bench/faults/crowd.ts";
 import { openHouse, type House, type HouseOptions, type RealHomeserver } from "../../bench/faults/house.ts";
 import { createRandom, type Random } from "../../bench/faults/random.ts";
-import { firstDeliveryMs, judge, longestDeliveryMs, waitForAll, type Verdict } from "../../bench/faults/verdict.ts";
+import {
+  firstDeliveryMs,
+  judge,
+  longestDeliveryMs,
+  waitForAll,
+  type Verdict,
+} from "../../bench/faults/verdict.ts";
 import { startThrowAwayServers } from "../../stack/throw-away.mjs";
 import { readDistFolder } from "./stack-servers.ts";
 
@@ -11,10 +17,12 @@ const OPEN_LIMIT_MS = 120_000;
 const SEED = 20_261_123;
 
 /** Whatever is broken: nothing is missing, nothing is there twice, nothing changes places. */
-export const KEPT = { lost: 0, doubled: 0, reordered: 0, details: [] };
+const KEPT = { lost: 0, doubled: 0, reordered: 0, details: [] };
 
 /** A house for the tests of one file, on servers of its own that may be killed; healed after each test. */
-export function useHouse(options: Partial<HouseOptions> & { real?: () => Promise<RealHomeserver> } = {}): Faults {
+export function useHouse(
+  options: Partial<HouseOptions> & { real?: () => Promise<RealHomeserver> } = {},
+): Faults {
   const faults = new Faults(options);
   beforeAll(() => faults.open(), OPEN_LIMIT_MS);
   afterEach(() => faults.heal(), OPEN_LIMIT_MS);
@@ -85,7 +93,9 @@ export class Faults {
 
   /** When the last socket was told the last message, by `performance.now()`. */
   lastDeliveryMs({ ears }: Crowd): number {
-    return Math.max(...ears.flatMap(({ known }) => [...known.values()].map(({ told }) => told.at(-1)?.atMs ?? 0)));
+    return Math.max(
+      ...ears.flatMap(({ known }) => [...known.values()].map(({ told }) => told.at(-1)?.atMs ?? 0)),
+    );
   }
 
   /** Prints a measured figure beside the test's outcome. */
@@ -105,7 +115,10 @@ export class Faults {
 
   #warnings(): string[] {
     return this.house.processes.flatMap(({ name, lines }) =>
-      lines.filter((line) => /^\{"level":[4-6]0/.test(line)).slice(-6).map((line) => `${name}: ${line.slice(0, 600)}`),
+      lines
+        .filter((line) => /^\{"level":[4-6]0/.test(line))
+        .slice(-6)
+        .map((line) => `${name}: ${line.slice(0, 600)}`),
     );
   }
 }

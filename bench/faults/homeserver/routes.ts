@@ -50,7 +50,8 @@ export const ROUTES: readonly Route[] = [
     const room = state.requireJoined(roomId, userId);
     const target = textOf(body["user_id"]);
     const membership = state.membershipOf(room, target);
-    if (membership !== "join" && membership !== "invite") throw new Refusal(403, "M_FORBIDDEN", "The target user is not in the room");
+    if (membership !== "join" && membership !== "invite")
+      throw new Refusal(403, "M_FORBIDDEN", "The target user is not in the room");
     state.setMembership(roomId, { sender: userId, userId: target, membership: "leave" });
     return {};
   }),
@@ -59,23 +60,48 @@ export const ROUTES: readonly Route[] = [
     state.setMembership(roomId, { sender: userId, userId, membership: "leave" });
     return {};
   }),
-  route("GET", `${ROOM}/state/([^/]+)(?:/([^/]*))?`, (state, { userId, params: [roomId = "", type = "", key = ""] }) => {
-    const event = state.requireJoined(roomId, userId).state.get(`${type} ${key}`);
-    if (!event) throw new Refusal(404, "M_NOT_FOUND", "Event not found.");
-    return event.content;
-  }),
+  route(
+    "GET",
+    `${ROOM}/state/([^/]+)(?:/([^/]*))?`,
+    (state, { userId, params: [roomId = "", type = "", key = ""] }) => {
+      const event = state.requireJoined(roomId, userId).state.get(`${type} ${key}`);
+      if (!event) throw new Refusal(404, "M_NOT_FOUND", "Event not found.");
+      return event.content;
+    },
+  ),
   route("PUT", `${ROOM}/state/([^/]+)(?:/([^/]*))?`, putState),
   route("GET", `${ROOM}/joined_members`, (state, { userId, params: [roomId = ""] }) => {
     const room = state.requireJoined(roomId, userId);
-    const members = [...room.state.values()].filter(({ type, content }) => type === "m.room.member" && content["membership"] === "join");
-    return { joined: Object.fromEntries(members.map((event) => [event.state_key, { display_name: event.content["displayname"] ?? null }])) };
+    const members = [...room.state.values()].filter(
+      ({ type, content }) => type === "m.room.member" && content["membership"] === "join",
+    );
+    return {
+      joined: Object.fromEntries(
+        members.map((event) => [event.state_key, { display_name: event.content["displayname"] ?? null }]),
+      ),
+    };
   }),
   route("PUT", `${ROOM}/send/([^/]+)/([^/]+)`, send),
   route("PUT", `${ROOM}/redact/([^/]+)/([^/]+)`, (state, asked) => {
-    const { userId, params: [roomId = "", eventId = "", transactionId = ""] } = asked;
+    const {
+      userId,
+      params: [roomId = "", eventId = "", transactionId = ""],
+    } = asked;
     state.requireJoined(roomId, userId);
-    const event = { type: "m.room.redaction", sender: userId, content: { redacts: eventId }, redacts: eventId };
-    return { event_id: state.appendOnce(transactionKey(asked, `redact ${roomId} ${transactionId}`), roomId, transactionId, event) };
+    const event = {
+      type: "m.room.redaction",
+      sender: userId,
+      content: { redacts: eventId },
+      redacts: eventId,
+    };
+    return {
+      event_id: state.appendOnce(
+        transactionKey(asked, `redact ${roomId} ${transactionId}`),
+        roomId,
+        transactionId,
+        event,
+      ),
+    };
   }),
   route("GET", "sync", sync),
   route("GET", `${ROOM}/messages`, (state, { userId, params: [roomId = ""], query }) => {
@@ -93,16 +119,24 @@ export const ROUTES: readonly Route[] = [
 
 function createRoom(state: HomeserverState, { userId, body }: Asked): Answer {
   state.requireAccount(userId);
-  const alias = typeof body["room_alias_name"] === "string" ? `#${body["room_alias_name"]}:${state.serverName}` : null;
-  if (alias !== null && state.aliases.has(alias)) throw new Refusal(400, "M_ROOM_IN_USE", "Room alias already taken");
+  const alias =
+    typeof body["room_alias_name"] === "string" ? `#${body["room_alias_name"]}:${state.serverName}` : null;
+  if (alias !== null && state.aliases.has(alias))
+    throw new Refusal(400, "M_ROOM_IN_USE", "Room alias already taken");
   const room = state.createRoom(userId);
   if (alias !== null) state.aliases.set(alias, room.id);
   const put = (type: string, content: unknown) =>
-    state.append(room.id, { type, sender: userId, stateKey: "", content: content as Record<string, unknown> });
+    state.append(room.id, {
+      type,
+      sender: userId,
+      stateKey: "",
+      content: content as Record<string, unknown>,
+    });
   put("m.room.power_levels", body["power_level_content_override"] ?? {});
   if (alias !== null) put("m.room.canonical_alias", { alias });
   put("m.room.join_rules", { join_rule: "invite" });
-  for (const { type, content } of (body["initial_state"] ?? []) as { type: string; content: unknown }[]) put(type, content);
+  for (const { type, content } of (body["initial_state"] ?? []) as { type: string; content: unknown }[])
+    put(type, content);
   if (typeof body["name"] === "string") put("m.room.name", { name: body["name"] });
   if (typeof body["topic"] === "string") put("m.room.topic", { topic: body["topic"] });
   return { room_id: room.id };
@@ -111,7 +145,8 @@ function createRoom(state: HomeserverState, { userId, body }: Asked): Answer {
 function invite(state: HomeserverState, { userId, params: [roomId = ""], body }: Asked): Answer {
   const room = state.requireJoined(roomId, userId);
   const target = textOf(body["user_id"]);
-  if (state.membershipOf(room, target) === "join") throw new Refusal(403, "M_FORBIDDEN", `${target} is already in the room.`);
+  if (state.membershipOf(room, target) === "join")
+    throw new Refusal(403, "M_FORBIDDEN", `${target} is already in the room.`);
   state.setMembership(roomId, { sender: userId, userId: target, membership: "invite" });
   return {};
 }
@@ -126,14 +161,21 @@ function join(state: HomeserverState, { userId, params: [roomId = ""] }: Asked):
 }
 
 /** The same content twice is one event. */
-function putState(state: HomeserverState, { userId, params: [roomId = "", type = "", key = ""], body }: Asked): Answer {
+function putState(
+  state: HomeserverState,
+  { userId, params: [roomId = "", type = "", key = ""], body }: Asked,
+): Answer {
   const before = state.requireJoined(roomId, userId).state.get(`${type} ${key}`);
   if (before && JSON.stringify(before.content) === JSON.stringify(body)) return { event_id: before.event_id };
   return { event_id: state.append(roomId, { type, sender: userId, stateKey: key, content: body }).event_id };
 }
 
 function send(state: HomeserverState, asked: Asked): Answer {
-  const { userId, params: [roomId = "", type = "", transactionId = ""], body } = asked;
+  const {
+    userId,
+    params: [roomId = "", type = "", transactionId = ""],
+    body,
+  } = asked;
   state.requireJoined(roomId, userId);
   const key = transactionKey(asked, `send ${roomId} ${type} ${transactionId}`);
   return { event_id: state.appendOnce(key, roomId, transactionId, { type, sender: userId, content: body }) };
@@ -144,7 +186,10 @@ function transactionKey({ userId, deviceId }: Asked, path: string): string {
   return deviceId === null ? `service ${path}` : `device ${userId} ${deviceId} ${path}`;
 }
 
-async function sync(state: HomeserverState, { userId, query, signal }: Asked): Promise<Record<string, unknown>> {
+async function sync(
+  state: HomeserverState,
+  { userId, query, signal }: Asked,
+): Promise<Record<string, unknown>> {
   const filter = readFilter(query.get("filter"), TIMELINE_LIMIT);
   const asked = query.get("since");
   const since = asked === null ? 0 : readPosition(asked, "Invalid stream token");
@@ -152,7 +197,8 @@ async function sync(state: HomeserverState, { userId, query, signal }: Asked): P
   for (;;) {
     // A position of the future is answered with the present one, without a word.
     const position = state.position;
-    const rooms = since > position || filter.rooms?.length === 0 ? null : readChanges(state, userId, since, filter);
+    const rooms =
+      since > position || filter.rooms?.length === 0 ? null : readChanges(state, userId, since, filter);
     const leftMs = untilMs - performance.now();
     if (rooms !== null || since > position || leftMs <= 0 || signal.aborted) {
       return { next_batch: formatPosition(position), ...(rooms === null ? {} : { rooms }) };

@@ -23,7 +23,12 @@ export type StandIn = {
 export type StandInOptions = { serverName: string; asToken: string; random: Random; sendMs?: number };
 
 /** Opens a stand-in on a free port. `sendMs`: how long it takes over a send. */
-export async function openStandIn({ serverName, asToken, random, sendMs = 0 }: StandInOptions): Promise<StandIn> {
+export async function openStandIn({
+  serverName,
+  asToken,
+  random,
+  sendMs = 0,
+}: StandInOptions): Promise<StandIn> {
   const state = new HomeserverState(serverName);
   const faults = createFaults(random);
   const sockets = new Set<Socket>();
@@ -86,9 +91,15 @@ async function readBody(request: IncomingMessage): Promise<string> {
 }
 
 /** Faults that come before anything is applied. Answers whether the request ended with it. */
-async function failBefore(fault: FaultKind, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+async function failBefore(
+  fault: FaultKind,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<boolean> {
   const refuse = (status: number, content: Record<string, unknown>, headers: Record<string, string> = {}) => {
-    response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(content));
+    response
+      .writeHead(status, { "content-type": "application/json", ...headers })
+      .end(JSON.stringify(content));
     return true;
   };
   switch (fault.do) {
@@ -101,7 +112,9 @@ async function failBefore(fault: FaultKind, request: IncomingMessage, response: 
     case "refuse":
       return refuse(fault.status, { errcode: fault.errcode, error: "refused" });
     case "html":
-      response.writeHead(fault.status, { "content-type": "text/html" }).end("<html><body><h1>Bad Gateway</h1></body></html>");
+      response
+        .writeHead(fault.status, { "content-type": "text/html" })
+        .end("<html><body><h1>Bad Gateway</h1></body></html>");
       return true;
     case "reset":
       request.socket.resetAndDestroy();
@@ -118,8 +131,16 @@ async function failBefore(fault: FaultKind, request: IncomingMessage, response: 
   }
 }
 
-async function hangInBody(response: ServerResponse, status: number, content: string, ms: number): Promise<void> {
-  response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(content) });
+async function hangInBody(
+  response: ServerResponse,
+  status: number,
+  content: string,
+  ms: number,
+): Promise<void> {
+  response.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(content),
+  });
   response.write(content.slice(0, Math.floor(content.length / 2)));
   await sleep(ms);
   response.destroy();
@@ -137,7 +158,10 @@ async function run(
     return { status: 200, content: JSON.stringify(result) };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    return { status: error.status, content: JSON.stringify({ errcode: error.errcode, error: error.message }) };
+    return {
+      status: error.status,
+      content: JSON.stringify({ errcode: error.errcode, error: error.message }),
+    };
   }
 }
 
@@ -152,7 +176,13 @@ function closedSignal(response: ServerResponse): AbortSignal {
 
 async function dispatch(
   state: HomeserverState,
-  { asToken, request, url, body, signal }: { asToken: string; request: IncomingMessage; url: URL; body: string; signal: AbortSignal },
+  {
+    asToken,
+    request,
+    url,
+    body,
+    signal,
+  }: { asToken: string; request: IncomingMessage; url: URL; body: string; signal: AbortSignal },
 ): Promise<Record<string, unknown>> {
   for (const { method, path, answer: reply } of ROUTES) {
     const match = request.method === method ? path.exec(url.pathname) : null;

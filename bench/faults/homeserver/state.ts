@@ -44,7 +44,13 @@ export class Refusal extends Error {
   }
 }
 
-export type NewEvent = { type: string; sender: string; content: Record<string, unknown>; stateKey?: string; redacts?: string };
+export type NewEvent = {
+  type: string;
+  sender: string;
+  content: Record<string, unknown>;
+  stateKey?: string;
+  redacts?: string;
+};
 
 /** What the stand-in knows. It outlives a restart of the stand-in. */
 export class HomeserverState {
@@ -86,7 +92,16 @@ export class HomeserverState {
     for (const room of this.rooms.values()) {
       if (this.membershipOf(room, userId) !== "join") continue;
       const before = room.state.get(`m.room.member ${userId}`)?.content;
-      this.append(room.id, { type: "m.room.member", sender: userId, stateKey: userId, content: { membership: "join", displayname: displayName } }, { prev_content: before });
+      this.append(
+        room.id,
+        {
+          type: "m.room.member",
+          sender: userId,
+          stateKey: userId,
+          content: { membership: "join", displayname: displayName },
+        },
+        { prev_content: before },
+      );
     }
   }
 
@@ -97,17 +112,32 @@ export class HomeserverState {
   }
 
   createRoom(creator: string): Room {
-    const room: Room = { id: `!${randomBytes(12).toString("hex")}:${this.serverName}`, events: [], state: new Map() };
+    const room: Room = {
+      id: `!${randomBytes(12).toString("hex")}:${this.serverName}`,
+      events: [],
+      state: new Map(),
+    };
     this.rooms.set(room.id, room);
-    this.append(room.id, { type: "m.room.create", sender: creator, stateKey: "", content: { room_version: "11" } });
-    this.append(room.id, { type: "m.room.member", sender: creator, stateKey: creator, content: { membership: "join", displayname: this.accounts.get(creator)?.displayName ?? null } });
+    this.append(room.id, {
+      type: "m.room.create",
+      sender: creator,
+      stateKey: "",
+      content: { room_version: "11" },
+    });
+    this.append(room.id, {
+      type: "m.room.member",
+      sender: creator,
+      stateKey: creator,
+      content: { membership: "join", displayname: this.accounts.get(creator)?.displayName ?? null },
+    });
     return room;
   }
 
   /** A room that somebody is in. An unknown room and one that the person is not in are refused alike. */
   requireJoined(roomId: string, userId: string): Room {
     const room = this.rooms.get(roomId);
-    if (!room || this.membershipOf(room, userId) !== "join") throw new Refusal(403, "M_FORBIDDEN", `User ${userId} not in room ${roomId}`);
+    if (!room || this.membershipOf(room, userId) !== "join")
+      throw new Refusal(403, "M_FORBIDDEN", `User ${userId} not in room ${roomId}`);
     return room;
   }
 
@@ -116,9 +146,17 @@ export class HomeserverState {
     return typeof membership === "string" ? membership : "leave";
   }
 
-  setMembership(roomId: string, { sender, userId, membership }: { sender: string; userId: string; membership: string }): void {
+  setMembership(
+    roomId: string,
+    { sender, userId, membership }: { sender: string; userId: string; membership: string },
+  ): void {
     const displayname = this.accounts.get(userId)?.displayName ?? null;
-    this.append(roomId, { type: "m.room.member", sender, stateKey: userId, content: { membership, displayname } });
+    this.append(roomId, {
+      type: "m.room.member",
+      sender,
+      stateKey: userId,
+      content: { membership, displayname },
+    });
   }
 
   /** The event of a transaction, made at the first time: the body of a repeated one is not looked at. */
@@ -126,11 +164,22 @@ export class HomeserverState {
     const known = this.#transactions.get(key);
     const eventId = known ?? this.append(roomId, event).event_id;
     this.#transactions.set(key, eventId);
-    this.sends.push({ roomId, transactionId, sender: event.sender, eventId, isRepeat: known !== undefined, atMs: performance.now() });
+    this.sends.push({
+      roomId,
+      transactionId,
+      sender: event.sender,
+      eventId,
+      isRepeat: known !== undefined,
+      atMs: performance.now(),
+    });
     return eventId;
   }
 
-  append(roomId: string, { type, sender, content, stateKey, redacts }: NewEvent, unsigned?: Record<string, unknown>): StoredEvent {
+  append(
+    roomId: string,
+    { type, sender, content, stateKey, redacts }: NewEvent,
+    unsigned?: Record<string, unknown>,
+  ): StoredEvent {
     const room = this.rooms.get(roomId);
     if (!room) throw new Refusal(403, "M_FORBIDDEN", "no such room");
     this.#ordinal++;

@@ -9,7 +9,10 @@ type RoomPart = { events?: { types?: string[]; limit?: number } } & { types?: st
 
 /** Reads an inline filter, of `/sync` (`room.timeline`) or of `/messages` (the object itself). */
 export function readFilter(text: string | null, defaultLimit: number): Filter {
-  const parsed = text === null ? {} : (JSON.parse(text) as { room?: { rooms?: string[]; timeline?: RoomPart } } & RoomPart);
+  const parsed =
+    text === null
+      ? {}
+      : (JSON.parse(text) as { room?: { rooms?: string[]; timeline?: RoomPart } } & RoomPart);
   const part: RoomPart = parsed.room?.timeline ?? parsed;
   return { rooms: parsed.room?.rooms ?? null, types: part.types ?? null, limit: part.limit ?? defaultLimit };
 }
@@ -31,7 +34,12 @@ function formatPagePosition(ordinal: number): string {
 }
 
 /** What a user is told since a position; null when there is nothing. */
-export function readChanges(state: HomeserverState, userId: string, since: number, filter: Filter): Record<string, unknown> | null {
+export function readChanges(
+  state: HomeserverState,
+  userId: string,
+  since: number,
+  filter: Filter,
+): Record<string, unknown> | null {
   const join: Record<string, unknown> = {};
   const leave: Record<string, unknown> = {};
   for (const room of state.rooms.values()) {
@@ -45,10 +53,15 @@ export function readChanges(state: HomeserverState, userId: string, since: numbe
   return Object.keys(join).length + Object.keys(leave).length === 0 ? null : { join, leave };
 }
 
-function readRoom(events: readonly StoredEvent[], { since, member, filter }: { since: number; member: StoredEvent; filter: Filter }): unknown {
+function readRoom(
+  events: readonly StoredEvent[],
+  { since, member, filter }: { since: number; member: StoredEvent; filter: Filter },
+): unknown {
   // A room that was entered since is told with its history, and always as limited.
   const isNew = member.ordinal > since && member.unsigned?.["prev_content"] === undefined;
-  const wanted = events.filter((event) => (isNew || event.ordinal > since) && (filter.types?.includes(event.type) ?? true));
+  const wanted = events.filter(
+    (event) => (isNew || event.ordinal > since) && (filter.types?.includes(event.type) ?? true),
+  );
   const shown = wanted.slice(-filter.limit);
   const isLimited = isNew || shown.length < wanted.length;
   const before = shown[0] ? shown[0].ordinal - 1 : since;
@@ -63,7 +76,8 @@ function membersOf(events: readonly StoredEvent[], shown: readonly StoredEvent[]
   const senders = new Set(shown.map((event) => event.sender));
   const members = new Map<string, StoredEvent>();
   for (const event of events) {
-    if (event.type === "m.room.member" && event.state_key !== undefined && senders.has(event.state_key)) members.set(event.state_key, event);
+    if (event.type === "m.room.member" && event.state_key !== undefined && senders.has(event.state_key))
+      members.set(event.state_key, event);
   }
   return [...members.values()].map(present);
 }
@@ -73,10 +87,16 @@ function present({ ordinal: _, roomId: __, ...event }: StoredEvent): unknown {
 }
 
 /** One page of a room's events, oldest first: after `from`, up to `to`. */
-export function readPage(events: readonly StoredEvent[], page: { from: number; to: number; filter: Filter }): unknown {
+export function readPage(
+  events: readonly StoredEvent[],
+  page: { from: number; to: number; filter: Filter },
+): unknown {
   const limit = page.filter.limit || PAGE_LIMIT;
   const wanted = events.filter(
-    (event) => event.ordinal > page.from && event.ordinal <= page.to && (page.filter.types?.includes(event.type) ?? true),
+    (event) =>
+      event.ordinal > page.from &&
+      event.ordinal <= page.to &&
+      (page.filter.types?.includes(event.type) ?? true),
   );
   const shown = wanted.slice(0, limit);
   const last = shown.at(-1);
