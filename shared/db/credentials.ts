@@ -48,3 +48,29 @@ export async function deleteCredential(db: Db, homeserverId: string, matrixUserI
 function sealContext(homeserverId: string, matrixUserId: string): { tenant: string; row: string } {
   return { tenant: homeserverId, row: matrixUserId };
 }
+
+const RESEALED_AT_ONCE = 500;
+
+/** Seals every account's token with the first key. Answers how many were sealed with another. */
+export async function resealCredentials(db: Db, sealKeys: readonly SealKey[]): Promise<number> {
+  const first = sealKeys[0]?.id ?? "";
+  for (let count = 0; ;) {
+    const rows = await rowsOf<{ homeserver_id: string; matrix_user_id: string; sealed_token: string }>(
+      db,
+      `select homeserver_id, matrix_user_id, sealed_token from credentials
+        where not starts_with(sealed_token, ?) limit ?`,
+      [`${first}.`, RESEALED_AT_ONCE],
+    );
+    if (rows.length === 0) return count;
+    for (const row of rows) {
+      const context = sealContext(row.homeserver_id, row.matrix_user_id);
+      const sealed = seal(sealKeys, context, unseal(sealKeys, context, row.sealed_token));
+      await db.raw("update credentials set sealed_token = ? where matrix_user_id = ? and sealed_token = ?", [
+        sealed,
+        row.matrix_user_id,
+        row.sealed_token,
+      ]);
+    }
+    count += rows.length;
+  }
+}

@@ -69,3 +69,15 @@ export function openHomeserverSecrets(
 function sealContext(id: string): { tenant: string; row: string } {
   return { tenant: "homeserver", row: id };
 }
+
+/** Seals every homeserver's secrets with the first key. Answers how many there are. */
+export async function resealHomeservers(db: Db, sealKeys: readonly SealKey[]): Promise<number> {
+  const homeservers = await Homeserver.query(db);
+  for (const homeserver of homeservers) {
+    const secrets = JSON.stringify(openHomeserverSecrets(sealKeys, homeserver));
+    await Homeserver.query(db)
+      .patch({ sealed_secrets: seal(sealKeys, sealContext(homeserver.id), secrets) })
+      .where({ id: homeserver.id, sealed_secrets: homeserver.sealed_secrets });
+  }
+  return homeservers.length;
+}

@@ -7,6 +7,7 @@ import { parseRoomKey, tenantSlug, userName, type RoomAddress } from "../../shar
 import { diagnose } from "./diagnose.ts";
 import { createKey, listKeys, revokeKey } from "./keys.ts";
 import { logInToMatrix } from "./matrix.ts";
+import { reseal, rotateTokenKey, showTokenKey } from "./seals.ts";
 import { showRoom } from "./room.ts";
 import { createTenantNamed, limitTenant, listAllTenants, pauseTenant } from "./tenants.ts";
 import { createToken } from "./token.ts";
@@ -34,6 +35,7 @@ function createProgram(env: Record<string, string | undefined>): Command {
   const program = new Command("admin").description("What operators do").exitOverride();
   addTenantCommands(program.command("tenant").description("Customer products"), act);
   addKeyCommands(program.command("key").description("API keys"), act);
+  addSecretCommands(program, act);
   const token = program.command("token").description("User tokens");
   withTenant(token.command("create"))
     .requiredOption("--user <id>", "whose token", parseUser)
@@ -65,6 +67,26 @@ function createProgram(env: Record<string, string | undefined>): Command {
 }
 
 type Perform = (command: Command, work: Act) => Promise<void>;
+
+function addSecretCommands(program: Command, act: Perform): void {
+  const tokenKey = program.command("token-key").description("The key that signs a tenant's user tokens");
+  withTenant(tokenKey.command("show"))
+    .description("For a product that signs its own; audited")
+    .action(async (options: { tenant: string }, command: Command) => {
+      await act(command, ({ db, config }) => showTokenKey(db, config, options.tenant));
+    });
+  withTenant(tokenKey.command("rotate"))
+    .description("Sign with a new key; tokens of the key before it stay good until the next rotation")
+    .action(async (options: { tenant: string }, command: Command) => {
+      await act(command, ({ db, config }) => rotateTokenKey(db, config, options.tenant));
+    });
+  const seals = program.command("seal").description("Secrets in the database");
+  withJson(seals.command("rotate"))
+    .description("Seal everything with the first of SEAL_KEYS, after which the others may go")
+    .action(async (_options: unknown, command: Command) => {
+      await act(command, ({ db, config }) => reseal(db, config));
+    });
+}
 
 function addTenantCommands(tenant: Command, act: Perform): void {
   withJson(tenant.command("create"))
