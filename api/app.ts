@@ -92,11 +92,13 @@ function run(deps: AppDeps, route: Route): express.Handler {
       params: readParams(request),
       query: readQuery(route, request),
       body: readBody(route, request),
+      requestId: contextOf(response).requestId,
       header: (name) => request.get(name),
       settle: (first, read, isFinal) =>
         deps.waiting(first, read, isFinal, { waitS, signal: closedSignal(response) }),
     };
     const answer = await route.handle(call);
+    contextOf(response).about = answer.about ?? {};
     if (waitS > 0) response.set("Preference-Applied", `wait=${waitS}`);
     send(response, answer);
   };

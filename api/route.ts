@@ -8,12 +8,19 @@ export type Call<C extends Caller, Body, Query> = {
   params: Readonly<Record<string, string>>;
   body: Body;
   query: Query;
+  requestId: string;
   header: (name: string) => string | undefined;
   /** Reads until `isFinal`, as long as the caller prefers to wait (`Prefer: wait=N`); at once without that. */
   settle: <T>(first: T, read: () => Promise<T>, isFinal: (value: T) => boolean) => Promise<T>;
 };
 
-export type Answer = { status: number; body: unknown; headers?: Record<string, string> };
+/** `about`: ids for the request's line in the log. */
+export type Answer = {
+  status: number;
+  body: unknown;
+  headers?: Record<string, string>;
+  about?: Record<string, string>;
+};
 
 /** One call of the API, for the server that answers it and the document that describes it. */
 export type RouteShape<Body, Query> = {

@@ -7,6 +7,7 @@ import * as messages from "./0005-messages.ts";
 import * as notices from "./0006-notices.ts";
 import * as credentials from "./0007-credentials.ts";
 import * as successors from "./0008-successors.ts";
+import * as requestIds from "./0009-request-ids.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -20,6 +21,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0006-notices", ...notices },
   { name: "0007-credentials", ...credentials },
   { name: "0008-successors", ...successors },
+  { name: "0009-request-ids", ...requestIds },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

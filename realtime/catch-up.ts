@@ -4,6 +4,7 @@ import type { Connection } from "./connection.ts";
 import type { Hub } from "./hub.ts";
 import type { Figures } from "./figures.ts";
 import type { Streams } from "./streams.ts";
+import { countTold } from "./told.ts";
 import type { Entry, StreamTop, Topic } from "./topic.ts";
 
 const ENTRIES_AT_ONCE = 300;
@@ -59,7 +60,8 @@ export class CatchUp {
       }
       if (topic.epoch !== epoch) continue;
       for (const entry of entries) {
-        if (entry.number === topic.position + 1) this.#figures.delivered(topic.deliver(entry));
+        if (entry.number === topic.position + 1)
+          countTold({ figures: this.#figures, log: this.#log }, topic, entry, topic.deliver(entry));
       }
     }
   }

@@ -1,9 +1,11 @@
 import { roomLiveMessage, userLiveMessage } from "../shared/frames.ts";
+import type { Log } from "../shared/log.ts";
 import type { CatchUp } from "./catch-up.ts";
 import type { Connection } from "./connection.ts";
 import type { Figures } from "./figures.ts";
 import type { Hub } from "./hub.ts";
 import type { Orders } from "./orders.ts";
+import { countTold } from "./told.ts";
 import type { Entry, Topic } from "./topic.ts";
 
 export type DeliverDeps = {
@@ -11,6 +13,7 @@ export type DeliverDeps = {
   catchUp: CatchUp;
   orders: Orders;
   figures: Figures;
+  log: Log;
   /** Has a topic's true position looked up. */
   suspect: (topic: Topic) => void;
 };
@@ -29,9 +32,9 @@ function deliverToRoom(deps: DeliverDeps, topic: Topic, text: string): void {
     deps.figures.malformed();
     return;
   }
-  const { number, epoch, leaver, data } = parsed.data;
-  if (number !== null) take(deps, topic, epoch, { number, leaver, data });
-  else if (topic.epoch !== null) deps.figures.delivered(topic.deliverLoose(data));
+  const { number, epoch, leaver, requestId, data } = parsed.data;
+  if (number !== null) take(deps, topic, epoch, { number, leaver, requestId, data });
+  else if (topic.epoch !== null) countTold(deps, topic, parsed.data, topic.deliverLoose(data));
 }
 
 function deliverToUser(deps: DeliverDeps, topic: Topic, text: string): void {
@@ -42,17 +45,18 @@ function deliverToUser(deps: DeliverDeps, topic: Topic, text: string): void {
     take(deps, topic, parsed.data.epoch, {
       number: parsed.data.offset,
       leaver: null,
+      requestId: null,
       data: parsed.data.data,
     });
 }
 
 /** The next is delivered, what was had already is not, and a hole is filled first. */
-function take({ catchUp, figures, suspect }: DeliverDeps, topic: Topic, epoch: string, entry: Entry): void {
+function take(deps: DeliverDeps, topic: Topic, epoch: string, entry: Entry): void {
   if (topic.epoch === null) topic.seen = Math.max(topic.seen, entry.number);
-  else if (epoch !== topic.epoch) suspect(topic);
+  else if (epoch !== topic.epoch) deps.suspect(topic);
   else if (entry.number <= topic.position) return;
-  else if (topic.catching || entry.number > topic.position + 1) catchUp.start(topic, entry.number);
-  else figures.delivered(topic.deliver(entry));
+  else if (topic.catching || entry.number > topic.position + 1) deps.catchUp.start(topic, entry.number);
+  else countTold(deps, topic, entry, topic.deliver(entry));
 }
 
 function parseJson(text: string): unknown {

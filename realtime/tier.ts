@@ -135,7 +135,7 @@ function assemble(options: TierOptions): Parts {
   const suspect = (topic: Topic) => {
     check.suspect(topic);
   };
-  const delivery: DeliverDeps = { hub, catchUp, orders, figures, suspect };
+  const delivery: DeliverDeps = { hub, catchUp, orders, figures, log, suspect };
   const onForgotten = () => {
     check.request();
   };

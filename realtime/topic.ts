@@ -8,8 +8,11 @@ export type TopicRef = { kind: "room" | "user"; id: string; channel: string };
 /** Where a stream ends. */
 export type StreamTop = { epoch: string; number: number };
 
-/** `leaver`: the user who must be dropped before anybody is told; `data` is JSON text. */
-export type Entry = { number: number; leaver: string | null; data: string };
+/**
+ * `leaver`: the user who must be dropped before anybody is told; `requestId`: of the request that caused it, where one
+ * did; `data` is JSON text.
+ */
+export type Entry = { number: number; leaver: string | null; requestId: string | null; data: string };
 
 export interface Subscriber {
   readonly userId: string | null;

@@ -39,17 +39,25 @@ export const publication = z.discriminatedUnion("type", [
 export type Publication = z.infer<typeof publication>;
 
 /** The types that stand in a room's timeline, with a number. */
-export const entryType = z.enum(["message.created", "member.joined", "member.left", "member.changed", "room.changed"]);
+export const entryType = z.enum([
+  "message.created",
+  "member.joined",
+  "member.left",
+  "member.changed",
+  "room.changed",
+]);
 export type EntryType = z.infer<typeof entryType>;
 
 /**
- * What travels on a room's live channel. `number` null: not part of the timeline. `leaver`: the user (row id) who must
- * be dropped from the room before anybody is told. `data` is a publication as JSON text, carried unparsed.
+ * What travels on a room's live channel and stands in its stream; a reader passes over fields that it does not know, so
+ * that versions may differ during an upgrade. `number` null: not part of the timeline. `leaver`: the user (row id) who must
+ * be dropped from the room before anybody is told. `requestId`: of the request that a message came with. `data` is a publication as JSON text, carried unparsed.
  */
-export const roomLiveMessage = z.strictObject({
+export const roomLiveMessage = z.object({
   number: z.int().nullable(),
   epoch: z.string(),
   leaver: z.uuid().nullable(),
+  requestId: z.string().nullable().default(null),
   data: z.string(),
 });
 export type RoomLiveMessage = z.infer<typeof roomLiveMessage>;

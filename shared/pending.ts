@@ -5,7 +5,7 @@ import type { Redis } from "./redis.ts";
 
 const LIMIT_MS = 250;
 
-type Ephemeral = { roomId: string; publication: Publication };
+type Ephemeral = { roomId: string; requestId: string | null; publication: Publication };
 
 /**
  * Shows accepted messages to their rooms before Matrix has them. Resolves within 250 ms, false when Redis did not take
@@ -16,6 +16,7 @@ export function publishPending(redis: Redis, rows: readonly MessageRow[]): Promi
     redis,
     rows.map((row) => ({
       roomId: row.room_id,
+      requestId: row.request_id,
       publication: { type: "message.pending", ...presentMessage(row) },
     })),
   );
@@ -35,6 +36,7 @@ export function publishFailed(redis: Redis, failed: readonly FailedMessage[]): P
     redis,
     failed.map(({ roomId, room, id, error }) => ({
       roomId,
+      requestId: null,
       publication: { type: "message.failed", room, id, error },
     })),
   );
@@ -51,11 +53,12 @@ async function publishEphemeral(redis: Redis, list: readonly Ephemeral[]): Promi
 
 async function tell(redis: Redis, list: readonly Ephemeral[]): Promise<void> {
   await Promise.all(
-    list.map(({ roomId, publication }) => {
+    list.map(({ roomId, requestId, publication }) => {
       const live: RoomLiveMessage = {
         number: null,
         epoch: "",
         leaver: null,
+        requestId,
         data: JSON.stringify(publication),
       };
       return redis.publish(roomLiveChannel(roomId), JSON.stringify(live));

@@ -18,7 +18,7 @@ import type { Accept } from "../accept-batcher.ts";
 import type { UserCaller } from "../auth.ts";
 import { clientId, messageText, pageLimit, pathRoom, timelineNumber } from "../fields.ts";
 import type { RequireQuota } from "../quota.ts";
-import { answerResource, userRoute, type Route } from "../route.ts";
+import { answerResource, userRoute, type Answer, type Route } from "../route.ts";
 
 const PENDING_AT_MOST = 100;
 
@@ -68,13 +68,21 @@ function postRoute({ db, accept, requireQuota }: Deps): Route {
       problems: ["forbidden", "not_found", "invalid", "idempotency_key_reused", "unavailable"],
       headers: ["Idempotency-Key", "Prefer"],
     },
-    async ({ caller, params, body, header, settle }) => {
+    async ({ caller, params, body, header, requestId, settle }) => {
       const room = pathRoom(params);
       const id = readClientId(header("idempotency-key"), body.clientId);
       const requestHash = id === null ? null : hashRequest(room, body.text);
       await requireQuota(caller.tenantId, caller.limits.queuedMessages);
       const { tenantId, user } = caller;
-      const acceptance = await accept({ tenantId, user, room, text: body.text, clientId: id, requestHash });
+      const acceptance = await accept({
+        tenantId,
+        user,
+        room,
+        text: body.text,
+        clientId: id,
+        requestHash,
+        requestId,
+      });
       if (!("message" in acceptance)) throw describeRefusal(acceptance.outcome);
       const { outcome, message } = acceptance;
       if (outcome === "replayed" && message.request_hash !== requestHash) {
@@ -82,10 +90,11 @@ function postRoute({ db, accept, requireQuota }: Deps): Route {
       }
       const read = async () => (await findMessage(db, tenantId, message.room_id, message.id)) ?? message;
       const settled = await settle(message, read, isMessageFinal);
-      const answer = answerResource(presentMessage(settled), {
-        isFinal: isMessageFinal(settled),
-        location: `/v1/rooms/${message.kind}/${encodeURIComponent(message.slug)}/messages/${message.id}`,
-      });
+      const location = `/v1/rooms/${message.kind}/${encodeURIComponent(message.slug)}/messages/${message.id}`;
+      const answer: Answer = {
+        ...answerResource(presentMessage(settled), { isFinal: isMessageFinal(settled), location }),
+        about: { room: message.room_id, message: message.id },
+      };
       return outcome === "replayed"
         ? { ...answer, headers: { ...answer.headers, "Idempotency-Replayed": "true" } }
         : answer;

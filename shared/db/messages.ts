@@ -11,6 +11,8 @@ export type NewMessage = {
   text: string;
   clientId: string | null;
   requestHash: string | null;
+  /** Of the request that it comes with, for logs; absent where there is none. */
+  requestId?: string;
 };
 
 /** A message as it is kept, with what is needed to show it. */
@@ -23,6 +25,7 @@ export type MessageRow = {
   slug: string;
   client_id: string | null;
   request_hash: string | null;
+  request_id: string | null;
   content: { text: string };
   order_number: number;
   status: MessageStatus;
@@ -40,7 +43,7 @@ export type Acceptance =
   { outcome: "accepted" | "replayed"; message: MessageRow } | { outcome: "no_such_room" | "may_not_post" };
 
 const SELECT_MESSAGE = `
-  select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, encode(m.request_hash, 'hex') as request_hash,
+  select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, encode(m.request_hash, 'hex') as request_hash, m.request_id,
          m.content, m.order_number, m.status, m.error_code, m.error_message, m.timeline_number, m.accepted_at,
          u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
     from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id`;
@@ -60,6 +63,7 @@ export async function acceptMessages(db: Db, messages: readonly NewMessage[]): P
     slug: message.room.slug,
     client_id: message.clientId,
     request_hash: message.requestHash,
+    request_id: message.requestId ?? null,
     content: { text: message.text },
   }));
   const input = JSON.stringify(rows);
@@ -83,7 +87,7 @@ export async function acceptMessages(db: Db, messages: readonly NewMessage[]): P
 }
 
 const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, kind text,
-  slug text, client_id text, request_hash text, content jsonb)`;
+  slug text, client_id text, request_hash text, request_id text, content jsonb)`;
 
 const LOCK_ROOMS = `
   select 1 from room_outbox o
@@ -94,7 +98,7 @@ const LOCK_ROOMS = `
 // A statement of its own: it sees what was committed while the locks were waited for.
 const INSERT_ALLOWED = `
   with allowed as (
-    select i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.content, r.id as room_id, r.kind, r.slug,
+    select i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, r.kind, r.slug,
            u.id as sender_id, u.external_id, u.display_name, u.avatar,
            row_number() over (partition by r.id order by i.position) as place
       from ${INPUT}
@@ -110,14 +114,14 @@ const INSERT_ALLOWED = `
      where o.room_id = c.room_id
     returning o.room_id, o.last_order - c.added as base
   ), inserted as (
-    insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, content, order_number)
-    select a.id, a.tenant_id, a.room_id, a.sender_id, a.client_id, decode(a.request_hash, 'hex'), a.content, b.base + a.place
+    insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number)
+    select a.id, a.tenant_id, a.room_id, a.sender_id, a.client_id, decode(a.request_hash, 'hex'), a.request_id, a.content, b.base + a.place
       from allowed a join bumped b using (room_id)
      order by a.position
         on conflict do nothing
     returning id, order_number, status, accepted_at
   )
-  select a.position, a.id, a.tenant_id, a.room_id, a.sender_id, a.kind, a.slug, a.client_id, a.request_hash, a.content,
+  select a.position, a.id, a.tenant_id, a.room_id, a.sender_id, a.kind, a.slug, a.client_id, a.request_hash, a.request_id, a.content,
          n.order_number, n.status, null as error_code, null as error_message, null::bigint as timeline_number, n.accepted_at,
          a.external_id as sender_user, a.display_name as sender_display_name, a.avatar as sender_avatar
     from inserted n join allowed a on a.id = n.id`;

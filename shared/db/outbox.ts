@@ -6,6 +6,7 @@ export const LEASE_MS = 6_000;
 /** A message to be sent, with what its sender still needs on Matrix. */
 export type ClaimedMessage = {
   id: string;
+  request_id: string | null;
   order_number: number;
   text: string;
   /** Age in milliseconds by the database's clock. */
@@ -65,11 +66,11 @@ export async function claimMessages(
         order by m.order_number limit :limit for update of m
      ), claimed as (
        update messages m set status = 'sending' from batch where m.id = batch.id
-       returning m.id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id
+       returning m.id, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id
      )
      select (select last_order from mine) as last_order,
             coalesce(jsonb_agg(jsonb_build_object(
-              'id', c.id, 'order_number', c.order_number, 'text', c.content ->> 'text',
+              'id', c.id, 'request_id', c.request_id, 'order_number', c.order_number, 'text', c.content ->> 'text',
               'age_ms', extract(epoch from now() - c.accepted_at) * 1000, 'attempts', c.attempts, 'sender_id', c.sender_id,
               'sender_matrix_id', u.matrix_user_id,
               'sender_is_registered', u.applied_version > 0,

@@ -26,23 +26,26 @@ export async function publishRooms(deps: Publishing, roomIds: readonly string[])
   }
 }
 
+/** `request_id`: of the request that the message came with; absent where it was not asked for. */
+type PublishedRow = EntryRow & { request_id?: string | null };
 type RoomState = { room_id: string; epoch: string; last_number: number; published_number: number };
 
 /** Publishes at most one batch a room; returns the rooms that have more. */
 async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promise<string[]> {
-  const rows = await rowsOf<RoomState & EntryRow>(
+  const rows = await rowsOf<RoomState & PublishedRow>(
     deps.db,
-    `select due.*, entry.*
+    `select due.*, entry.*, m.request_id
        from (select room_id, epoch, last_number, published_number from room_timeline
               where room_id = any(?) and published_number < last_number) due
        join lateral (${SELECT_ENTRY}
               where e.room_id = due.room_id and e.number > due.published_number and e.number <= due.published_number + ?) entry
          on true
+       left join messages m on m.id = entry.entry_id
       order by due.room_id, entry.number`,
     [roomIds, BATCH_ENTRIES],
   );
   if (rows.length === 0) return [];
-  const byRoom = new Map<string, (RoomState & EntryRow)[]>();
+  const byRoom = new Map<string, (RoomState & PublishedRow)[]>();
   for (const row of rows) {
     const list = byRoom.get(row.room_id);
     if (list) list.push(row);
@@ -52,7 +55,7 @@ async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promis
   return settle(deps, outcomes);
 }
 
-async function appendBatch(redis: Redis, entries: readonly (RoomState & EntryRow)[]): Promise<Outcome> {
+async function appendBatch(redis: Redis, entries: readonly (RoomState & PublishedRow)[]): Promise<Outcome> {
   const [state] = entries;
   const last = entries.at(-1);
   if (!state || !last) throw new Error("a batch of no entries");
@@ -124,7 +127,11 @@ end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return top`;
 
-async function appendToStream(redis: Redis, state: RoomState, entries: readonly EntryRow[]): Promise<number> {
+async function appendToStream(
+  redis: Redis,
+  state: RoomState,
+  entries: readonly PublishedRow[],
+): Promise<number> {
   const messages = entries.flatMap((row) => [
     String(row.number),
     JSON.stringify(formatLive(row, state.epoch)),
@@ -141,11 +148,12 @@ async function appendToStream(redis: Redis, state: RoomState, entries: readonly 
   return Number(answer);
 }
 
-function formatLive(row: EntryRow, epoch: string): RoomLiveMessage {
+function formatLive(row: PublishedRow, epoch: string): RoomLiveMessage {
   return {
     number: row.number,
     epoch,
     leaver: row.type === "member.left" ? row.sender_id : null,
+    requestId: row.request_id ?? null,
     data: JSON.stringify(presentEntry(row)),
   };
 }

@@ -6,6 +6,7 @@ const entries = (from: number, to: number): Entry[] =>
   Array.from({ length: to - from + 1 }, (_, n) => ({
     number: from + n,
     leaver: null,
+    requestId: null,
     data: `{"n":${from + n}}`,
   }));
 const budget = (): Budget => ({ entries: 300, bytes: 10_000 });

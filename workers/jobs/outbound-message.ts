@@ -109,11 +109,18 @@ async function sendBatch(
   }
   if (sent.length > 0) context.reach("between homeserver answer and mark");
   if (sent.length > 0 && !(await markSent(context.db, room.id, lease.fence, sent))) throw new LeaseLost();
+  for (const message of messages.slice(0, sent.length))
+    context.log.info(naming(room, message), "message sent");
   if (failure !== null) return settleFailure(context, room, failure, lease);
   if (sent.length === messages.length) return null;
   // Asked to stop: another process goes on with the rest at once.
   await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
   return 0;
+}
+
+/** By what a message is found in the logs of every tier. */
+function naming(room: RoomFacts, { id, request_id: requestId }: ClaimedMessage) {
+  return { room: room.id, message: id, requestId };
 }
 
 /** What was made for one message of a sender serves the sender's others in the batch. */
@@ -161,10 +168,7 @@ async function settleFailure(
     return afterGivingUp(context, room, lease);
   }
   await postponeOutbox(db, room.id, lease.fence, { delayMs: decision.delayMs, failed: true });
-  context.log.warn(
-    { room: room.id, message: message.id, err: error, delayMs: decision.delayMs },
-    "message postponed",
-  );
+  context.log.warn({ ...naming(room, message), err: error, delayMs: decision.delayMs }, "message postponed");
   return decision.delayMs;
 }
 
@@ -178,7 +182,7 @@ async function giveUp(
   if (!(await markDead(context.db, room.id, lease.fence, { id: message.id, code, reason })))
     throw new LeaseLost();
   context.metrics.messagesDead.inc({ code });
-  context.log.error({ room: room.id, message: message.id, code }, "message given up");
+  context.log.error({ ...naming(room, message), code }, "message given up");
   await publishFailed(context, room, { id: message.id, code, reason });
 }
 

@@ -6,7 +6,7 @@ import { convergeOrPostpone } from "../postpone.ts";
 import { applyMeaning, readMeaning } from "../sync/apply.ts";
 import { findEventFacts } from "../sync/facts.ts";
 import { FROM_BEGINNING, lockObservedRoom } from "../sync/observed-rooms.ts";
-import { count, publish } from "../sync/save-changes.ts";
+import { count, logTold, publish } from "../sync/save-changes.ts";
 import { rowsOf } from "../../shared/db/open.ts";
 
 /** Pages of one run; a longer gap is filled by more runs, so that messages go out between. */
@@ -87,8 +87,8 @@ async function fillPage(
   const applied = await context.db.transaction(async (trx) => {
     const locked = await lockObservedRoom(trx, room.id);
     // Another filler was faster, or reading began anew: what was read here is read again if it must be.
-    if (locked?.gap_from !== gap.from) return false;
-    await applyMeaning(trx, meaning);
+    if (locked?.gap_from !== gap.from) return null;
+    const told = await applyMeaning(trx, meaning);
     const isClosed = isFilled && locked.gap_to === gap.to;
     // A filled stretch whose end moved on meanwhile: the rest begins where this stretch ended.
     const from = isClosed ? null : isFilled ? gap.to : page.end;
@@ -98,9 +98,10 @@ async function fillPage(
         where room_id = ?`,
       [from, isClosed, isClosed, room.id],
     );
-    return true;
+    return told;
   });
   if (!applied) return;
+  logTold(context, applied);
   count(context, meaning, 0);
   await publish(
     context,

@@ -1,5 +1,5 @@
-import { appendEntries, type AppendedEntry, type RoomEntries } from "../../shared/timeline/append.ts";
-import { execute, type Db } from "../../shared/db/open.ts";
+import { appendEntries, type RoomEntries } from "../../shared/timeline/append.ts";
+import { rowsOf, type Db } from "../../shared/db/open.ts";
 import type { MatrixEvent } from "../matrix/sync-api.ts";
 import { translateEvent, type EventFacts, type Translation } from "../matrix/translate-event.ts";
 
@@ -61,10 +61,13 @@ function addEffect(meaning: Meaning, roomId: string, translation: Exclude<Transl
   }
 }
 
-/** Puts what events mean into the tables, in the caller's transaction. Answers the entries that were new. */
-export async function applyMeaning(trx: Db, meaning: Meaning): Promise<AppendedEntry[]> {
-  const appended = await appendEntries(trx, meaning.entries);
-  if (meaning.settled.length > 0) await settleMessages(trx, meaning);
+/** A message of ours that stands in its timeline now. */
+export type ToldMessage = { room: string; message: string; requestId: string | null; number: number };
+
+/** Puts what events mean into the tables, in the caller's transaction. Answers our messages that came home. */
+export async function applyMeaning(trx: Db, meaning: Meaning): Promise<ToldMessage[]> {
+  await appendEntries(trx, meaning.entries);
+  const told = meaning.settled.length > 0 ? await settleMessages(trx, meaning) : [];
   if (meaning.memberships.length > 0) await applyMemberships(trx, meaning.memberships);
   for (const successor of meaning.successors) await noteSuccessor(trx, successor);
   if (meaning.drifts.length > 0) await markDrift(trx, meaning.drifts);
@@ -73,12 +76,12 @@ export async function applyMeaning(trx: Db, meaning: Meaning): Promise<AppendedE
       meaning.encrypted,
     ]);
   }
-  return appended;
+  return told;
 }
 
 /** Our messages are where they belong; who wrote one has read what stands before it. */
-async function settleMessages(trx: Db, { settled }: Meaning): Promise<void> {
-  await execute(
+function settleMessages(trx: Db, { settled }: Meaning): Promise<ToldMessage[]> {
+  return rowsOf<ToldMessage>(
     trx,
     `with settled as (
        select e.room_id, e.number, s.message_id, s.event_id
@@ -90,11 +93,14 @@ async function settleMessages(trx: Db, { settled }: Meaning): Promise<void> {
           set status = 'sent', open = false, event_id = s.event_id, timeline_number = s.number, sent_at = coalesce(m.sent_at, now()),
               error_code = null, error_message = null
          from settled s where m.id = s.message_id and m.open
-       returning m.room_id, m.sender_id
+       returning m.id, m.room_id, m.sender_id, m.request_id, m.timeline_number
+     ), read as (
+       update memberships p set read_count = t.message_count
+         from (select distinct room_id, sender_id from sent) w join room_timeline t on t.room_id = w.room_id
+        where p.room_id = w.room_id and p.user_id = w.sender_id
      )
-     update memberships p set read_count = t.message_count
-       from (select distinct room_id, sender_id from sent) w join room_timeline t on t.room_id = w.room_id
-      where p.room_id = w.room_id and p.user_id = w.sender_id`,
+     select room_id as room, id as message, request_id as "requestId", timeline_number as number from sent
+      order by room_id, timeline_number`,
     {
       messageIds: settled.map((message) => message.messageId),
       eventIds: settled.map((message) => message.eventId),

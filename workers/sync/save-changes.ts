@@ -5,7 +5,7 @@ import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "../context.ts";
 import { redact } from "../matrix/rooms.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
-import { applyMeaning, readMeaning, type Meaning, type RoomEvents } from "./apply.ts";
+import { applyMeaning, readMeaning, type Meaning, type RoomEvents, type ToldMessage } from "./apply.ts";
 import { findEventFacts } from "./facts.ts";
 import type { ObserverRun } from "./observer-run.ts";
 import {
@@ -63,13 +63,14 @@ export async function saveChanges(
       trx,
       gapped.map((room) => ({ roomId: room.id, from: since, to: changes.next_batch })),
     );
-    await applyMeaning(trx, meaning);
+    const told = await applyMeaning(trx, meaning);
     await noteObserverOut(trx, observer.observer_id, Object.keys(changes.rooms?.leave ?? {}), {
       since,
       next: changes.next_batch,
     });
-    return { meaning, gapped, locked };
+    return { meaning, told, gapped, locked };
   });
+  logTold(context, saved.told);
   if (saved.meaning.entries.length > 0) context.reach("between timeline commit and publish");
   if (offered.length > 0) await afterSaving(context, run, saved.meaning, saved.gapped, saved.locked);
 }
@@ -146,6 +147,10 @@ export async function publish(context: WorkerContext, roomIds: readonly string[]
   await publishRooms(context, roomIds).catch((error: unknown) => {
     context.log.warn({ err: error, rooms: roomIds.length }, "publishing failed: the sweeper repeats it");
   });
+}
+
+export function logTold({ log }: WorkerContext, told: readonly ToldMessage[]): void {
+  for (const message of told) log.info(message, "message told");
 }
 
 export function count(context: WorkerContext, meaning: Meaning, gaps: number): void {
