@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   deleteCredential,
   findCredential,
@@ -11,6 +12,8 @@ import { loginWithPassword, registerWithSecret, type RegistrationAccess } from "
 
 /** Accounts whose tokens one process keeps opened; the least used is opened again when needed. */
 const OPENED_AT_MOST = 5_000;
+
+const SETTLE_MS = 500;
 
 /** Device that every account of ours speaks from: a homeserver remembers transaction ids per device, for a day. */
 export const DEVICE_ID = "OPENMEET";
@@ -41,7 +44,13 @@ export function createCredentialStore(options: {
 }): CredentialStore {
   const { db, sealKeys, homeserverId, access, connect } = options;
   const opened = new Map<string, Speaker>();
-  const renewing = new Map<string, Promise<Speaker>>();
+  // One call per account brings a token, however many wait for it: homeservers allow few logins.
+  const bringing = new Map<string, Promise<Speaker>>();
+  const bringOnce = (matrixUserId: string, bring: () => Promise<Speaker>): Promise<Speaker> => {
+    const running = bringing.get(matrixUserId) ?? bring().finally(() => bringing.delete(matrixUserId));
+    bringing.set(matrixUserId, running);
+    return running;
+  };
 
   const remember = (matrixUserId: string, speaker: Speaker): Speaker => {
     opened.delete(matrixUserId);
@@ -72,21 +81,19 @@ export function createCredentialStore(options: {
     const kept = await find(matrixUserId);
     return kept && kept.accessToken !== refused ? kept : login(matrixUserId);
   };
+  const register = async (matrixUserId: string, isAdmin: boolean): Promise<Speaker> => {
+    const registered = await registerWithSecret(access, { matrixUserId, deviceId: DEVICE_ID, isAdmin });
+    if (registered !== null) return save(matrixUserId, registered);
+    // Another process may have registered it this moment and be about to keep its token.
+    await sleep(SETTLE_MS);
+    return (await find(matrixUserId)) ?? login(matrixUserId);
+  };
   return {
-    get: async (matrixUserId) => (await find(matrixUserId)) ?? login(matrixUserId),
-    ensure: async (matrixUserId, { isAdmin }) => {
-      const known = await find(matrixUserId);
-      if (known) return known;
-      const registered = await registerWithSecret(access, { matrixUserId, deviceId: DEVICE_ID, isAdmin });
-      return registered === null ? login(matrixUserId) : save(matrixUserId, registered);
-    },
-    renew: (matrixUserId, refused) => {
-      const running =
-        renewing.get(matrixUserId) ??
-        renewOnce(matrixUserId, refused).finally(() => renewing.delete(matrixUserId));
-      renewing.set(matrixUserId, running);
-      return running;
-    },
+    get: async (matrixUserId) =>
+      (await find(matrixUserId)) ?? bringOnce(matrixUserId, () => login(matrixUserId)),
+    ensure: async (matrixUserId, { isAdmin }) =>
+      (await find(matrixUserId)) ?? bringOnce(matrixUserId, () => register(matrixUserId, isAdmin)),
+    renew: (matrixUserId, refused) => bringOnce(matrixUserId, () => renewOnce(matrixUserId, refused)),
     forget: async (matrixUserId) => {
       opened.delete(matrixUserId);
       await deleteCredential(db, homeserverId, matrixUserId);

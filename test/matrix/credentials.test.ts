@@ -1,0 +1,203 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { findCredential } from "../../shared/db/credentials.ts";
+import { newId, randomToken } from "../../shared/ids.ts";
+import { startThrowAwayServers } from "../../stack/throw-away.mjs";
+import { createAdminHomeserver } from "../../workers/matrix/admin-homeserver.ts";
+import { createAppserviceHomeserver } from "../../workers/matrix/appservice.ts";
+import { createConnection } from "../../workers/matrix/client.ts";
+import type { Homeserver } from "../../workers/matrix/homeserver.ts";
+import { buildPowerLevels, isSameLevels } from "../../workers/matrix/levels.ts";
+import {
+  ensureMatrixRoom,
+  getState,
+  joinMember,
+  listJoined,
+  putState,
+  removeMember,
+  sendText,
+} from "../../workers/matrix/rooms.ts";
+import { fetchChanges, fetchPosition } from "../../workers/matrix/sync-api.ts";
+import { openTestDatabase, type TestDatabase } from "../support/db.ts";
+
+const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 9) }];
+const TENANT = newId();
+
+/** What both ways of reaching a homeserver promise, on a real Synapse: one with our Application Service, one as it comes. */
+describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s", (mode) => {
+  let database: TestDatabase;
+  let synapse: Awaited<ReturnType<typeof startThrowAwayServers>>;
+  let homeserver: Homeserver;
+  let homeserverId: string;
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    synapse = await startThrowAwayServers({ mode, only: ["synapse"] });
+    homeserverId = newId();
+    await database.db("homeservers").insert({
+      id: homeserverId,
+      server_name: `${mode}.test`,
+      base_url: synapse.synapseUrl,
+      mode,
+      sealed_secrets: "-",
+    });
+    homeserver = open();
+  }, 120_000);
+  afterAll(async () => {
+    await synapse.stop();
+    await database.close();
+  });
+
+  function open(): Homeserver {
+    const place = { id: homeserverId, serverName: synapse.synapseServerName, baseUrl: synapse.synapseUrl };
+    const registrationSecret = synapse.registrationSecret ?? "";
+    return mode === "admin"
+      ? createAdminHomeserver({ ...place, registrationSecret, db: database.db, sealKeys: SEAL_KEYS })
+      : createAppserviceHomeserver({ ...place, registrationSecret, asToken: synapse.asToken ?? "" });
+  }
+
+  async function person(): Promise<string> {
+    const matrixUserId = `@omc_${randomToken(16)}:${synapse.synapseServerName}`;
+    await homeserver.ensureAccount({ matrixUserId, tenantId: TENANT });
+    return matrixUserId;
+  }
+
+  /** A room of an observer with one member in it. */
+  async function room(): Promise<{ observer: string; member: string; matrixRoomId: string; slug: string }> {
+    const [observer, member, slug] = [await person(), await person(), randomToken(8)];
+    const matrixRoomId = await make(observer, slug);
+    await joinMember(await homeserver.as(observer), await homeserver.as(member), {
+      matrixRoomId,
+      matrixUserId: member,
+    });
+    return { observer, member, matrixRoomId, slug };
+  }
+
+  async function make(observer: string, slug: string): Promise<string> {
+    return ensureMatrixRoom(await homeserver.as(observer), {
+      identity: { tenantId: TENANT, kind: "group", slug, generation: 1 },
+      serverName: synapse.synapseServerName,
+      observerMatrixId: observer,
+      description: { name: "Chess", topic: null, avatar: null },
+    });
+  }
+
+  test("making an account again, or five times at once, changes nothing", async () => {
+    const matrixUserId = `@omc_${randomToken(16)}:${synapse.synapseServerName}`;
+    const account = { matrixUserId, tenantId: TENANT };
+    await Promise.all(Array.from({ length: 5 }, () => homeserver.ensureAccount(account)));
+    await homeserver.ensureAccount(account);
+    const request = await homeserver.as(matrixUserId);
+    const whoami = await request({ method: "GET", path: "/account/whoami" });
+    expect(whoami).toMatchObject({ user_id: matrixUserId, device_id: "OPENMEET" });
+  });
+
+  test("a room made six times at once is one room", async () => {
+    const observer = await person();
+    const rooms = await Promise.all(Array.from({ length: 6 }, () => make(observer, "same")));
+    expect(new Set(rooms).size).toBe(1);
+  });
+
+  test("a send that is repeated is one event, also after the homeserver was started again", async () => {
+    const { member, matrixRoomId, observer } = await room();
+    const since = await fetchPosition(await homeserver.as(observer));
+    const message = { matrixRoomId, id: newId(), text: "once" };
+    const first = await sendText(await homeserver.as(member), message);
+    expect(await sendText(await homeserver.as(member), message)).toBe(first);
+    await synapse.restart("synapse");
+    expect(await sendText(await homeserver.as(member), message)).toBe(first);
+    const changes = await fetchChanges(await homeserver.as(observer), {
+      since,
+      pollMs: 0,
+      signal: new AbortController().signal,
+    });
+    const events = changes.rooms?.join[matrixRoomId]?.timeline?.events ?? [];
+    expect(events.filter(({ type }) => type === "m.room.message")).toHaveLength(1);
+  }, 120_000);
+
+  test("forty messages and thirty members at once meet no limit", async () => {
+    const { member, observer, matrixRoomId } = await room();
+    const speaker = await homeserver.as(member);
+    for (let index = 0; index < 40; index++) {
+      await sendText(speaker, { matrixRoomId, id: newId(), text: String(index) });
+    }
+    const asked = await homeserver.as(observer);
+    for (let index = 0; index < 30; index++) {
+      const matrixUserId = await person();
+      await joinMember(asked, await homeserver.as(matrixUserId), { matrixRoomId, matrixUserId });
+    }
+    expect(await listJoined(asked, matrixRoomId)).toHaveLength(32);
+  }, 120_000);
+
+  test("the level map that is put is the one that is there, and a member who is put out is out", async () => {
+    const { member, observer, matrixRoomId } = await room();
+    const request = await homeserver.as(observer);
+    const wanted = buildPowerLevels(observer, [{ matrixUserId: member, role: "moderator" }]);
+    await putState(request, { matrixRoomId, type: "m.room.power_levels", content: wanted });
+    expect(isSameLevels(await getState(request, { matrixRoomId, type: "m.room.power_levels" }), wanted)).toBe(
+      true,
+    );
+    await removeMember(request, { matrixRoomId, matrixUserId: member });
+    await removeMember(request, { matrixRoomId, matrixUserId: member });
+    expect(await listJoined(request, matrixRoomId)).toEqual([observer]);
+    const message = { matrixRoomId, id: newId(), text: "let me in" };
+    await expect(sendText(await homeserver.as(member), message)).rejects.toMatchObject({ kind: "forbidden" });
+  });
+
+  test("a plain client that logs in speaks as the person, from a device of its own", async () => {
+    const { member } = await room();
+    const login = await homeserver.login(member);
+    const request = createConnection({ baseUrl: synapse.synapseUrl, accessToken: login.accessToken })({});
+    expect(await request({ method: "GET", path: "/account/whoami" })).toMatchObject({
+      user_id: member,
+      device_id: login.deviceId,
+    });
+    expect(login.deviceId).not.toBe("OPENMEET");
+  });
+
+  test("an account that was removed, twice, leaves no credential that could speak", async () => {
+    const { member, matrixRoomId } = await room();
+    const login = await homeserver.login(member);
+    const kept = await findCredential(database.db, SEAL_KEYS, homeserverId, member);
+    await homeserver.removeAccount(member);
+    await homeserver.removeAccount(member);
+    const tokens = [login.accessToken, ...(kept ? [kept.accessToken] : [])];
+    for (const accessToken of tokens) {
+      const request = createConnection({ baseUrl: synapse.synapseUrl, accessToken })({});
+      const message = { matrixRoomId, id: newId(), text: "still here" };
+      await expect(sendText(request, message)).rejects.toMatchObject({ kind: "auth" });
+    }
+    expect(await findCredential(database.db, SEAL_KEYS, homeserverId, member)).toBeNull();
+    const message = { matrixRoomId, id: newId(), text: "still here" };
+    await expect(sendText(await homeserver.as(member), message)).rejects.toThrow();
+  });
+
+  if (mode === "admin") {
+    test("a token is sealed in the database, and one that was revoked is renewed once for all who wait", async () => {
+      const { member, matrixRoomId } = await room();
+      const [row] = await database.db("credentials").where({ matrix_user_id: member });
+      const before = await findCredential(database.db, SEAL_KEYS, homeserverId, member);
+      expect(JSON.stringify(row)).not.toContain(before?.accessToken ?? "?");
+      await (
+        await homeserver.as(member)
+      )({ method: "POST", path: "/logout", body: {} });
+      const request = await homeserver.as(member);
+      const sends = Array.from({ length: 10 }, (_, index) =>
+        sendText(request, { matrixRoomId, id: newId(), text: String(index) }),
+      );
+      expect(new Set(await Promise.all(sends)).size).toBe(10);
+      const after = await findCredential(database.db, SEAL_KEYS, homeserverId, member);
+      expect(after?.accessToken).not.toBe(before?.accessToken);
+      const devices = await request({ method: "GET", path: "/devices" });
+      expect(devices).toMatchObject({ devices: [{ device_id: "OPENMEET" }] });
+    });
+
+    test("a registration whose answer was lost is made good by logging in", async () => {
+      const { member } = await room();
+      await database.db("credentials").where({ matrix_user_id: member }).delete();
+      homeserver = open();
+      await homeserver.ensureAccount({ matrixUserId: member, tenantId: TENANT });
+      const request = await homeserver.as(member);
+      expect(await request({ method: "GET", path: "/account/whoami" })).toMatchObject({ user_id: member });
+    });
+  }
+});
