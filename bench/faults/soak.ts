@@ -20,6 +20,8 @@ type Happened = { kind: string; what: string; atMs: number };
 
 const EVERY_MS = 5_000;
 const FIGURES_EVERY_MS = 30_000;
+/** Waits longer than this are named one by one. */
+const SLOW_MS = 10_000;
 const SETTLE_LIMIT_MS = 90_000;
 
 /**
@@ -56,7 +58,7 @@ export async function runSoak(options: SoakOptions): Promise<boolean> {
       `settled ${isComplete ? "" : "NOT "}within ${seconds(performance.now() - healedMs)} after the last fault`,
     );
     await tellFigures(house, startMs, say);
-    tellRecoveries(crowd, happened, say);
+    tellRecoveries(crowd, happened, { startMs, say });
     return tellVerdict(await judge(house, crowd), isComplete, say);
   } finally {
     await house.close();
@@ -126,12 +128,14 @@ async function tellFigures(house: House, startMs: number, say: (line: string) =>
 
 function tellRecoveries(crowd: Crowd, happened: readonly Happened[], say: (line: string) => void): void {
   const kinds = new Map<string, { times: number; first: number; longest: number }>();
-  for (const { kind, atMs } of happened) {
+  for (const { kind, what, atMs } of happened) {
     const known = kinds.get(kind) ?? { times: 0, first: 0, longest: 0 };
+    const longestMs = longestDeliveryMs(crowd, atMs, atMs + EVERY_MS);
+    if (longestMs > SLOW_MS) say(`slow: ${what} at ${seconds(atMs - startMs)}: ${seconds(longestMs)}`);
     kinds.set(kind, {
       times: known.times + 1,
       first: Math.max(known.first, firstDeliveryMs(crowd, atMs) ?? 0),
-      longest: Math.max(known.longest, longestDeliveryMs(crowd, atMs, atMs + EVERY_MS)),
+      longest: Math.max(known.longest, longestMs),
     });
   }
   say(

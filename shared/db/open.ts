@@ -54,15 +54,17 @@ export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000, log }
   });
 }
 
-type RawConnection = { connection: { stream: Socket } };
+/** The driver's connection: ready when no statement is under way. */
+type RawConnection = { connection: { stream: Socket }; readyForQuery: boolean | null };
 
 /**
- * Ends a connection on which nothing came or went for longer than any statement may take. One that has died unseen,
- * as behind a router that forgot it, would go back into the pool after a statement's time limit, and fail the next.
+ * Ends a connection that owes an answer for longer than any statement may take. One that has died unseen, as behind a
+ * router that forgot it, would go back into the pool after a statement's time limit, and fail the next.
  */
-function endWhenSilent({ connection: { stream } }: RawConnection, limitMs: number): void {
+function endWhenSilent(raw: RawConnection, limitMs: number): void {
+  const { stream } = raw.connection;
   stream.setTimeout(limitMs, () => {
-    stream.destroy();
+    if (!raw.readyForQuery) stream.destroy();
   });
 }
 

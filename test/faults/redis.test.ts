@@ -14,7 +14,7 @@ const faults = useHouse({ counts: { realtime: 2 } });
 const redisService = () => faults.house.servers.services["redis"];
 
 /** Everybody was answered 202 at the first try, and soon. */
-function expectAccepted(crowd: Crowd, what: string, sinceMs: number, untilMs: number): void {
+async function expectAccepted(crowd: Crowd, what: string, sinceMs: number, untilMs: number): Promise<void> {
   const posts = crowd.posts.filter(({ askedAtMs }) => askedAtMs >= sinceMs && askedAtMs < untilMs);
   expect(posts.length).toBeGreaterThan(20);
   expect(new Set(posts.map(({ firstStatus }) => firstStatus))).toEqual(new Set([202]));
@@ -24,7 +24,7 @@ function expectAccepted(crowd: Crowd, what: string, sinceMs: number, untilMs: nu
       0.95,
     ) ?? Infinity;
   faults.report(`p95 of posting ${what}`, p95);
-  expect(p95).toBeLessThan(500);
+  expect(p95).toBeLessThan(await faults.limitMs(crowd, 400));
 }
 
 /** Runs `work` with the queues as an operator's tools see them. */
@@ -52,10 +52,10 @@ test("I can write while Redis is dead, and everything arrives when it is back", 
   await redisService()?.start();
   await sleep(1_500);
   await talk.stop();
-  await faults.expectKept(crowd, 15_000);
-  expectAccepted(crowd, "while Redis is dead", deadAtMs, backAtMs);
+  await faults.expectKept(crowd, 60_000);
+  await expectAccepted(crowd, "while Redis is dead", deadAtMs, backAtMs);
   faults.report("until all is delivered after Redis is back", faults.lastDeliveryMs(crowd) - backAtMs);
-}, 60_000);
+}, 120_000);
 
 test("I can write while Redis hangs, and everything arrives when it goes on", async () => {
   const crowd = await faults.gather({ name: "frozen", rooms: 6, people: 6 });
@@ -69,10 +69,10 @@ test("I can write while Redis hangs, and everything arrives when it goes on", as
   process.kill(pid, "SIGCONT");
   await sleep(1_500);
   await talk.stop();
-  await faults.expectKept(crowd, 20_000);
-  expectAccepted(crowd, "while Redis hangs", frozenAtMs, backAtMs);
+  await faults.expectKept(crowd, 60_000);
+  await expectAccepted(crowd, "while Redis hangs", frozenAtMs, backAtMs);
   faults.report("until all is delivered after Redis goes on", faults.lastDeliveryMs(crowd) - backAtMs);
-}, 60_000);
+}, 120_000);
 
 test("nothing is lost when everything in Redis is thrown away during a conversation", async () => {
   const crowd = await faults.gather({ name: "flushed", rooms: 6, people: 6 });
@@ -84,15 +84,15 @@ test("nothing is lost when everything in Redis is thrown away during a conversat
   const flushedAtMs = performance.now();
   await sleep(1_500);
   await talk.stop();
-  await faults.expectKept(crowd, 15_000);
+  await faults.expectKept(crowd, 60_000);
   faults.report("longest wait after a flush", faults.longestDeliveryMs(crowd, flushedAtMs));
-}, 60_000);
+}, 120_000);
 
 test("after Redis came back empty I have the whole room though nobody speaks there any more, connected or not", async () => {
   const crowd = await faults.gather({ name: "quiet", rooms: 2, people: 2, ears: 2 });
   const [room = "", person = ""] = [crowd.rooms[0], crowd.people[0]];
   for (let said = 0; said < 5; said++) await crowd.say(room, person);
-  await faults.expectKept(crowd, 15_000);
+  await faults.expectKept(crowd, 60_000);
   const [away] = crowd.ears;
   away?.pause();
   for (let said = 0; said < 5; said++) await crowd.say(room, person);
@@ -113,12 +113,12 @@ test("after Redis came back empty I have the whole room though nobody speaks the
   const backAtMs = performance.now();
   for (const link of redisLinks) link.heal();
   away?.resume();
-  await faults.expectKept(crowd, 20_000);
+  await faults.expectKept(crowd, 60_000);
   faults.report(
     "until a quiet room is complete after Redis came back empty",
     faults.lastDeliveryMs(crowd) - backAtMs,
   );
-}, 60_000);
+}, 120_000);
 
 test("connections to Redis that look open and bring nothing for ever are replaced", async () => {
   const crowd = await faults.gather({ name: "forgotten", rooms: 4, people: 4 });
@@ -131,13 +131,13 @@ test("connections to Redis that look open and bring nothing for ever are replace
   await sleep(3_000);
   const untilMs = performance.now();
   await talk.stop();
-  await faults.expectKept(crowd, 40_000);
-  expectAccepted(crowd, "while connections to Redis are dead unseen", sinceMs, untilMs);
+  await faults.expectKept(crowd, 60_000);
+  await expectAccepted(crowd, "while connections to Redis are dead unseen", sinceMs, untilMs);
   faults.report(
     "until all is delivered after connections to Redis died unseen",
     faults.lastDeliveryMs(crowd) - sinceMs,
   );
-}, 90_000);
+}, 150_000);
 
 test("an API, workers and sockets that start while Redis is dead work as soon as it is there", async () => {
   const crowd = await faults.gather({ name: "early", rooms: 3, people: 3 });
@@ -152,9 +152,9 @@ test("an API, workers and sockets that start while Redis is dead work as soon as
   await redisService()?.start();
   await sleep(1_000);
   await talk.stop();
-  await faults.expectKept(crowd, 15_000);
-  expectAccepted(crowd, "to an API that started without Redis", sinceMs, backAtMs);
-}, 60_000);
+  await faults.expectKept(crowd, 60_000);
+  await expectAccepted(crowd, "to an API that started without Redis", sinceMs, backAtMs);
+}, 120_000);
 
 test("a wake-up that points to a job that is gone keeps no room waiting", async () => {
   const crowd = await faults.gather({ name: "stray", rooms: 2, people: 2 });
@@ -181,9 +181,9 @@ test("a wake-up that points to a job that is gone keeps no room waiting", async 
   const sinceMs = performance.now();
   await crowd.say(lost, person);
   await crowd.say(ghost, person);
-  await faults.expectKept(crowd, 20_000);
+  await faults.expectKept(crowd, 60_000);
   faults.report("delivery past a stray deduplication key", faults.longestDeliveryMs(crowd, sinceMs));
-}, 40_000);
+}, 120_000);
 
 test("an operator who removes, cleans and destroys the queues during a conversation loses nothing", async () => {
   const crowd = await faults.gather({ name: "operator", rooms: 6, people: 6 });
@@ -206,9 +206,9 @@ test("an operator who removes, cleans and destroys the queues during a conversat
   // A destroyed queue is a paused one for whoever looks in between.
   await withQueues((queues) => queues["outbound-message"].resume());
   await talk.stop();
-  await faults.expectKept(crowd, 20_000);
+  await faults.expectKept(crowd, 60_000);
   faults.report(
     "until all is delivered after the queue was destroyed",
     faults.lastDeliveryMs(crowd) - sinceMs,
   );
-}, 60_000);
+}, 120_000);

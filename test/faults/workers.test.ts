@@ -30,7 +30,7 @@ async function readers(): Promise<{ reading: TierProcess; idle: TierProcess }> {
 
 test("everybody hears everything once and in order while a worker is killed every three seconds", async () => {
   const crowd = await faults.gather({ name: "killed", rooms: 12, people: 8 });
-  const talk = crowd.talk(100, faults.random);
+  const talk = crowd.talk(80, faults.random);
   let killedAtMs = 0;
   for (let kill = 0; kill < 4; kill++) {
     await sleep(3_000);
@@ -38,13 +38,13 @@ test("everybody hears everything once and in order while a worker is killed ever
     await faults.random.pick(workers()).kill();
   }
   await talk.stop();
-  const { accepted } = await faults.expectKept(crowd, 20_000);
-  expect(accepted).toBeGreaterThan(1_000);
+  const { accepted } = await faults.expectKept(crowd, 60_000);
+  expect(accepted).toBeGreaterThan(800);
   // A room may have been under the lease of one killed worker after the other; after the last, one lease is waited for.
   const recoveryMs = faults.lastDeliveryMs(crowd) - killedAtMs;
   faults.report("until all is delivered after the last of four killed workers", recoveryMs);
-  expect(recoveryMs).toBeLessThan(10_000);
-}, 60_000);
+  expect(recoveryMs).toBeLessThan(await faults.limitMs(crowd, TAKEN_OVER_MS));
+}, 150_000);
 
 test("a room whose worker is killed five times over it goes on all the same", async () => {
   const crowd = await faults.gather({ name: "poor", rooms: 1, people: 2 });
@@ -57,12 +57,12 @@ test("a room whose worker is killed five times over it goes on all the same", as
     await workers()[0].start();
   }
   await talk.stop();
-  await faults.expectKept(crowd, 25_000);
+  await faults.expectKept(crowd, 60_000);
   const [{ failed }] = (await faults.house.sql<{ failed: number }>(
     "select count(*) as failed from messages where status = 'dead'",
   )) as [{ failed: number }];
   expect(failed).toBe(0);
-}, 60_000);
+}, 150_000);
 
 test("a worker that sleeps longer than its lease changes nothing when it wakes up", async () => {
   const crowd = await faults.gather({ name: "sleepy", rooms: 4, people: 4 });
@@ -75,10 +75,10 @@ test("a worker that sleeps longer than its lease changes nothing when it wakes u
   sleeper.signal("SIGCONT");
   await sleep(1_500);
   await talk.stop();
-  await faults.expectKept(crowd, 20_000);
+  await faults.expectKept(crowd, 60_000);
   expect(await sleeper.metric("omc_lease_lost_total", 'lease="room"')).toBeGreaterThan(0);
   faults.report("longest wait while a worker sleeps", faults.longestDeliveryMs(crowd, 0));
-}, 60_000);
+}, 150_000);
 
 test("a message whose API process dies before it wakes anybody is delivered within three seconds", async () => {
   const crowd = await faults.gather({ name: "unwoken", rooms: 1, people: 2 });
@@ -89,7 +89,7 @@ test("a message whose API process dies before it wakes anybody is delivered with
   await api.start({ KILL_POINT: "between commit and wake" });
   const sinceMs = performance.now();
   await crowd.say(room, person);
-  await faults.expectKept(crowd, 10_000);
+  await faults.expectKept(crowd, 60_000);
   expect(api.ends.at(-1)).toEqual({ code: null, signal: "SIGKILL" });
   const rows = await faults.house.sql(
     "select 1 from messages m join rooms r on r.id = m.room_id where r.slug = 'unwoken-r0'",
@@ -97,14 +97,14 @@ test("a message whose API process dies before it wakes anybody is delivered with
   expect(rows).toHaveLength(2);
   const deliveryMs = faults.firstDeliveryMs(crowd, sinceMs);
   faults.report("delivery of a message that nobody woke", deliveryMs);
-  expect(deliveryMs).toBeLessThan(3_000);
+  expect(deliveryMs).toBeLessThan(await faults.limitMs(crowd, 3_000));
 });
 
 test("a message whose worker dies after the homeserver took it is there once", async () => {
   const crowd = await faults.gather({ name: "unmarked", rooms: 1, people: 2 });
   const [room = "", person = ""] = [crowd.rooms[0], crowd.people[0]];
   await crowd.say(room, person);
-  await faults.expectKept(crowd, 10_000);
+  await faults.expectKept(crowd, 60_000);
   const [dying, other] = workers();
   await other.stop();
   await dying.stop();
@@ -122,26 +122,26 @@ test("a message whose worker dies after the homeserver took it is there once", a
     isRepeat: true,
   });
   for (const reader of faults.house.of("sync")) await reader.start();
-  await faults.expectKept(crowd, 10_000);
-}, 40_000);
+  await faults.expectKept(crowd, 60_000);
+}, 120_000);
 
 test("a message that dies with its reader between timeline and socket is told by another", async () => {
   const crowd = await faults.gather({ name: "unpublished", rooms: 1, people: 2 });
   const [room = "", person = ""] = [crowd.rooms[0], crowd.people[0]];
   await crowd.say(room, person);
-  await faults.expectKept(crowd, 10_000);
+  await faults.expectKept(crowd, 60_000);
   for (const reader of faults.house.of("sync")) {
     await reader.stop();
     await reader.start({ KILL_POINT: "between timeline commit and publish" });
   }
   const sinceMs = performance.now();
   await crowd.say(room, person);
-  await faults.expectKept(crowd, 15_000);
+  await faults.expectKept(crowd, 60_000);
   expect(faults.house.of("sync").some(({ ends }) => ends.at(-1)?.signal === "SIGKILL")).toBe(true);
   const deliveryMs = faults.firstDeliveryMs(crowd, sinceMs);
   faults.report("delivery when the reader dies before publishing", deliveryMs);
-  expect(deliveryMs).toBeLessThan(TAKEN_OVER_MS);
-}, 40_000);
+  expect(deliveryMs).toBeLessThan(await faults.limitMs(crowd, TAKEN_OVER_MS));
+}, 120_000);
 
 test("workers that are asked to stop during a conversation hand over at once and end well", async () => {
   const crowd = await faults.gather({ name: "handed", rooms: 8, people: 6 });
@@ -156,14 +156,14 @@ test("workers that are asked to stop during a conversation hand over at once and
   }
   await sleep(1_500);
   await talk.stop();
-  await faults.expectKept(crowd, 10_000);
+  await faults.expectKept(crowd, 60_000);
   expect(await idle.metric("omc_observers")).toBe(1);
   const waitMs = faults.longestDeliveryMs(crowd, sinceMs);
   faults.report("longest wait over a hand-over", waitMs);
   // Nobody waits for a lease to end.
-  expect(waitMs).toBeLessThan(6_000);
+  expect(waitMs).toBeLessThan(await faults.limitMs(crowd, 4_000));
   expect(await workers()[1].metric("omc_jobs_total", 'outcome="stalled"')).toBe(0);
-}, 40_000);
+}, 120_000);
 
 test("when the process that reads from Matrix is killed, another one reads on within eight seconds", async () => {
   const crowd = await faults.gather({ name: "reader", rooms: 4, people: 4 });
@@ -174,8 +174,8 @@ test("when the process that reads from Matrix is killed, another one reads on wi
   await reading.kill();
   await sleep(9_000);
   await talk.stop();
-  await faults.expectKept(crowd, 10_000);
+  await faults.expectKept(crowd, 60_000);
   const firstMs = faults.firstDeliveryMs(crowd, sinceMs);
   faults.report("first delivery after the reader was killed", firstMs);
-  expect(firstMs).toBeLessThan(TAKEN_OVER_MS);
-}, 40_000);
+  expect(firstMs).toBeLessThan(await faults.limitMs(crowd, TAKEN_OVER_MS));
+}, 120_000);
