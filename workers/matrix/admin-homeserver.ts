@@ -3,9 +3,9 @@ import type { Db } from "../../shared/db/open.ts";
 import type { SealKey } from "../../shared/seal.ts";
 import { createConnection, type Requester } from "./client.ts";
 import { createCredentialStore, type CredentialStore } from "./credential-store.ts";
-import { MatrixFailure } from "./failure.ts";
+import { MatrixFailure, unlessMissing } from "./failure.ts";
 import type { Homeserver } from "./homeserver.ts";
-import { accountPassword, loginWithPassword, type RegistrationAccess } from "./operator-login.ts";
+import { loginWithPassword, type RegistrationAccess } from "./operator-login.ts";
 
 export type AdminOptions = RegistrationAccess & { id: string; db: Db; sealKeys: readonly SealKey[] };
 
@@ -34,7 +34,7 @@ export function createAdminHomeserver(options: AdminOptions): Homeserver {
       await store.ensure(operatorId, { isAdmin: true });
       await liftLimits(as(operatorId), matrixUserId);
     },
-    removeAccount: (matrixUserId) => removeAccount(options, store, as(matrixUserId), matrixUserId),
+    removeAccount: (matrixUserId) => removeAccount(store, operatorId, as(operatorId), matrixUserId),
     login: (matrixUserId) => loginWithPassword(options, matrixUserId, { displayName: "Plain Matrix client" }),
   };
 }
@@ -70,27 +70,19 @@ async function liftLimits(operator: Requester, matrixUserId: string): Promise<vo
 
 /** The account ends, every token of it with it, and ours is forgotten: nothing is left that could speak for it. */
 async function removeAccount(
-  access: RegistrationAccess,
   store: CredentialStore,
-  request: Requester,
+  operatorId: string,
+  operator: Requester,
   matrixUserId: string,
 ): Promise<void> {
-  const password = accountPassword(access.registrationSecret, matrixUserId);
-  try {
-    await request({
+  await store.ensure(operatorId, { isAdmin: true });
+  await unlessMissing(
+    operator({
       method: "POST",
-      path: "/account/deactivate",
-      body: {
-        auth: { type: "m.login.password", identifier: { type: "m.id.user", user: matrixUserId }, password },
-        erase: true,
-      },
-    });
-  } catch (error) {
-    // Deactivated before: neither its token nor its password is accepted any more.
-    const isGone =
-      error instanceof MatrixFailure &&
-      (error.kind === "auth" || error.kind === "forbidden" || error.errcode === "M_USER_DEACTIVATED");
-    if (!isGone) throw error;
-  }
+      prefix: "/_synapse/admin/v1",
+      path: `/deactivate/${encodeURIComponent(matrixUserId)}`,
+      body: { erase: true },
+    }),
+  );
   await store.forget(matrixUserId);
 }
