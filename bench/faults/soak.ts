@@ -126,7 +126,11 @@ async function tellFigures(house: House, startMs: number, say: (line: string) =>
   );
 }
 
-function tellRecoveries(crowd: Crowd, happened: readonly Happened[], say: (line: string) => void): void {
+function tellRecoveries(
+  crowd: Crowd,
+  happened: readonly Happened[],
+  { startMs, say }: { startMs: number; say: (line: string) => void },
+): void {
   const kinds = new Map<string, { times: number; first: number; longest: number }>();
   for (const { kind, what, atMs } of happened) {
     const known = kinds.get(kind) ?? { times: 0, first: 0, longest: 0 };
