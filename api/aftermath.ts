@@ -26,7 +26,7 @@ export type AftermathDeps = {
   redis: Redis;
   wake: Wake;
   log: Log;
-  metrics: Pick<ApiMetrics, "dropped" | "messagesDead">;
+  metrics: Pick<ApiMetrics, "dropped" | "messagesDead" | "publishLag">;
 };
 
 export function createAftermath(deps: AftermathDeps): Aftermath {
@@ -48,7 +48,11 @@ export function createAftermath(deps: AftermathDeps): Aftermath {
       for (const { error } of failed) deps.metrics.messagesDead.inc({ code: error.code });
       if (wakes.length === 0 && roomIds.length === 0) return;
       start("effects", async () => {
-        await Promise.all([...wakes.map((call) => wakeOne(deps.wake, call)), publishRooms(deps, roomIds)]);
+        const endLag = deps.metrics.publishLag.startTimer();
+        const published = publishRooms(deps, roomIds).then(() => {
+          if (roomIds.length > 0) endLag();
+        });
+        await Promise.all([...wakes.map((call) => wakeOne(deps.wake, call)), published]);
         // After the timelines: a removal comes to its connections as an entry first.
         await Promise.all([tellNotices(), publishFailed(deps.redis, failed)]);
       });

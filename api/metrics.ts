@@ -15,6 +15,10 @@ export function createApiMetrics(registry: Registry) {
       { name: "omc_http_request_seconds", help: "Requests, from the first byte to the end of the answer" },
       ["method", "route", "status"],
     ),
+    publishLag: durationHistogram(registry, {
+      name: "omc_publish_lag_seconds",
+      help: "From the commit of timeline entries to their place in the stream",
+    }),
     wakeFailures: counter(
       registry,
       { name: "omc_wake_failures_total", help: "Wake-ups that Redis did not take within 250 ms" },

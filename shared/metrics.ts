@@ -11,7 +11,11 @@ export function createMetrics(): Registry {
 
 type Naming = { name: string; help: string };
 
-export function counter<L extends string>(registry: Registry, naming: Naming, labelNames: readonly L[] = []): Counter<L> {
+export function counter<L extends string>(
+  registry: Registry,
+  naming: Naming,
+  labelNames: readonly L[] = [],
+): Counter<L> {
   return new Counter({ ...naming, labelNames: [...labelNames], registers: [registry] });
 }
 
@@ -27,6 +31,24 @@ export function gauge(registry: Registry, naming: Naming, read?: () => number | 
           },
         }
       : {}),
+  });
+}
+
+/** A gauge of several things at once, asked for at each scrape; what is not named any more is gone. */
+export function gaugeOfEach<L extends string>(
+  registry: Registry,
+  naming: Naming,
+  label: L,
+  read: () => Iterable<readonly [string, number]>,
+): Gauge<L> {
+  return new Gauge({
+    ...naming,
+    labelNames: [label],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [name, value] of read()) this.set({ [label]: name } as Record<L, string>, value);
+    },
   });
 }
 

@@ -30,6 +30,20 @@ export function registerBacklogGauges(registry: Registry, db: Db): void {
     { name: "omc_timelines_unpublished", help: "Rooms whose stream is behind their timeline" },
     () => readNumber(db, "select count(*) as value from room_timeline where published_number < last_number"),
   );
+  gauge(
+    registry,
+    {
+      name: "omc_oldest_unpublished_seconds",
+      help: "Age of the oldest timeline entry that is not in its stream",
+    },
+    () =>
+      readNumber(
+        db,
+        `select extract(epoch from now() - min(e.at)) as value
+           from room_timeline t join timeline e on e.room_id = t.room_id and e.number = t.published_number + 1
+          where t.published_number < t.last_number`,
+      ),
+  );
   gauge(registry, { name: "omc_gaps_open", help: "Rooms with a gap that is not yet filled" }, () =>
     readNumber(db, "select count(*) as value from room_timeline where gap_next_attempt_at is not null"),
   );

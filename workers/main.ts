@@ -5,7 +5,7 @@ import { isDbUp, openDb, type Db } from "../shared/db/open.ts";
 import { closeServer, openHealthServer, type Readiness } from "../shared/health.ts";
 import { createKillPoint } from "../shared/kill-points.ts";
 import { createLog, type Log } from "../shared/log.ts";
-import { createMetrics, gauge } from "../shared/metrics.ts";
+import { createMetrics, gauge, gaugeOfEach } from "../shared/metrics.ts";
 import { closeQueues, createWake, openQueues, type Queues } from "../shared/queue.ts";
 import {
   closeRedis,
@@ -138,10 +138,11 @@ async function startSync(held: Held, config: Config, context: WorkerContext): Pr
     { name: "omc_observers", help: "Observers that this process runs" },
     observers.count,
   );
-  gauge(
+  gaugeOfEach(
     context.metrics.registry,
-    { name: "omc_sync_silent_seconds", help: "Since the least successful observer last read something" },
-    () => observers.silentForMs() / 1_000,
+    { name: "omc_sync_silent_seconds", help: "Since an observer last read something, by observer" },
+    "observer",
+    () => observers.silences().map(([observer, silentMs]) => [observer, silentMs / 1_000] as const),
   );
   const readiness = () => syncReadiness(context, observers, config.homeserver.baseUrl);
   const server = await openHealthServer({

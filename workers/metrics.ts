@@ -51,9 +51,9 @@ function createOutboundMetrics(registry: Registry) {
 /** The way in. */
 function createSyncMetrics(registry: Registry) {
   return {
-    observerTaken: counter(registry, {
-      name: "omc_observers_taken_total",
-      help: "Observers taken over by this process",
+    publishLag: durationHistogram(registry, {
+      name: "omc_publish_lag_seconds",
+      help: "From the commit of timeline entries to their place in the stream",
     }),
     syncEvents: counter(registry, {
       name: "omc_sync_entries_total",
@@ -79,6 +79,11 @@ function createSyncMetrics(registry: Registry) {
 /** Leases, wake-ups and repairs. */
 function createUpkeepMetrics(registry: Registry) {
   return {
+    leaseTaken: counter(
+      registry,
+      { name: "omc_leases_taken_total", help: "Leases that this process took, by what they are of" },
+      ["lease"],
+    ),
     leaseLost: counter(
       registry,
       { name: "omc_lease_lost_total", help: "Leases that ended under their holder" },

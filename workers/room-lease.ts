@@ -35,6 +35,7 @@ export async function withRoomLease<T>(
   const askedAtMs = performance.now();
   const facts = await takeRoom(context.db, room.tenantId, room.roomId, fence);
   if (facts === null) return null;
+  context.metrics.leaseTaken.inc({ lease: "room" });
   const lease = keepLease(context, room.roomId, fence, askedAtMs);
   try {
     return await work(lease, facts);

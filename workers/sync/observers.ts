@@ -25,6 +25,8 @@ type Running = {
 export type Observers = {
   /** Of the observers of this process: how long ago the least successful one read something, in milliseconds. */
   silentForMs: () => number;
+  /** The same of each, by its id. */
+  silences: () => [observerId: string, silentForMs: number][];
   count: () => number;
   stop: () => Promise<void>;
 };
@@ -43,6 +45,8 @@ export function startObservers(context: WorkerContext): Observers {
   return {
     count: () => running.size,
     silentForMs: () => Math.max(0, ...[...running].map((run) => performance.now() - run.successAtMs)),
+    silences: () =>
+      [...running].map((run) => [run.observer.observer_id, performance.now() - run.successAtMs]),
     stop: async () => {
       for (const timer of timers) clearInterval(timer);
       for (const run of running) run.abort.abort();
@@ -80,7 +84,7 @@ async function look(context: WorkerContext, running: Set<Running>): Promise<void
 }
 
 function start(context: WorkerContext, running: Set<Running>, observer: LeasedObserver, fence: string): void {
-  context.metrics.observerTaken.inc();
+  context.metrics.leaseTaken.inc({ lease: "observer" });
   const abort = new AbortController();
   const log = context.log.child({ observer: observer.observer_id, tenant: observer.tenant_id });
   const run: Running = { observer, fence, abort, ended: Promise.resolve(), successAtMs: performance.now() };

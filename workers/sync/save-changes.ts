@@ -144,9 +144,13 @@ async function afterSaving(
 /** What is not published now is found by the sweeper: reading goes on. */
 export async function publish(context: WorkerContext, roomIds: readonly string[]): Promise<void> {
   if (roomIds.length === 0) return;
-  await publishRooms(context, roomIds).catch((error: unknown) => {
+  const endLag = context.metrics.publishLag.startTimer();
+  try {
+    await publishRooms(context, roomIds);
+    endLag();
+  } catch (error) {
     context.log.warn({ err: error, rooms: roomIds.length }, "publishing failed: the sweeper repeats it");
-  });
+  }
 }
 
 export function logTold({ log }: WorkerContext, told: readonly ToldMessage[]): void {
