@@ -82,14 +82,23 @@ export class Tier {
     }, STOP_LIMIT_MS);
     await ended;
     clearTimeout(timer);
+    if (child.exitCode !== 0)
+      this.faults.push(
+        `${this.name} was stopped and exited with ${String(child.signalCode ?? child.exitCode)}`,
+      );
   }
 
   /** The value of one of its metrics. */
   async metric(name: string): Promise<number> {
-    const text = await (await fetch(`http://127.0.0.1:${this.port}/metrics`)).text();
+    const text = await this.metrics();
     const line = text.split("\n").find((candidate) => candidate.startsWith(`${name} `));
     if (line === undefined) throw new Error(`${this.name} has no metric ${name}`);
     return Number(line.slice(name.length + 1));
+  }
+
+  /** The text of its metrics. */
+  async metrics(): Promise<string> {
+    return (await fetch(`http://127.0.0.1:${this.port}/metrics`)).text();
   }
 
   /** What it warned of, newest last. */

@@ -23,10 +23,10 @@ export type MatrixLogin = z.infer<typeof matrixLogin>;
 
 /**
  * The whole product, as processes of its own on the real servers, for the tests of one file: started before them,
- * looked after between them, stopped after them.
+ * looked after between them, stopped after them. `env`: what their environment has otherwise.
  */
-export function useJourney(): Journey {
-  const journey = new Journey();
+export function useJourney(env: () => Promise<Record<string, string>> = () => Promise.resolve({})): Journey {
+  const journey = new Journey(env);
   beforeAll(() => journey.open(), OPEN_LIMIT_MS);
   afterEach(() => journey.checkProcesses());
   afterAll(() => journey.close(), OPEN_LIMIT_MS);
@@ -36,12 +36,17 @@ export function useJourney(): Journey {
 export class Journey {
   readonly synapse = new Synapse(readTestSynapse());
   readonly #secrets = new Set<string>();
+  readonly #extraEnv: () => Promise<Record<string, string>>;
   readonly #sockets = new Set<Socket>();
   #database: TestDatabase | null = null;
   #redis: OwnRedis | null = null;
   #tiers: Record<TierName, Tier> | null = null;
   #env: NodeJS.ProcessEnv = {};
   #tenant: TenantSide | null = null;
+
+  constructor(extraEnv: () => Promise<Record<string, string>>) {
+    this.#extraEnv = extraEnv;
+  }
 
   async open(): Promise<void> {
     const synapse = readTestSynapse();
@@ -56,6 +61,7 @@ export class Journey {
       SYNAPSE_AS_TOKEN: synapse.asToken,
       SYNAPSE_REGISTRATION_SECRET: synapse.registrationSecret,
       SEAL_KEYS: `test:${randomBytes(32).toString("base64")}`,
+      ...(await this.#extraEnv()),
     };
     for (const secret of [synapse.asToken, synapse.registrationSecret]) this.#secrets.add(secret);
     this.#tiers = await createTiers(this.#env);
@@ -119,20 +125,32 @@ export class Journey {
 
   /** Everything that the product keeps in Redis, as one text. */
   async readRedis(): Promise<string> {
+    return (await this.readRedisKeys()).map(({ key, text }) => `${text}\n${key}`).join("\n");
+  }
+
+  /** The same, key by key. */
+  async readRedisKeys(): Promise<{ key: string; text: string }[]> {
     const { redis } = required(this.#redis);
-    const texts: string[] = [];
-    for (const key of await redis.keys("*")) {
+    const read = async (key: string): Promise<unknown> => {
       const type = await redis.type(key);
-      if (type === "hash") texts.push(JSON.stringify(await redis.hgetall(key)));
-      if (type === "stream") texts.push(JSON.stringify(await redis.xrange(key, "-", "+")));
-      if (type === "string") texts.push((await redis.get(key)) ?? "");
-      texts.push(key);
-    }
-    return texts.join("\n");
+      if (type === "hash") return redis.hgetall(key);
+      if (type === "stream") return redis.xrange(key, "-", "+");
+      if (type === "list") return redis.lrange(key, 0, -1);
+      if (type === "zset") return redis.zrange(key, 0, -1);
+      if (type === "set") return redis.smembers(key);
+      return redis.get(key);
+    };
+    const keys = await redis.keys("*");
+    return Promise.all(keys.map(async (key) => ({ key, text: JSON.stringify(await read(key)) })));
   }
 
   remember(secret: string): void {
     this.#secrets.add(secret);
+  }
+
+  /** What nobody outside may read: tokens and keys handed out, and those of the configuration. */
+  get secrets(): string[] {
+    return [...this.#secrets];
   }
 
   /** Ends the test's sockets. @throws when a process did what no process should. */
