@@ -69,20 +69,22 @@ export async function acceptMessages(db: Db, messages: readonly NewMessage[]): P
   const input = JSON.stringify(rows);
   const accepted = await db.transaction(async (trx) => {
     await execute(trx, LOCK_ROOMS, { input });
-    return rowsOf<MessageRow & { position: number }>(trx, INSERT_ALLOWED, { input });
+    return rowsOf<Inserted>(trx, INSERT_ALLOWED, { input });
   });
-  const byPosition = new Map(accepted.map((row) => [row.position, row]));
-  const isComplete = byPosition.size === messages.length;
+  const byId = new Map(accepted.map((row) => [row.id, row]));
+  const isComplete = byId.size === messages.length;
   const explained = isComplete
     ? []
     : await explainRefusals(
         db,
-        rows.filter((row) => !byPosition.has(row.position)),
+        rows.filter((row) => !byId.has(row.id)),
       );
   const refusals = new Map(explained.map((row) => [row.position, row]));
-  return rows.map(({ position }) => {
-    const message = byPosition.get(position);
-    return message ? { outcome: "accepted", message } : explain(refusals.get(position));
+  return rows.map(({ position, external_id: senderUser, ...asked }) => {
+    const inserted = byId.get(asked.id);
+    if (!inserted) return explain(refusals.get(position));
+    const fresh = { error_code: null, error_message: null, timeline_number: null, sender_user: senderUser };
+    return { outcome: "accepted", message: { ...asked, ...fresh, ...inserted } };
   });
 }
 
@@ -95,36 +97,46 @@ const LOCK_ROOMS = `
      join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null)
    order by o.room_id for update`;
 
-// A statement of its own: it sees what was committed while the locks were waited for.
+// A statement of its own: it sees what was committed while the locks were waited for, the rooms' last orders too. Nothing
+// joins what was just made: no plan knows how much that is.
 const INSERT_ALLOWED = `
   with allowed as (
-    select i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, r.kind, r.slug,
-           u.id as sender_id, u.external_id, u.display_name, u.avatar,
-           row_number() over (partition by r.id order by i.position) as place
+    select i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id,
+           u.id as sender_id, o.last_order + row_number() over (partition by r.id order by i.position) as order_number
       from ${INPUT}
       join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
+      join room_outbox o on o.room_id = r.id
       join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
       join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role <> 'guest'
      where u.status <> 'locked' and (i.client_id is null
         or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
   ), bumped as (
     update room_outbox o
-       set last_order = o.last_order + c.added, next_attempt_at = coalesce(o.next_attempt_at, now())
-      from (select room_id, count(*) as added from allowed group by room_id) c
+       set last_order = greatest(o.last_order, c.last_order), next_attempt_at = coalesce(o.next_attempt_at, now())
+      from (select room_id, max(order_number) as last_order from allowed group by room_id) c
      where o.room_id = c.room_id
-    returning o.room_id, o.last_order - c.added as base
   ), inserted as (
     insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number)
-    select a.id, a.tenant_id, a.room_id, a.sender_id, a.client_id, decode(a.request_hash, 'hex'), a.request_id, a.content, b.base + a.place
-      from allowed a join bumped b using (room_id)
-     order by a.position
-        on conflict do nothing
-    returning id, order_number, status, accepted_at
+    select id, tenant_id, room_id, sender_id, client_id, decode(request_hash, 'hex'), request_id, content, order_number
+      from allowed order by position
+        on conflict (sender_id, client_id) where client_id is not null do nothing
+    returning id, room_id, sender_id, order_number, status, accepted_at
   )
-  select a.position, a.id, a.tenant_id, a.room_id, a.sender_id, a.kind, a.slug, a.client_id, a.request_hash, a.request_id, a.content,
-         n.order_number, n.status, null as error_code, null as error_message, null::bigint as timeline_number, n.accepted_at,
-         a.external_id as sender_user, a.display_name as sender_display_name, a.avatar as sender_avatar
-    from inserted n join allowed a on a.id = n.id`;
+  select n.id, n.room_id, n.sender_id, n.order_number, n.status, n.accepted_at,
+         u.display_name as sender_display_name, u.avatar as sender_avatar
+    from inserted n join users u on u.id = n.sender_id`;
+
+type Inserted = Pick<
+  MessageRow,
+  | "id"
+  | "room_id"
+  | "sender_id"
+  | "order_number"
+  | "status"
+  | "accepted_at"
+  | "sender_display_name"
+  | "sender_avatar"
+>;
 
 type Refusal = Omit<MessageRow, "id"> & {
   position: number;
