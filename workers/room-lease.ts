@@ -20,10 +20,13 @@ export type RoomLease = {
   readonly fence: string;
   /** Called before each Matrix call. @throws LeaseLost */
   check: () => void;
+  /** Every message up to this order is settled: said when the lease is given back. */
+  settle: (order: number) => void;
 };
 
 /**
- * Runs `work` as the only writer to a Matrix room, with what is known of the room. Null when somebody else is: they wake what is due when they end.
+ * Runs `work` as the only writer to a Matrix room, with what is known of the room. Null when somebody else is: they
+ * wake what is due when they end.
  * The lease is given back whatever happens, and what is due in the room then is woken.
  */
 export async function withRoomLease<T>(
@@ -44,7 +47,7 @@ export async function withRoomLease<T>(
     throw error;
   } finally {
     lease.stop();
-    await giveBack(context, room, fence);
+    await giveBack(context, room, fence, lease.settledOrder());
   }
 }
 
@@ -53,7 +56,8 @@ function keepLease(
   roomId: string,
   fence: string,
   askedAtMs: number,
-): RoomLease & { stop: () => void } {
+): RoomLease & { stop: () => void; settledOrder: () => number | null } {
+  let settledOrder: number | null = null;
   let goodUntilMs = askedAtMs + LEASE_MS - SAFETY_MS;
   const timer = setInterval(() => {
     const renewedAtMs = performance.now();
@@ -71,6 +75,10 @@ function keepLease(
     check: () => {
       if (performance.now() >= goodUntilMs) throw new LeaseLost();
     },
+    settle: (order) => {
+      settledOrder = order;
+    },
+    settledOrder: () => settledOrder,
     stop: () => {
       clearInterval(timer);
     },
@@ -81,8 +89,9 @@ async function giveBack(
   context: WorkerContext,
   room: { tenantId: string; roomId: string },
   fence: string,
+  settledOrder: number | null,
 ): Promise<void> {
-  const due = await releaseRoomLease(context.db, room.roomId, fence);
+  const due = await releaseRoomLease(context.db, room.roomId, fence, settledOrder);
   if (context.stopping.aborted) return;
   if (due.room)
     await context.wake("provisioning", { tenantId: room.tenantId, subject: "room", id: room.roomId });

@@ -36,16 +36,29 @@ export async function renewRoomLease(db: Db, roomId: string, fence: string): Pro
 /** Work that is due in a room whose lease was given back. */
 export type DueWork = { messages: boolean; members: boolean; room: boolean };
 
-/** Gives the right back and tells what is still due in the room. */
-export async function releaseRoomLease(db: Db, roomId: string, fence: string): Promise<DueWork> {
+/**
+ * Gives the right back and tells what is still due in the room. `settledOrder`: every message up to it is settled, so
+ * that nothing is due unless more was accepted since; null leaves the room's due time as it is.
+ */
+export async function releaseRoomLease(
+  db: Db,
+  roomId: string,
+  fence: string,
+  settledOrder: number | null,
+): Promise<DueWork> {
   const rows = await rowsOf<DueWork>(
     db,
-    `update room_outbox o set fence = null, lease_until = null from rooms r
-      where o.room_id = ? and o.fence = ? and r.id = o.room_id
+    `update room_outbox o
+        set fence = null, lease_until = null,
+            attempts = case when cast(:settled as bigint) is null then o.attempts else 0 end,
+            next_attempt_at = case when cast(:settled as bigint) is null then o.next_attempt_at
+                                   when o.last_order > cast(:settled as bigint) then now() end
+       from rooms r
+      where o.room_id = :roomId and o.fence = :fence and r.id = o.room_id
      returning coalesce(o.next_attempt_at <= now(), false) as messages,
                coalesce(r.members_next_attempt_at <= now(), false) as members,
                coalesce(r.next_attempt_at <= now(), false) as room`,
-    [roomId, fence],
+    { roomId, fence, settled: settledOrder },
   );
   return rows[0] ?? { messages: false, members: false, room: false };
 }
@@ -131,16 +144,6 @@ export async function markDead(
     { roomId, fence, ...message },
   );
   return rows.length > 0;
-}
-
-/** Everything up to `lastOrder` is settled: nothing is due, unless more was accepted since. */
-export async function settleOutbox(db: Db, roomId: string, fence: string, lastOrder: number): Promise<void> {
-  await execute(
-    db,
-    `update room_outbox set attempts = 0, next_attempt_at = case when last_order > ? then now() end
-      where room_id = ? and fence = ?`,
-    [lastOrder, roomId, fence],
-  );
 }
 
 /** The room's messages wait: after an expected failure, or for a full time slice (delay 0). Returns the due time. */

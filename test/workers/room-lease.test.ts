@@ -5,7 +5,7 @@ import {
   markSent,
   postponeOutbox,
   renewRoomLease,
-  settleOutbox,
+  releaseRoomLease,
 } from "../../shared/db/outbox.ts";
 import type { Room } from "../../shared/db/rooms.ts";
 import { newFence } from "../../shared/ids.ts";
@@ -102,7 +102,7 @@ test("a worker that was frozen past its lease can neither go on nor mark anythin
   expect(await claimMessages(place.db, room.id, { fence: frozen, afterOrder: 0, limit: 10 })).toBeNull();
   expect(await markSent(place.db, room.id, frozen, [{ id, eventId: "$late" }])).toBe(false);
   expect(await markDead(place.db, room.id, frozen, { id, code: "expired", reason: "late" })).toBe(false);
-  await settleOutbox(place.db, room.id, frozen, 1);
+  await releaseRoomLease(place.db, room.id, frozen, 1);
   await postponeOutbox(place.db, room.id, frozen, { delayMs: 60_000, failed: true });
 
   expect(await place.sql("select status, open, event_id from messages where id = ?", [id])).toEqual([

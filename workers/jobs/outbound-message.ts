@@ -5,7 +5,6 @@ import {
   markSent,
   postponeOutbox,
   recordAttempt,
-  settleOutbox,
   type ClaimedMessage,
   type SentMessage,
 } from "../../shared/db/outbox.ts";
@@ -59,7 +58,7 @@ async function drain(context: WorkerContext, room: RoomFacts, lease: RoomLease):
     if (claim === null) throw new LeaseLost();
     const last = claim.messages.at(-1);
     if (!last) {
-      await settleOutbox(context.db, room.id, lease.fence, claim.lastOrder);
+      lease.settle(claim.lastOrder);
       return DONE;
     }
     const batchStartedAtMs = performance.now();
@@ -68,7 +67,7 @@ async function drain(context: WorkerContext, room: RoomFacts, lease: RoomLease):
     afterOrder = last.order_number;
     // Claimed all there was: what came since is found by the next claim, or by whoever accepted it.
     if (last.order_number >= claim.lastOrder) {
-      await settleOutbox(context.db, room.id, lease.fence, claim.lastOrder);
+      lease.settle(claim.lastOrder);
       return DONE;
     }
     if (performance.now() - startedAtMs > SLICE_MS || context.stopping.aborted) {
