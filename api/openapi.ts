@@ -22,6 +22,7 @@ const problem = z
 /** What every call may answer, beside the problems of its own. */
 const COMMON: readonly ErrorCode[] = [
   "unauthorized",
+  "rate_limited",
   "token_expired",
   "forbidden",
   "wrong_credential",
