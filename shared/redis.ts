@@ -1,4 +1,4 @@
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
 import type { Log } from "./log.ts";
 
 export type { Redis } from "ioredis";
@@ -16,12 +16,31 @@ const SILENT_LIMIT_MS = 3_000;
 const PATIENT_SILENT_LIMIT_MS = 15_000;
 
 /**
+ * ioredis does not forget the time limit of a connection that closed meanwhile: it would break the healthy one that
+ * follows. BullMQ duplicates what it is given, so duplicates are of this class too.
+ */
+class WatchedRedis extends Redis {
+  constructor(...args: [string, RedisOptions] | [RedisOptions]) {
+    super(...(args as [string, RedisOptions]));
+    this.on("close", () => {
+      const watched = this as unknown as { socketTimeoutTimer: NodeJS.Timeout | undefined };
+      clearTimeout(watched.socketTimeoutTimer);
+      watched.socketTimeoutTimer = undefined;
+    });
+  }
+
+  override duplicate(override?: Partial<RedisOptions>): WatchedRedis {
+    return new WatchedRedis({ ...this.options, ...override });
+  }
+}
+
+/**
  * A connection for commands that must answer or fail within about a second: nothing waits for Redis to come back.
  * Reconnects for ever in the background.
  */
 export function openRedis(url: string, log: Log, name: string): Redis {
   return withErrorLog(
-    new Redis(url, {
+    new WatchedRedis(url, {
       connectionName: `omc-${name}`,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 1,
@@ -38,7 +57,7 @@ export function openRedis(url: string, log: Log, name: string): Redis {
 /** A connection whose commands wait for Redis: for BullMQ workers and subscribers, which repeat themselves. */
 export function openPatientRedis(url: string, log: Log, name: string): Redis {
   return withErrorLog(
-    new Redis(url, {
+    new WatchedRedis(url, {
       connectionName: `omc-${name}`,
       maxRetriesPerRequest: null,
       connectTimeout: 5_000,
@@ -53,7 +72,7 @@ export function openPatientRedis(url: string, log: Log, name: string): Redis {
 /** A connection that only listens: it forgets its channels when it is lost, and its owner subscribes them again. */
 export function openSubscriberRedis(url: string, log: Log, name: string): Redis {
   return withErrorLog(
-    new Redis(url, {
+    new WatchedRedis(url, {
       connectionName: `omc-${name}`,
       autoResubscribe: false,
       autoResendUnfulfilledCommands: false,

@@ -10,7 +10,8 @@ const UNREACHABLE_CODES = new Set([
 // Connection exceptions, shutting down, starting up, too many connections, a statement ended for taking too long.
 const UNREACHABLE_STATES = /^(?:08...|57P0[123]|53300|57014)$/;
 // Knex puts the statement and a dash before what the driver says.
-const UNREACHABLE_MESSAGES = /(?:^| - )(?:Connection terminated|timeout exceeded|Query read timeout|Knex: Timeout)/i;
+const UNREACHABLE_MESSAGES =
+  /(?:^| - )(?:Connection terminated|Client has encountered a connection error|timeout exceeded|Query read timeout|Knex: Timeout)/i;
 
 /** Deadlock, serialization failure, or a row that somebody else inserted at the same moment: trying again may succeed. */
 export function isRepeatable(error: unknown): boolean {

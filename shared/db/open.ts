@@ -63,7 +63,9 @@ type RawConnection = { connection: { stream: Socket }; readyForQuery: boolean | 
  */
 function endWhenSilent(raw: RawConnection, limitMs: number): void {
   const { stream } = raw.connection;
-  stream.setTimeout(limitMs, () => {
+  stream.setTimeout(limitMs);
+  // Told again and again: also after each time that there was simply nothing to ask.
+  stream.on("timeout", () => {
     if (!raw.readyForQuery) stream.destroy();
   });
 }
