@@ -87,7 +87,7 @@ function wakeOne(wake: Wake, call: WakeCall): Promise<boolean> {
 }
 
 /** Runs one at a time; whoever asks meanwhile shares one more run that begins after the present one. */
-export function createSingleFlight<T>(run: () => Promise<T>): () => Promise<T> {
+function createSingleFlight<T>(run: () => Promise<T>): () => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
   let next: Promise<T> | null = null;
   return () => {

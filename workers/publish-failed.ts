@@ -15,7 +15,13 @@ export async function publishFailed(
     id: message.id,
     error: { code: message.code, message: message.reason },
   };
-  const live: RoomLiveMessage = { number: null, epoch: "", leaver: null, requestId: null, data: JSON.stringify(data) };
+  const live: RoomLiveMessage = {
+    number: null,
+    epoch: "",
+    leaver: null,
+    requestId: null,
+    data: JSON.stringify(data),
+  };
   await redis.publish(roomLiveChannel(room.id), JSON.stringify(live)).catch((error: unknown) => {
     log.debug({ err: error, message: message.id }, "telling of a dead message failed");
   });

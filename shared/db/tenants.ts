@@ -68,10 +68,6 @@ async function insertObserver(trx: Db, tenantId: string, serverName: string): Pr
   await trx("sync_positions").insert({ observer_id: id });
 }
 
-export async function findTenant(db: Db, id: string): Promise<Tenant | undefined> {
-  return Tenant.query(db).findById(id);
-}
-
 export async function findTenantBySlug(db: Db, slug: string): Promise<Tenant | undefined> {
   return Tenant.query(db).findOne({ slug });
 }

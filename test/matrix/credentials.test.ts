@@ -174,7 +174,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
   if (mode === "admin") {
     test("a token is sealed in the database, and one that was revoked is renewed once for all who wait", async () => {
       const { member, matrixRoomId } = await room();
-      const [row] = await database.db("credentials").where({ matrix_user_id: member });
+      const row: unknown = await database.db("credentials").where({ matrix_user_id: member }).first();
       const before = await findCredential(database.db, SEAL_KEYS, homeserverId, member);
       expect(JSON.stringify(row)).not.toContain(before?.accessToken ?? "?");
       await (

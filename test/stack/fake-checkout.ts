@@ -1,4 +1,4 @@
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 
@@ -63,10 +63,6 @@ export function makeFakeCheckout({
   writeText(join(checkout, "node_modules", ".package-lock.json"), "{}");
   chmodSync(checkout, mode);
   return checkout;
-}
-
-export function removeFakeCheckout(checkout: string): void {
-  rmSync(checkout, { recursive: true, force: true });
 }
 
 function writeText(path: string, text: string): void {

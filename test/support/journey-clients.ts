@@ -18,7 +18,7 @@ export type Answer = { status: number; body: unknown; headers: Headers };
 type CallOptions = { body?: unknown; headers?: Record<string, string> };
 
 /** The REST API with one credential. */
-export class Api {
+class Api {
   readonly #url: string;
   readonly #credential: string;
 

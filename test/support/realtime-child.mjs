@@ -43,12 +43,13 @@ const tier = await openTier({
   readMetrics: () => metrics.metrics(),
   log,
 });
-process.once("SIGTERM", async () => {
+const stop = async () => {
   await tier.close();
   redis.disconnect();
   subscriber.disconnect();
   await db.destroy();
   process.exit(0);
-});
+};
+process.once("SIGTERM", () => void stop());
 process.once("disconnect", () => process.exit(1));
 process.send?.({ port: tier.port });

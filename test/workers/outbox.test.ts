@@ -95,7 +95,7 @@ test("what was sent is not claimed again", async () => {
 
 test("a message that is accepted while its room is being settled stays due, whoever is first", async () => {
   const room = await place.room("group:race", ["ada"]);
-  let fence = "";
+  let fence: string;
   for (let round = 0; round < 60; round++) {
     fence = await takeFence(room);
     const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 100 });

@@ -172,7 +172,7 @@ async function perform(command: Command, env: Record<string, string | undefined>
 }
 
 /** Lines of `name value`; a list has a blank line between its items. */
-export function formatPlain(answer: unknown): string {
+function formatPlain(answer: unknown): string {
   if (Array.isArray(answer)) return answer.length === 0 ? "none\n" : answer.map(formatPlain).join("\n");
   if (typeof answer !== "object" || answer === null) return `${String(answer)}\n`;
   return Object.entries(answer)

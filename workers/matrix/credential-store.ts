@@ -13,10 +13,12 @@ import { loginWithPassword, registerWithSecret, type RegistrationAccess } from "
 /** Accounts whose tokens one process keeps opened; the least used is opened again when needed. */
 const OPENED_AT_MOST = 5_000;
 
-const SETTLE_MS = 500;
-
 /** Device that every account of ours speaks from: a homeserver remembers transaction ids per device, for a day. */
 export const DEVICE_ID = "OPENMEET";
+const OUR_DEVICE = { deviceId: DEVICE_ID, displayName: "OpenMeet Chat" };
+
+/** What another process that registers the same account may need to keep its token. */
+const SETTLE_MS = 500;
 
 /** A token, and how to call with it. */
 export type Speaker = { accessToken: string; request: Requester };
@@ -65,10 +67,7 @@ export function createCredentialStore(options: {
     return remember(matrixUserId, speak(credential));
   };
   const login = async (matrixUserId: string): Promise<Speaker> =>
-    save(
-      matrixUserId,
-      await loginWithPassword(access, matrixUserId, { deviceId: DEVICE_ID, displayName: "OpenMeet Chat" }),
-    );
+    save(matrixUserId, await loginWithPassword(access, matrixUserId, OUR_DEVICE));
   const find = async (matrixUserId: string): Promise<Speaker | null> => {
     const known = opened.get(matrixUserId);
     if (known) return remember(matrixUserId, known);

@@ -10,7 +10,7 @@ const nonceAnswer = z.object({ nonce: z.string() });
 export type RegistrationAccess = { baseUrl: string; serverName: string; registrationSecret: string };
 
 /** The password of an account of ours; a lost answer to its registration can so be recovered by logging in. */
-export function accountPassword(registrationSecret: string, matrixUserId: string): string {
+function accountPassword(registrationSecret: string, matrixUserId: string): string {
   return createHmac("sha256", registrationSecret).update(`password ${matrixUserId}`).digest("base64url");
 }
 

@@ -1,0 +1,83 @@
+import { expect, test } from "@jest/globals";
+import { useJourney } from "../support/journey.ts";
+
+const journey = useJourney();
+
+async function openRoom(room: string) {
+  const { tenant } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom(room, {
+    name: "Ours",
+    members: [
+      { user: "ada", role: "owner" },
+      { user: "bob", role: "member" },
+    ],
+  });
+  await ada.say(room, "one", { waitS: 20 });
+  await tenant.settled(room);
+  const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
+  const path = `/rooms/${encodeURIComponent(matrixRoomId)}`;
+  return { ada, bob, observer, matrixRoomId, path, socket: await tenant.socket(bob) };
+}
+
+async function diagnose(room: string, ...options: string[]): Promise<Record<string, unknown>> {
+  return (await journey.admin(["room", "diagnose", "acme", room, ...options])) as Record<string, unknown>;
+}
+
+test("an observer that was put out of a room comes back, and what was said meanwhile is heard in order", async () => {
+  const room = "group:put-out";
+  const { ada, observer, path, socket } = await openRoom(room);
+  expect((await journey.synapse.as(observer, "POST", `${path}/leave`, {})).status).toBe(200);
+  for (const text of ["two", "three"]) await ada.say(room, text);
+  await journey.waitFor("everything is heard", () => socket.texts(room).length === 2);
+  expect(socket.texts(room)).toEqual(["two", "three"]);
+  expect(await diagnose(room)).toEqual({ room, differences: [] });
+});
+
+test("a room that is upgraded on Matrix goes on in its successor, its people and roles with it", async () => {
+  const room = "group:upgraded";
+  const { ada, bob, observer, matrixRoomId, path, socket } = await openRoom(room);
+  const { status, body } = await journey.synapse.as(observer, "POST", `${path}/upgrade`, {
+    new_version: "11",
+  });
+  expect(status).toBe(200);
+  await ada.say(room, "two", { waitS: 30 });
+  await bob.say(room, "three", { waitS: 30 });
+  await journey.waitFor("everything is heard", () => socket.texts(room).length === 2);
+  expect(socket.texts(room)).toEqual(["two", "three"]);
+  const successor = await journey.tenant.matrixRoomId(room);
+  expect(successor).toBe(body["replacement_room"]);
+  expect(successor).not.toBe(matrixRoomId);
+  await journey.waitFor(
+    "nothing differs",
+    async () => ((await diagnose(room))["differences"] as unknown[]).length === 0,
+  );
+  const levels = await journey.synapse.state(observer, successor, "m.room.power_levels");
+  expect(levels?.["users"]).toEqual({ [observer]: 100, [await journey.tenant.matrixUserId("ada")]: 90 });
+});
+
+test("an operator sees what differs on Matrix, and has it put right", async () => {
+  const room = "group:differs";
+  const { observer, matrixRoomId, path } = await openRoom(room);
+  const ada = await journey.tenant.matrixUserId("ada");
+  // As the observer itself: such a change is nobody's drift, and is found by looking alone.
+  const put = (type: string, content: unknown) =>
+    journey.synapse.as(observer, "PUT", `${path}/state/${type}/`, content);
+  await put("m.room.name", { name: "Theirs" });
+  const levels = await journey.synapse.state(observer, matrixRoomId, "m.room.power_levels");
+  await put("m.room.power_levels", { ...levels, users: { [observer]: 100 } });
+
+  const found = (await diagnose(room))["differences"] as { what: string; wanted: unknown; found: unknown }[];
+  expect(found.map(({ what }) => what)).toEqual(["name", "power levels"]);
+  expect(found[0]).toEqual({ what: "name", wanted: "Ours", found: "Theirs" });
+
+  const repaired = await diagnose(room, "--repair");
+  expect(repaired).toMatchObject({
+    room,
+    differences: [],
+    repaired: [{ what: "name" }, { what: "power levels" }],
+  });
+  expect(await journey.synapse.state(observer, matrixRoomId, "m.room.name")).toEqual({ name: "Ours" });
+  const right = await journey.synapse.state(observer, matrixRoomId, "m.room.power_levels");
+  expect(right?.["users"]).toEqual({ [observer]: 100, [ada]: 90 });
+});
