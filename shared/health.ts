@@ -30,7 +30,9 @@ async function answer(
 ): Promise<Answer> {
   if (url === "/livez") return { status: 200, type: "application/json", body: '{"live":true}' };
   if (url === "/readyz") {
-    const readiness = await options.readiness().catch((): Readiness => ({ ready: false, degraded: [], reason: "check failed" }));
+    const readiness = await options
+      .readiness()
+      .catch((): Readiness => ({ ready: false, degraded: [], reason: "check failed" }));
     return { status: readiness.ready ? 200 : 503, type: "application/json", body: JSON.stringify(readiness) };
   }
   if (url === "/metrics") {

@@ -3,7 +3,17 @@ import { pino, type Logger } from "pino";
 export type Log = Logger;
 
 /** Names under which a secret or a person's words could slip into a log line. */
-const REDACTED = ["token", "accessToken", "access_token", "authorization", "password", "secret", "text", "body", "key"];
+const REDACTED = [
+  "token",
+  "accessToken",
+  "access_token",
+  "authorization",
+  "password",
+  "secret",
+  "text",
+  "body",
+  "key",
+];
 
 /** JSON lines on standard output, one per outcome; secrets and people's words are cut out by name. */
 export function createLog(options: { level: string; tier: string }): Log {
@@ -34,6 +44,9 @@ export function scrub(text: string): string {
   return text
     .replace(/(?:[@!#]|%40|%21|%23)[A-Za-z0-9._=/+-]+(?::|%3A)[A-Za-z0-9.:-]+/g, "[matrix id]")
     .replace(/(?:!|%21|\$|%24)[A-Za-z0-9_-]{16,}/g, "[matrix id]")
-    .replace(/\b(?:syt_[A-Za-z0-9_-]+|omc_(?:server|operator|viewer)_[A-Za-z0-9_]+|eyJ[A-Za-z0-9_.-]+)/g, "[token]")
+    .replace(
+      /\b(?:syt_[A-Za-z0-9_-]+|omc_(?:server|operator|viewer)_[A-Za-z0-9_]+|eyJ[A-Za-z0-9_.-]+)/g,
+      "[token]",
+    )
     .replace(/https?:\/\/[^\s"')]+/g, "[url]");
 }

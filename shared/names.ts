@@ -57,5 +57,11 @@ export function parseDirectSlug(slug: string): [string, string] {
 function isDirectSlug(slug: string): boolean {
   const parts = slug.split("~");
   const [a = "", b = ""] = parts;
-  return parts.length === 2 && a !== b && USER_PATTERN.test(a) && USER_PATTERN.test(b) && formatDirectSlug(a, b) === slug;
+  return (
+    parts.length === 2 &&
+    a !== b &&
+    USER_PATTERN.test(a) &&
+    USER_PATTERN.test(b) &&
+    formatDirectSlug(a, b) === slug
+  );
 }

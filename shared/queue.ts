@@ -45,7 +45,11 @@ export function asConnection(redis: Redis): ConnectionOptions {
 }
 
 /** What BullMQ is told of a job; `reschedule` pulls a job in back-off forward, which a plain add would not. */
-export function jobOptions<N extends JobName>(name: N, payload: JobPayload<N>, options: { reschedule: boolean }): JobsOptions {
+export function jobOptions<N extends JobName>(
+  name: N,
+  payload: JobPayload<N>,
+  options: { reschedule: boolean },
+): JobsOptions {
   const contract = JOBS[name];
   return {
     ...contract.options,

@@ -35,7 +35,11 @@ export type RoomResource = z.infer<typeof roomResource>;
 
 /** How a person is shown; `user` is null for somebody on Matrix whom the tenant does not know. */
 export const person = z
-  .strictObject({ user: z.string().nullable(), displayName: z.string().nullable(), avatar: z.string().nullable() })
+  .strictObject({
+    user: z.string().nullable(),
+    displayName: z.string().nullable(),
+    avatar: z.string().nullable(),
+  })
   .meta({ id: "Person" });
 export type Person = z.infer<typeof person>;
 

@@ -28,7 +28,11 @@ export class Held {
  * Runs a tier until SIGTERM or SIGINT, then closes what it held and exits 0; exits 1 when the start fails or
  * closing takes longer than `limitMs`.
  */
-export async function runProcess(log: Log, limitMs: number, start: (held: Held) => Promise<void>): Promise<void> {
+export async function runProcess(
+  log: Log,
+  limitMs: number,
+  start: (held: Held) => Promise<void>,
+): Promise<void> {
   const held = new Held();
   const stop = async (signal: string, exitCode: number) => {
     log.info({ signal }, "stopping");
