@@ -66,7 +66,7 @@ test("a room whose worker is killed five times over it goes on all the same", as
 
 test("a worker that sleeps longer than its lease changes nothing when it wakes up", async () => {
   const crowd = await faults.gather({ name: "sleepy", rooms: 4, people: 4 });
-  faults.house.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 25 } });
+  faults.house.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 60 } });
   const talk = crowd.talk(60, faults.random);
   await sleep(1_500);
   const [sleeper] = workers();
@@ -74,6 +74,7 @@ test("a worker that sleeps longer than its lease changes nothing when it wakes u
   await sleep(8_500);
   sleeper.signal("SIGCONT");
   await sleep(1_500);
+  faults.house.standIn.faults.clear();
   await talk.stop();
   await faults.expectKept(crowd, 60_000);
   expect(await sleeper.metric("omc_lease_lost_total", 'lease="room"')).toBeGreaterThan(0);
