@@ -15,6 +15,8 @@ const tools = /** @type {Record<string, {program: string, needsStack: boolean}>}
   demo: { program: "dist/bench/demo.js", needsStack: true },
   "bench:latency": { program: "dist/bench/latency.js", needsStack: true },
   "bench:pipeline": { program: "dist/bench/pipeline.js", needsStack: true },
+  "bench:outage": { program: "dist/bench/outage.js", needsStack: true },
+  "bench:synapse": { program: "dist/bench/synapse-rate.js", needsStack: true },
 });
 
 /** Runs a tool with the stack's environment, the caller's own variables first, and answers its exit code. */

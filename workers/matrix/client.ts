@@ -1,4 +1,5 @@
 import "./polyfill.ts";
+import { setMaxListeners } from "node:events";
 import loglevel from "loglevel";
 import {
   ConnectionError,
@@ -11,6 +12,8 @@ import {
 import { MatrixFailure, translateError } from "./failure.ts";
 import { createBoundedFetch } from "./bounded-fetch.ts";
 
+// Each call listens on the client's one signal: many calls at a time are no leak, which Node would warn of.
+setMaxListeners(1_000);
 // The SDK prints request URLs, which hold Matrix ids; outcomes are logged by us.
 loglevel.getLogger("matrix").setLevel("silent");
 

@@ -1,0 +1,97 @@
+import { openListener } from "./play/listener.ts";
+import { percentile } from "./play/judge.ts";
+import { createRest } from "./play/rest.ts";
+import { readDemoStack, type DemoStack } from "./play/stack.ts";
+
+/**
+ * `npm run bench:outage`: how long a post takes to be accepted while Synapse, or Redis, is frozen: its process is
+ * stopped and continued. Afterwards everything must have been delivered, once and in order.
+ */
+const POSTS = 200;
+const PAUSE_MS = 20;
+const LIMIT_MS = 120_000;
+
+type Outcome = {
+  server: string;
+  p50: number;
+  p95: number;
+  max: number;
+  deliveredAfterMs: number;
+  isKept: boolean;
+};
+
+async function main(): Promise<number> {
+  const stack = readDemoStack();
+  if (!stack) {
+    process.stderr.write("no stack is running: npm run up\n");
+    return 2;
+  }
+  const outcomes: Outcome[] = [];
+  for (const server of ["nothing", "synapse", "redis"]) outcomes.push(await measure(stack, server));
+  process.stdout.write(`${String(POSTS)} posts each, one after the other\n`);
+  process.stdout.write("frozen      accept p50 ms   p95 ms   max ms   all delivered after ms   kept\n");
+  for (const { server, p50, p95, max, deliveredAfterMs, isKept } of outcomes) {
+    const cells = [p50.toFixed(1).padStart(13), p95.toFixed(1).padStart(9), max.toFixed(1).padStart(9)];
+    process.stdout.write(
+      `${server.padEnd(12)}${cells.join("")}${deliveredAfterMs.toFixed(0).padStart(25)}   ${isKept ? "yes" : "NO"}\n`,
+    );
+  }
+  return outcomes.every(({ isKept }) => isKept) ? 0 : 1;
+}
+
+async function measure(stack: DemoStack, server: string): Promise<Outcome> {
+  const run = `${server}-${Date.now().toString(36)}`;
+  const room = `group:outage-${run}`;
+  const backend = createRest(stack.apiUrl, stack.serverKey);
+  await backend.putRoom(`/v1/rooms/group/outage-${run}`, {
+    name: "Outage",
+    members: [{ user: run, role: "member" }],
+  });
+  const rest = createRest(stack.apiUrl, await backend.token(run));
+  const heard: string[] = [];
+  const listener = await openListener({
+    socketUrl: stack.socketUrl,
+    person: run,
+    getToken: () => backend.token(run),
+    onHeard: ({ type, id }) => {
+      if (type === "message.created") heard.push(id);
+    },
+  });
+  const first = await rest.post(room, "before", "before");
+  await until(() => heard.includes(first.id));
+  const pid = stack.pids[server];
+  if (pid !== undefined) process.kill(pid, "SIGSTOP");
+  const ids = [first.id];
+  const times: number[] = [];
+  try {
+    for (let index = 0; index < POSTS; index++) {
+      const askedAtMs = performance.now();
+      ids.push((await rest.post(room, `during ${String(index)}`, `during-${String(index)}`)).id);
+      times.push(performance.now() - askedAtMs);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  } finally {
+    if (pid !== undefined) process.kill(pid, "SIGCONT");
+  }
+  const continuedAtMs = performance.now();
+  await until(() => new Set(heard).size >= ids.length);
+  listener.close();
+  const [p50, p95, max] = [0.5, 0.95, 1].map((share) => percentile(times, share) ?? 0);
+  const isKept = JSON.stringify(heard) === JSON.stringify(ids);
+  return {
+    server,
+    p50: p50 ?? 0,
+    p95: p95 ?? 0,
+    max: max ?? 0,
+    deliveredAfterMs: performance.now() - continuedAtMs,
+    isKept,
+  };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  const limitAtMs = performance.now() + LIMIT_MS;
+  while (!condition() && performance.now() < limitAtMs)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+process.exit(await main());

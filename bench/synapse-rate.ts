@@ -1,0 +1,154 @@
+import { parseArgs } from "node:util";
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { openDb, rowsOf, type Db } from "../shared/db/open.ts";
+import { createRest } from "./play/rest.ts";
+import { percentile } from "./play/judge.ts";
+import { readDemoStack, type DemoStack } from "./play/stack.ts";
+import { waitFor } from "./pipeline/in-flight.ts";
+
+/**
+ * `npm run bench:synapse [-- --messages N --rounds N]`: messages a second that the real Synapse takes from us, beside a
+ * bare loop of sends in as many rooms at a time, with the same Application Service and device; in turn.
+ */
+const ROOMS = 10;
+const LIMIT_MS = 300_000;
+
+const { values } = parseArgs({
+  options: { messages: { type: "string", default: "500" }, rounds: { type: "string", default: "3" } },
+});
+
+const environment = z.object({
+  DATABASE_URL: z.string(),
+  SYNAPSE_URL: z.string(),
+  SYNAPSE_AS_TOKEN: z.string(),
+});
+type Environment = z.infer<typeof environment>;
+
+type Speaker = { room: string; user: string; matrixRoomId: string; matrixUserId: string };
+
+async function main(): Promise<number> {
+  const stack = readDemoStack();
+  const env = environment.safeParse(process.env);
+  if (!stack || !env.success) {
+    process.stderr.write("no stack in mode appservice is running: npm run up\n");
+    return 2;
+  }
+  const db = openDb({ url: env.data.DATABASE_URL, name: "bench", max: 4 });
+  const speakers = await prepare(stack, db);
+  const rounds: { bare: number; ours: number }[] = [];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    const bare = await sendBare(env.data, speakers, Number(values.messages));
+    rounds.push({ bare, ours: await sendOurs(stack, db, speakers, Number(values.messages)) });
+  }
+  await db.destroy();
+  const median = (name: "bare" | "ours") =>
+    percentile(
+      rounds.map((round) => round[name]),
+      0.5,
+    ) ?? 0;
+  const ratio =
+    percentile(
+      rounds.map(({ bare, ours }) => ours / bare),
+      0.5,
+    ) ?? 0;
+  process.stdout.write(
+    `${values.messages} messages a round in ${String(ROOMS)} rooms, ${values.rounds} rounds, in turn\n`,
+  );
+  process.stdout.write(
+    `synapse: bare=${median("bare").toFixed(1)}/s ours=${median("ours").toFixed(1)}/s ours/bare=${ratio.toFixed(2)}\n`,
+  );
+  return 0;
+}
+
+/** Rooms that exist and people who have joined: only sends are left. */
+async function prepare(stack: DemoStack, db: Db): Promise<Speaker[]> {
+  const run = Date.now().toString(36);
+  const server = createRest(stack.apiUrl, stack.serverKey);
+  return Promise.all(
+    Array.from({ length: ROOMS }, async (_, index) => {
+      const user = `rate-${run}-${String(index)}`;
+      const slug = `rate-${run}-${String(index)}`;
+      await server.putRoom(`/v1/rooms/group/${slug}`, { name: "Rate", members: [{ user, role: "member" }] });
+      const rest = createRest(stack.apiUrl, await server.token(user));
+      const { id } = await rest.post(`group:${slug}`, "first", "first");
+      await waitForSent(db, [id]);
+      const rows = await rowsOf<{ matrix_room_id: string; matrix_user_id: string }>(
+        db,
+        "select r.matrix_room_id, u.matrix_user_id from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id where m.id = ?",
+        [id],
+      );
+      const row = rows[0];
+      if (!row) throw new Error("the first message is gone");
+      return {
+        room: `group:${slug}`,
+        user,
+        matrixRoomId: row.matrix_room_id,
+        matrixUserId: row.matrix_user_id,
+      };
+    }),
+  );
+}
+
+async function sendBare(env: Environment, speakers: readonly Speaker[], messages: number): Promise<number> {
+  const startedAtMs = performance.now();
+  await Promise.all(
+    speakers.map(async ({ matrixRoomId, matrixUserId }) => {
+      for (let index = 0; index < messages / ROOMS; index++) {
+        const transaction = randomBytes(8).toString("hex");
+        const path = `/_matrix/client/v3/rooms/${encodeURIComponent(matrixRoomId)}/send/m.room.message/${transaction}`;
+        const query = new URLSearchParams({ user_id: matrixUserId, device_id: "OPENMEET" });
+        const response = await fetch(`${env.SYNAPSE_URL}${path}?${query.toString()}`, {
+          method: "PUT",
+          headers: { authorization: `Bearer ${env.SYNAPSE_AS_TOKEN}` },
+          body: JSON.stringify({ msgtype: "m.text", body: "bare" }),
+        });
+        if (!response.ok) throw new Error(`a bare send was answered ${String(response.status)}`);
+        await response.arrayBuffer();
+      }
+    }),
+  );
+  return messages / ((performance.now() - startedAtMs) / 1_000);
+}
+
+/** From the first post to the last message's mark as sent. */
+async function sendOurs(
+  stack: DemoStack,
+  db: Db,
+  speakers: readonly Speaker[],
+  messages: number,
+): Promise<number> {
+  const server = createRest(stack.apiUrl, stack.serverKey);
+  const rests = await Promise.all(
+    speakers.map(async ({ room, user }) => ({
+      room,
+      rest: createRest(stack.apiUrl, await server.token(user)),
+    })),
+  );
+  const startedAtMs = performance.now();
+  const run = startedAtMs.toFixed(0);
+  const ids = await Promise.all(
+    rests.map(async ({ room, rest }) => {
+      const own: string[] = [];
+      for (let index = 0; index < messages / ROOMS; index++) {
+        own.push((await rest.post(room, "ours", `${run}-${String(index)}`)).id);
+      }
+      return own;
+    }),
+  );
+  await waitForSent(db, ids.flat());
+  return messages / ((performance.now() - startedAtMs) / 1_000);
+}
+
+function waitForSent(db: Db, ids: readonly string[]): Promise<void> {
+  return waitFor(LIMIT_MS, "all messages are sent", async () => {
+    const rows = await rowsOf<{ sent: number }>(
+      db,
+      "select count(*) as sent from messages where id = any(?) and status = 'sent'",
+      [ids],
+    );
+    return rows[0]?.sent === ids.length;
+  });
+}
+
+process.exit(await main());
