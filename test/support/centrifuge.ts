@@ -79,7 +79,7 @@ export function closeListeners(): void {
 }
 
 /** Waits for a condition, and says which when it does not come. */
-export async function waitFor(condition: () => boolean | Promise<boolean>, limitMs = 8_000): Promise<void> {
+export async function waitFor(condition: () => boolean | Promise<boolean>, limitMs = 30_000): Promise<void> {
   const endMs = Date.now() + limitMs;
   while (!(await condition())) {
     if (Date.now() > endMs) throw new Error(`still not after ${limitMs} ms: ${String(condition)}`);
