@@ -42,7 +42,7 @@ export type HouseOptions = {
   logDir?: string | null;
 };
 
-const LINKS = [
+export const LINKS = [
   "apiPostgres",
   "apiRedis",
   "workersPostgres",

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FaultKind } from "./homeserver/faults.ts";
-import { killService, type House, type LinkName } from "./house.ts";
+import { killService, LINKS, type House, type LinkName } from "./house.ts";
 import type { TierName, TierProcess } from "./processes.ts";
 import type { Random } from "./random.ts";
 
@@ -26,18 +26,8 @@ const WAYS: readonly FaultKind[] = [
   { do: "limit", retryAfterMs: 1_000 },
 ];
 
-const SERVER_LINKS: readonly LinkName[] = [
-  "apiPostgres",
-  "apiRedis",
-  "workersPostgres",
-  "workersRedis",
-  "syncPostgres",
-  "syncRedis",
-  "realtimePostgres",
-  "realtimeRedis",
-  "homeserver",
-  "realtime",
-];
+/** Every link but that of the talkers to the API. */
+const SERVER_LINKS: readonly LinkName[] = LINKS.filter((name) => name !== "api");
 
 function onTier(verb: string, tier: TierName, act: (process: TierProcess) => Promise<void>): Maker {
   return (house, random) => {
