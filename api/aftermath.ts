@@ -1,4 +1,4 @@
-import type { MessageRow } from "../shared/db/messages.ts";
+import type { Accepted } from "../shared/db/messages.ts";
 import type { Db } from "../shared/db/open.ts";
 import type { Log } from "../shared/log.ts";
 import { publishFailed, publishPending } from "../shared/pending.ts";
@@ -16,7 +16,7 @@ const DRAIN_LIMIT_MS = 2_000;
 /** Tells the rest of the house what was committed, without keeping the caller; what is lost the sweeper finds. */
 export type Aftermath = {
   tell: (effects: Effects) => void;
-  tellAccepted: (rows: readonly MessageRow[]) => void;
+  tellAccepted: (accepted: readonly Accepted[]) => void;
   /** Waits for what is under way, 2 s at most. */
   drain: () => Promise<void>;
 };
@@ -57,12 +57,16 @@ export function createAftermath(deps: AftermathDeps): Aftermath {
         await Promise.all([tellNotices(), publishFailed(deps.redis, failed)]);
       });
     },
-    tellAccepted(rows) {
-      const rooms = new Map(rows.map((row) => [row.room_id, row.tenant_id]));
+    tellAccepted(accepted) {
+      const idle = accepted.filter(({ mustWake }) => mustWake);
+      const rooms = new Map(idle.map(({ message }) => [message.room_id, message.tenant_id]));
       start("accepted", () =>
         Promise.all([
           ...[...rooms].map(([roomId, tenantId]) => deps.wake("outbound-message", { tenantId, roomId })),
-          publishPending(deps.redis, rows),
+          publishPending(
+            deps.redis,
+            accepted.map(({ message }) => message),
+          ),
         ]),
       );
     },

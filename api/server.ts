@@ -94,11 +94,11 @@ function openAccept(deps: {
   return createAcceptBatcher(
     (messages) => acceptMessages(deps.db, messages),
     (acceptances) => {
-      const rows = acceptances.flatMap((it) => (it.outcome === "accepted" ? [it.message] : []));
-      deps.accepted.inc(rows.length);
-      if (rows.length === 0) return;
+      const accepted = acceptances.filter((it) => it.outcome === "accepted");
+      deps.accepted.inc(accepted.length);
+      if (accepted.length === 0) return;
       deps.reach("between commit and wake");
-      deps.aftermath.tellAccepted(rows);
+      deps.aftermath.tellAccepted(accepted);
     },
   );
 }

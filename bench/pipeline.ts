@@ -23,6 +23,8 @@ import { percentile } from "./play/judge.ts";
 const ROOMS = 200;
 const IN_FLIGHT = 256;
 const OPEN_LOOP_S = 20;
+/** Of the open loop, not counted: a process that was just started plans its statements and compiles its code. */
+const WARM_UP_S = 6;
 const LIMIT_MS = 120_000;
 const REDIS_DATABASE = 9;
 
@@ -106,7 +108,7 @@ async function withArms(
   const accept = createAcceptBatcher(
     (batch) => acceptMessages(db, batch),
     (acceptances) => {
-      aftermath.tellAccepted(acceptances.flatMap((it) => (it.outcome === "accepted" ? [it.message] : [])));
+      aftermath.tellAccepted(acceptances.filter((it) => it.outcome === "accepted"));
     },
   );
   try {
@@ -193,17 +195,9 @@ type OpenLoop = { rate: number; p50: number; p99: number; messages: number };
 async function runOpenLoop(arms: Arms, rate: number): Promise<OpenLoop> {
   const { db, fixture } = arms;
   const child: Child = await startChild("ours", arms.databaseUrl, arms.redisUrl);
+  await postAtRate(arms, rate, WARM_UP_S);
   const since = await readNow(db);
-  const total = rate * OPEN_LOOP_S;
-  const startedAtMs = performance.now();
-  const posts: Promise<unknown>[] = [];
-  for (let index = 0; index < total; index++) {
-    const dueAtMs = startedAtMs + (index * 1_000) / rate;
-    const waitMs = dueAtMs - performance.now();
-    if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
-    posts.push(arms.accept(fixture.message(index)));
-  }
-  await Promise.all(posts);
+  const total = await postAtRate(arms, rate, OPEN_LOOP_S);
   await waitFor(
     LIMIT_MS,
     "open loop",
@@ -217,6 +211,21 @@ async function runOpenLoop(arms: Arms, rate: number): Promise<OpenLoop> {
   );
   const times = rows.map((row) => row.ms);
   return { rate, p50: percentile(times, 0.5) ?? 0, p99: percentile(times, 0.99) ?? 0, messages: total };
+}
+
+/** Posts at a steady rate, whether or not the answers come; resolves with their count when all were accepted. */
+async function postAtRate({ accept, fixture }: Arms, rate: number, seconds: number): Promise<number> {
+  const total = rate * seconds;
+  const startedAtMs = performance.now();
+  const posts: Promise<unknown>[] = [];
+  for (let index = 0; index < total; index++) {
+    const dueAtMs = startedAtMs + (index * 1_000) / rate;
+    const waitMs = dueAtMs - performance.now();
+    if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    posts.push(accept(fixture.message(index)));
+  }
+  await Promise.all(posts);
+  return total;
 }
 
 async function readNow(db: Db): Promise<Date> {

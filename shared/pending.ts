@@ -51,19 +51,20 @@ async function publishEphemeral(redis: Redis, list: readonly Ephemeral[]): Promi
   return Promise.race([told, afterLimit()]);
 }
 
+/** All in one write. @throws what Redis throws, of the first that failed. */
 async function tell(redis: Redis, list: readonly Ephemeral[]): Promise<void> {
-  await Promise.all(
-    list.map(({ roomId, requestId, publication }) => {
-      const live: RoomLiveMessage = {
-        number: null,
-        epoch: "",
-        leaver: null,
-        requestId,
-        data: JSON.stringify(publication),
-      };
-      return redis.publish(roomLiveChannel(roomId), JSON.stringify(live));
-    }),
-  );
+  const pipeline = redis.pipeline();
+  for (const { roomId, requestId, publication } of list) {
+    const live: RoomLiveMessage = {
+      number: null,
+      epoch: "",
+      leaver: null,
+      requestId,
+      data: JSON.stringify(publication),
+    };
+    pipeline.publish(roomLiveChannel(roomId), JSON.stringify(live));
+  }
+  for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
 }
 
 function afterLimit(): Promise<false> {

@@ -5,6 +5,7 @@ import type { Wake } from "../shared/queue.ts";
 import type { Redis } from "../shared/redis.ts";
 import type { Homeserver } from "./matrix/homeserver.ts";
 import type { WorkerMetrics } from "./metrics.ts";
+import type { Pace } from "./pace.ts";
 import type { TenantGate } from "./tenant-gate.ts";
 
 /** What every handler works with. */
@@ -20,6 +21,8 @@ export type WorkerContext = {
   stopping: AbortSignal;
   /** Keeps one tenant's busy rooms from taking every place of the way out. */
   outboundGate: TenantGate;
+  /** How much of a room is sent before it is marked. */
+  outboundPace: Pace;
   /** A number in [0, 1), so that chance can be an argument. */
   chance: () => number;
   /** Marks the places where tests kill. */

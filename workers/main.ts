@@ -26,6 +26,7 @@ import { runJobs } from "./run-jobs.ts";
 import { keepSchedules } from "./schedules.ts";
 import { startSweeper } from "./sweep.ts";
 import { syncReadiness } from "./sync/readiness.ts";
+import { createPace } from "./pace.ts";
 import { createTenantGate } from "./tenant-gate.ts";
 import { startObservers } from "./sync/observers.ts";
 
@@ -88,6 +89,7 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
     log,
     stopping: stopping.signal,
     outboundGate: createTenantGate(OUTBOUND_PLACES_EACH),
+    outboundPace: createPace(),
     chance: Math.random,
     reach: createKillPoint(config.killPoint),
   };

@@ -1,7 +1,7 @@
 import { newFence } from "../shared/ids.ts";
-import { LEASE_MS, releaseRoomLease, renewRoomLease } from "../shared/db/outbox.ts";
+import { LEASE_MS, releaseRoomLease, renewRoomLease, type SentMessage } from "../shared/db/outbox.ts";
 import type { WorkerContext } from "./context.ts";
-import { takeRoom, type RoomFacts } from "./converge/room-facts.ts";
+import { takeRoom, type TakenRoom } from "./converge/room-facts.ts";
 
 const RENEW_EVERY_MS = 2_000;
 /** A holder stops this long before the lease could be somebody else's. */
@@ -20,44 +20,57 @@ export type RoomLease = {
   readonly fence: string;
   /** Called before each Matrix call. @throws LeaseLost */
   check: () => void;
-  /** Every message up to this order is settled: said when the lease is given back. */
-  settle: (order: number) => void;
+  /** Every message up to this order is settled, these by being sent: written when the lease is given back. */
+  settle: (order: number, sent: readonly SentMessage[]) => void;
 };
 
+type Settled = { order: number | null; sent: readonly SentMessage[] };
+
 /**
- * Runs `work` as the only writer to a Matrix room, with what is known of the room. Null when somebody else is: they
- * wake what is due when they end.
+ * Runs `work` as the only writer to a Matrix room, with what is known of the room and, where asked for, its oldest
+ * messages claimed. Null when somebody else is: they wake what is due when they end.
  * The lease is given back whatever happens, and what is due in the room then is woken.
+ * @throws LeaseLost too when the lease ended before what was settled could be written.
  */
 export async function withRoomLease<T>(
   context: WorkerContext,
   room: { tenantId: string; roomId: string },
-  work: (lease: RoomLease, facts: RoomFacts) => Promise<T>,
+  work: (lease: RoomLease, taken: TakenRoom) => Promise<T>,
+  claim = 0,
 ): Promise<T | null> {
+  const { tenantId, roomId } = room;
   const fence = newFence();
   const askedAtMs = performance.now();
-  const facts = await takeRoom(context.db, room.tenantId, room.roomId, fence);
-  if (facts === null) return null;
+  const taken = await takeRoom(context.db, { tenantId, roomId, fence, claim });
+  if (taken === null) return null;
   context.metrics.leaseTaken.inc({ lease: "room" });
-  const lease = keepLease(context, room.roomId, fence, askedAtMs);
+  const lease = keepLease(context, roomId, fence, askedAtMs);
   try {
-    return await work(lease, facts);
+    return await workAndGiveBack(context, room, lease, () => work(lease, taken));
   } catch (error) {
     if (error instanceof LeaseLost) context.metrics.leaseLost.inc({ lease: "room" });
     throw error;
-  } finally {
-    lease.stop();
-    await giveBack(context, room, fence, lease.settledOrder());
   }
 }
 
-function keepLease(
+async function workAndGiveBack<T>(
   context: WorkerContext,
-  roomId: string,
-  fence: string,
-  askedAtMs: number,
-): RoomLease & { stop: () => void; settledOrder: () => number | null } {
-  let settledOrder: number | null = null;
+  room: { tenantId: string; roomId: string },
+  lease: KeptLease,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } finally {
+    lease.stop();
+    await giveBack(context, room, lease.fence, lease.settled());
+  }
+}
+
+type KeptLease = RoomLease & { stop: () => void; settled: () => Settled };
+
+function keepLease(context: WorkerContext, roomId: string, fence: string, askedAtMs: number): KeptLease {
+  let settled: Settled = { order: null, sent: [] };
   let goodUntilMs = askedAtMs + LEASE_MS - SAFETY_MS;
   const timer = setInterval(() => {
     const renewedAtMs = performance.now();
@@ -75,10 +88,10 @@ function keepLease(
     check: () => {
       if (performance.now() >= goodUntilMs) throw new LeaseLost();
     },
-    settle: (order) => {
-      settledOrder = order;
+    settle: (order, sent) => {
+      settled = { order, sent };
     },
-    settledOrder: () => settledOrder,
+    settled: () => settled,
     stop: () => {
       clearInterval(timer);
     },
@@ -89,9 +102,10 @@ async function giveBack(
   context: WorkerContext,
   room: { tenantId: string; roomId: string },
   fence: string,
-  settledOrder: number | null,
+  { order, sent }: Settled,
 ): Promise<void> {
-  const due = await releaseRoomLease(context.db, room.roomId, fence, settledOrder);
+  const due = await releaseRoomLease(context.db, room.roomId, fence, order, sent);
+  if (sent.length > 0 && !due.isMarked) throw new LeaseLost();
   if (context.stopping.aborted) return;
   if (due.room)
     await context.wake("provisioning", { tenantId: room.tenantId, subject: "room", id: room.roomId });

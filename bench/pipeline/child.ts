@@ -5,6 +5,7 @@ import { closeQueues, createWake, openQueues } from "../../shared/queue.ts";
 import { closeRedis, openPatientRedis, openRedis, waitForRedis } from "../../shared/redis.ts";
 import { createWorkerMetrics } from "../../workers/metrics.ts";
 import { OUTBOUND_PLACES_EACH } from "../../workers/jobs/index.ts";
+import { createPace } from "../../workers/pace.ts";
 import { createTenantGate } from "../../workers/tenant-gate.ts";
 import { runJobs } from "../../workers/run-jobs.ts";
 import { startSweeper } from "../../workers/sweep.ts";
@@ -49,6 +50,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     log,
     stopping: stopping.signal,
     outboundGate: createTenantGate(OUTBOUND_PLACES_EACH),
+    outboundPace: createPace(),
     chance: Math.random,
     reach: () => undefined,
   };

@@ -38,9 +38,16 @@ export type MessageRow = {
   sender_avatar: string | null;
 };
 
-/** `replayed`: the sender's client id is known; the row is the first request's. */
+/**
+ * `replayed`: the sender's client id is known; the row is the first request's. `mustWake`: the room had nothing to send
+ * before. Where it had, whoever was woken for that sends this message too, or wakes the room when giving it back.
+ */
 export type Acceptance =
-  { outcome: "accepted" | "replayed"; message: MessageRow } | { outcome: "no_such_room" | "may_not_post" };
+  | { outcome: "accepted"; message: MessageRow; mustWake: boolean }
+  | { outcome: "replayed"; message: MessageRow }
+  | { outcome: "no_such_room" | "may_not_post" };
+
+export type Accepted = Extract<Acceptance, { outcome: "accepted" }>;
 
 const SELECT_MESSAGE = `
   select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, encode(m.request_hash, 'hex') as request_hash, m.request_id,
@@ -84,7 +91,8 @@ export async function acceptMessages(db: Db, messages: readonly NewMessage[]): P
     const inserted = byId.get(asked.id);
     if (!inserted) return explain(refusals.get(position));
     const fresh = { error_code: null, error_message: null, timeline_number: null, sender_user: senderUser };
-    return { outcome: "accepted", message: { ...asked, ...fresh, ...inserted } };
+    const { room_was_idle: mustWake, ...row } = inserted;
+    return { outcome: "accepted", message: { ...asked, ...fresh, ...row }, mustWake };
   });
 }
 
@@ -123,8 +131,8 @@ const INSERT_ALLOWED = `
     returning id, room_id, sender_id, order_number, status, accepted_at
   )
   select n.id, n.room_id, n.sender_id, n.order_number, n.status, n.accepted_at,
-         u.display_name as sender_display_name, u.avatar as sender_avatar
-    from inserted n join users u on u.id = n.sender_id`;
+         u.display_name as sender_display_name, u.avatar as sender_avatar, o.next_attempt_at is null as room_was_idle
+    from inserted n join users u on u.id = n.sender_id join room_outbox o on o.room_id = n.room_id`;
 
 type Inserted = Pick<
   MessageRow,
@@ -136,7 +144,7 @@ type Inserted = Pick<
   | "accepted_at"
   | "sender_display_name"
   | "sender_avatar"
->;
+> & { room_was_idle: boolean };
 
 type Refusal = Omit<MessageRow, "id"> & {
   position: number;

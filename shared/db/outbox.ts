@@ -19,8 +19,8 @@ export type ClaimedMessage = {
   sender_is_joined: boolean;
 };
 
-/** What is claimed, and the room's last order number at that moment; null when the lease is gone. */
-export type Claim = { lastOrder: number; messages: ClaimedMessage[] } | null;
+/** What is claimed, and the room's last order number at that moment. */
+export type Claim = { lastOrder: number; messages: ClaimedMessage[] };
 
 /** False when somebody else has it now. */
 export async function renewRoomLease(db: Db, roomId: string, fence: string): Promise<boolean> {
@@ -33,42 +33,78 @@ export async function renewRoomLease(db: Db, roomId: string, fence: string): Pro
   return rows.length > 0;
 }
 
-/** Work that is due in a room whose lease was given back. */
-export type DueWork = { messages: boolean; members: boolean; room: boolean };
+/** Work that is due in a room whose lease was given back; `isMarked`: the lease was still held, and what was sent is marked. */
+export type DueWork = { messages: boolean; members: boolean; room: boolean; isMarked: boolean };
 
 /**
- * Gives the right back and tells what is still due in the room. `settledOrder`: every message up to it is settled, so
- * that nothing is due unless more was accepted since; null leaves the room's due time as it is.
+ * Gives the right back, marks what was sent last, and tells what is still due in the room. `settledOrder`: every message
+ * up to it is settled, so that nothing is due unless more was accepted since; null, or a lease that has ended, leaves the room's due time as it
+ * is.
  */
 export async function releaseRoomLease(
   db: Db,
   roomId: string,
   fence: string,
   settledOrder: number | null,
+  sent: readonly SentMessage[] = [],
 ): Promise<DueWork> {
   const rows = await rowsOf<DueWork>(
     db,
-    `update room_outbox o
+    `with mine as (${HELD}), marked as (${MARK}),
+     settled as (select cast(:settled as bigint) as up_to where exists (select 1 from mine))
+     update room_outbox o
         set fence = null, lease_until = null,
-            attempts = case when cast(:settled as bigint) is null then o.attempts else 0 end,
-            next_attempt_at = case when cast(:settled as bigint) is null then o.next_attempt_at
-                                   when o.last_order > cast(:settled as bigint) then now() end
-       from rooms r
+            attempts = case when s.up_to is null then o.attempts else 0 end,
+            next_attempt_at = case when s.up_to is null then o.next_attempt_at when o.last_order > s.up_to then now() end
+       from rooms r left join settled s on true
       where o.room_id = :roomId and o.fence = :fence and r.id = o.room_id
      returning coalesce(o.next_attempt_at <= now(), false) as messages,
                coalesce(r.members_next_attempt_at <= now(), false) as members,
-               coalesce(r.next_attempt_at <= now(), false) as room`,
-    { roomId, fence, settled: settledOrder },
+               coalesce(r.next_attempt_at <= now(), false) as room,
+               exists (select 1 from mine) as "isMarked"`,
+    { roomId, fence, settled: settledOrder, ...sentColumns(sent) },
   );
-  return rows[0] ?? { messages: false, members: false, room: false };
+  return rows[0] ?? { messages: false, members: false, room: false, isMarked: false };
 }
 
-/** Marks the oldest unsent messages of a room as being sent, and reads them, oldest first. */
+// The lease of `:fence`, locked: it stays held until the statement ends.
+const HELD = `
+  select 1 from room_outbox where room_id = :roomId and fence = :fence and lease_until > now() for update`;
+
+const MARK = `
+  update messages m set status = 'sent', event_id = s.event_id, sent_at = now()
+    from unnest(cast(:ids as uuid[]), cast(:eventIds as text[])) as s(id, event_id), mine
+   where m.id = s.id and m.status <> 'dead'`;
+
+function sentColumns(sent: readonly SentMessage[]): { ids: string[]; eventIds: string[] } {
+  return { ids: sent.map(({ id }) => id), eventIds: sent.map(({ eventId }) => eventId) };
+}
+
+/** Marks a batch, as `batch` names it by ids, as being sent; reads it as `claimed`. */
+export const CLAIM_BATCH = `
+  update messages m set status = 'sending' from batch where m.id = batch.id
+  returning m.id, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id`;
+
+/** What was claimed as a JSON array of ClaimedMessage, oldest first. */
+export const SELECT_CLAIMED = `
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'id', c.id, 'request_id', c.request_id, 'order_number', c.order_number, 'text', c.content ->> 'text',
+           'age_ms', extract(epoch from now() - c.accepted_at) * 1000, 'attempts', c.attempts, 'sender_id', c.sender_id,
+           'sender_matrix_id', u.matrix_user_id,
+           'sender_is_registered', u.applied_version > 0,
+           'sender_is_wanted', u.deleted_at is null and coalesce(s.desired = 'in', false),
+           'sender_is_joined', coalesce(s.applied = 'in', false)
+         ) order by c.order_number), '[]'::jsonb)
+    from claimed c
+    join users u on u.id = c.sender_id
+    left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id`;
+
+/** Marks the oldest unsent messages of a room as being sent, and reads them, oldest first; null when the lease is gone. */
 export async function claimMessages(
   db: Db,
   roomId: string,
   { fence, afterOrder, limit }: { fence: string; afterOrder: number; limit: number },
-): Promise<Claim> {
+): Promise<Claim | null> {
   const rows = await rowsOf<{ last_order: number | null; messages: ClaimedMessage[] }>(
     db,
     `with mine as (
@@ -77,22 +113,8 @@ export async function claimMessages(
        select m.id from messages m, mine
         where m.room_id = :roomId and m.open and m.status in ('queued', 'sending') and m.order_number > :afterOrder
         order by m.order_number limit :limit for update of m
-     ), claimed as (
-       update messages m set status = 'sending' from batch where m.id = batch.id
-       returning m.id, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id
-     )
-     select (select last_order from mine) as last_order,
-            coalesce(jsonb_agg(jsonb_build_object(
-              'id', c.id, 'request_id', c.request_id, 'order_number', c.order_number, 'text', c.content ->> 'text',
-              'age_ms', extract(epoch from now() - c.accepted_at) * 1000, 'attempts', c.attempts, 'sender_id', c.sender_id,
-              'sender_matrix_id', u.matrix_user_id,
-              'sender_is_registered', u.applied_version > 0,
-              'sender_is_wanted', u.deleted_at is null and coalesce(s.desired = 'in', false),
-              'sender_is_joined', coalesce(s.applied = 'in', false)
-            ) order by c.order_number), '[]'::jsonb) as messages
-       from claimed c
-       join users u on u.id = c.sender_id
-       left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id`,
+     ), claimed as (${CLAIM_BATCH})
+     select (select last_order from mine) as last_order, (${SELECT_CLAIMED}) as messages`,
     { roomId, fence, afterOrder, limit },
   );
   const { last_order: lastOrder = null, messages = [] } = rows[0] ?? {};
@@ -110,20 +132,8 @@ export async function markSent(
 ): Promise<boolean> {
   const rows = await rowsOf<{ held: boolean }>(
     db,
-    `with mine as (
-       select 1 from room_outbox where room_id = :roomId and fence = :fence and lease_until > now() for update
-     ), marked as (
-       update messages m set status = 'sent', event_id = s.event_id, sent_at = now()
-         from unnest(cast(:ids as uuid[]), cast(:eventIds as text[])) as s(id, event_id), mine
-        where m.id = s.id and m.status <> 'dead'
-     )
-     select exists (select 1 from mine) as held`,
-    {
-      roomId,
-      fence,
-      ids: sent.map((message) => message.id),
-      eventIds: sent.map((message) => message.eventId),
-    },
+    `with mine as (${HELD}), marked as (${MARK}) select exists (select 1 from mine) as held`,
+    { roomId, fence, ...sentColumns(sent) },
   );
   return rows[0]?.held ?? false;
 }

@@ -16,6 +16,7 @@ import type { NewEntry } from "../../shared/timeline/append.ts";
 import type { WorkerContext } from "../../workers/context.ts";
 import type { Homeserver } from "../../workers/matrix/homeserver.ts";
 import { createWorkerMetrics } from "../../workers/metrics.ts";
+import { createPace } from "../../workers/pace.ts";
 import { createTenantGate } from "../../workers/tenant-gate.ts";
 import { openTestDatabase, type TestDatabase } from "./db.ts";
 import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
@@ -61,6 +62,7 @@ export class Workplace {
       stopping: new AbortController().signal,
       chance: () => 0.5,
       outboundGate: createTenantGate(100),
+      outboundPace: createPace(),
       reach: () => undefined,
     };
   }

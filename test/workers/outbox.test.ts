@@ -14,7 +14,8 @@ afterAll(() => place.close());
 
 async function takeFence(room: Room): Promise<string> {
   const fence = newFence();
-  if (!(await takeRoom(place.db, place.tenantId, room.id, fence))) throw new Error("the room is taken");
+  if (!(await takeRoom(place.db, { tenantId: place.tenantId, roomId: room.id, fence, claim: 0 })))
+    throw new Error("the room is taken");
   return fence;
 }
 

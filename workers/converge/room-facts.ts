@@ -1,5 +1,5 @@
 import { rowsOf, type Db } from "../../shared/db/open.ts";
-import { LEASE_MS } from "../../shared/db/outbox.ts";
+import { CLAIM_BATCH, LEASE_MS, SELECT_CLAIMED, type ClaimedMessage } from "../../shared/db/outbox.ts";
 import type { RoomKind } from "../../shared/names.ts";
 
 /** What handlers know of a room: as the tables say now. */
@@ -58,22 +58,36 @@ export async function findRoomFacts(db: Db, tenantId: string, roomId: string): P
   return rows[0] ?? null;
 }
 
-/** Takes the right to write to a room and reads what is known of it. Null when somebody has it, or there is no such room. */
+/** A room that was taken, with its oldest unsent messages and its last order number at the moment they were read. */
+export type TakenRoom = RoomFacts & { claimed: ClaimedMessage[]; claimed_order: number };
+
+/**
+ * Takes the right to write to a room and reads what is known of it, and marks its oldest messages, `claim` at most, as
+ * being sent where they are due: one statement, since every message waits for it. Null when somebody has the room, or
+ * there is no such room.
+ */
 export async function takeRoom(
   db: Db,
-  tenantId: string,
-  roomId: string,
-  fence: string,
-): Promise<RoomFacts | null> {
-  const rows = await rowsOf<RoomFacts>(
+  room: { tenantId: string; roomId: string; fence: string; claim: number },
+): Promise<TakenRoom | null> {
+  const rows = await rowsOf<TakenRoom>(
     db,
     `with x as (
-       update room_outbox set fence = ?, lease_until = now() + ? * interval '1 millisecond'
-        where tenant_id = ? and room_id = ? and (lease_until is null or lease_until < now())
+       update room_outbox set fence = :fence, lease_until = now() + :leaseMs * interval '1 millisecond'
+        where tenant_id = :tenantId and room_id = :roomId and (lease_until is null or lease_until < now())
        returning room_id, attempts, next_attempt_at
-     )
-     select ${COLUMNS} from x ${JOINS}`,
-    [fence, LEASE_MS, tenantId, roomId],
+     ), batch as (
+       select m.id from messages m
+        where m.room_id = :roomId and m.open and m.status in ('queued', 'sending')
+          and exists (select 1 from x where x.next_attempt_at is null or x.next_attempt_at <= now())
+          and exists (select 1 from tenants t where t.id = :tenantId and t.status = 'active')
+        order by m.order_number limit :claim for update of m
+     ), claimed as (${CLAIM_BATCH})
+     -- The last order as this statement's snapshot has it, like the messages: x may have waited for a newer one.
+     select ${COLUMNS}, (${SELECT_CLAIMED}) as claimed,
+            (select last_order from room_outbox where room_id = :roomId) as claimed_order
+       from x ${JOINS}`,
+    { ...room, leaseMs: LEASE_MS },
   );
   return rows[0] ?? null;
 }

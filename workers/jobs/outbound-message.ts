@@ -5,12 +5,13 @@ import {
   markSent,
   postponeOutbox,
   recordAttempt,
+  type Claim,
   type ClaimedMessage,
   type SentMessage,
 } from "../../shared/db/outbox.ts";
 import type { JobPayload } from "../../shared/jobs/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../context.ts";
-import type { RoomFacts } from "../converge/room-facts.ts";
+import type { RoomFacts, TakenRoom } from "../converge/room-facts.ts";
 import { sendMessage } from "../converge/send-message.ts";
 import { NotWanted } from "../converge/ensure-joined.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
@@ -20,10 +21,6 @@ import { publishFailed } from "../publish-failed.ts";
 
 /** A room that is never quiet gives way to others after this. */
 const SLICE_MS = 500;
-const SMALLEST_BATCH = 4;
-const LARGEST_BATCH = 100;
-/** Messages are marked after this much sending, so that a crash repeats little and people see `sent` soon. */
-const BATCH_TARGET_MS = 100;
 
 /**
  * Sends one room's queued messages to Matrix, one after the other, in the order accepted. The lease makes it the only
@@ -36,8 +33,11 @@ export async function handleOutboundMessage(
   const { tenantId, roomId } = payload;
   if (!context.outboundGate.enter(tenantId, roomId)) return DONE;
   try {
-    const result = await withRoomLease(context, payload, async (lease, room) =>
-      room.tenant_is_active ? drain(context, room, lease) : DONE,
+    const result = await withRoomLease(
+      context,
+      payload,
+      async (lease, room) => (room.tenant_is_active ? drain(context, room, lease) : DONE),
+      context.outboundPace.batchMessages(),
     );
     return result ?? DONE;
   } finally {
@@ -46,75 +46,83 @@ export async function handleOutboundMessage(
   }
 }
 
-async function drain(context: WorkerContext, room: RoomFacts, lease: RoomLease): Promise<JobResult> {
+async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease): Promise<JobResult> {
   // Woken too early, as by a new message after Redis lost the job that waited: Postgres decides.
   if (room.outbox_wait_ms > 0) return { retryInMs: room.outbox_wait_ms };
   const startedAtMs = performance.now();
-  let afterOrder = 0;
-  let limit = SMALLEST_BATCH;
+  let claim: Claim = { lastOrder: room.claimed_order, messages: room.claimed };
   for (;;) {
-    lease.check();
-    const claim = await claimMessages(context.db, room.id, { fence: lease.fence, afterOrder, limit });
-    if (claim === null) throw new LeaseLost();
-    const last = claim.messages.at(-1);
-    if (!last) {
-      lease.settle(claim.lastOrder);
+    const { sent, failure } = await sendBatch(context, room, claim.messages, lease);
+    if (sent.length > 0) context.reach("between homeserver answer and mark");
+    const isWhole = sent.length === claim.messages.length;
+    const reached = claim.messages.at(-1)?.order_number ?? claim.lastOrder;
+    // Claimed all there was: what came since is found when the lease is given back.
+    if (isWhole && reached >= claim.lastOrder) {
+      lease.settle(claim.lastOrder, sent);
       return DONE;
     }
-    const batchStartedAtMs = performance.now();
-    const postponedMs = await sendBatch(context, room, claim.messages, lease);
-    if (postponedMs !== null) return { retryInMs: postponedMs };
-    afterOrder = last.order_number;
-    // Claimed all there was: what came since is found by the next claim, or by whoever accepted it.
-    if (last.order_number >= claim.lastOrder) {
-      lease.settle(claim.lastOrder);
-      return DONE;
-    }
-    if (performance.now() - startedAtMs > SLICE_MS || context.stopping.aborted) {
+    await mark(context, room, lease, sent);
+    if (failure !== null) return { retryInMs: await settleFailure(context, room, failure, lease) };
+    if (!isWhole || performance.now() - startedAtMs > SLICE_MS) {
       await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
-      return DONE;
+      // Asked to stop, nobody is woken from here: the job itself goes on elsewhere.
+      return context.stopping.aborted ? { retryInMs: 0 } : DONE;
     }
-    limit = nextLimit(limit, performance.now() - batchStartedAtMs);
+    claim = await claimNext(context, room, lease, reached);
   }
 }
 
-function nextLimit(limit: number, batchMs: number): number {
-  if (batchMs > BATCH_TARGET_MS) return Math.max(SMALLEST_BATCH, Math.floor(limit / 2));
-  return Math.min(LARGEST_BATCH, limit * 2);
+async function claimNext(
+  context: WorkerContext,
+  room: RoomFacts,
+  lease: RoomLease,
+  afterOrder: number,
+): Promise<Claim> {
+  lease.check();
+  const limit = context.outboundPace.batchMessages();
+  const claim = await claimMessages(context.db, room.id, { fence: lease.fence, afterOrder, limit });
+  if (claim === null) throw new LeaseLost();
+  return claim;
 }
 
-/** Sends a claimed batch and marks it. Answers the pause in milliseconds when a message must wait, else null. */
+type Batch = { sent: SentMessage[]; failure: { message: ClaimedMessage; error: unknown } | null };
+
+/** Sends a claimed batch until one fails, the process is asked to stop, or the room's time is over. */
 async function sendBatch(
   context: WorkerContext,
   room: RoomFacts,
   messages: readonly ClaimedMessage[],
   lease: RoomLease,
-): Promise<number | null> {
-  const claimedAtMs = performance.now();
-  const sent: SentMessage[] = [];
-  let failure: { message: ClaimedMessage; error: unknown } | null = null;
+): Promise<Batch> {
+  const startedAtMs = performance.now();
+  const elapsedMs = () => performance.now() - startedAtMs;
+  const batch: Batch = { sent: [], failure: null };
   for (const message of messages) {
-    if (context.stopping.aborted) break;
+    if (context.stopping.aborted || elapsedMs() > SLICE_MS) break;
     try {
-      sent.push({ id: message.id, eventId: await sendMessage(context, room, message, lease) });
-      if (!message.sender_is_joined || !message.sender_is_registered)
-        rememberSender(messages, message.sender_id);
-      context.metrics.messagesSent.inc();
-      context.metrics.acceptedToSent.observe((message.age_ms + performance.now() - claimedAtMs) / 1_000);
+      batch.sent.push({ id: message.id, eventId: await sendMessage(context, room, message, lease) });
     } catch (error) {
-      failure = { message, error };
+      batch.failure = { message, error };
       break;
     }
-  }
-  if (sent.length > 0) context.reach("between homeserver answer and mark");
-  if (sent.length > 0 && !(await markSent(context.db, room.id, lease.fence, sent))) throw new LeaseLost();
-  for (const message of messages.slice(0, sent.length))
+    if (!message.sender_is_joined || !message.sender_is_registered)
+      rememberSender(messages, message.sender_id);
+    context.metrics.messagesSent.inc();
+    context.metrics.acceptedToSent.observe((message.age_ms + elapsedMs()) / 1_000);
     context.log.info(naming(room, message), "message sent");
-  if (failure !== null) return settleFailure(context, room, failure, lease);
-  if (sent.length === messages.length) return null;
-  // Asked to stop: another process goes on with the rest at once.
-  await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
-  return 0;
+  }
+  context.outboundPace.note(batch.sent.length, elapsedMs());
+  return batch;
+}
+
+/** @throws LeaseLost */
+async function mark(
+  context: WorkerContext,
+  room: RoomFacts,
+  lease: RoomLease,
+  sent: readonly SentMessage[],
+): Promise<void> {
+  if (sent.length > 0 && !(await markSent(context.db, room.id, lease.fence, sent))) throw new LeaseLost();
 }
 
 /** By what a message is found in the logs of every tier. */
@@ -131,12 +139,13 @@ function rememberSender(messages: readonly ClaimedMessage[], senderId: string): 
   }
 }
 
+/** Answers the pause in milliseconds. */
 async function settleFailure(
   context: WorkerContext,
   room: RoomFacts,
   { message, error }: { message: ClaimedMessage; error: unknown },
   lease: RoomLease,
-): Promise<number | null> {
+): Promise<number> {
   const { db } = context;
   if (error instanceof NotWanted) {
     await giveUp(context, room, lease, message, {

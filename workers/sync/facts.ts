@@ -11,6 +11,8 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** Names of people whom the tenant does not know that one answer's events are given; the rest stay nameless. */
 const STRANGERS_AT_MOST = 20;
 const LONGEST_NAME = 256;
+/** A name is not worth more: whoever reads waits for it. */
+const NAME_LIMIT_MS = 2_000;
 
 export type Reader = { tenantId: string; matrixUserId: string; request: Requester };
 
@@ -67,8 +69,9 @@ async function findNames(
   const found = await Promise.all(
     [...strangers].slice(0, STRANGERS_AT_MOST).map(async ([key, { matrixRoomId, matrixUserId }]) => {
       const member = { matrixRoomId, type: "m.room.member", key: matrixUserId };
+      const request: Requester = (call) => observer.request({ ...call, timeoutMs: NAME_LIMIT_MS });
       // A name is not worth a gap: without it the person is nameless.
-      const content = await getState(observer.request, member).catch(() => null);
+      const content = await getState(request, member).catch(() => null);
       return [key, readName(content)] as const;
     }),
   );
