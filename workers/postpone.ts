@@ -7,7 +7,11 @@ import { backoffMs } from "./retry.ts";
 const STUBBORN: ReadonlySet<FailureKind> = new Set(["permanent", "forbidden", "missing", "conflict", "auth"]);
 const STUBBORN_DELAY_MS = 60_000;
 
-export type Postponement = { delayMs: number; error: string; failed: boolean };
+/**
+ * What is kept with the row. `attempts`: failed tries in a row; being asked to wait is none, so that nobody takes such
+ * a wait for one that a silent homeserver caused.
+ */
+export type Postponement = { delayMs: number; attempts: number; error: string; failed: boolean };
 
 /**
  * Runs converging work; an expected failure is kept with the row (`remember`) and the job goes to that time. Anything
@@ -28,7 +32,8 @@ export async function convergeOrPostpone(
       backoffMs({ attempts, retryAfterMs: error.retryAfterMs }, context.chance()),
       failed ? STUBBORN_DELAY_MS : 0,
     );
-    await remember({ delayMs, error: errorText(error), failed });
+    const counted = error.kind === "limited" ? 0 : attempts + 1;
+    await remember({ delayMs, attempts: counted, error: errorText(error), failed });
     context.log.warn({ err: error, delayMs }, "postponed");
     return { retryInMs: delayMs };
   }

@@ -175,6 +175,33 @@ test("while the homeserver is down I can write, people see it, and all arrives i
   );
 }, 120_000);
 
+test("a homeserver that was silent and answers again still gets the time that it asked for one room", async () => {
+  const crowd = await faults.gather({ name: "asked", rooms: 4, people: 4 });
+  const [asked = "", ...others] = crowd.rooms;
+  for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
+  await faults.expectKept(crowd, 60_000);
+  standIn().faults.add({
+    path: SEND,
+    body: /asked to wait/,
+    count: 1,
+    fault: { do: "limit", retryAfterMs: 12_000 },
+  });
+  const before = standIn().faults.done.get("limit") ?? 0;
+  const limitedAtMs = performance.now();
+  const limited = await crowd.say(asked, crowd.members.get(asked)?.[0] ?? "", "asked to wait");
+  await until(() => standIn().faults.done.get("limit") === before + 1, "it is limited", 10_000);
+  await standIn().stop();
+  const [worker] = faults.house.of("workers") as [TierProcess];
+  for (const room of others) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
+  await until(async () => (await worker.metric("omc_breakers_open")) === 1, "calls are held back", 20_000);
+  await standIn().start();
+  await faults.expectKept(crowd, 60_000);
+  const waited = (id: string | null) =>
+    (standIn().state.sends.find(({ transactionId }) => transactionId === id)?.atMs ?? 0) - limitedAtMs;
+  expect(waited(limited.id)).toBeGreaterThan(11_900);
+  for (const post of crowd.posts.slice(-others.length)) expect(waited(post.id)).toBeLessThan(11_900);
+}, 120_000);
+
 test("more than a hundred messages that nobody read are read later, all of them, in order", async () => {
   const crowd = await faults.gather({ name: "unread", rooms: 2, people: 2 });
   const [room = ""] = crowd.rooms;

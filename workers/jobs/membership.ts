@@ -27,11 +27,11 @@ export async function handleMembership(
       context,
       room.members_attempts,
       () => converge(context, room, lease),
-      async ({ delayMs, error }) => {
+      async ({ delayMs, attempts, error }) => {
         await context.db.raw(
           `update rooms set members_next_attempt_at = now() + ? * interval '1 millisecond',
-                  members_attempts = members_attempts + 1, members_error = ? where id = ?`,
-          [delayMs, error, room.id],
+                  members_attempts = ?, members_error = ? where id = ?`,
+          [delayMs, attempts, error, room.id],
         );
       },
     );

@@ -175,7 +175,9 @@ async function settleFailure(
     await giveUp(context, room, lease, message, decision);
     return afterGivingUp(context, room, lease);
   }
-  await postponeOutbox(db, room.id, lease.fence, { delayMs: decision.delayMs, failed: true });
+  // Being asked to wait is no failure: a homeserver that answers again cuts short only what waited for its silence.
+  const failed = error.kind !== "limited";
+  await postponeOutbox(db, room.id, lease.fence, { delayMs: decision.delayMs, failed });
   context.log.warn({ ...naming(room, message), err: error, delayMs: decision.delayMs }, "message postponed");
   return decision.delayMs;
 }

@@ -54,12 +54,12 @@ async function provisionUser(
       }
       return DONE;
     },
-    async ({ delayMs, error, failed }) => {
+    async ({ delayMs, attempts, error, failed }) => {
       await context.db.raw(
-        `update users set next_attempt_at = now() + ? * interval '1 millisecond', attempts = attempts + 1, error = ?,
+        `update users set next_attempt_at = now() + ? * interval '1 millisecond', attempts = ?, error = ?,
                 status = case when ? and status = 'pending' then 'failed' else status end
           where tenant_id = ? and id = ?`,
-        [delayMs, error, failed, tenantId, id],
+        [delayMs, attempts, error, failed, tenantId, id],
       );
     },
   );
@@ -95,11 +95,11 @@ async function provisionRoom(
         else await bringRoom(context, homeserver, room, lease);
         return DONE;
       },
-      async ({ delayMs, error, failed }) => {
+      async ({ delayMs, attempts, error, failed }) => {
         await context.db.raw(
-          `update rooms set next_attempt_at = now() + ? * interval '1 millisecond', attempts = attempts + 1, error = ?,
+          `update rooms set next_attempt_at = now() + ? * interval '1 millisecond', attempts = ?, error = ?,
                   status = case when ? and status = 'pending' then 'failed' else status end where id = ?`,
-          [delayMs, error, failed, id],
+          [delayMs, attempts, error, failed, id],
         );
       },
     );

@@ -32,11 +32,11 @@ export async function handleRoomSync(
     context,
     gap.attempts,
     () => fill(context, existing),
-    async ({ delayMs }) => {
+    async ({ delayMs, attempts }) => {
       await context.db.raw(
-        `update room_timeline set gap_next_attempt_at = now() + ? * interval '1 millisecond', gap_attempts = gap_attempts + 1
+        `update room_timeline set gap_next_attempt_at = now() + ? * interval '1 millisecond', gap_attempts = ?
           where room_id = ? and gap_from is not null`,
-        [delayMs, room.id],
+        [delayMs, attempts, room.id],
       );
     },
   );

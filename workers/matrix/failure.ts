@@ -11,6 +11,9 @@
 export type FailureKind =
   "transient" | "limited" | "auth" | "forbidden" | "conflict" | "missing" | "permanent";
 
+/** What a homeserver that limits us is given when it does not say how long to wait. */
+const LIMITED_DELAY_MS = 2_000;
+
 /** A Matrix call that did not succeed. The message holds no Matrix id, token or URL. */
 export class MatrixFailure extends Error {
   readonly kind: FailureKind;
@@ -29,7 +32,7 @@ export class MatrixFailure extends Error {
     this.kind = kind;
     this.errcode = details.errcode;
     this.httpStatus = details.httpStatus;
-    this.retryAfterMs = details.retryAfterMs ?? null;
+    this.retryAfterMs = details.retryAfterMs ?? (kind === "limited" ? LIMITED_DELAY_MS : null);
   }
 }
 
