@@ -21,8 +21,6 @@ const LONGEST_ASKED_MS = 600_000;
 /** A refusal that nothing could mend is believed at the third time. */
 const FORBIDDEN_TRIES = 3;
 
-export const DEFAULT_MAX_AGE_MS = 7 * 86_400_000;
-
 /**
  * Decides what becomes of a message whose try failed. What may have been applied, or was asked to wait, ends by age
  * alone, never by count. `chance` in [0, 1) spreads the delays.

@@ -197,6 +197,24 @@ export async function findStanding(
   return rows[0];
 }
 
+/** Makes the members of a tenant's rooms due where somebody who may speak is not on Matrix, one room after the other. */
+export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
+  await execute(
+    db,
+    `with waiting as (
+       select r.id, now() + row_number() over (order by r.id) * interval '100 milliseconds' as due
+         from rooms r
+        where r.tenant_id = ? and r.deleted_at is null
+          and exists (select 1 from memberships s
+                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and s.role <> 'guest')
+     )
+     update rooms r set members_desired_version = members_desired_version + 1,
+            members_next_attempt_at = least(coalesce(r.members_next_attempt_at, w.due), w.due)
+       from waiting w where r.id = w.id`,
+    [tenantId],
+  );
+}
+
 /** People who open a room one after the other are joined on Matrix together, after this. */
 const JOIN_AFTER = "5 seconds";
 

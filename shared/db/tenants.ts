@@ -7,10 +7,21 @@ import { tokenKeys, type TokenKeys } from "../tokens.ts";
 import type { Homeserver } from "./homeservers.ts";
 import { rowsOf, type Db } from "./open.ts";
 
+const DAY_MS = 86_400_000;
+export const DEFAULT_MAX_AGE_MS = 7 * DAY_MS;
+
 /** What a tenant may use; absent fields have the defaults of `tenantLimits`. */
 export const tenantLimits = z.object({
   /** Messages that may wait to be sent, over all rooms. */
   queuedMessages: z.int().min(1).default(10_000),
+  /** A message that could not be sent for this long is given up, in milliseconds. */
+  maxAgeMs: z
+    .int()
+    .min(60_000)
+    .max(30 * DAY_MS)
+    .default(DEFAULT_MAX_AGE_MS),
+  /** Whom the workers join on Matrix in the background: who has opened the room, or everybody who may speak. */
+  join: z.enum(["lazy", "eager"]).default("lazy"),
   /** Requests in 10 s: of one user, of one API key, and of all of the tenant's together. */
   userRequests: z.int().min(1).default(1_000),
   keyRequests: z.int().min(1).default(10_000),

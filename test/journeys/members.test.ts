@@ -195,6 +195,45 @@ test("whoever opens a room is joined on Matrix in the background, before the fir
   );
 });
 
+test("a tenant that wants it so has everybody who may speak on Matrix before anybody opens a room", async () => {
+  const { synapse } = journey;
+  const tenant = await journey.createTenant("keen");
+  const names = Array.from({ length: 23 }, (_, index) => `keen-${index}`);
+  const putRoom = (room: string) =>
+    tenant.server.putRoom(room, {
+      members: [
+        ...names.map((user) => ({ user })),
+        { user: "the-owner", role: "owner" },
+        { user: "visitor", role: "guest" },
+      ],
+    });
+  const expectAllJoined = async (room: string) => {
+    const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
+    const wanted = await Promise.all([...names, "the-owner"].map((name) => tenant.matrixUserId(name)));
+    await journey.waitFor(
+      "all of them are on Matrix",
+      async () => (await synapse.joinedMembers(observer, matrixRoomId)).length >= wanted.length + 1,
+      60_000,
+    );
+    await tenant.settled(room);
+    const joined = await synapse.joinedMembers(observer, matrixRoomId);
+    expect(joined.toSorted()).toEqual([observer, ...wanted].toSorted());
+    const levels = await synapse.state(observer, matrixRoomId, "m.room.power_levels");
+    expect(levels?.["users"]).toEqual({ [observer]: 100, [await tenant.matrixUserId("the-owner")]: 90 });
+  };
+  await putRoom("group:older");
+  await tenant.settled("group:older");
+  const observer = await tenant.observer();
+  const older = await tenant.matrixRoomId("group:older");
+  expect(await synapse.joinedMembers(observer, older)).toEqual([observer]);
+
+  await journey.admin(["tenant", "limits", "keen", "join=eager"]);
+  await putRoom("group:newer");
+
+  await expectAllJoined("group:newer");
+  await expectAllJoined("group:older");
+}, 120_000);
+
 test("a new name is on Matrix and in what I write from then on, and nobody sees me come again", async () => {
   const { tenant, synapse } = journey;
   const room = "group:names";

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { endMemberships } from "../../shared/db/memberships.ts";
 import type { Room } from "../../shared/db/rooms.ts";
+import { setTenantLimits } from "../../shared/db/tenants.ts";
 import type { JobResult } from "../../workers/context.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
@@ -87,6 +88,25 @@ test("a homeserver that limits us is given the time that it asks for, and nothin
   }
   await drain();
   expect(await statuses()).toEqual(["sent"]);
+});
+
+test("a message that waited longer than its tenant wants is given up", async () => {
+  await setTenantLimits(place.db, "acme", { maxAgeMs: 60_000 });
+  try {
+    await place.accept(room, "ada", "old", "young");
+    await place.sql(
+      "update messages set accepted_at = now() - interval '2 minutes' where room_id = ? and order_number = 1",
+      [room.id],
+    );
+    for (let turn = 0; turn < 2; turn++) {
+      homeserver.refuse(/\/send\//, "transient");
+      await drain();
+      await becomeDue();
+    }
+    expect(await statuses()).toEqual(["dead expired", "sending"]);
+  } finally {
+    await setTenantLimits(place.db, "acme", {});
+  }
 });
 
 test("a message that is refused for good is dead, and those behind it go on", async () => {

@@ -5,7 +5,8 @@ import {
   unlessConflict,
   unlessMissing,
 } from "../../workers/matrix/failure.ts";
-import { backoffMs, decideRetry, DEFAULT_MAX_AGE_MS, type FailedTry } from "../../workers/retry.ts";
+import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants.ts";
+import { backoffMs, decideRetry, type FailedTry } from "../../workers/retry.ts";
 
 const failed: FailedTry = {
   kind: "transient",

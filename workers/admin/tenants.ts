@@ -1,6 +1,7 @@
 import type { Config } from "../../shared/config.ts";
 import { insertAudit } from "../../shared/db/audit.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers.ts";
+import { makeJoinsDue } from "../../shared/db/memberships.ts";
 import type { Db } from "../../shared/db/open.ts";
 import {
   createTenant,
@@ -73,6 +74,8 @@ export async function limitTenant(
   }
   if (changes.length > 0) {
     await setTenantLimits(db, slug, next);
+    // Rooms that nothing else happens in would keep their people out for ever.
+    if (parsed.data.join === "eager") await makeJoinsDue(db, tenant.id);
     await insertAudit(db, {
       tenantId: tenant.id,
       actor: "cli",
@@ -83,7 +86,7 @@ export async function limitTenant(
   return { tenant: slug, ...parsed.data };
 }
 
-function parseLimit(change: string): { name: string; value: number | string[] | null } {
+function parseLimit(change: string): { name: string; value: number | string | string[] | null } {
   const [, name = "", text = ""] = /^(\w+)=(.*)$/.exec(change) ?? [];
   if (!(name in tenantLimits.shape))
     throw new AppError(
@@ -91,7 +94,8 @@ function parseLimit(change: string): { name: string; value: number | string[] | 
       `${change}: name=value, with one of ${Object.keys(tenantLimits.shape).join(", ")}`,
     );
   if (text === "") return { name, value: null };
-  return { name, value: name === "allowedOrigins" ? text.split(",") : Number(text) };
+  if (name === "allowedOrigins") return { name, value: text.split(",") };
+  return { name, value: name === "join" ? text : Number(text) };
 }
 
 /** @throws AppError `not_found`. */

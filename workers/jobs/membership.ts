@@ -1,4 +1,5 @@
 import { rowsOf } from "../../shared/db/open.ts";
+import { errorText } from "../../shared/errors.ts";
 import type { JobPayload } from "../../shared/jobs/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../context.ts";
 import { applyLevels } from "../converge/apply-levels.ts";
@@ -7,6 +8,7 @@ import { ensureJoined, NotWanted } from "../converge/ensure-joined.ts";
 import { ensureRoom } from "../converge/ensure-room.ts";
 import type { RoomFacts } from "../converge/room-facts.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
+import { MatrixFailure } from "../matrix/failure.ts";
 import { removeMember } from "../matrix/rooms.ts";
 import { convergeOrPostpone } from "../postpone.ts";
 import { withRoomLease, type RoomLease } from "../room-lease.ts";
@@ -120,28 +122,36 @@ async function moveMember(
       move.user_id,
     ]);
   }
-  if (move.target === "in" && move.applied === "out") await join(context, homeserver, room, move, lease);
+  const error =
+    move.target === "in" && move.applied === "out"
+      ? await join(context, homeserver, room, move, lease)
+      : null;
   await context.db.raw(
-    "update memberships set applied_version = ?, error = null where room_id = ? and user_id = ? and version = ?",
-    [move.version, room.id, move.user_id, move.version],
+    "update memberships set applied_version = ?, error = ? where room_id = ? and user_id = ? and version = ?",
+    [move.version, error, room.id, move.user_id, move.version],
   );
 }
 
+/** Answers why the homeserver never lets this one account in; the room's other members need not wait for it. */
 async function join(
   context: WorkerContext,
   homeserver: Homeserver,
   room: RoomFacts & { matrix_room_id: string },
   move: Move,
   lease: RoomLease,
-): Promise<void> {
+): Promise<string | null> {
   const member = { userId: move.user_id, matrixUserId: move.matrix_user_id };
-  if (!move.is_registered)
-    await ensureAccount(context, homeserver, { id: move.user_id, tenantId: room.tenant_id, ...member });
   try {
+    if (!move.is_registered)
+      await ensureAccount(context, homeserver, { id: move.user_id, tenantId: room.tenant_id, ...member });
     await ensureJoined(context, homeserver, room, member, lease);
+    return null;
   } catch (error) {
     // Removed between reading and joining: the removal made its own work due.
-    if (!(error instanceof NotWanted)) throw error;
+    if (error instanceof NotWanted) return null;
+    if (!(error instanceof MatrixFailure && error.kind === "permanent")) throw error;
+    context.log.error({ room: room.id, err: error }, "a member cannot be joined");
+    return errorText(error);
   }
 }
 

@@ -9,13 +9,14 @@ import {
   type ClaimedMessage,
   type SentMessage,
 } from "../../shared/db/outbox.ts";
+import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants.ts";
 import type { JobPayload } from "../../shared/jobs/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../context.ts";
 import type { RoomFacts, TakenRoom } from "../converge/room-facts.ts";
 import { sendMessage } from "../converge/send-message.ts";
 import { NotWanted } from "../converge/ensure-joined.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
-import { decideRetry, DEFAULT_MAX_AGE_MS } from "../retry.ts";
+import { decideRetry } from "../retry.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../room-lease.ts";
 import { publishFailed } from "../publish-failed.ts";
 

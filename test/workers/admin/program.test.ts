@@ -66,7 +66,11 @@ test("a tenant's limits are shown and changed, and a wrong one is refused", asyn
     (await admin("tenant", "limits", "limits", "userRequests=", "--json")).out,
   ) as object;
   expect(back).toMatchObject({ userRequests: 1_000, allowedOrigins: expect.any(Array) });
-  for (const wrong of ["userRequests=0", "userRequests=many", "nothing=1", "allowedOrigins=nonsense"]) {
+  expect(back).toMatchObject({ join: "lazy", maxAgeMs: 7 * 86_400_000 });
+  const waits = await admin("tenant", "limits", "limits", "maxAgeMs=3600000", "join=eager", "--json");
+  expect(JSON.parse(waits.out)).toMatchObject({ maxAgeMs: 3_600_000, join: "eager" });
+  const requests = ["userRequests=0", "userRequests=many", "nothing=1", "allowedOrigins=nonsense"];
+  for (const wrong of [...requests, "maxAgeMs=59999", "maxAgeMs=2592000001", "join=sometimes", "join=1"]) {
     expect((await admin("tenant", "limits", "limits", wrong)).code).toBe(1);
   }
 });

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import type { Room } from "../../shared/db/rooms.ts";
+import { setTenantLimits } from "../../shared/db/tenants.ts";
+import { handleMembership } from "../../workers/jobs/membership.ts";
+import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
+import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+
+let place: Workplace;
+let homeserver: FakeHomeserver;
+let count = 0;
+beforeAll(async () => {
+  place = await openWorkplace();
+});
+beforeEach(() => {
+  homeserver = new FakeHomeserver();
+});
+afterAll(() => place.close());
+
+function move({ id }: Room) {
+  return handleMembership(place.context(homeserver), { tenantId: place.tenantId, roomId: id });
+}
+
+async function members({ id }: Room): Promise<unknown[]> {
+  return place.sql(
+    `select u.external_id as user, s.applied, s.error is not null as "hasFailed"
+       from memberships s join users u on u.id = s.user_id where s.room_id = ? order by u.external_id`,
+    [id],
+  );
+}
+
+test("people are joined in the background only where they opened the room, unless the tenant wants all of them", async () => {
+  const lazy = await place.room(`group:lazy-${++count}`, ["ada", "bob"]);
+  await place.sql(
+    "update memberships set opened_at = now() where room_id = ? and user_id = (select id from users where external_id = 'bob')",
+    [lazy.id],
+  );
+  await move(lazy);
+  expect(await members(lazy)).toEqual([
+    { user: "ada", applied: "out", hasFailed: false },
+    { user: "bob", applied: "in", hasFailed: false },
+  ]);
+  await setTenantLimits(place.db, "acme", { join: "eager" });
+  try {
+    const eager = await place.room(`group:eager-${++count}`, ["ada", "bob"]);
+    await move(eager);
+    expect(await members(eager)).toEqual([
+      { user: "ada", applied: "in", hasFailed: false },
+      { user: "bob", applied: "in", hasFailed: false },
+    ]);
+  } finally {
+    await setTenantLimits(place.db, "acme", {});
+  }
+});
+
+test("an account that the homeserver never lets in keeps nobody else out", async () => {
+  await setTenantLimits(place.db, "acme", { join: "eager" });
+  try {
+    const room = await place.room(`group:locked-${++count}`, ["ada", "bob", "cleo"]);
+    homeserver.refuse(/\/join$/, "permanent");
+    expect(await move(room)).toEqual({ retryInMs: null });
+    const found = (await members(room)) as { applied: string; hasFailed: boolean }[];
+    expect(found.filter(({ applied }) => applied === "in")).toHaveLength(2);
+    expect(found.filter(({ hasFailed }) => hasFailed)).toHaveLength(1);
+  } finally {
+    await setTenantLimits(place.db, "acme", {});
+  }
+});
