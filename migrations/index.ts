@@ -8,6 +8,7 @@ import * as notices from "./0006-notices.ts";
 import * as credentials from "./0007-credentials.ts";
 import * as successors from "./0008-successors.ts";
 import * as requestIds from "./0009-request-ids.ts";
+import * as rereadings from "./0010-rereadings.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -22,6 +23,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0007-credentials", ...credentials },
   { name: "0008-successors", ...successors },
   { name: "0009-request-ids", ...requestIds },
+  { name: "0010-rereadings", ...rereadings },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

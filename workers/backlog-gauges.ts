@@ -14,6 +14,20 @@ export function registerBacklogGauges(registry: Registry, db: Db): void {
   );
   gauge(
     registry,
+    {
+      name: "omc_messages_unseen",
+      help: "Messages that a homeserver took 30 s ago or earlier and has not shown (counted to 100,000)",
+    },
+    () =>
+      readNumber(
+        db,
+        `select count(*) as value from (
+           select 1 from messages where open and status = 'sent' and sent_at < now() - interval '30 seconds' limit 100000
+         ) unseen_messages`,
+      ),
+  );
+  gauge(
+    registry,
     { name: "omc_oldest_due_seconds", help: "Age of the oldest message that waits to be sent" },
     () =>
       readNumber(

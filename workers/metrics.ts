@@ -19,6 +19,10 @@ function createOutboundMetrics(registry: Registry) {
       name: "omc_messages_sent_total",
       help: "Messages that a homeserver took",
     }),
+    messagesForgotten: counter(registry, {
+      name: "omc_messages_forgotten_total",
+      help: "Messages that a homeserver took and has no more: sent again",
+    }),
     messagesDead: counter(
       registry,
       { name: "omc_messages_dead_total", help: "Messages given up, by reason" },

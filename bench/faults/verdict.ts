@@ -153,7 +153,7 @@ function compare(verdict: Verdict, where: string, wanted: readonly string[], fou
 }
 
 /** Markers of the messages of a room on the stand-in, redacted ones left out. */
-function textsOf(house: House, matrixRoomId: string): string[] {
+export function textsOf(house: House, matrixRoomId: string): string[] {
   const events = house.standIn.state.rooms.get(matrixRoomId)?.events ?? [];
   const redacted = new Set(events.map(({ redacts }) => redacts));
   return events.flatMap(({ type, content, event_id }) => {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Crowd } from "../../bench/faults/crowd.ts";
 import type { FaultKind } from "../../bench/faults/homeserver/faults.ts";
 import type { TierProcess } from "../../bench/faults/processes.ts";
+import { judge, textsOf, waitForAll } from "../../bench/faults/verdict.ts";
 import { percentile } from "../../bench/play/judge.ts";
 import { useHouse } from "../support/faults.ts";
 import { until } from "../support/wait.ts";
@@ -238,6 +239,57 @@ test("a homeserver whose positions go backwards is read anew, and nothing is tol
   await talk.stop();
   await faults.expectKept(crowd, 60_000);
 }, 120_000);
+
+test("what a restored homeserver has forgotten is sent again once, in order, and what people saw stays", async () => {
+  const crowd = await faults.gather({ name: "restored", rooms: 2, people: 2 });
+  const [person = ""] = crowd.people;
+  const sayAll = async (count: number) => {
+    const from = crowd.posts.length;
+    for (let said = 0; said < count; said++) for (const room of crowd.rooms) await crowd.say(room, person);
+    return crowd.posts.slice(from);
+  };
+  const kept = await sayAll(1);
+  await faults.expectKept(crowd, 60_000);
+  const backup = standIn().state.backUp();
+  const seen = await sayAll(10);
+  await faults.expectKept(crowd, 60_000);
+  const [reader] = faults.house.of("sync") as [TierProcess];
+  await reader.stop();
+  const unseen = await sayAll(20);
+  const isOnMatrix = async () =>
+    (await faults.house.sql("select 1 from messages where open and status = 'sent'")).length ===
+    unseen.length;
+  await until(isOnMatrix, "all are on Matrix", 20_000);
+
+  await standIn().stop();
+  standIn().state.restore(backup);
+  await standIn().start();
+  const backAtMs = performance.now();
+  await reader.start();
+  // Told to everybody, once and in order; the homeserver alone lacks what it forgot and people saw.
+  expect(await waitForAll(crowd, 60_000)).toBe(true);
+  faults.report("until forgotten messages are told", faults.lastDeliveryMs(crowd) - backAtMs);
+  await sayAll(1);
+  expect(await waitForAll(crowd, 60_000)).toBe(true);
+  const verdict = await judge(faults.house, crowd, { isReal: true });
+  expect(verdict).toMatchObject({ accepted: 64, lost: 0, doubled: 0, reordered: 0, dead: 0 });
+  for (const room of crowd.rooms) {
+    const there = textsOf(faults.house, await matrixRoomId(room));
+    const wanted = crowd.posts.filter((post) => post.room === room && !seen.includes(post));
+    expect(there).toEqual(wanted.map(({ id }) => id));
+  }
+  expect(kept).toHaveLength(2);
+  const [worker] = faults.house.of("workers") as [TierProcess];
+  expect(await worker.metric("omc_messages_forgotten_total")).toBe(unseen.length);
+}, 150_000);
+
+async function matrixRoomId(room: string): Promise<string> {
+  const [row] = await faults.house.sql<{ matrix_room_id: string }>(
+    "select matrix_room_id from rooms where kind || ':' || slug = ?",
+    [room],
+  );
+  return row?.matrix_room_id ?? "";
+}
 
 test("a room with a thousand waiting messages does not hold up the quiet ones", async () => {
   const crowd = await faults.gather({ name: "hot", rooms: 30, people: 3 });

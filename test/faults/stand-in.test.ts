@@ -211,6 +211,17 @@ describe.each(servers)("%s", (_name, readServer) => {
     expect(other).not.toBe(first);
   });
 
+  test("has an event by its id for who is in its room, and no event that is not there", async () => {
+    const id = await openRoom(localpart("event"));
+    const { body } = await send("bot", id, `${run}-e`);
+    const event = (as: string, eventId: unknown) =>
+      call(as, "GET", room(id, `event/${encodeURIComponent(String(eventId))}`));
+    const found = await event("bot", body["event_id"]);
+    expect(outcome(found)).toBe("200");
+    expect(found.body["content"]).toMatchObject({ body: expect.any(String) });
+    expect(outcome(await event("bot", `$${"A".repeat(43)}`))).toBe("404 M_NOT_FOUND");
+  });
+
   test("redacts once for one transaction", async () => {
     const id = await openRoom(localpart("redact"));
     const { body } = await send("bot", id, `${run}-r`);

@@ -1,4 +1,6 @@
 import { afterAll, expect, test } from "@jest/globals";
+import { copyFileSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import type { TierProcess } from "../../bench/faults/processes.ts";
 import { startThrowAwayServers } from "../../stack/throw-away.mjs";
 import { useHouse } from "../support/faults.ts";
@@ -58,3 +60,67 @@ test("a message whose worker dies after Synapse took it, and Synapse is restarte
   await faults.expectKept(crowd, 30_000);
   expect(await readTexts("restarted-r0")).toEqual(["first", "second"]);
 }, 150_000);
+
+/** Stops Synapse, does something with the files of its database, and starts it again. */
+async function withDatabase(work: (folder: string, files: string[]) => void): Promise<void> {
+  const service = synapse.services["synapse"];
+  const folder = readlinkSync(`/proc/${String(service?.pid)}/cwd`);
+  await service?.stop();
+  work(
+    folder,
+    readdirSync(folder).filter((name) => name.startsWith("homeserver.db")),
+  );
+  await service?.start();
+}
+
+async function call(credential: string, method: string, path: string, body: unknown): Promise<unknown> {
+  const response = await fetch(`${faults.house.apiUrl}/v1${path}`, {
+    method,
+    headers: { authorization: `Bearer ${credential}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  expect(response.ok).toBe(true);
+  return response.json();
+}
+
+/** Somebody who comes into a room and says something. */
+async function comeAndSay(room: string, user: string, text: string): Promise<void> {
+  const { serverKey } = faults.house.tenant;
+  const path = `/rooms/${room.replace(":", "/")}`;
+  await call(serverKey, "PUT", `${path}/members/${user}`, { role: "moderator" });
+  const { token } = (await call(serverKey, "POST", `/users/${user}/tokens`, {})) as { token: string };
+  await call(token, "POST", `${path}/messages`, { text });
+}
+
+test("a Synapse restored from a backup is given again what it forgot and nobody saw, its speakers with it", async () => {
+  const crowd = await faults.gather({ name: "restored", rooms: 1, people: 2 });
+  const [room = ""] = crowd.rooms;
+  const [early = "", late = ""] = crowd.people;
+  await crowd.say(room, early, "kept");
+  await faults.expectKept(crowd, 30_000);
+  await withDatabase((folder, files) => {
+    for (const file of files) copyFileSync(join(folder, file), join(folder, `backup-${file}`));
+  });
+  for (let said = 0; said < 5; said++) await crowd.say(room, early, `seen ${said}`);
+  await faults.expectKept(crowd, 60_000);
+  const [reader] = faults.house.of("sync") as [TierProcess];
+  await reader.stop();
+  // With the words, an account, its join and its power level are forgotten.
+  await comeAndSay(room, "newcomer", "unseen 1");
+  await crowd.say(room, late, "unseen 2");
+  await crowd.say(room, early, "unseen 3");
+  const areSent = async () =>
+    (await faults.house.sql("select 1 from messages where status = 'sent' and open")).length === 3;
+  await until(areSent, "they are on Matrix", 30_000);
+
+  await withDatabase((folder, files) => {
+    for (const file of files) rmSync(join(folder, file));
+    for (const file of readdirSync(folder))
+      if (file.startsWith("backup-")) copyFileSync(join(folder, file), join(folder, file.slice(7)));
+  });
+  await reader.start();
+  const areTold = async () => (await faults.house.sql("select 1 from messages where open")).length === 0;
+  await until(areTold, "all are told", 60_000);
+  await faults.expectKept(crowd, 30_000);
+  expect(await readTexts("restored-r0")).toEqual(["kept", "unseen 1", "unseen 2", "unseen 3"]);
+}, 180_000);

@@ -45,8 +45,9 @@ export async function sendMessage(
   } catch (error) {
     if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
   }
-  // Refused: what Matrix has is not what our tables say. Make it so, and try once more.
-  await prepareSender(context, homeserver, existing, message, lease);
+  // Refused: what Matrix has is not what our tables say, of the join or, after a restore, of the account itself. Make
+  // it so, and try once more.
+  await prepareSender(context, homeserver, existing, { ...message, sender_is_registered: false }, lease);
   await applyLevels(context, homeserver, existing, lease);
   return send();
 }

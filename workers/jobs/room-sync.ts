@@ -1,5 +1,6 @@
 import type { JobPayload } from "../../shared/jobs/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../context.ts";
+import { requeueForgotten } from "../converge/requeue-forgotten.ts";
 import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
 import { fetchPage } from "../matrix/sync-api.ts";
 import { convergeOrPostpone } from "../postpone.ts";
@@ -12,7 +13,11 @@ import { rowsOf } from "../../shared/db/open.ts";
 /** Pages of one run; a longer gap is filled by more runs, so that messages go out between. */
 const PAGES_AT_MOST = 20;
 
-type Gap = { from: string; to: string };
+/** While somebody else writes to a room whose forgotten messages are to be sent again. */
+const BUSY_PAUSE_MS = 250;
+
+/** `isRereading`: it began at the room's beginning. */
+type Gap = { from: string; to: string; isRereading: boolean };
 
 /**
  * Fills a room's gap: reads on Matrix what `/sync` left out, oldest first, and puts it into the timeline page by page.
@@ -43,13 +48,14 @@ export async function handleRoomSync(
 }
 
 async function findGap(context: WorkerContext, roomId: string): Promise<(Gap & { attempts: number }) | null> {
-  const rows = await rowsOf<{ gap_from: string | null; gap_to: string | null; gap_attempts: number }>(
+  const rows = await rowsOf<Gap & { attempts: number }>(
     context.db,
-    "select gap_from, gap_to, gap_attempts from room_timeline where room_id = ?",
-    [roomId],
+    `select gap_from as "from", gap_to as "to", gap_attempts as attempts,
+            is_rereading or gap_from = :beginning as "isRereading"
+       from room_timeline where room_id = :roomId and gap_from is not null and gap_to is not null`,
+    { roomId, beginning: FROM_BEGINNING },
   );
-  const { gap_from: from = null, gap_to: to = null, gap_attempts: attempts = 0 } = rows[0] ?? {};
-  return from === null || to === null ? null : { from, to, attempts };
+  return rows[0] ?? null;
 }
 
 async function fill(
@@ -59,16 +65,17 @@ async function fill(
   for (let page = 0; page < PAGES_AT_MOST && !context.stopping.aborted; page++) {
     const gap = await findGap(context, room.id);
     if (gap === null) return DONE;
-    await fillPage(context, room, gap);
+    if (!(await fillPage(context, room, gap))) return { retryInMs: BUSY_PAUSE_MS };
   }
   return { retryInMs: 0 };
 }
 
+/** Answers false when the page is to be read again a little later. */
 async function fillPage(
   context: WorkerContext,
   room: RoomFacts & { matrix_room_id: string },
   gap: Gap,
-): Promise<void> {
+): Promise<boolean> {
   const homeserver = await context.homeserver(room.homeserver_id);
   const request = await homeserver.as(room.observer_matrix_id);
   const page = await fetchPage(request, {
@@ -84,6 +91,11 @@ async function fillPage(
   );
   const meaning = readMeaning([events], facts);
   const isFilled = page.end === null || page.events.length === 0 || page.end === gap.from;
+  if (isFilled && gap.isRereading) {
+    const seen = new Set(meaning.settled.map(({ messageId }) => messageId));
+    // Before the gap is closed: whoever dies between finds it open, and looks again.
+    if (!(await requeueForgotten(context, request, room, seen))) return false;
+  }
   const applied = await context.db.transaction(async (trx) => {
     const locked = await lockObservedRoom(trx, room.id);
     // Another filler was faster, or reading began anew: what was read here is read again if it must be.
@@ -93,18 +105,20 @@ async function fillPage(
     // A filled stretch whose end moved on meanwhile: the rest begins where this stretch ended.
     const from = isClosed ? null : isFilled ? gap.to : page.end;
     await trx.raw(
-      `update room_timeline set gap_from = ?, gap_to = case when ? then null else gap_to end, gap_attempts = 0,
-              gap_next_attempt_at = case when ? then null else now() end
-        where room_id = ?`,
-      [from, isClosed, isClosed, room.id],
+      `update room_timeline set gap_from = :from, gap_to = case when :isClosed then null else gap_to end, gap_attempts = 0,
+              gap_next_attempt_at = case when :isClosed then null else now() end,
+              is_rereading = :isRereading and not :isClosed
+        where room_id = :roomId`,
+      { from, isClosed, isRereading: gap.isRereading, roomId: room.id },
     );
     return told;
   });
-  if (!applied) return;
+  if (!applied) return true;
   logTold(context, applied);
   count(context, meaning, 0);
   await publish(
     context,
     meaning.entries.map((entry) => entry.roomId),
   );
+  return true;
 }

@@ -100,6 +100,15 @@ export async function sendText(
   return eventAnswer.parse(answer).event_id;
 }
 
+/** Whether the homeserver has an event of a room that the asker is in. */
+export async function hasEvent(
+  request: Requester,
+  target: { matrixRoomId: string; eventId: string },
+): Promise<boolean> {
+  const path = roomPath(target.matrixRoomId, `event/${encodeURIComponent(target.eventId)}`);
+  return (await unlessMissing(request({ method: "GET", path }))) !== null;
+}
+
 export async function redact(
   request: Requester,
   target: { matrixRoomId: string; eventId: string; transactionId: string },

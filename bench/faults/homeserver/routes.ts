@@ -81,6 +81,11 @@ export const ROUTES: readonly Route[] = [
       ),
     };
   }),
+  route("GET", `${ROOM}/event/([^/]+)`, (state, { userId, params: [roomId = "", eventId = ""] }) => {
+    const event = state.requireJoined(roomId, userId).events.find(({ event_id }) => event_id === eventId);
+    if (!event) throw new Refusal(404, "M_NOT_FOUND", "Event not found.");
+    return { ...event };
+  }),
   route("PUT", `${ROOM}/send/([^/]+)/([^/]+)`, send),
   route("PUT", `${ROOM}/redact/([^/]+)/([^/]+)`, (state, asked) => {
     const {

@@ -52,15 +52,24 @@ export type NewEvent = {
   redacts?: string;
 };
 
+/** What a homeserver's database holds at one moment. */
+export type Backup = {
+  accounts: Map<string, { displayName: string | null }>;
+  rooms: Map<string, Room>;
+  aliases: Map<string, string>;
+  transactions: Map<string, string>;
+  ordinal: number;
+};
+
 /** What the stand-in knows. It outlives a restart of the stand-in. */
 export class HomeserverState {
   readonly serverName: string;
-  readonly accounts = new Map<string, { displayName: string | null }>();
-  readonly rooms = new Map<string, Room>();
-  readonly aliases = new Map<string, string>();
+  accounts = new Map<string, { displayName: string | null }>();
+  rooms = new Map<string, Room>();
+  aliases = new Map<string, string>();
   readonly sends: RecordedSend[] = [];
   /** Events by the transaction that made them, as a homeserver keeps them for a device for a day. */
-  readonly #transactions = new Map<string, string>();
+  #transactions = new Map<string, string>();
   readonly #listeners = new Set<() => void>();
   #ordinal = 1_000;
   #shift = 0;
@@ -78,6 +87,25 @@ export class HomeserverState {
   goBackwards(by: number): void {
     this.#shift += by;
     for (const room of this.rooms.values()) for (const event of room.events) event.ordinal -= by;
+  }
+
+  backUp(): Backup {
+    const { accounts, rooms, aliases } = this;
+    return structuredClone({
+      accounts,
+      rooms,
+      aliases,
+      transactions: this.#transactions,
+      ordinal: this.#ordinal,
+    });
+  }
+
+  /** Everything since the backup is forgotten: events, transactions, and the positions that were given out. */
+  restore(backup: Backup): void {
+    const { accounts, rooms, aliases, transactions, ordinal } = structuredClone(backup);
+    Object.assign(this, { accounts, rooms, aliases });
+    this.#transactions = transactions;
+    this.#ordinal = ordinal;
   }
 
   register(localpart: string): string {
