@@ -193,6 +193,35 @@ test("our message is settled when Matrix shows it, with its number, and its writ
   expect(state?.unread).toBeLessThanOrEqual(1);
 });
 
+test.each([
+  ["one answer of /sync", false],
+  ["one page of a gap", true],
+])("a message that stands twice in %s is told once, and the second is taken back", async (_, isGap) => {
+  const [message] = await place.accept(room, "ada", "mine");
+  const [ada] = await place.sql<{ matrix_user_id: string }>(
+    "select matrix_user_id from users where external_id = 'ada'",
+  );
+  const copy = () =>
+    event({
+      sender: ada?.matrix_user_id ?? "",
+      content: { msgtype: "m.text", body: "mine", [MARKER]: message?.id },
+    });
+  const [first, second] = [copy(), copy()];
+  const events = [first, text("between"), second];
+  await save("s1", answer("s2", events, { limited: isGap }));
+  if (isGap) {
+    homeserver.answer(/\/messages$/, { chunk: events });
+    await fillGap();
+  }
+  expect(await told()).toEqual(["mine", "between"]);
+  const rows = await place.sql("select event_id, timeline_number from messages where id = ?", [message?.id]);
+  expect(rows).toEqual([{ event_id: first.event_id, timeline_number: 1 }]);
+  const redacted = homeserver.calls.filter(({ path }) => path.includes("/redact/"));
+  expect(redacted.map(({ path }) => path)).toEqual([
+    expect.stringContaining(encodeURIComponent(second.event_id)),
+  ]);
+});
+
 const odd = "a" + "🙂".repeat(255);
 test.each([
   ["a name that is cut in the middle of a character", text("hi"), odd],

@@ -161,6 +161,17 @@ test("a room that somebody encrypts is noticed", () => {
   }
 });
 
+test("of two events of one message that come together the second is a double; the same event twice is not", () => {
+  const first = event(text("mine", { [MARKER]: message.id }));
+  const second = event(text("mine", { [MARKER]: message.id }));
+  const events = [first, event(text("between")), second, first];
+  const meaning = readMeaning([{ roomId: room, matrixRoomId: "!room:here", events }], facts);
+  expect(meaning.doubles).toEqual([{ roomId: room, eventId: second.event_id }]);
+  expect(new Set(meaning.settled.map(({ eventId }) => eventId))).toEqual(new Set([first.event_id]));
+  const ids = meaning.entries.flatMap(({ entries }) => entries.map(({ eventId }) => eventId));
+  expect(ids).not.toContain(second.event_id);
+});
+
 test("many rooms' events are sorted by what is to be done, in the order they came", () => {
   const own = event(text("mine", { [MARKER]: message.id }));
   const meaning = readMeaning(

@@ -7,6 +7,7 @@ import { convergeOrPostpone } from "../postpone.ts";
 import { applyMeaning, readMeaning } from "../sync/apply.ts";
 import { findEventFacts } from "../sync/facts.ts";
 import { FROM_BEGINNING, lockObservedRoom } from "../sync/observed-rooms.ts";
+import { redactDoubles } from "../sync/redact-doubles.ts";
 import { count, logTold, publish } from "../sync/save-changes.ts";
 import { rowsOf } from "../../shared/db/open.ts";
 
@@ -120,5 +121,7 @@ async function fillPage(
     context,
     meaning.entries.map((entry) => entry.roomId),
   );
+  const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };
+  await redactDoubles(context, observer, meaning, [room]);
   return true;
 }

@@ -32,10 +32,11 @@ export function readMeaning(rooms: readonly RoomEvents[], facts: EventFacts): Me
     successors: [],
     forged: 0,
   };
+  const firsts = new Map<string, string>();
   for (const { roomId, events } of rooms) {
     const entries: RoomEntries["entries"][number][] = [];
     for (const event of events) {
-      const translation = translateEvent(roomId, event, facts);
+      const translation = asFirst(firsts, translateEvent(roomId, event, facts), event.event_id);
       if (translation.kind === "message") {
         entries.push(translation.entry);
         if (translation.settles !== null) {
@@ -47,6 +48,14 @@ export function readMeaning(rooms: readonly RoomEvents[], facts: EventFacts): Me
     if (entries.length > 0) meaning.entries.push({ roomId, entries });
   }
   return meaning;
+}
+
+/** A message that comes twice among the same events is the first of them; `firsts` keeps which. */
+function asFirst(firsts: Map<string, string>, translation: Translation, eventId: string): Translation {
+  if (translation.kind !== "message" || translation.settles === null) return translation;
+  const first = firsts.get(translation.settles) ?? eventId;
+  firsts.set(translation.settles, first);
+  return first === eventId ? translation : { kind: "double", eventId };
 }
 
 function addEffect(meaning: Meaning, roomId: string, translation: Exclude<Translation, Of<"message">>): void {

@@ -1,9 +1,7 @@
-import { newId } from "../../shared/ids.ts";
 import type { Db } from "../../shared/db/open.ts";
 import { savePosition } from "../../shared/db/sync-positions.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "../context.ts";
-import { redact } from "../matrix/rooms.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
 import { applyMeaning, readMeaning, type Meaning, type RoomEvents, type ToldMessage } from "./apply.ts";
 import { findEventFacts } from "./facts.ts";
@@ -16,6 +14,7 @@ import {
   savePositionAndLock,
   type ObservedRoom,
 } from "./observed-rooms.ts";
+import { redactDoubles } from "./redact-doubles.ts";
 
 /** Somebody else runs this observer now: nothing of ours may be saved. */
 export class ObserverLeaseLost extends Error {
@@ -138,7 +137,7 @@ async function afterSaving(
     meaning.entries.map((room) => room.roomId),
   );
   await Promise.all(wakes);
-  await redactDoubles(context, run, meaning, known);
+  await redactDoubles(context, run.observer, meaning, known);
 }
 
 /** What is not published now is found by the sweeper: reading goes on. */
@@ -166,26 +165,6 @@ export function count(context: WorkerContext, meaning: Meaning, gaps: number): v
   for (const roomId of meaning.encrypted) {
     metrics.encryptedRooms.inc();
     log.error({ room: roomId }, "the room is encrypted on Matrix: its messages cannot be read");
-  }
-}
-
-/** A second event of a message that is told already is taken back on Matrix. */
-async function redactDoubles(
-  context: WorkerContext,
-  run: ObserverRun,
-  { doubles }: Meaning,
-  known: readonly ObservedRoom[],
-): Promise<void> {
-  if (doubles.length === 0) return;
-  const homeserver = await context.homeserver(run.observer.homeserver_id);
-  const request = await homeserver.as(run.observer.matrix_user_id);
-  for (const { roomId, eventId } of doubles) {
-    const matrixRoomId = known.find((room) => room.id === roomId)?.matrix_room_id;
-    if (matrixRoomId === undefined) continue;
-    context.log.error({ room: roomId }, "a message stands twice on Matrix: the second is redacted");
-    await redact(request, { matrixRoomId, eventId, transactionId: newId() }).catch((error: unknown) => {
-      context.log.warn({ err: error, room: roomId }, "redacting a double failed");
-    });
   }
 }
 
