@@ -59,3 +59,19 @@ test("batches that lock the same rooms in another order all come through", async
   );
   expect(answers.flat().every(({ outcome }) => outcome === "accepted")).toBe(true);
 });
+
+test("only the first message of an idle room asks for it to be woken: who is woken sends the rest", async () => {
+  await tenant.server("PUT", "/v1/rooms/group/idle", { body: { name: "idle", members: [{ user: "ada" }] } });
+  const wakes = async (text: string) => {
+    const [answer] = await acceptMessages(world.db, [message("idle", text)]);
+    return answer?.outcome === "accepted" ? answer.mustWake : null;
+  };
+  expect(await wakes("1")).toBe(true);
+  expect(await wakes("2")).toBe(false);
+
+  await world.db.raw(
+    "update room_outbox set next_attempt_at = null where room_id = (select id from rooms where tenant_id = ? and slug = 'idle')",
+    [tenant.row.id],
+  );
+  expect(await wakes("3")).toBe(true);
+});

@@ -119,6 +119,68 @@ test("a message that is accepted while its room is being settled stays due, whoe
   expect(await isDue(room)).toBe(false);
 });
 
+test("a room is taken with its oldest messages, as many as asked for; what comes later is claimed after them", async () => {
+  const room = await place.room("group:taken", ["ada"]);
+  await place.accept(room, "ada", "first", "second", "third");
+
+  const taken = await takeRoom(place.db, {
+    tenantId: place.tenantId,
+    roomId: room.id,
+    fence: newFence(),
+    claim: 2,
+  });
+
+  expect(taken?.claimed.map(({ text }) => text)).toEqual(["first", "second"]);
+  expect(taken?.claimed_order).toBe(3);
+});
+
+test("a room whose messages wait for a later time is taken without them", async () => {
+  const room = await place.room("group:waiting", ["ada"]);
+  await place.accept(room, "ada", "first");
+  await place.sql("update room_outbox set next_attempt_at = now() + interval '1 minute' where room_id = ?", [
+    room.id,
+  ]);
+
+  const taken = await takeRoom(place.db, {
+    tenantId: place.tenantId,
+    roomId: room.id,
+    fence: newFence(),
+    claim: 2,
+  });
+
+  expect(taken?.claimed).toEqual([]);
+  expect(taken?.outbox_wait_ms).toBeGreaterThan(0);
+});
+
+test("giving a room back marks what was sent last", async () => {
+  const room = await place.room("group:last", ["ada"]);
+  const id = (await place.accept(room, "ada", "first"))[0]?.id ?? "";
+  const fence = await takeFence(room);
+  await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 10 });
+
+  const due = await releaseRoomLease(place.db, room.id, fence, 1, [{ id, eventId: "$1" }]);
+
+  expect(due).toMatchObject({ messages: false, isMarked: true });
+  expect(await place.sql("select status, event_id from messages where id = ?", [id])).toEqual([
+    { status: "sent", event_id: "$1" },
+  ]);
+});
+
+test("a lease that ended marks nothing and settles nothing when it is given back", async () => {
+  const room = await place.room("group:ended", ["ada"]);
+  const id = (await place.accept(room, "ada", "first"))[0]?.id ?? "";
+  const fence = await takeFence(room);
+  await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 10 });
+  await place.sql("update room_outbox set lease_until = now() - interval '1 second' where room_id = ?", [
+    room.id,
+  ]);
+
+  const due = await releaseRoomLease(place.db, room.id, fence, 1, [{ id, eventId: "$1" }]);
+
+  expect(due).toMatchObject({ messages: true, isMarked: false });
+  expect(await place.sql("select status from messages where id = ?", [id])).toEqual([{ status: "sending" }]);
+});
+
 test("somebody's queued messages are dead when they are removed; what is being sent, and others', is not", async () => {
   const room = await place.room("group:removed", ["ada", "bob"]);
   await place.accept(room, "bob", "being sent", "queued");
