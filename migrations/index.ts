@@ -9,6 +9,7 @@ import * as credentials from "./0007-credentials.ts";
 import * as successors from "./0008-successors.ts";
 import * as requestIds from "./0009-request-ids.ts";
 import * as rereadings from "./0010-rereadings.ts";
+import * as strangers from "./0011-strangers.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -24,6 +25,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0008-successors", ...successors },
   { name: "0009-request-ids", ...requestIds },
   { name: "0010-rereadings", ...rereadings },
+  { name: "0011-strangers", ...strangers },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

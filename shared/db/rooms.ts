@@ -15,6 +15,7 @@ export class Room extends Model {
   declare name: string;
   declare topic: string | null;
   declare avatar: string | null;
+  /** People whom the tenant does not know may be in a public room on Matrix, and in no private one. */
   declare visibility: "private" | "public";
   declare observer_id: string;
   declare matrix_room_id: string | null;
@@ -123,9 +124,16 @@ export async function changeRoom(trx: Db, room: Room, wish: Partial<RoomWish>): 
     `update rooms
         set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, desired_version = desired_version + 1,
             next_attempt_at = least(coalesce(next_attempt_at, now()), now()), attempts = 0, error = null,
-            status = case when status = 'failed' then 'pending' else status end
+            status = case when status = 'failed' then 'pending' else status end,
+            strangers_seen_at = case when :isClosed then now() else strangers_seen_at end,
+            members_desired_version = members_desired_version + case when :isClosed then 1 else 0 end,
+            members_next_attempt_at = case when :isClosed then now() else members_next_attempt_at end
       where tenant_id = :tenantId and id = :id`,
-    { tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility },
+    // Strangers may be in a public room: one that becomes private has to be rid of them.
+    {
+      ...{ tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility },
+      isClosed: differing.visibility === "private",
+    },
   );
   return differing;
 }

@@ -5,16 +5,17 @@ import { NioClient } from "../support/nio.ts";
 
 const journey = useJourney();
 
-/** Somebody on the homeserver whom the tenant does not know, let into a room by the observer. */
+/** Somebody on the homeserver whom the tenant does not know, let into a room by the observer unless told. */
 async function inviteStranger(
   room: string,
   displayName: string,
+  by?: string,
 ): Promise<{ client: NioClient; login: MatrixLogin }> {
   const { tenant, synapse } = journey;
   const { matrixUserId, accessToken } = await synapse.registerStranger("outsider", displayName);
   journey.remember(accessToken);
-  const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
-  const invited = await synapse.as(observer, "POST", `/rooms/${encodeURIComponent(matrixRoomId)}/invite`, {
+  const [inviter, matrixRoomId] = [by ?? (await tenant.observer()), await tenant.matrixRoomId(room)];
+  const invited = await synapse.as(inviter, "POST", `/rooms/${encodeURIComponent(matrixRoomId)}/invite`, {
     user_id: matrixUserId,
   });
   expect(invited.status).toBe(200);
@@ -59,7 +60,7 @@ test("somebody on Matrix whom the product does not know is heard by name, withou
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
   const room = "group:strangers";
-  await tenant.server.putRoom(room, { members: [{ user: "ada" }] });
+  await tenant.server.putRoom(room, { visibility: "public", members: [{ user: "ada" }] });
   const socket = await tenant.socket(ada);
   const { client, login } = await inviteStranger(room, "Mallory M.");
 
@@ -76,11 +77,77 @@ test("somebody on Matrix whom the product does not know is heard by name, withou
   expect(JSON.stringify((await ada.read(room)).items)).not.toContain("outsider");
 });
 
+/** A room with a moderator who is on Matrix. */
+async function moderatedRoom(room: string, visibility: "private" | "public") {
+  const { tenant, synapse } = journey;
+  const [ada] = await tenant.people("ada");
+  await tenant.server.putRoom(room, { visibility, members: [{ user: "ada", role: "moderator" }] });
+  await ada.say(room, "hello", { waitS: 20 });
+  await tenant.settled(room);
+  const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
+  const moderator = await tenant.matrixUserId("ada");
+  const present = async () => {
+    const path = `/rooms/${encodeURIComponent(matrixRoomId)}/members?not_membership=leave`;
+    const { body } = await synapse.as(observer, "GET", path);
+    return (body["chunk"] as { state_key: string }[]).map(({ state_key }) => state_key);
+  };
+  const invite = (matrixUserId: string) =>
+    synapse.as(moderator, "POST", `/rooms/${encodeURIComponent(matrixRoomId)}/invite`, {
+      user_id: matrixUserId,
+    });
+  return { ada, observer, matrixRoomId, moderator, present, invite };
+}
+
+const putOut = () => journey.tier("workers").metric('omc_drift_repaired_total{what="members"}');
+
+test("whom a moderator lets into a private room on Matrix is put out, before and after they have come", async () => {
+  const { tenant, synapse } = journey;
+  const room = "group:closed";
+  const { ada, observer, moderator, present, invite } = await moderatedRoom(room, "private");
+  const invited = await synapse.registerStranger("outsider", "Waits");
+  expect((await invite(invited.matrixUserId)).status).toBe(200);
+  await journey.waitFor(
+    "the invitation is taken back",
+    async () => !(await present()).includes(invited.matrixUserId),
+  );
+  const { login } = await inviteStranger(room, "Came", moderator).catch(() => ({ login: null }));
+  await journey.waitFor("nobody else is there", async () => (await present()).length === 2);
+  expect((await present()).toSorted()).toEqual([observer, moderator].toSorted());
+  expect(await putOut()).toBeGreaterThan(0);
+  // Nobody of ours is put out with them, and nothing is said of it in the room.
+  await ada.say(room, "alone again", { waitS: 20 });
+  expect(JSON.stringify(await ada.read(room))).not.toContain(login?.matrixUserId ?? "outsider");
+  await tenant.settled(room);
+  expect(await journey.admin(["room", "diagnose", "acme", room])).toEqual({ room, differences: [] });
+}, 60_000);
+
+test("strangers whom a moderator asks into a public room may stay, until it is private; the tenant's own may not", async () => {
+  const { tenant } = journey;
+  const room = "group:open";
+  const { ada, observer, matrixRoomId, moderator, present, invite } = await moderatedRoom(room, "public");
+  await tenant.people("bob");
+  const bob = await tenant.matrixUserId("bob");
+  await journey.waitFor("bob has an account", async () => (await invite(bob)).status === 200);
+  const { client, login } = await inviteStranger(room, "Guest of honour", moderator);
+  const plain = await journey.synapse.as(bob, "POST", `/rooms/${encodeURIComponent(matrixRoomId)}/join`, {});
+  expect(plain.status).toBe(200);
+  await journey.waitFor("bob is out", async () => !(await present()).includes(bob));
+  const socket = await tenant.socket(ada);
+  await client.send(matrixRoomId, "thank you");
+  await socket.waitFor("the guest is heard", () => socket.texts(room).includes("thank you"));
+  expect((await present()).toSorted()).toEqual([observer, moderator, login.matrixUserId].toSorted());
+  await tenant.settled(room);
+  expect(await journey.admin(["room", "diagnose", "acme", room])).toEqual({ room, differences: [] });
+
+  await tenant.server.putRoom(room, { visibility: "private", members: [] });
+  await journey.waitFor("the guest is out", async () => (await present()).length === 2);
+}, 60_000);
+
 test("nobody on Matrix can pass their words off as somebody's message by copying its mark", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   const room = "group:forgery";
-  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
+  await tenant.server.putRoom(room, { visibility: "public", members: [{ user: "ada" }, { user: "bob" }] });
   const matrixRoomId = await tenant.matrixRoomId(room);
   const socket = await tenant.socket(bob);
   const { client } = await inviteStranger(room, "Mallory");
@@ -238,7 +305,7 @@ test("a stranger with the oddest of names is heard like anybody, and so is every
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
   const room = "group:odd-names";
-  await tenant.server.putRoom(room, { members: [{ user: "ada" }] });
+  await tenant.server.putRoom(room, { visibility: "public", members: [{ user: "ada" }] });
   const socket = await tenant.socket(ada);
   // 256 characters, which Synapse allows; a cut at 256 UTF-16 units goes through the middle of one.
   const { client } = await inviteStranger(room, `a${"🙂".repeat(255)}`);

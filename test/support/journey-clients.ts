@@ -56,7 +56,12 @@ export function roomPath(room: string, rest = ""): string {
 
 const memberPage = z.object({ items: z.array(memberResource), next: z.string().nullable() });
 export type MemberWish = { user: string; role?: string };
-type RoomWish = { name?: string; topic?: string | null; members?: MemberWish[] };
+type RoomWish = {
+  name?: string;
+  topic?: string | null;
+  visibility?: "private" | "public";
+  members?: MemberWish[];
+};
 
 /** A product's backend. */
 export class Backend extends Api {

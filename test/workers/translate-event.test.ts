@@ -127,8 +127,12 @@ test.each([
   ["an edit", text("* new", { "m.relates_to": { rel_type: "m.replace", event_id: "$x" } })],
   ["an unknown type", { type: "org.example.poll", ...text("?") }],
   [
-    "a stranger's coming",
-    { type: "m.room.member", sender: stranger, state_key: stranger, content: { membership: "join" } },
+    "a stranger's going",
+    { type: "m.room.member", sender: stranger, state_key: stranger, content: { membership: "leave" } },
+  ],
+  [
+    "the observer's coming",
+    { type: "m.room.member", state_key: facts.observerMatrixId, content: { membership: "join" } },
   ],
   ["an invitation of ours", { type: "m.room.member", state_key: adaId, content: { membership: "invite" } }],
 ])("%s tells nothing", (_, given) => {
@@ -142,6 +146,11 @@ test.each([
 ] as const)("a %s of one of ours shows who is on Matrix: %s", (membership, applied) => {
   const member = event({ type: "m.room.member", state_key: adaId, content: { membership } });
   expect(translateEvent(room, member, facts)).toEqual({ kind: "membership", userId: ada, applied });
+});
+
+test.each(["invite", "join"])("an %s of somebody whom the tenant does not know is noticed", (membership) => {
+  const coming = event({ type: "m.room.member", state_key: stranger, content: { membership } });
+  expect(translateEvent(room, coming, facts)).toEqual({ kind: "stranger" });
 });
 
 test.each([

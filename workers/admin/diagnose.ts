@@ -56,9 +56,9 @@ export async function diagnose(
   }
 }
 
-/** An encrypted room stays one, and who is a stranger is for people to decide. */
+/** An encrypted room stays one. */
 function isMendable({ what }: Difference): boolean {
-  return what !== "encrypted" && what !== "stranger is in";
+  return what !== "encrypted";
 }
 
 async function isDue(db: Db, roomId: string): Promise<boolean> {

@@ -4,7 +4,8 @@ import type { Role } from "../../shared/names.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/levels.ts";
-import { getState, listJoined } from "../matrix/rooms.ts";
+import { getState, listJoined, listPresent } from "../matrix/rooms.ts";
+import { findUnwanted } from "./put-out-strangers.ts";
 import type { RoomFacts } from "./room-facts.ts";
 
 /** One thing that is not as the tenant wants it. `what` names it; `wanted` and `found` say how. */
@@ -85,16 +86,17 @@ async function diagnoseMatrix(
       .map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
   );
   if (!isSameLevels(levels, wanted)) differences.push({ what: "power levels", wanted, found: levels });
-  return [...differences, ...compareMembers(room, members, joined)];
+  const unwanted = await findUnwanted(db, room, await listPresent(request, matrixRoomId));
+  return [...differences, ...compareMembers(members, joined, unwanted)];
 }
 
 function compareMembers(
-  room: RoomFacts,
   members: readonly Member[],
   joined: ReadonlySet<string>,
+  unwanted: readonly string[],
 ): Difference[] {
-  const known = new Set([room.observer_matrix_id, ...members.map((member) => member.matrix_user_id)]);
-  const strangers = [...joined].filter((matrixUserId) => !known.has(matrixUserId));
+  const known = new Set(members.map((member) => member.matrix_user_id));
+  const strangers = unwanted.filter((matrixUserId) => !known.has(matrixUserId));
   const isWanted = (member: Member) => member.desired === "in" && member.role !== "guest";
   return [
     ...members
@@ -171,6 +173,7 @@ export async function makeRepairDue(
      )
      update rooms set desired_version = desired_version + 1, next_attempt_at = now(),
             members_desired_version = members_desired_version + 1, members_next_attempt_at = now(),
+            strangers_seen_at = case when :strangersAreIn then now() else strangers_seen_at end,
             observer_left_at = case when :observerIsOut then coalesce(observer_left_at, now()) end,
             successor_matrix_room_id = coalesce(cast(:successor as text), successor_matrix_room_id)
       where id = :id`,
@@ -180,6 +183,7 @@ export async function makeRepairDue(
       outside: users("member should be in"),
       reread: has("gap open") || has("sent but not seen"),
       observerIsOut: has("observer is out"),
+      strangersAreIn: has("stranger is in"),
       successor: typeof successor === "string" ? successor : null,
     },
   );

@@ -6,6 +6,7 @@ import { applyLevels } from "../converge/apply-levels.ts";
 import { ensureAccount } from "../converge/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../converge/ensure-joined.ts";
 import { ensureRoom } from "../converge/ensure-room.ts";
+import { putOutStrangers } from "../converge/put-out-strangers.ts";
 import type { RoomFacts } from "../converge/room-facts.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
@@ -15,7 +16,7 @@ import { withRoomLease, type RoomLease } from "../room-lease.ts";
 
 /** Members that one run moves on Matrix; the rest follow in later runs, so that messages are not held up. */
 const MOVES_AT_MOST = 20;
-/** Pause between runs that join people in the background. */
+/** Pause between runs that move many people. */
 const BACKGROUND_PAUSE_MS = 500;
 
 /** Brings a room's members and its whole power-level map on Matrix to what the tenant wants. */
@@ -54,8 +55,9 @@ async function converge(context: WorkerContext, room: RoomFacts, lease: RoomLeas
   for (const move of moves.slice(0, MOVES_AT_MOST)) {
     await moveMember(context, homeserver, existing, move, lease);
   }
+  const areStrangersOut = await putOutStrangers(context, homeserver, existing, lease);
   await applyLevels(context, homeserver, existing, lease);
-  if (moves.length > MOVES_AT_MOST) {
+  if (moves.length > MOVES_AT_MOST || !areStrangersOut) {
     await context.db.raw(
       "update rooms set members_next_attempt_at = now() + ? * interval '1 millisecond' where id = ?",
       [BACKGROUND_PAUSE_MS, room.id],

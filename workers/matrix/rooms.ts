@@ -189,6 +189,21 @@ export async function listJoined(request: Requester, matrixRoomId: string): Prom
   return Object.keys(joinedAnswer.parse(answer).joined);
 }
 
+const membersAnswer = z.object({
+  chunk: z.array(z.object({ state_key: z.string(), content: z.looseObject({ membership: z.string() }) })),
+});
+
+/** Matrix ids of everybody who is in a room, or asked into it. */
+export async function listPresent(request: Requester, matrixRoomId: string): Promise<string[]> {
+  const path = roomPath(matrixRoomId, "members");
+  const { chunk } = membersAnswer.parse(
+    await request({ method: "GET", path, query: { not_membership: "leave" } }),
+  );
+  return chunk.flatMap(({ state_key, content: { membership } }) =>
+    membership === "join" || membership === "invite" ? [state_key] : [],
+  );
+}
+
 /** Inviting who is joined, or kicking who is not, is answered 403: what was wanted holds already. */
 async function unlessForbidden(call: Promise<unknown>): Promise<void> {
   try {

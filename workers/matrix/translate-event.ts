@@ -33,12 +33,14 @@ export type EventFacts = {
  * - `double`: a second event of a message that is in the timeline already; to be redacted, never told.
  * - `membership`: Matrix has one of our people in or out.
  * - `successor`: the room was upgraded; it goes on elsewhere.
+ * - `stranger`: somebody whom the tenant does not know is in, or asked in.
  * - `drift`: somebody else changed what is the tenant's to decide.
  */
 export type Translation =
   | { kind: "message"; entry: NewEntry; settles: string | null; isForged: boolean }
   | { kind: "double"; eventId: string }
   | { kind: "membership"; userId: string; applied: "in" | "out" }
+  | { kind: "stranger" }
   | { kind: "drift"; what: "levels" | "description" }
   | { kind: "encrypted" }
   | { kind: "successor"; matrixRoomId: string }
@@ -152,9 +154,12 @@ function translateTombstone(event: MatrixEvent): Translation {
 }
 
 function translateMember(event: MatrixEvent, facts: EventFacts): Translation {
-  const userId = facts.userIds.get(event.state_key ?? "");
-  if (userId === undefined) return NOTHING;
   const membership = event.content["membership"];
+  const userId = facts.userIds.get(event.state_key ?? "");
+  if (userId === undefined) {
+    const isIn = membership === "join" || membership === "invite";
+    return isIn && event.state_key !== facts.observerMatrixId ? { kind: "stranger" } : NOTHING;
+  }
   if (membership === "join") return { kind: "membership", userId, applied: "in" };
   if (membership === "leave" || membership === "ban") return { kind: "membership", userId, applied: "out" };
   return NOTHING;

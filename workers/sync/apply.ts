@@ -14,6 +14,8 @@ export type Meaning = {
   settled: { messageId: string; eventId: string; roomId: string }[];
   doubles: { roomId: string; eventId: string }[];
   memberships: { roomId: string; userId: string; applied: "in" | "out" }[];
+  /** Rooms. */
+  strangers: string[];
   drifts: { roomId: string; what: Of<"drift">["what"] }[];
   encrypted: string[];
   successors: { roomId: string; matrixRoomId: string }[];
@@ -27,6 +29,7 @@ export function readMeaning(rooms: readonly RoomEvents[], facts: EventFacts): Me
     settled: [],
     doubles: [],
     memberships: [],
+    strangers: [],
     drifts: [],
     encrypted: [],
     successors: [],
@@ -63,6 +66,7 @@ function addEffect(meaning: Meaning, roomId: string, translation: Exclude<Transl
   if (translation.kind === "membership") {
     meaning.memberships.push({ roomId, userId: translation.userId, applied: translation.applied });
   }
+  if (translation.kind === "stranger") meaning.strangers.push(roomId);
   if (translation.kind === "drift") meaning.drifts.push({ roomId, what: translation.what });
   if (translation.kind === "encrypted") meaning.encrypted.push(roomId);
   if (translation.kind === "successor") {
@@ -78,6 +82,7 @@ export async function applyMeaning(trx: Db, meaning: Meaning): Promise<ToldMessa
   await appendEntries(trx, meaning.entries);
   const told = meaning.settled.length > 0 ? await settleMessages(trx, meaning) : [];
   if (meaning.memberships.length > 0) await applyMemberships(trx, meaning.memberships);
+  if (meaning.strangers.length > 0) await noteStrangers(trx, meaning.strangers);
   for (const successor of meaning.successors) await noteSuccessor(trx, successor);
   if (meaning.drifts.length > 0) await markDrift(trx, meaning.drifts);
   if (meaning.encrypted.length > 0) {
@@ -125,20 +130,35 @@ async function applyMemberships(trx: Db, memberships: Meaning["memberships"]): P
   );
   const rows = [...last.values()];
   await trx.raw(
-    `with shown as (
-       update memberships s set applied = m.applied
-         from unnest(cast(:roomIds as uuid[]), cast(:userIds as uuid[]), cast(:applied as text[])) as m(room_id, user_id, applied)
+    `with m as (
+       select * from unnest(cast(:roomIds as uuid[]), cast(:userIds as uuid[]), cast(:applied as text[])) as m(room_id, user_id, applied)
+     ), unlisted as (
+       select room_id from m
+        where applied = 'in' and not exists (select 1 from memberships s where s.room_id = m.room_id and s.user_id = m.user_id)
+     ), shown as (
+       update memberships s set applied = m.applied from m
         where s.room_id = m.room_id and s.user_id = m.user_id and s.applied <> m.applied
        returning s.room_id, s.applied, s.desired
      )
      update rooms set members_next_attempt_at = least(coalesce(members_next_attempt_at, now()), now()),
-            members_desired_version = members_desired_version + 1
-      where id in (select room_id from shown where applied <> desired) and deleted_at is null`,
+            members_desired_version = members_desired_version + 1,
+            strangers_seen_at = case when id in (select room_id from unlisted) then now() else strangers_seen_at end
+      where id in (select room_id from shown where applied <> desired union select room_id from unlisted) and deleted_at is null`,
     {
       roomIds: rows.map((row) => row.roomId),
       userIds: rows.map((row) => row.userId),
       applied: rows.map((row) => row.applied),
     },
+  );
+}
+
+/** In a private room, nobody is whom the tenant does not know: the members' job looks for them. */
+async function noteStrangers(trx: Db, roomIds: string[]): Promise<void> {
+  await trx.raw(
+    `update rooms set strangers_seen_at = now(), members_desired_version = members_desired_version + 1,
+            members_next_attempt_at = least(coalesce(members_next_attempt_at, now()), now())
+      where id = any(?) and visibility = 'private' and deleted_at is null`,
+    [roomIds],
   );
 }
 
