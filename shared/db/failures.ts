@@ -6,12 +6,15 @@ const UNREACHABLE_CODES = new Set([
   "ENOTFOUND",
   "EAI_AGAIN",
   "ENOENT",
+  // The connection died between being taken from the pool and being written to.
+  "ERR_STREAM_DESTROYED",
+  "ERR_STREAM_WRITE_AFTER_END",
 ]);
 // Connection exceptions, shutting down, starting up, too many connections, a statement ended for taking too long.
 const UNREACHABLE_STATES = /^(?:08...|57P0[123]|53300|57014)$/;
 // Knex puts the statement and a dash before what the driver says.
 const UNREACHABLE_MESSAGES =
-  /(?:^| - )(?:Connection terminated|Client has encountered a connection error|timeout exceeded|Query read timeout|Knex: Timeout)/i;
+  /(?:^| - )(?:Connection terminated|Client has encountered a connection error|Client was closed|timeout (?:exceeded|expired)|Query read timeout|Knex: Timeout|Invalid connection for transaction query|Transaction query already complete)/i;
 
 /** Deadlock, serialization failure, or a row that somebody else inserted at the same moment: trying again may succeed. */
 export function isRepeatable(error: unknown): boolean {
