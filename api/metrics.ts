@@ -1,28 +1,15 @@
-import { counter, durationHistogram, type Registry } from "../shared/metrics.ts";
+import { counter, createMessageMetrics, durationHistogram, type Registry } from "../shared/metrics.ts";
 
 /** What the API counts; scraped at `/metrics`. */
 export function createApiMetrics(registry: Registry) {
   return {
     registry,
+    ...createMessageMetrics(registry),
     accepted: counter(registry, { name: "omc_messages_accepted_total", help: "Messages accepted" }),
-    messagesDead: counter(
-      registry,
-      { name: "omc_messages_dead_total", help: "Messages given up, by reason" },
-      ["code"],
-    ),
     requestSeconds: durationHistogram(
       registry,
       { name: "omc_http_request_seconds", help: "Requests, from the first byte to the end of the answer" },
       ["method", "route", "status"],
-    ),
-    publishLag: durationHistogram(registry, {
-      name: "omc_publish_lag_seconds",
-      help: "From the commit of timeline entries to their place in the stream",
-    }),
-    wakeFailures: counter(
-      registry,
-      { name: "omc_wake_failures_total", help: "Wake-ups that Redis did not take within 250 ms" },
-      ["queue"],
     ),
     dropped: counter(
       registry,

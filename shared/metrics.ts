@@ -66,6 +66,26 @@ export function durationHistogram<L extends string>(
   });
 }
 
+/** What every tier counts that accepts messages or moves them. */
+export function createMessageMetrics(registry: Registry) {
+  return {
+    messagesDead: counter(
+      registry,
+      { name: "omc_messages_dead_total", help: "Messages given up, by reason" },
+      ["code"],
+    ),
+    publishLag: durationHistogram(registry, {
+      name: "omc_publish_lag_seconds",
+      help: "From the commit of timeline entries to their place in the stream",
+    }),
+    wakeFailures: counter(
+      registry,
+      { name: "omc_wake_failures_total", help: "Wake-ups that Redis did not take within 250 ms" },
+      ["queue"],
+    ),
+  };
+}
+
 /** What `Registry.getMetricsAsJSON` gives, as another process sent it. */
 export type MetricValues = readonly unknown[];
 

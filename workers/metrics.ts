@@ -1,9 +1,10 @@
-import { counter, durationHistogram, type Registry } from "../shared/metrics.ts";
+import { counter, createMessageMetrics, durationHistogram, type Registry } from "../shared/metrics.ts";
 
 /** What the workers count; scraped at `/metrics`. */
 export function createWorkerMetrics(registry: Registry) {
   return {
     registry,
+    ...createMessageMetrics(registry),
     ...createOutboundMetrics(registry),
     ...createSyncMetrics(registry),
     ...createUpkeepMetrics(registry),
@@ -23,11 +24,6 @@ function createOutboundMetrics(registry: Registry) {
       name: "omc_messages_forgotten_total",
       help: "Messages that a homeserver took and has no more: sent again",
     }),
-    messagesDead: counter(
-      registry,
-      { name: "omc_messages_dead_total", help: "Messages given up, by reason" },
-      ["code"],
-    ),
     acceptedToSent: durationHistogram(registry, {
       name: "omc_accepted_to_sent_seconds",
       help: "From accepting a message to the homeserver's answer",
@@ -55,10 +51,6 @@ function createOutboundMetrics(registry: Registry) {
 /** The way in. */
 function createSyncMetrics(registry: Registry) {
   return {
-    publishLag: durationHistogram(registry, {
-      name: "omc_publish_lag_seconds",
-      help: "From the commit of timeline entries to their place in the stream",
-    }),
     syncEvents: counter(registry, {
       name: "omc_sync_entries_total",
       help: "Timeline entries made from /sync",
@@ -102,10 +94,5 @@ function createUpkeepMetrics(registry: Registry) {
       name: "omc_deduplication_keys_repaired_total",
       help: "Deduplication keys whose job was in no list",
     }),
-    wakeFailures: counter(
-      registry,
-      { name: "omc_wake_failures_total", help: "Wake-ups that Redis did not take within 250 ms" },
-      ["queue"],
-    ),
   };
 }

@@ -7,7 +7,8 @@ import { openDb, rowsOf, type Db } from "../../shared/db/open.ts";
 import { createLog } from "../../shared/log.ts";
 import { closeRedis, openRedis, waitForRedis, type Redis } from "../../shared/redis.ts";
 import { openStandIn, type StandIn } from "./homeserver/stand-in.ts";
-import { findPort, TIER_NAMES, TierProcess, type TierName } from "./processes.ts";
+import { findPort, TIER_NAMES, type TierName } from "../tiers.ts";
+import { TierProcess } from "./processes.ts";
 import { openLink, type Link } from "./proxy.ts";
 import { createRandom } from "./random.ts";
 

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FaultKind } from "./homeserver/faults.ts";
 import { killService, LINKS, type House, type LinkName } from "./house.ts";
-import type { TierName, TierProcess } from "./processes.ts";
+import type { TierName } from "../tiers.ts";
+import type { TierProcess } from "./processes.ts";
 import type { Random } from "./random.ts";
 
 /** Something that goes wrong, and comes right by itself; `run` resolves when it has. */

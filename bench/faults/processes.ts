@@ -1,25 +1,14 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync, mkdirSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { answers, launchTier, readMetrics, type TierName } from "../tiers.ts";
 
 const LINES_KEPT = 2_000;
 const RESTART_MS = 500;
 const READY_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 20_000;
-
-/** The tiers, and how each is started and told its port. */
-export const TIERS = {
-  api: { args: ["api/main.js"], port: "API_PORT" },
-  workers: { args: ["workers/main.js", "--role", "jobs"], port: "JOBS_PORT" },
-  sync: { args: ["workers/main.js", "--role", "sync"], port: "SYNC_PORT" },
-  realtime: { args: ["realtime/main.js"], port: "REALTIME_PORT" },
-} as const;
-export type TierName = keyof typeof TIERS;
-export const TIER_NAMES = Object.keys(TIERS) as TierName[];
 
 export type Ended = { code: number | null; signal: NodeJS.Signals | null };
 
@@ -34,7 +23,7 @@ export class TierProcess {
   isSupervised = true;
   /** It was started with something of its own, as a place to die at: not as the others. */
   isSpecial = false;
-  readonly #command: string[];
+  readonly #distDir: string;
   readonly #logPath: string | null;
   readonly #env: NodeJS.ProcessEnv;
   #child: ChildProcess | null = null;
@@ -47,13 +36,12 @@ export class TierProcess {
     this.tier = tier;
     this.name = options.name;
     this.port = options.port;
-    const [program, ...args] = TIERS[tier].args;
-    this.#command = [join(options.distDir, program), ...args];
+    this.#distDir = options.distDir;
     // Whoever ends without stopping its processes leaves none behind.
     process.once("exit", () => this.#child?.kill("SIGKILL"));
     if (options.logDir !== null) mkdirSync(options.logDir, { recursive: true });
     this.#logPath = options.logDir === null ? null : join(options.logDir, `${options.name}.log`);
-    this.#env = { ...options.env, [TIERS[tier].port]: String(options.port) };
+    this.#env = options.env;
   }
 
   get pid(): number | null {
@@ -67,20 +55,19 @@ export class TierProcess {
   }
 
   launch(extra: NodeJS.ProcessEnv = {}): void {
-    const child = spawn(process.execPath, this.#command, {
+    const child = launchTier(this.tier, {
+      distDir: this.#distDir,
+      port: this.port,
       env: { ...this.#env, ...extra },
-      stdio: ["ignore", "pipe", "pipe"],
+      onLine: (line) => {
+        this.lines.push(line);
+        if (this.#logPath !== null) appendFileSync(this.#logPath, `${line}\n`);
+        if (this.lines.length > LINES_KEPT) this.lines.shift();
+      },
     });
     this.#child = child;
     this.isSpecial = Object.keys(extra).length > 0;
     this.#isExpected = false;
-    for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream }).on("line", (line) => {
-        this.lines.push(line);
-        if (this.#logPath !== null) appendFileSync(this.#logPath, `${line}\n`);
-        if (this.lines.length > LINES_KEPT) this.lines.shift();
-      });
-    }
     child.once("exit", (code, signal) => {
       if (this.#child === child) this.#child = null;
       if (this.#isExpected) return;
@@ -95,7 +82,7 @@ export class TierProcess {
 
   async ready(limitMs = READY_LIMIT_MS): Promise<void> {
     const endMs = performance.now() + limitMs;
-    while (!(await isReady(this.port))) {
+    while (!(await answers(this.port, "/livez"))) {
       if (performance.now() > endMs || (this.pid === null && !this.isSupervised)) {
         throw new Error(`${this.name} is not ready:\n${this.lines.slice(-20).join("\n")}`);
       }
@@ -133,35 +120,9 @@ export class TierProcess {
 
   /** The sum of a metric's values over all its labels that match. */
   async metric(name: string, labels = ""): Promise<number> {
-    const text = await (await fetch(`http://127.0.0.1:${String(this.port)}/metrics`)).text();
-    return text
+    return (await readMetrics(this.port))
       .split("\n")
       .filter((line) => (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) && line.includes(labels))
       .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
-  }
-}
-
-async function isReady(port: number): Promise<boolean> {
-  try {
-    return (await fetch(`http://127.0.0.1:${String(port)}/livez`, { signal: AbortSignal.timeout(2_000) })).ok;
-  } catch {
-    return false;
-  }
-}
-
-const given = new Set<number>();
-
-/** A port that nobody uses, never the same twice. */
-export async function findPort(): Promise<number> {
-  for (;;) {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const address = server.address();
-    const port = typeof address === "object" && address ? address.port : 0;
-    server.close();
-    await once(server, "close");
-    if (given.has(port)) continue;
-    given.add(port);
-    return port;
   }
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { gather, type Crowd } from "./crowd.ts";
 import { openHouse, type House, type OwnServers } from "./house.ts";
 import { MENU } from "./menu.ts";
-import { TIER_NAMES } from "./processes.ts";
+import { TIER_NAMES } from "../tiers.ts";
 import { createRandom, type Random } from "./random.ts";
 import { firstDeliveryMs, judge, longestDeliveryMs, waitForAll, type Verdict } from "./verdict.ts";
 

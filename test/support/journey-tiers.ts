@@ -1,26 +1,14 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { findFreePort } from "../../stack/ports.mjs";
+import { answers, findPort, launchTier, readMetrics, type TierName } from "../../bench/tiers.ts";
 import { readDistFolder } from "./stack-servers.ts";
 import { waitUntil } from "./stack-wait.ts";
 
-const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
 const STOP_LIMIT_MS = 20_000;
 const READY_LIMIT_MS = 60_000;
 const FATAL_LEVEL = 60;
 const WARN_LEVEL = 40;
-
-const TIERS = {
-  api: { args: ["api/main.js"], port: "API_PORT" },
-  workers: { args: ["workers/main.js", "--role", "jobs"], port: "JOBS_PORT" },
-  sync: { args: ["workers/main.js", "--role", "sync"], port: "SYNC_PORT" },
-  realtime: { args: ["realtime/main.js"], port: "REALTIME_PORT" },
-} as const;
-export type TierName = keyof typeof TIERS;
-export const TIER_NAMES = Object.keys(TIERS) as TierName[];
 
 /** A process of the product, as an operator would run it. */
 export class Tier {
@@ -37,22 +25,19 @@ export class Tier {
   constructor(name: TierName, port: number, env: NodeJS.ProcessEnv) {
     this.name = name;
     this.port = port;
-    this.#env = { ...env, [TIERS[name].port]: String(port) };
+    this.#env = env;
   }
 
   /** Starts the process and waits until it says that it is ready. */
   async start(): Promise<void> {
-    const [program, ...args] = TIERS[this.name].args;
-    const child = spawn(process.execPath, [join(readDistFolder(), program), ...args], {
-      cwd: CHECKOUT,
+    const child = launchTier(this.name, {
+      distDir: readDistFolder(),
+      port: this.port,
       env: this.#env,
-      stdio: ["ignore", "pipe", "pipe"],
+      onLine: (line) => this.#read(line),
     });
     this.#child = child;
     this.#isStopping = false;
-    for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream }).on("line", (line) => this.#read(line));
-    }
     child.once("exit", (code, signal) => {
       if (!this.#isStopping) this.faults.push(`${this.name} ended by itself (${String(signal ?? code)})`);
     });
@@ -61,7 +46,7 @@ export class Tier {
       async () => {
         if (hasEnded(child))
           throw new Error(`${this.name} ended while it started:\n${this.lines.slice(-20).join("\n")}`);
-        return this.#answersReady();
+        return answers(this.port, "/readyz");
       },
       { limitMs: READY_LIMIT_MS, explain: () => this.lines.slice(-20).join("\n") },
     );
@@ -98,23 +83,12 @@ export class Tier {
 
   /** The text of its metrics. */
   async metrics(): Promise<string> {
-    return (await fetch(`http://127.0.0.1:${this.port}/metrics`)).text();
+    return readMetrics(this.port);
   }
 
   /** What it warned of, newest last. */
   warnings(): string[] {
     return this.lines.filter((line) => readLevel(line) >= WARN_LEVEL).map((line) => `${this.name}: ${line}`);
-  }
-
-  async #answersReady(): Promise<boolean> {
-    try {
-      const answer = await fetch(`http://127.0.0.1:${this.port}/readyz`, {
-        signal: AbortSignal.timeout(2_000),
-      });
-      return answer.status === 200;
-    } catch {
-      return false;
-    }
   }
 
   #read(line: string): void {
@@ -125,13 +99,7 @@ export class Tier {
 
 /** The four tiers, not started, on ports of their own. */
 export async function createTiers(env: NodeJS.ProcessEnv): Promise<Record<TierName, Tier>> {
-  const ports = new Set<number>();
-  const create = async (name: TierName) => {
-    let port = await findFreePort();
-    while (ports.has(port)) port = await findFreePort();
-    ports.add(port);
-    return new Tier(name, port, env);
-  };
+  const create = async (name: TierName) => new Tier(name, await findPort(), env);
   return {
     api: await create("api"),
     workers: await create("workers"),
@@ -144,7 +112,6 @@ export async function createTiers(env: NodeJS.ProcessEnv): Promise<Record<TierNa
 export async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
   const [program = "", ...rest] = args;
   const child = spawn(process.execPath, [join(readDistFolder(), program), ...rest], {
-    cwd: CHECKOUT,
     env,
     stdio: ["ignore", "pipe", "pipe"],
   });
