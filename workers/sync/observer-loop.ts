@@ -14,10 +14,6 @@ import { ObserverLeaseLost, saveAsGaps, saveChanges, startAnew } from "./save-ch
 /** After this many failures in a row, an answer that cannot be saved whole is left to its rooms. */
 const TRIES_WHOLE = 3;
 
-/** Where answers come faster than this, many are saying something: reading then rests, so that an answer brings more. */
-const BUSY_MS = 100;
-const REST_MS = 50;
-
 /** Told of each answer that was read and saved, for readiness. */
 export type OnSuccess = () => void;
 
@@ -36,28 +32,21 @@ export async function runObserver(
   let failures = 0;
   while (!isOver(run.signal)) {
     try {
-      const askedAtMs = performance.now();
       since =
         since === null
           ? await begin(context, homeserver, run)
           : await readOnce(context, homeserver, run, since, failures);
       failures = 0;
       onSuccess();
-      if (performance.now() - askedAtMs < BUSY_MS) await rest(REST_MS, run.signal);
     } catch (error) {
       if (isOver(run.signal) || error instanceof ObserverLeaseLost) return;
       if (isPositionUnknown(error)) since = null;
       failures++;
       const delayMs = backoffMs({ attempts: failures, retryAfterMs: null }, context.chance());
       context.log.warn({ err: error, failures, delayMs, why: errorText(error) }, "reading /sync failed");
-      await rest(delayMs, run.signal);
+      await sleep(delayMs, undefined, { signal: run.signal }).catch(() => undefined);
     }
   }
-}
-
-/** Ends early, without an error, when the loop is to end. */
-async function rest(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }
 
 /** Asked by a function, since the signal changes while the loop waits, which the compiler does not see. */
