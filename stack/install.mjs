@@ -42,6 +42,8 @@ function runNpm(verb, log) {
     "--include=optional",
     "--no-audit",
     "--no-fund",
+    // Without it `npm run -s` hands its silence down, and then npm says neither why it failed nor with which code.
+    "--loglevel=error",
     ...(verb === "install" ? ["--no-save"] : []),
   ];
   const work = runToEnd([...npm, verb, ...flags], {
