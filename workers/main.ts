@@ -19,7 +19,7 @@ import { runProcess, type Held } from "../shared/shutdown.ts";
 import type { WorkerContext } from "./context.ts";
 import { createHeldRoomsWaker } from "./held-rooms.ts";
 import { openHomeserverPool } from "./homeservers.ts";
-import { OUTBOUND_PLACES_EACH } from "./jobs/index.ts";
+import { OUTBOUND_PLACES } from "./jobs/index.ts";
 import { createWorkerMetrics } from "./metrics.ts";
 import { registerBacklogGauges } from "./backlog-gauges.ts";
 import { runJobs } from "./run-jobs.ts";
@@ -88,7 +88,7 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
     metrics,
     log,
     stopping: stopping.signal,
-    outboundGate: createTenantGate(OUTBOUND_PLACES_EACH),
+    outboundGate: createTenantGate(OUTBOUND_PLACES),
     outboundPace: createPace(),
     chance: Math.random,
     reach: createKillPoint(config.killPoint),

@@ -4,7 +4,7 @@ import { openDb } from "../../shared/db/open.ts";
 import { closeQueues, createWake, openQueues } from "../../shared/queue.ts";
 import { closeRedis, openPatientRedis, openRedis, waitForRedis } from "../../shared/redis.ts";
 import { createWorkerMetrics } from "../../workers/metrics.ts";
-import { OUTBOUND_PLACES_EACH } from "../../workers/jobs/index.ts";
+import { OUTBOUND_PLACES } from "../../workers/jobs/index.ts";
 import { createPace } from "../../workers/pace.ts";
 import { createTenantGate } from "../../workers/tenant-gate.ts";
 import { runJobs } from "../../workers/run-jobs.ts";
@@ -49,7 +49,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     metrics,
     log,
     stopping: stopping.signal,
-    outboundGate: createTenantGate(OUTBOUND_PLACES_EACH),
+    outboundGate: createTenantGate(OUTBOUND_PLACES),
     outboundPace: createPace(),
     chance: Math.random,
     reach: () => undefined,

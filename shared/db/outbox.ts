@@ -99,23 +99,31 @@ export const SELECT_CLAIMED = `
     join users u on u.id = c.sender_id
     left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id`;
 
-/** Marks the oldest unsent messages of a room as being sent, and reads them, oldest first; null when the lease is gone. */
+/**
+ * Marks what was sent, and the oldest unsent messages of a room after an order number as being sent; reads these, oldest
+ * first. Null when the lease is gone: then nothing was changed.
+ */
 export async function claimMessages(
   db: Db,
   roomId: string,
-  { fence, afterOrder, limit }: { fence: string; afterOrder: number; limit: number },
+  {
+    fence,
+    sent = [],
+    afterOrder,
+    limit,
+  }: { fence: string; sent?: readonly SentMessage[]; afterOrder: number; limit: number },
 ): Promise<Claim | null> {
   const rows = await rowsOf<{ last_order: number | null; messages: ClaimedMessage[] }>(
     db,
-    `with mine as (
-       select last_order from room_outbox where room_id = :roomId and fence = :fence and lease_until > now()
-     ), batch as (
+    `with mine as (${HELD}), marked as (${MARK}), batch as (
        select m.id from messages m, mine
         where m.room_id = :roomId and m.open and m.status in ('queued', 'sending') and m.order_number > :afterOrder
         order by m.order_number limit :limit for update of m
      ), claimed as (${CLAIM_BATCH})
-     select (select last_order from mine) as last_order, (${SELECT_CLAIMED}) as messages`,
-    { roomId, fence, afterOrder, limit },
+     -- As this statement's snapshot has it, like the messages: the locked row may be newer.
+     select (select o.last_order from room_outbox o, mine where o.room_id = :roomId) as last_order,
+            (${SELECT_CLAIMED}) as messages`,
+    { roomId, fence, afterOrder, limit, ...sentColumns(sent) },
   );
   const { last_order: lastOrder = null, messages = [] } = rows[0] ?? {};
   return lastOrder === null ? null : { lastOrder, messages };

@@ -61,7 +61,7 @@ export class Workplace {
       log: this.log,
       stopping: new AbortController().signal,
       chance: () => 0.5,
-      outboundGate: createTenantGate(100),
+      outboundGate: createTenantGate({ all: 100, each: 100 }),
       outboundPace: createPace(),
       reach: () => undefined,
     };

@@ -152,6 +152,30 @@ test("a room whose messages wait for a later time is taken without them", async 
   expect(taken?.outbox_wait_ms).toBeGreaterThan(0);
 });
 
+test("claiming on marks what was sent; a lease that ended marks and claims nothing", async () => {
+  const room = await place.room("group:on", ["ada"]);
+  await place.accept(room, "ada", "first", "second");
+  const fence = await takeFence(room);
+  const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 1 });
+  const sent = [{ id: claim?.messages[0]?.id ?? "", eventId: "$1" }];
+  const statuses = () =>
+    place.sql("select status, event_id from messages where room_id = ? order by order_number", [room.id]);
+
+  const foreign = { fence: newFence(), sent, afterOrder: 1, limit: 10 };
+  expect(await claimMessages(place.db, room.id, foreign)).toBeNull();
+  expect(await statuses()).toEqual([
+    { status: "sending", event_id: null },
+    { status: "queued", event_id: null },
+  ]);
+
+  const next = await claimMessages(place.db, room.id, { fence, sent, afterOrder: 1, limit: 10 });
+  expect(next?.messages.map(({ text }) => text)).toEqual(["second"]);
+  expect(await statuses()).toEqual([
+    { status: "sent", event_id: "$1" },
+    { status: "sending", event_id: null },
+  ]);
+});
+
 test("giving a room back marks what was sent last", async () => {
   const room = await place.room("group:last", ["ada"]);
   const id = (await place.accept(room, "ada", "first"))[0]?.id ?? "";

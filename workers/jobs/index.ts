@@ -13,14 +13,15 @@ type Handlers = {
   };
 };
 
-/** Rooms that one process drains at a time. More would wait inside the homeserver instead, and share nothing fairly. */
-const OUTBOUND_PLACES = 32;
-/** Of them, those that one tenant may have. */
-export const OUTBOUND_PLACES_EACH = 20;
+/**
+ * Rooms that one process drains at a time, and those of them that one tenant may have. More would wait inside the
+ * homeserver instead, and share nothing fairly.
+ */
+export const OUTBOUND_PLACES = { all: 32, each: 20 };
 
 /** Every queue's handler, and how many of its jobs one process runs at a time. */
 export const HANDLERS: Handlers = {
-  "outbound-message": { handle: handleOutboundMessage, concurrency: OUTBOUND_PLACES },
+  "outbound-message": { handle: handleOutboundMessage, concurrency: OUTBOUND_PLACES.all },
   membership: { handle: handleMembership, concurrency: 10 },
   provisioning: { handle: handleProvisioning, concurrency: 10 },
   "room-sync": { handle: handleRoomSync, concurrency: 5 },

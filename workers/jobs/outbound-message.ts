@@ -20,8 +20,10 @@ import { decideRetry } from "../retry.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../room-lease.ts";
 import { publishFailed } from "../publish-failed.ts";
 
-/** A room that is never quiet gives way to others after this. */
+/** A room that is never quiet gives way after this where others may wait for its place. */
 const SLICE_MS = 500;
+/** A room that keeps nobody waiting goes on for this long in one job: giving way costs as much as a few messages. */
+const LONGEST_MS = 10_000;
 
 /**
  * Sends one room's queued messages to Matrix, one after the other, in the order accepted. The lease makes it the only
@@ -50,10 +52,10 @@ export async function handleOutboundMessage(
 async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease): Promise<JobResult> {
   // Woken too early, as by a new message after Redis lost the job that waited: Postgres decides.
   if (room.outbox_wait_ms > 0) return { retryInMs: room.outbox_wait_ms };
-  const startedAtMs = performance.now();
+  const isOver = watchTurn(context, room.tenant_id);
   let claim: Claim = { lastOrder: room.claimed_order, messages: room.claimed };
   for (;;) {
-    const { sent, failure } = await sendBatch(context, room, claim.messages, lease);
+    const { sent, failure } = await sendBatch(context, room, claim.messages, { lease, isOver });
     if (sent.length > 0) context.reach("between homeserver answer and mark");
     const isWhole = sent.length === claim.messages.length;
     const reached = claim.messages.at(-1)?.order_number ?? claim.lastOrder;
@@ -62,44 +64,54 @@ async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease):
       lease.settle(claim.lastOrder, sent);
       return DONE;
     }
-    await mark(context, room, lease, sent);
-    if (failure !== null) return { retryInMs: await settleFailure(context, room, failure, lease) };
-    if (!isWhole || performance.now() - startedAtMs > SLICE_MS) {
+    if (!isWhole || isOver()) {
+      await mark(context, room, lease, sent);
+      if (failure !== null) return { retryInMs: await settleFailure(context, room, failure, lease) };
       await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
       // Asked to stop, nobody is woken from here: the job itself goes on elsewhere.
       return context.stopping.aborted ? { retryInMs: 0 } : DONE;
     }
-    claim = await claimNext(context, room, lease, reached);
+    claim = await markAndClaim(context, room, lease, { sent, afterOrder: reached });
   }
 }
 
-async function claimNext(
+/** Whether a room's turn is over: asked to stop, or others may wait for its place. */
+function watchTurn(context: WorkerContext, tenantId: string): () => boolean {
+  const startedAtMs = performance.now();
+  return () => {
+    const turnMs = context.outboundGate.isCrowded(tenantId) ? SLICE_MS : LONGEST_MS;
+    return context.stopping.aborted || performance.now() - startedAtMs > turnMs;
+  };
+}
+
+/** Marks what was sent and claims what follows. @throws LeaseLost */
+async function markAndClaim(
   context: WorkerContext,
   room: RoomFacts,
   lease: RoomLease,
-  afterOrder: number,
+  { sent, afterOrder }: { sent: readonly SentMessage[]; afterOrder: number },
 ): Promise<Claim> {
   lease.check();
   const limit = context.outboundPace.batchMessages();
-  const claim = await claimMessages(context.db, room.id, { fence: lease.fence, afterOrder, limit });
+  const claim = await claimMessages(context.db, room.id, { fence: lease.fence, sent, afterOrder, limit });
   if (claim === null) throw new LeaseLost();
   return claim;
 }
 
 type Batch = { sent: SentMessage[]; failure: { message: ClaimedMessage; error: unknown } | null };
 
-/** Sends a claimed batch until one fails, the process is asked to stop, or the room's time is over. */
+/** Sends a claimed batch until one fails or the room's turn is over. */
 async function sendBatch(
   context: WorkerContext,
   room: RoomFacts,
   messages: readonly ClaimedMessage[],
-  lease: RoomLease,
+  { lease, isOver }: { lease: RoomLease; isOver: () => boolean },
 ): Promise<Batch> {
   const startedAtMs = performance.now();
   const elapsedMs = () => performance.now() - startedAtMs;
   const batch: Batch = { sent: [], failure: null };
   for (const message of messages) {
-    if (context.stopping.aborted || elapsedMs() > SLICE_MS) break;
+    if (isOver()) break;
     try {
       batch.sent.push({ id: message.id, eventId: await sendMessage(context, room, message, lease) });
     } catch (error) {
