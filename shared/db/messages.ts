@@ -1,7 +1,8 @@
 import { newId } from "../ids.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../names.ts";
 import type { MessageResource, MessageStatus } from "../resources.ts";
-import { execute, rowsOf, type Db } from "./open.ts";
+import { transactAtOnce } from "./at-once.ts";
+import { rowsOf, type Db } from "./open.ts";
 
 /** What somebody asks to send. `requestHash` (hex) tells a repeated request from another one with the same client id. */
 export type NewMessage = {
@@ -74,10 +75,10 @@ export async function acceptMessages(db: Db, messages: readonly NewMessage[]): P
     content: { text: message.text },
   }));
   const input = JSON.stringify(rows);
-  const accepted = await db.transaction(async (trx) => {
-    await execute(trx, LOCK_ROOMS, { input });
-    return rowsOf<Inserted>(trx, INSERT_ALLOWED, { input });
-  });
+  const [, accepted] = await transactAtOnce<[unknown[], Inserted[]]>(db, [
+    { sql: LOCK_ROOMS, bindings: { input } },
+    { sql: INSERT_ALLOWED, bindings: { input } },
+  ]);
   const byId = new Map(accepted.map((row) => [row.id, row]));
   const isComplete = byId.size === messages.length;
   const explained = isComplete

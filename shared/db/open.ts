@@ -26,36 +26,39 @@ export type DbOptions = {
 
 /** A pool on Postgres. Connecting, waiting for a connection, and every statement have a time limit. */
 export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000, log }: DbOptions): Db {
+  const connection = {
+    connectionString: url,
+    application_name: `omc-${name}`,
+    connectionTimeoutMillis: 2_000,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: statementTimeoutMs + 1_000,
+    idle_in_transaction_session_timeout: 10_000,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    // What is handed over together goes out together: see `transactAtOnce`. Knex' types do not know it.
+    pipeline: true,
+  };
   return knex({
     client: "pg",
     // Without one of ours, knex prints to the console.
     log: createPoolLog(name, log),
-    connection: {
-      connectionString: url,
-      application_name: `omc-${name}`,
-      connectionTimeoutMillis: 2_000,
-      statement_timeout: statementTimeoutMs,
-      query_timeout: statementTimeoutMs + 1_000,
-      idle_in_transaction_session_timeout: 10_000,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: 10_000,
-    },
+    connection,
     pool: {
       min: 0,
       max,
       acquireTimeoutMillis: 3_000,
       createTimeoutMillis: 3_000,
       propagateCreateError: true,
-      afterCreate: (connection: RawConnection, done: (error: null, connection: RawConnection) => void) => {
-        endWhenSilent(connection, statementTimeoutMs + 2_000);
-        done(null, connection);
+      afterCreate: (raw: RawConnection, done: (error: null, connection: RawConnection) => void) => {
+        endWhenSilent(raw, statementTimeoutMs + 2_000);
+        done(null, raw);
       },
     },
   });
 }
 
 /** The driver's connection: ready when no statement is under way. */
-type RawConnection = { connection: { stream: Socket }; readyForQuery: boolean | null };
+export type RawConnection = { connection: { stream: Socket }; readyForQuery: boolean | null };
 
 /**
  * Ends a connection that owes an answer for longer than any statement may take. One that has died unseen, as behind a
@@ -101,7 +104,8 @@ export async function execute(
 
 const names = new Map<string, string>();
 
-function statementName(sql: string): string {
+/** The name under which connections prepare a statement. */
+export function statementName(sql: string): string {
   const known = names.get(sql);
   if (known !== undefined) return known;
   const name = `omc_${createHash("sha256").update(sql).digest("hex").slice(0, 24)}`;

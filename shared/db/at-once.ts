@@ -1,0 +1,49 @@
+import { statementName, type Db, type RawConnection } from "./open.ts";
+
+/** A statement under the terms of `rowsOf`, for `transactAtOnce`. */
+export type Statement = { sql: string; bindings: Record<string, unknown> | readonly unknown[] };
+
+/**
+ * Runs statements as one transaction in one round trip: begin, statements and commit are sent together, so no statement
+ * may be made of another's answer. Each sees what was committed before it began, as in any transaction. Answers each
+ * one's rows, as the caller says they are.
+ * @throws what the first statement that failed throws; then nothing was changed.
+ */
+export async function transactAtOnce<Rows extends readonly unknown[][]>(
+  db: Db,
+  statements: readonly Statement[],
+): Promise<Rows> {
+  const pool = db.client as ConnectionPool;
+  const native = statements.map(({ sql, bindings }) => toNative(db, sql, bindings));
+  const connection = await pool.acquireConnection();
+  try {
+    // One write: Postgres is woken once.
+    const { stream } = connection.connection;
+    stream.cork();
+    const begun = connection.query({ text: "begin" });
+    const answers = native.map((statement) => connection.query(statement));
+    const committed = connection.query({ text: "commit" });
+    stream.uncork();
+    const settled = await Promise.allSettled([begun, ...answers, committed]);
+    for (const one of settled) if (one.status === "rejected") throw one.reason;
+    return (await Promise.all(answers)).map(({ rows }) => rows) as unknown as Rows;
+  } finally {
+    await pool.releaseConnection(connection);
+  }
+}
+
+type NativeStatement = { name?: string; text: string; values?: unknown[] };
+/** What knex keeps of its pool; a transaction has none. */
+type ConnectionPool = {
+  acquireConnection: () => Promise<Connection>;
+  releaseConnection: (connection: Connection) => Promise<void>;
+};
+type Connection = RawConnection & { query: (statement: NativeStatement) => Promise<{ rows: unknown[] }> };
+
+function toNative(db: Db, sql: string, bindings: Statement["bindings"]): NativeStatement {
+  const { sql: text, bindings: values } = db
+    .raw(sql, bindings as never)
+    .toSQL()
+    .toNative();
+  return { name: statementName(sql), text, values: [...values] };
+}
