@@ -10,6 +10,7 @@ import * as successors from "./0008-successors.ts";
 import * as requestIds from "./0009-request-ids.ts";
 import * as rereadings from "./0010-rereadings.ts";
 import * as strangers from "./0011-strangers.ts";
+import * as requirements from "./0012-requirements.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -26,6 +27,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0009-request-ids", ...requestIds },
   { name: "0010-rereadings", ...rereadings },
   { name: "0011-strangers", ...strangers },
+  { name: "0012-requirements", ...requirements },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

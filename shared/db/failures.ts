@@ -21,6 +21,19 @@ export function isRepeatable(error: unknown): boolean {
   return ["40P01", "40001", "23505"].includes(codeOf(error));
 }
 
+/** What `omc_require` ends a transaction with: the lease is gone; what was read before is not so any more. */
+export const LEASE_GONE = "OM001";
+export const VIEW_STALE = "OM002";
+
+export function isLeaseGone(error: unknown): boolean {
+  return codeOf(error) === LEASE_GONE;
+}
+
+/** Looking again, and deciding again, may succeed. */
+export function isViewStale(error: unknown): boolean {
+  return codeOf(error) === VIEW_STALE || isRepeatable(error);
+}
+
 /** Postgres cannot be reached, refuses work or is too slow: nothing is wrong with what was asked. */
 export function isDbUnavailable(error: unknown): boolean {
   if (error instanceof Error && "nativeError" in error) return isDbUnavailable(error.nativeError);

@@ -41,20 +41,3 @@ export async function renewObservers(db: Db, fences: readonly string[]): Promise
 export async function releaseObserver(db: Db, fence: string): Promise<void> {
   await db.raw("update sync_positions set fence = null, lease_until = null where fence = ?", [fence]);
 }
-
-/**
- * Saves how far an observer has read, in the transaction that keeps what came before. The row stays locked, so that
- * nobody else numbers for this observer meanwhile. False when the lease is gone: the transaction is given up.
- */
-export async function savePosition(
-  trx: Db,
-  { observerId, fence, since }: { observerId: string; fence: string; since: string },
-): Promise<boolean> {
-  const rows = await rowsOf(
-    trx,
-    `update sync_positions set since = ?, last_success_at = now()
-      where observer_id = ? and fence = ? and lease_until > now() returning 1 as saved`,
-    [since, observerId, fence],
-  );
-  return rows.length > 0;
-}

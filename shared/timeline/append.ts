@@ -1,6 +1,7 @@
-import type { Db } from "../db/open.ts";
-import { rowsOf } from "../db/open.ts";
+import type { Statement } from "../db/at-once.ts";
+import { rowsOf, type Db } from "../db/open.ts";
 import type { EntryType } from "../frames.ts";
+import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./read.ts";
 
 /** What is to be told in a room's timeline; it has no number yet. */
 export type NewEntry = {
@@ -20,7 +21,12 @@ export type NewEntry = {
 };
 
 export type RoomEntries = { roomId: string; entries: readonly NewEntry[] };
-export type AppendedEntry = { roomId: string; number: number; entryId: string };
+
+/** Where a room's timeline and its stream stand. */
+export type RoomState = { room_id: string; epoch: string; last_number: number; published_number: number };
+
+/** An entry that was appended, ready to be published; its room's state as the appending left it. */
+export type AppendedRow = EntryRow & RoomState;
 
 /**
  * Appends to the timelines of some rooms, inside the caller's transaction. Numbers are allotted under each room's row
@@ -28,18 +34,24 @@ export type AppendedEntry = { roomId: string; number: number; entryId: string };
  * appended, in order. The rooms' rows stay locked until the transaction ends.
  * @throws a unique violation when somebody appended the same entry at the same moment: the transaction is repeated.
  */
-export async function appendEntries(trx: Db, rooms: readonly RoomEntries[]): Promise<AppendedEntry[]> {
+export async function appendEntries(trx: Db, rooms: readonly RoomEntries[]): Promise<AppendedRow[]> {
+  const named = rooms.filter(({ entries }) => entries.length > 0);
+  if (named.length === 0) return [];
+  if (named.length > 1) {
+    await trx.raw("select 1 from room_timeline where room_id = any(?) order by room_id for update", [
+      [...new Set(named.map(({ roomId }) => roomId))],
+    ]);
+  }
+  const { sql, bindings } = appendStatement(named);
+  return rowsOf<AppendedRow>(trx, sql, bindings);
+}
+
+/** The statement that appends, under the same terms, where the rooms' timelines are locked already. Answers AppendedRow. */
+export function appendStatement(rooms: readonly RoomEntries[]): Statement {
   const offered = withoutDoubles(
     rooms.flatMap(({ roomId, entries }) => entries.map((entry) => ({ roomId, entry }))),
   );
-  if (offered.length === 0) return [];
-  const roomIds = [...new Set(offered.map(({ roomId }) => roomId))];
-  if (roomIds.length > 1) {
-    await trx.raw("select 1 from room_timeline where room_id = any(?) order by room_id for update", [
-      roomIds,
-    ]);
-  }
-  return insertNumbered(trx, offered);
+  return { sql: APPEND, bindings: { rows: JSON.stringify(offered.map(toRow)) } };
 }
 
 type Offered = { roomId: string; entry: NewEntry };
@@ -54,8 +66,8 @@ function withoutDoubles(offered: readonly Offered[]): Offered[] {
   });
 }
 
-async function insertNumbered(trx: Db, offered: readonly Offered[]): Promise<AppendedEntry[]> {
-  const rows = offered.map(({ roomId, entry }, index) => ({
+function toRow({ roomId, entry }: Offered, index: number) {
+  return {
     room_id: roomId,
     position: index,
     entry_id: entry.entryId,
@@ -66,10 +78,11 @@ async function insertNumbered(trx: Db, offered: readonly Offered[]): Promise<App
     client_id: entry.clientId,
     content: entry.content,
     at: entry.at?.toISOString() ?? null,
-  }));
-  const inserted = await rowsOf<{ room_id: string; number: number; entry_id: string }>(
-    trx,
-    `with offered as (
+  };
+}
+
+const APPEND = `
+     with offered as (
        select o.*, row_number() over (partition by room_id order by position) as place
          from jsonb_to_recordset(cast(:rows as jsonb)) as o(room_id uuid, position int, entry_id uuid, event_id text, type text,
               sender_id uuid, sender_name text, client_id text, content jsonb, at timestamptz)
@@ -87,15 +100,15 @@ async function insertNumbered(trx: Db, offered: readonly Offered[]): Promise<App
               last_message_number = coalesce(t.last_number + c.last_message_place, t.last_message_number),
               last_message_at = coalesce(c.last_message_at, t.last_message_at)
          from counted c where t.room_id = c.room_id
-       returning t.room_id, t.tenant_id, t.last_number - c.added as base
+       returning t.room_id, t.tenant_id, t.epoch, t.last_number, t.published_number, t.last_number - c.added as base
+     ), inserted as (
+       insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, client_id, content, at)
+       select o.room_id, b.base + o.place, b.tenant_id, o.entry_id, o.event_id, o.type, o.sender_id, o.sender_name,
+              o.client_id, o.content, coalesce(o.at, now())
+         from offered o join bumped b using (room_id)
+        order by o.position
+       returning *
      )
-     insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, client_id, content, at)
-     select o.room_id, b.base + o.place, b.tenant_id, o.entry_id, o.event_id, o.type, o.sender_id, o.sender_name,
-            o.client_id, o.content, coalesce(o.at, now())
-       from offered o join bumped b using (room_id)
-      order by o.position
-     returning room_id, number, entry_id`,
-    { rows: JSON.stringify(rows) },
-  );
-  return inserted.map((row) => ({ roomId: row.room_id, number: row.number, entryId: row.entry_id }));
-}
+     select ${ENTRY_COLUMNS}, b.epoch, b.last_number, b.published_number
+       from inserted e join bumped b using (room_id) ${ENTRY_JOINS}
+      order by e.room_id, e.number`;

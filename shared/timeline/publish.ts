@@ -3,6 +3,7 @@ import { roomLiveChannel, roomStreamKey } from "../keys.ts";
 import type { RoomLiveMessage } from "../frames.ts";
 import type { Redis } from "../redis.ts";
 import { execute, rowsOf, type Db } from "../db/open.ts";
+import type { RoomState } from "./append.ts";
 import { presentEntry, SELECT_ENTRY, type EntryRow } from "./read.ts";
 
 export type Publishing = { db: Db; redis: Redis };
@@ -28,11 +29,34 @@ export async function publishRooms(deps: Publishing, roomIds: readonly string[])
 
 /** `request_id`: of the request that the message came with; absent where it was not asked for. */
 type PublishedRow = EntryRow & { request_id?: string | null };
-type RoomState = { room_id: string; epoch: string; last_number: number; published_number: number };
+export type PublishableRow = RoomState & PublishedRow;
+
+/**
+ * Publishes what the caller has just appended without reading it again, for whatever continues what was published; the
+ * rest like `publishRooms`. `rows`: by room, in order.
+ * @throws what Redis or Postgres throws; the sweeper repeats it.
+ */
+export async function publishAppended(deps: Publishing, rows: readonly PublishableRow[]): Promise<void> {
+  const rooms = [...groupByRoom(rows).values()];
+  const isNext = ([first]: readonly PublishableRow[]) => first?.number === (first?.published_number ?? 0) + 1;
+  const outcomes = await Promise.all(rooms.filter(isNext).map((entries) => appendBatch(deps.redis, entries)));
+  const others = rooms.filter((entries) => !isNext(entries)).flatMap(([first]) => first?.room_id ?? []);
+  await publishRooms(deps, [...(await settle(deps, outcomes)), ...others]);
+}
+
+function groupByRoom(rows: readonly PublishableRow[]): Map<string, PublishableRow[]> {
+  const byRoom = new Map<string, PublishableRow[]>();
+  for (const row of rows) {
+    const list = byRoom.get(row.room_id);
+    if (list) list.push(row);
+    else byRoom.set(row.room_id, [row]);
+  }
+  return byRoom;
+}
 
 /** Publishes at most one batch a room; returns the rooms that have more. */
 async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promise<string[]> {
-  const rows = await rowsOf<RoomState & PublishedRow>(
+  const rows = await rowsOf<PublishableRow>(
     deps.db,
     `select due.*, entry.*, m.request_id
        from (select room_id, epoch, last_number, published_number from room_timeline
@@ -44,18 +68,12 @@ async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promis
       order by due.room_id, entry.number`,
     [roomIds, BATCH_ENTRIES],
   );
-  if (rows.length === 0) return [];
-  const byRoom = new Map<string, (RoomState & PublishedRow)[]>();
-  for (const row of rows) {
-    const list = byRoom.get(row.room_id);
-    if (list) list.push(row);
-    else byRoom.set(row.room_id, [row]);
-  }
-  const outcomes = await Promise.all([...byRoom.values()].map((entries) => appendBatch(deps.redis, entries)));
+  const rooms = [...groupByRoom(rows).values()];
+  const outcomes = await Promise.all(rooms.map((entries) => appendBatch(deps.redis, entries)));
   return settle(deps, outcomes);
 }
 
-async function appendBatch(redis: Redis, entries: readonly (RoomState & PublishedRow)[]): Promise<Outcome> {
+async function appendBatch(redis: Redis, entries: readonly PublishableRow[]): Promise<Outcome> {
   const [state] = entries;
   const last = entries.at(-1);
   if (!state || !last) throw new Error("a batch of no entries");
@@ -64,6 +82,7 @@ async function appendBatch(redis: Redis, entries: readonly (RoomState & Publishe
 
 type Outcome = { state: RoomState; top: number; reached: number };
 
+/** Notes how far the rooms are published; answers those that have more. */
 async function settle(deps: Publishing, outcomes: readonly Outcome[]): Promise<string[]> {
   const done = outcomes.filter(
     ({ state, top, reached }) => top >= reached && reached > state.published_number,

@@ -21,11 +21,14 @@ export type EntryRow = {
   slug: string;
 };
 
-/** Columns and joins of an EntryRow; the caller adds `where` and `order by`. */
-export const SELECT_ENTRY = `
-  select e.room_id, e.number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.sender_name,
-         u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug
-    from timeline e join rooms r on r.id = e.room_id left join users u on u.id = e.sender_id`;
+/** Columns of an EntryRow, and what joins them to `e`, rows of the timeline. */
+export const ENTRY_COLUMNS = `
+  e.room_id, e.number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.sender_name,
+  u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug`;
+export const ENTRY_JOINS = "join rooms r on r.id = e.room_id left join users u on u.id = e.sender_id";
+
+/** EntryRows; the caller adds `where` and `order by`. */
+export const SELECT_ENTRY = `select ${ENTRY_COLUMNS} from timeline e ${ENTRY_JOINS}`;
 
 const memberContent = z.object({ role, by: z.string().nullable() });
 const roomContent = z.object({ changed: z.record(z.string(), z.string().nullable()) });

@@ -61,7 +61,6 @@ function save(since: string, changes: SyncAnswer, as = fence): Promise<void> {
     observer,
     fence: as,
     signal: new AbortController().signal,
-    roomIds: new Map<string, string>(),
   };
   return saveChanges(place.context(homeserver), run, since, changes);
 }
@@ -153,7 +152,7 @@ test("events that arrive while a page of the gap is fetched are not lost", async
 test("a new beginning leaves a gap from the room's beginning, where what is known is not told again", async () => {
   const known = text("known");
   await save("s1", answer("s2", [known]));
-  const run = { observer, fence, signal: new AbortController().signal, roomIds: new Map<string, string>() };
+  const run = { observer, fence, signal: new AbortController().signal };
   await startAnew(place.context(homeserver), run, "n1");
   homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
   await fillGap();
@@ -265,7 +264,6 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
       observer: { ...observer, since: "s1" },
       fence,
       signal: stop.signal,
-      roomIds: new Map<string, string>(),
     };
     const ended = runObserver(place.context(homeserver), run, () => {
       stop.abort();

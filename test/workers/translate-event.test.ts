@@ -8,7 +8,7 @@ import {
   type EventFacts,
   type MarkedMessage,
 } from "../../workers/matrix/translate-event.ts";
-import { readMeaning } from "../../workers/sync/apply.ts";
+import { readMeaning } from "../../workers/sync/meaning.ts";
 
 const room = "01990000-0000-7000-8000-000000000001";
 const otherRoom = "01990000-0000-7000-8000-000000000002";

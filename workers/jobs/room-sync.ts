@@ -4,11 +4,14 @@ import { requeueForgotten } from "../converge/requeue-forgotten.ts";
 import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
 import { fetchPage } from "../matrix/sync-api.ts";
 import { convergeOrPostpone } from "../postpone.ts";
-import { applyMeaning, readMeaning } from "../sync/apply.ts";
-import { findEventFacts } from "../sync/facts.ts";
-import { FROM_BEGINNING, lockObservedRoom } from "../sync/observed-rooms.ts";
+import { applyMeaning, type Applied } from "../sync/apply.ts";
+import { lookUp } from "../sync/facts.ts";
+import { readMeaning, type Meaning } from "../sync/meaning.ts";
+import { FROM_BEGINNING, requireGap } from "../sync/observed-rooms.ts";
 import { redactDoubles } from "../sync/redact-doubles.ts";
 import { count, logTold, publish } from "../sync/save-changes.ts";
+import type { Statement } from "../../shared/db/at-once.ts";
+import { isViewStale } from "../../shared/db/failures.ts";
 import { rowsOf } from "../../shared/db/open.ts";
 
 /** Pages of one run; a longer gap is filled by more runs, so that messages go out between. */
@@ -84,44 +87,63 @@ async function fillPage(
     from: gap.from === FROM_BEGINNING ? null : gap.from,
     to: gap.to,
   });
-  const events = { roomId: room.id, matrixRoomId: room.matrix_room_id, events: page.events };
-  const facts = await findEventFacts(
-    context.db,
-    { tenantId: room.tenant_id, matrixUserId: room.observer_matrix_id, request },
-    [events],
-  );
-  const meaning = readMeaning([events], facts);
+  const reader = {
+    observerId: room.observer_id,
+    tenantId: room.tenant_id,
+    matrixUserId: room.observer_matrix_id,
+    request,
+  };
+  const seen = await lookUp(context.db, reader, [{ matrixRoomId: room.matrix_room_id, events: page.events }]);
+  const meaning = readMeaning(seen.events, seen.facts);
   const isFilled = page.end === null || page.events.length === 0 || page.end === gap.from;
   if (isFilled && gap.isRereading) {
-    const seen = new Set(meaning.settled.map(({ messageId }) => messageId));
+    const told = new Set(meaning.settled.map(({ messageId }) => messageId));
     // Before the gap is closed: whoever dies between finds it open, and looks again.
-    if (!(await requeueForgotten(context, request, room, seen))) return false;
+    if (!(await requeueForgotten(context, request, room, told))) return false;
   }
-  const applied = await context.db.transaction(async (trx) => {
-    const locked = await lockObservedRoom(trx, room.id);
-    // Another filler was faster, or reading began anew: what was read here is read again if it must be.
-    if (locked?.gap_from !== gap.from) return null;
-    const told = await applyMeaning(trx, meaning);
-    const isClosed = isFilled && locked.gap_to === gap.to;
-    // A filled stretch whose end moved on meanwhile: the rest begins where this stretch ended.
-    const from = isClosed ? null : isFilled ? gap.to : page.end;
-    await trx.raw(
-      `update room_timeline set gap_from = :from, gap_to = case when :isClosed then null else gap_to end, gap_attempts = 0,
-              gap_next_attempt_at = case when :isClosed then null else now() end,
-              is_rereading = :isRereading and not :isClosed
-        where room_id = :roomId`,
-      { from, isClosed, isRereading: gap.isRereading, roomId: room.id },
-    );
-    return told;
-  });
-  if (!applied) return true;
-  logTold(context, applied);
+  const end = isFilled ? gap.to : page.end;
+  const applied = await applyPage(context, room, meaning, { gap, end, isFilled });
+  // Another filler was faster, or reading began anew: what was read here is read again if it must be.
+  if (applied === null) return true;
+  logTold(context, applied.told);
   count(context, meaning, 0);
-  await publish(
-    context,
-    meaning.entries.map((entry) => entry.roomId),
-  );
+  await publish(context, applied);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };
   await redactDoubles(context, observer, meaning, [room]);
   return true;
+}
+
+/** Appends a page and shortens the gap by it; null when the gap is not what was read any more. */
+async function applyPage(
+  context: WorkerContext,
+  room: RoomFacts,
+  meaning: Meaning,
+  page: { gap: Gap; end: string | null; isFilled: boolean },
+): Promise<Applied | null> {
+  try {
+    return await applyMeaning(context.db, {
+      require: requireGap(room.id, page.gap.from),
+      meaning,
+      also: [shortenGap(room.id, page)],
+    });
+  } catch (error) {
+    if (isViewStale(error)) return null;
+    throw error;
+  }
+}
+
+/** A filled stretch whose end moved on meanwhile stays open: the rest begins where the stretch ended. */
+function shortenGap(
+  roomId: string,
+  { gap, end, isFilled }: { gap: Gap; end: string | null; isFilled: boolean },
+): Statement {
+  return {
+    sql: `update room_timeline t
+        set gap_from = case when g.is_closed then null else :end end, gap_to = case when g.is_closed then null else t.gap_to end,
+            gap_attempts = 0, gap_next_attempt_at = case when g.is_closed then null else now() end,
+            is_rereading = :isRereading and not g.is_closed
+       from (select room_id, :isFilled and gap_to = :to as is_closed from room_timeline where room_id = :roomId) g
+      where t.room_id = g.room_id`,
+    bindings: { roomId, end, isFilled, to: gap.to, isRereading: gap.isRereading },
+  };
 }

@@ -4,7 +4,8 @@ import type { Requester } from "../matrix/client.ts";
 import { getState, MARKER } from "../matrix/rooms.ts";
 import type { MatrixEvent } from "../matrix/sync-api.ts";
 import { nameKey, type EventFacts, type MarkedMessage } from "../matrix/translate-event.ts";
-import type { RoomEvents } from "./apply.ts";
+import type { RoomEvents } from "./meaning.ts";
+import type { ObservedRoom } from "./observed-rooms.ts";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -14,35 +15,75 @@ const LONGEST_NAME = 256;
 /** A name is not worth more: whoever reads waits for it. */
 const NAME_LIMIT_MS = 2_000;
 
-export type Reader = { tenantId: string; matrixUserId: string; request: Requester };
+export type Reader = { observerId: string; tenantId: string; matrixUserId: string; request: Requester };
 
-/** Looks up whom and what some rooms' events speak of; all rooms are of the observer's tenant. */
-export async function findEventFacts(
-  db: Db,
-  observer: Reader,
-  rooms: readonly RoomEvents[],
-): Promise<EventFacts> {
-  const events = rooms.flatMap((room) => room.events);
-  const { matrixUserId: observerMatrixId } = observer;
-  if (events.length === 0) {
-    return { observerMatrixId, userIds: new Map(), names: new Map(), messages: new Map() };
-  }
-  const matrixIds = new Set(events.flatMap(readPeople));
-  const markers = new Set(events.flatMap(readMarker));
-  const [users, messages] = await Promise.all([
-    rowsOf<{ id: string; matrix_user_id: string }>(
-      db,
-      "select id, matrix_user_id from users where tenant_id = ? and matrix_user_id = any(?)",
-      [observer.tenantId, [...matrixIds]],
-    ),
-    markers.size === 0 ? [] : findMarked(db, observer.tenantId, [...markers]),
-  ]);
-  const userIds = new Map(users.map((user) => [user.matrix_user_id, user.id]));
-  return {
-    observerMatrixId,
+/** Events of a Matrix room, oldest first. */
+export type Offered = { matrixRoomId: string; events: readonly MatrixEvent[] };
+
+/** What the tables say of some events: the observer's rooms among those named, their events, whom and what these mean. */
+export type Seen = { rooms: ObservedRoom[]; events: RoomEvents[]; facts: EventFacts };
+
+/** Looks up the rooms that events are of, and whom and what they speak of; all are of the observer's tenant. */
+export async function lookUp(db: Db, observer: Reader, offered: readonly Offered[]): Promise<Seen> {
+  const events = offered.flatMap((room) => room.events);
+  const found = await findNamed(db, observer, {
+    rooms: offered.map(({ matrixRoomId }) => matrixRoomId),
+    people: [...new Set(events.flatMap(readPeople))],
+    markers: [...new Set(events.flatMap(readMarker))],
+  });
+  const roomIds = new Map(found.rooms.map((room) => [room.matrix_room_id, room.id]));
+  const known = offered.flatMap(({ matrixRoomId, events }): RoomEvents[] => {
+    const roomId = roomIds.get(matrixRoomId);
+    return roomId === undefined ? [] : [{ roomId, matrixRoomId, events }];
+  });
+  const userIds = new Map(found.users.map((user) => [user.matrix_user_id, user.id]));
+  const facts = {
+    observerMatrixId: observer.matrixUserId,
     userIds,
-    names: await findNames(observer, rooms, userIds),
-    messages: new Map(messages.map((message) => [message.id, message])),
+    names: await findNames(observer, known, userIds),
+    messages: new Map(found.messages.map((message) => [message.id, message])),
+  };
+  return { rooms: found.rooms, events: known, facts };
+}
+
+type Found = {
+  rooms: ObservedRoom[];
+  users: { id: string; matrix_user_id: string }[];
+  messages: MarkedMessage[];
+};
+
+// Lists come as JSON: of what a list of parameters holds Postgres makes a new plan each time, which every message waits for.
+const FIND_NAMED = `
+  select (select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'matrix_room_id', r.matrix_room_id, 'gap_from', t.gap_from)), '[]')
+            from jsonb_array_elements_text(named.list -> 'rooms') as n(matrix_room_id)
+            join rooms r on r.observer_id = :observerId and r.matrix_room_id = n.matrix_room_id and r.deleted_at is null
+            join room_timeline t on t.room_id = r.id) as rooms,
+         (select coalesce(jsonb_agg(jsonb_build_object('id', u.id, 'matrix_user_id', u.matrix_user_id)), '[]')
+            from jsonb_array_elements_text(named.list -> 'people') as n(matrix_user_id)
+            join users u on u.tenant_id = :tenantId and u.matrix_user_id = n.matrix_user_id) as users,
+         (select coalesce(jsonb_agg(jsonb_build_object(
+                   'id', m.id, 'room_id', m.room_id, 'sender_id', m.sender_id, 'sender_matrix_id', u.matrix_user_id,
+                   'client_id', m.client_id, 'content', m.content, 'accepted_at', m.accepted_at,
+                   'timeline_number', m.timeline_number, 'event_id', m.event_id)), '[]')
+            from jsonb_array_elements_text(named.list -> 'markers') as n(id)
+            join messages m on m.id = cast(n.id as uuid) and m.tenant_id = :tenantId
+            join users u on u.id = m.sender_id) as messages
+    from (select cast(:named as jsonb) as list) named`;
+
+async function findNamed(
+  db: Db,
+  { observerId, tenantId }: Reader,
+  named: { rooms: string[]; people: string[]; markers: string[] },
+): Promise<Found> {
+  type Row = Omit<Found, "messages"> & {
+    messages: (Omit<MarkedMessage, "accepted_at"> & { accepted_at: string })[];
+  };
+  const [row] = await rowsOf<Row>(db, FIND_NAMED, { observerId, tenantId, named: JSON.stringify(named) });
+  const { rooms = [], users = [], messages = [] } = row ?? {};
+  return {
+    rooms,
+    users,
+    messages: messages.map((message) => ({ ...message, accepted_at: new Date(message.accepted_at) })),
   };
 }
 
@@ -89,15 +130,4 @@ function readName(content: unknown): string | null {
 function readMarker(event: MatrixEvent): string[] {
   const marker = event.content[MARKER];
   return typeof marker === "string" && UUID.test(marker) ? [marker] : [];
-}
-
-function findMarked(db: Db, tenantId: string, ids: readonly string[]): Promise<MarkedMessage[]> {
-  return rowsOf<MarkedMessage>(
-    db,
-    `select m.id, m.room_id, m.sender_id, u.matrix_user_id as sender_matrix_id, m.client_id, m.content, m.accepted_at,
-            m.timeline_number, m.event_id
-       from messages m join users u on u.id = m.sender_id
-      where m.tenant_id = ? and m.id = any(?)`,
-    [tenantId, ids],
-  );
 }

@@ -1,120 +1,93 @@
-import { rowsOf, type Db } from "../../shared/db/open.ts";
+import type { Statement } from "../../shared/db/at-once.ts";
+import { LEASE_GONE, VIEW_STALE } from "../../shared/db/failures.ts";
 
-/** A room that an observer reads, with its gap if it has one. */
-export type ObservedRoom = {
-  id: string;
-  tenant_id: string;
-  matrix_room_id: string;
-  gap_from: string | null;
-  gap_to: string | null;
-};
+/** A room that an observer reads; `gap_from` when it has a gap. */
+export type ObservedRoom = { id: string; matrix_room_id: string; gap_from: string | null };
 
-const SELECT = `
-  select r.id, r.tenant_id, r.matrix_room_id, t.gap_from, t.gap_to
-    from rooms r join room_timeline t on t.room_id = r.id`;
+/** What a decision was made from: the rooms that an answer speaks of, by their Matrix ids, as they were seen. */
+export type ObserverView = { matrixRoomIds: readonly string[]; rooms: readonly ObservedRoom[] };
 
 /**
- * Saves how far an observer has read, and locks the timelines of the living rooms among those named by their Matrix
- * ids: one statement, since every message waits for it. Null when the observer's lease is gone.
+ * Saves how far an observer has read, locks the timelines of the rooms that the answer speaks of, and requires that its
+ * lease is held and that these are the same living rooms, with and without a gap, as were seen: LEASE_GONE, VIEW_STALE.
  */
-export async function savePositionAndLock(
-  trx: Db,
-  position: { observerId: string; fence: string; since: string; matrixRoomIds: readonly string[] },
-): Promise<ObservedRoom[] | null> {
-  const rows = await rowsOf<{ is_held: boolean; rooms: ObservedRoom[] }>(
-    trx,
-    `with saved as (
+export function savePositionAndRequire(
+  position: { observerId: string; fence: string; since: string },
+  { matrixRoomIds, rooms }: ObserverView,
+): Statement {
+  return {
+    sql: `with saved as (
        update sync_positions set since = :since, last_success_at = now()
         where observer_id = :observerId and fence = :fence and lease_until > now() returning 1
+     ), seen as (
+       select * from jsonb_to_recordset(cast(:seen as jsonb)) as s(id uuid, "isGapped" boolean)
      ), locked as (
-       ${SELECT} where r.observer_id = :observerId and r.matrix_room_id = any(:matrixRoomIds) and r.deleted_at is null
+       select t.room_id, t.gap_from is not null as is_gapped from rooms r join room_timeline t on t.room_id = r.id
+        where r.observer_id = :observerId and r.matrix_room_id = any(:matrixRoomIds) and r.deleted_at is null
         order by t.room_id for update of t
      )
-     select exists (select 1 from saved) as is_held, coalesce((select jsonb_agg(locked) from locked), '[]') as rooms`,
-    position,
-  );
-  return rows[0]?.is_held ? rows[0].rooms : null;
+     select omc_require(exists (select 1 from saved), '${LEASE_GONE}'),
+            omc_require((select count(*) from locked) = :count and not exists (
+              select 1 from locked l where not exists (
+                select 1 from seen s where s.id = l.room_id and s."isGapped" = l.is_gapped)), '${VIEW_STALE}')`,
+    bindings: {
+      ...position,
+      matrixRoomIds: [...matrixRoomIds],
+      seen: JSON.stringify(rooms.map(({ id, gap_from: gapFrom }) => ({ id, isGapped: gapFrom !== null }))),
+      count: rooms.length,
+    },
+  };
 }
 
-/** The same rooms without a lock, by their Matrix ids. */
-export function findObservedRooms(
-  db: Db,
-  observerId: string,
-  matrixRoomIds: readonly string[],
-): Promise<ObservedRoom[]> {
-  return rowsOf<ObservedRoom>(
-    db,
-    `${SELECT} where r.observer_id = ? and r.matrix_room_id = any(?) and r.deleted_at is null`,
-    [observerId, matrixRoomIds],
-  );
-}
-
-/** One room, its timeline locked. */
-export async function lockObservedRoom(trx: Db, roomId: string): Promise<ObservedRoom | null> {
-  const rows = await rowsOf<ObservedRoom>(
-    trx,
-    `${SELECT} where r.id = ? and r.matrix_room_id is not null and r.deleted_at is null for update of t`,
-    [roomId],
-  );
-  return rows[0] ?? null;
+/** Locks a room's timeline and requires that its gap still begins where it was seen to begin: VIEW_STALE. */
+export function requireGap(roomId: string, gapFrom: string): Statement {
+  return {
+    sql: `with locked as (
+       select t.gap_from from rooms r join room_timeline t on t.room_id = r.id
+        where r.id = :roomId and r.matrix_room_id is not null and r.deleted_at is null for update of t
+     ) select omc_require(exists (select 1 from locked where gap_from = :gapFrom), '${VIEW_STALE}')`,
+    bindings: { roomId, gapFrom },
+  };
 }
 
 /** A gap that is known from its first position on; `from` empty: from the room's beginning. */
 export const FROM_BEGINNING = "";
 
 /**
- * Records what was not read: from where to where. A gap that is open stays open from where it began, and now reaches
- * further.
+ * Records what was not read of an observer's rooms: from where to where. A gap that is open stays open from where it
+ * began, and now reaches further. Answers the rooms' row ids.
  */
-export async function recordGaps(
-  trx: Db,
-  gaps: readonly { roomId: string; from: string; to: string }[],
-): Promise<void> {
-  if (gaps.length === 0) return;
-  await trx.raw(
-    `update room_timeline t set gap_from = coalesce(t.gap_from, g.gap_from), gap_to = g.gap_to,
-            gap_next_attempt_at = coalesce(t.gap_next_attempt_at, now())
-       from unnest(cast(? as uuid[]), cast(? as text[]), cast(? as text[])) as g(room_id, gap_from, gap_to)
-      where t.room_id = g.room_id`,
-    [gaps.map((gap) => gap.roomId), gaps.map((gap) => gap.from), gaps.map((gap) => gap.to)],
-  );
-}
-
-/**
- * The observer was put out of rooms that the tenant still has: bringing it back is due, and what is said meanwhile is a
- * gap.
- */
-export async function noteObserverOut(
-  trx: Db,
+export function recordGaps(
   observerId: string,
   matrixRoomIds: readonly string[],
-  { since, next }: { since: string; next: string },
-): Promise<void> {
-  if (matrixRoomIds.length === 0) return;
-  const rooms = await rowsOf<{ id: string }>(
-    trx,
-    `update rooms set observer_left_at = coalesce(observer_left_at, now()), next_attempt_at = now()
-      where observer_id = ? and matrix_room_id = any(?) and deleted_at is null returning id`,
-    [observerId, matrixRoomIds],
-  );
-  await recordGaps(
-    trx,
-    rooms.map(({ id }) => ({ roomId: id, from: since, to: next })),
-  );
+  gap: { from: string; to: string },
+): Statement {
+  return {
+    sql: `update room_timeline t set gap_from = coalesce(t.gap_from, :from), gap_to = :to,
+            gap_next_attempt_at = coalesce(t.gap_next_attempt_at, now())
+       from rooms r
+      where r.id = t.room_id and r.observer_id = :observerId and r.matrix_room_id = any(:matrixRoomIds) and r.deleted_at is null
+     returning t.room_id`,
+    bindings: { observerId, matrixRoomIds: [...matrixRoomIds], ...gap },
+  };
 }
 
-/** Reading starts anew: every room of an observer has a gap up to the new position. Answers the rooms. */
-export async function recordGapsOfObserver(
-  trx: Db,
-  observerId: string,
-  to: string,
-): Promise<{ id: string; tenant_id: string }[]> {
-  return rowsOf<{ id: string; tenant_id: string }>(
-    trx,
-    `update room_timeline t set gap_from = :from, gap_to = :to, gap_next_attempt_at = now()
+/** The observer was put out of rooms that the tenant still has: bringing it back is due. What is said meanwhile is a gap. */
+export function noteObserverOut(observerId: string, matrixRoomIds: readonly string[]): Statement {
+  return {
+    sql: `update rooms set observer_left_at = coalesce(observer_left_at, now()), next_attempt_at = now()
+      where observer_id = ? and matrix_room_id = any(?) and deleted_at is null`,
+    bindings: [observerId, [...matrixRoomIds]],
+  };
+}
+
+/** Reading starts anew: every room of an observer has a gap up to the new position. Answers the rooms' row ids. */
+export function recordGapsOfObserver(observerId: string, to: string): Statement {
+  return {
+    sql: `update room_timeline t set gap_from = :from, gap_to = :to, gap_next_attempt_at = now()
        from rooms r
       where r.id = t.room_id and r.observer_id = :observerId and r.matrix_room_id is not null and r.deleted_at is null
-     returning r.id, r.tenant_id`,
-    { observerId, to, from: FROM_BEGINNING },
-  );
+     returning t.room_id`,
+    bindings: { observerId, to, from: FROM_BEGINNING },
+  };
 }

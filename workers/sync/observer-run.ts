@@ -5,6 +5,4 @@ export type ObserverRun = {
   observer: LeasedObserver;
   fence: string;
   signal: AbortSignal;
-  /** Row ids of the observer's rooms by Matrix id, as far as they were met. */
-  roomIds: Map<string, string>;
 };

@@ -89,13 +89,9 @@ function start(context: WorkerContext, running: Set<Running>, observer: LeasedOb
   const log = context.log.child({ observer: observer.observer_id, tenant: observer.tenant_id });
   const run: Running = { observer, fence, abort, ended: Promise.resolve(), successAtMs: performance.now() };
   running.add(run);
-  run.ended = runObserver(
-    { ...context, log },
-    { observer, fence, signal: abort.signal, roomIds: new Map() },
-    () => {
-      run.successAtMs = performance.now();
-    },
-  )
+  run.ended = runObserver({ ...context, log }, { observer, fence, signal: abort.signal }, () => {
+    run.successAtMs = performance.now();
+  })
     .catch((error: unknown) => {
       log.error({ err: error, why: errorText(error) }, "an observer stopped");
     })

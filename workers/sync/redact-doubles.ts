@@ -1,7 +1,7 @@
 import { newId } from "../../shared/ids.ts";
 import type { WorkerContext } from "../context.ts";
 import { redact } from "../matrix/rooms.ts";
-import type { Meaning } from "./apply.ts";
+import type { Meaning } from "./meaning.ts";
 
 /** A second event of a message that is told already is taken back on Matrix. `rooms`: those that the events are of. */
 export async function redactDoubles(

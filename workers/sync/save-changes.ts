@@ -1,18 +1,17 @@
-import type { Db } from "../../shared/db/open.ts";
-import { savePosition } from "../../shared/db/sync-positions.ts";
-import { publishRooms } from "../../shared/timeline/publish.ts";
+import { transactAtOnce, type Statement } from "../../shared/db/at-once.ts";
+import { isLeaseGone, isViewStale } from "../../shared/db/failures.ts";
+import { publishAppended } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "../context.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
-import { applyMeaning, readMeaning, type Meaning, type RoomEvents, type ToldMessage } from "./apply.ts";
-import { findEventFacts } from "./facts.ts";
+import { applyMeaning, type Applied, type ToldMessage } from "./apply.ts";
+import { lookUp, type Offered, type Reader, type Seen } from "./facts.ts";
+import { readMeaning, type Meaning } from "./meaning.ts";
 import type { ObserverRun } from "./observer-run.ts";
 import {
-  findObservedRooms,
   noteObserverOut,
   recordGaps,
   recordGapsOfObserver,
-  savePositionAndLock,
-  type ObservedRoom,
+  savePositionAndRequire,
 } from "./observed-rooms.ts";
 import { redactDoubles } from "./redact-doubles.ts";
 
@@ -24,11 +23,25 @@ export class ObserverLeaseLost extends Error {
   }
 }
 
-type Joined = NonNullable<SyncAnswer["rooms"]>["join"];
+/** Looks at the tables, beginning with the first; more often, and somebody changes them all the time. */
+const LOOKS_AT_MOST = 5;
+/** Rooms that are woken at once for their gaps. */
+const WAKES_AT_ONCE = 100;
+
+/** One answer of `/sync`: what happened from one position to the next. */
+type Stretch = {
+  from: string;
+  to: string;
+  /** Rooms with events, or with some left out before them. */
+  rooms: (Offered & { isCut: boolean })[];
+  /** Rooms that the observer is not in any more. */
+  left: string[];
+};
 
 /**
  * Puts one answer of `/sync` into the timelines, or into gaps, with the position in the same transaction; then
- * publishes and wakes.
+ * publishes and wakes. What is to be done is decided from what the tables say before, and the transaction requires that
+ * they still do: so all of it is one round trip, which every message waits for.
  * @throws ObserverLeaseLost
  */
 export async function saveChanges(
@@ -37,92 +50,94 @@ export async function saveChanges(
   since: string,
   changes: SyncAnswer,
 ): Promise<void> {
-  const joined = changes.rooms?.join ?? {};
-  const matrixRoomIds = Object.keys(joined).filter((id) => hasEvents(joined, id));
-  const { observer, fence } = run;
-  const homeserver = await context.homeserver(observer.homeserver_id);
-  const request = await homeserver.as(observer.matrix_user_id);
-  const offered = await readOffered(context, run, joined, matrixRoomIds);
-  const facts = await findEventFacts(
-    context.db,
-    { tenantId: observer.tenant_id, matrixUserId: observer.matrix_user_id, request },
-    offered,
-  );
-  const position = { observerId: observer.observer_id, fence, since: changes.next_batch, matrixRoomIds };
-  const saved = await context.db.transaction(async (trx) => {
-    const locked = await savePositionAndLock(trx, position);
-    if (locked === null) throw new ObserverLeaseLost();
-    const { whole, gapped } = splitByGap(locked, joined);
-    const meaning = readMeaning(
-      offered.filter((room) => whole.some(({ id }) => id === room.roomId)),
-      facts,
-    );
-    // A gap takes in this answer's events too: they come after it, and are read again when it is filled.
-    await recordGaps(
-      trx,
-      gapped.map((room) => ({ roomId: room.id, from: since, to: changes.next_batch })),
-    );
-    const told = await applyMeaning(trx, meaning);
-    await noteObserverOut(trx, observer.observer_id, Object.keys(changes.rooms?.leave ?? {}), {
-      since,
-      next: changes.next_batch,
+  const stretch = readStretch(since, changes);
+  const reader = await createReader(context, run);
+  const nothing: Seen = { rooms: [], events: [], facts: nobody(reader) };
+  for (let look = 1; ; look++) {
+    const seen = stretch.rooms.length > 0 ? await lookUp(context.db, reader, stretch.rooms) : nothing;
+    const plan = planSaving(stretch, seen);
+    const applied = await save(context, run, stretch, seen, plan).catch((error: unknown) => {
+      if (isLeaseGone(error)) throw new ObserverLeaseLost();
+      if (look >= LOOKS_AT_MOST || !isViewStale(error)) throw error;
+      return null;
     });
-    return { meaning, told, gapped, locked };
-  });
-  logTold(context, saved.told);
-  if (saved.meaning.entries.length > 0) context.reach("between timeline commit and publish");
-  if (offered.length > 0) await afterSaving(context, run, saved.meaning, saved.gapped, saved.locked);
-}
-
-/** The answer's events by our rooms. A room's ids never change, so the observer remembers them. */
-async function readOffered(
-  context: WorkerContext,
-  run: ObserverRun,
-  joined: Joined,
-  matrixRoomIds: readonly string[],
-): Promise<RoomEvents[]> {
-  const unknown = matrixRoomIds.filter((id) => !run.roomIds.has(id));
-  if (unknown.length > 0) {
-    const found = await findObservedRooms(context.db, run.observer.observer_id, unknown);
-    for (const room of found) run.roomIds.set(room.matrix_room_id, room.id);
+    if (applied) return afterSaving(context, run, seen, { ...plan, applied });
   }
-  return matrixRoomIds.flatMap((id): RoomEvents[] => {
-    const roomId = run.roomIds.get(id);
-    const answer = joined[id];
-    if (roomId === undefined) return [];
-    return [{ roomId, matrixRoomId: id, events: answer?.timeline?.events ?? [] }];
+}
+
+function readStretch(from: string, { next_batch: to, rooms }: SyncAnswer): Stretch {
+  const joined = Object.entries(rooms?.join ?? {}).flatMap(([matrixRoomId, { timeline }]) => {
+    if (timeline === undefined || (timeline.events.length === 0 && !timeline.limited)) return [];
+    return [{ matrixRoomId, events: timeline.events, isCut: isCut(timeline) }];
   });
+  return { from, to, rooms: joined, left: Object.keys(rooms?.leave ?? {}) };
 }
 
-function hasEvents(joined: Joined, matrixRoomId: string): boolean {
-  const timeline = joined[matrixRoomId]?.timeline;
-  return timeline !== undefined && (timeline.limited || timeline.events.length > 0);
-}
-
-/** Rooms that can be told in order, and those where something before was not read. */
-function splitByGap(
-  rooms: readonly ObservedRoom[],
-  joined: Joined,
-): { whole: ObservedRoom[]; gapped: ObservedRoom[] } {
-  const isGapped = (room: ObservedRoom) =>
-    room.gap_from !== null || isCut(joined[room.matrix_room_id]?.timeline);
-  return { whole: rooms.filter((room) => !isGapped(room)), gapped: rooms.filter(isGapped) };
-}
+type Timeline = { limited: boolean; events: readonly { type: string }[] };
 
 /** Whether something before was left out. A room that was just entered always says so, even when it is whole. */
-function isCut(timeline: Joined[string]["timeline"]): boolean {
-  if (!timeline?.limited) return false;
-  return !timeline.events.some((event) => event.type === "m.room.create");
+function isCut({ limited, events }: Timeline): boolean {
+  return limited && !events.some((event) => event.type === "m.room.create");
+}
+
+async function createReader(context: WorkerContext, { observer }: ObserverRun): Promise<Reader> {
+  const homeserver = await context.homeserver(observer.homeserver_id);
+  return {
+    observerId: observer.observer_id,
+    tenantId: observer.tenant_id,
+    matrixUserId: observer.matrix_user_id,
+    request: await homeserver.as(observer.matrix_user_id),
+  };
+}
+
+function nobody({ matrixUserId }: Reader): Seen["facts"] {
+  return { observerMatrixId: matrixUserId, userIds: new Map(), names: new Map(), messages: new Map() };
+}
+
+/** `gapped`: rooms in which something before was not read; their events come after it, and are read again with it. */
+type Plan = { meaning: Meaning; gapped: Seen["rooms"] };
+
+function planSaving({ rooms }: Stretch, seen: Seen): Plan {
+  const cut = new Set(rooms.flatMap(({ matrixRoomId, isCut }) => (isCut ? [matrixRoomId] : [])));
+  const gapped = seen.rooms.filter((room) => room.gap_from !== null || cut.has(room.matrix_room_id));
+  const gappedIds = new Set(gapped.map(({ id }) => id));
+  const whole = seen.events.filter(({ roomId }) => !gappedIds.has(roomId));
+  return { gapped, meaning: readMeaning(whole, seen.facts) };
+}
+
+function save(
+  context: WorkerContext,
+  { observer, fence }: ObserverRun,
+  { from, to, rooms, left }: Stretch,
+  seen: Seen,
+  { meaning, gapped }: Plan,
+): Promise<Applied> {
+  const observerId = observer.observer_id;
+  const outOfSight = [...gapped.map((room) => room.matrix_room_id), ...left];
+  return applyMeaning(context.db, {
+    require: savePositionAndRequire(
+      { observerId, fence, since: to },
+      { matrixRoomIds: rooms.map(({ matrixRoomId }) => matrixRoomId), rooms: seen.rooms },
+    ),
+    meaning,
+    also: [
+      ...(outOfSight.length > 0 ? [recordGaps(observerId, outOfSight, { from, to })] : []),
+      ...(left.length > 0 ? [noteObserverOut(observerId, left)] : []),
+    ],
+  });
 }
 
 async function afterSaving(
   context: WorkerContext,
-  run: ObserverRun,
-  meaning: Meaning,
-  gapped: readonly ObservedRoom[],
-  known: readonly ObservedRoom[],
+  { observer }: ObserverRun,
+  { rooms }: Seen,
+  { applied, meaning, gapped }: Plan & { applied: Applied },
 ): Promise<void> {
-  const tenantId = run.observer.tenant_id;
+  logTold(context, applied.told);
+  if (applied.appended.length > 0) context.reach("between timeline commit and publish");
+  if (rooms.length === 0) return;
+  const tenantId = observer.tenant_id;
+  const published = publish(context, applied);
   count(context, meaning, gapped.length);
   const wakes = [
     ...gapped.map((room) => context.wake("room-sync", { tenantId, roomId: room.id })),
@@ -132,23 +147,19 @@ async function afterSaving(
         : context.wake("provisioning", { tenantId, subject: "room" as const, id: drift.roomId }),
     ),
   ];
-  await publish(
-    context,
-    meaning.entries.map((room) => room.roomId),
-  );
-  await Promise.all(wakes);
-  await redactDoubles(context, run.observer, meaning, known);
+  await Promise.all([published, ...wakes]);
+  await redactDoubles(context, observer, meaning, rooms);
 }
 
 /** What is not published now is found by the sweeper: reading goes on. */
-export async function publish(context: WorkerContext, roomIds: readonly string[]): Promise<void> {
-  if (roomIds.length === 0) return;
+export async function publish(context: WorkerContext, { appended }: Applied): Promise<void> {
+  if (appended.length === 0) return;
   const endLag = context.metrics.publishLag.startTimer();
   try {
-    await publishRooms(context, roomIds);
+    await publishAppended(context, appended);
     endLag();
   } catch (error) {
-    context.log.warn({ err: error, rooms: roomIds.length }, "publishing failed: the sweeper repeats it");
+    context.log.warn({ err: error, entries: appended.length }, "publishing failed: the sweeper repeats it");
   }
 }
 
@@ -168,47 +179,41 @@ export function count(context: WorkerContext, meaning: Meaning, gaps: number): v
   }
 }
 
-/** Saves the position alone: every room of the answer has a gap instead, to be filled by itself. */
+/** Saves the position alone: every room of the answer has a gap instead, to be filled by itself. @throws ObserverLeaseLost */
 export async function saveAsGaps(
   context: WorkerContext,
   run: ObserverRun,
   since: string,
   changes: SyncAnswer,
 ): Promise<void> {
-  const { observer, fence } = run;
-  const matrixRoomIds = Object.keys(changes.rooms?.join ?? {});
-  const position = { observerId: observer.observer_id, fence, since: changes.next_batch, matrixRoomIds };
-  const rooms = await context.db.transaction(async (trx) => {
-    const locked = await savePositionAndLock(trx, position);
-    if (locked === null) throw new ObserverLeaseLost();
-    await recordGaps(
-      trx,
-      locked.map((room) => ({ roomId: room.id, from: since, to: changes.next_batch })),
-    );
-    return locked;
-  });
-  context.metrics.gaps.inc(rooms.length);
-  await Promise.all(
-    rooms.map((room) => context.wake("room-sync", { tenantId: room.tenant_id, roomId: room.id })),
-  );
+  const { rooms, from, to } = readStretch(since, changes);
+  const matrixRoomIds = rooms.map(({ matrixRoomId }) => matrixRoomId);
+  await saveGaps(context, run, to, recordGaps(run.observer.observer_id, matrixRoomIds, { from, to }));
 }
 
 /** Reading starts anew at a position: it is saved with a gap in every room. @throws ObserverLeaseLost */
-export async function startAnew(
+export async function startAnew(context: WorkerContext, run: ObserverRun, since: string): Promise<void> {
+  await saveGaps(context, run, since, recordGapsOfObserver(run.observer.observer_id, since));
+}
+
+async function saveGaps(
   context: WorkerContext,
   { observer, fence }: ObserverRun,
   since: string,
+  gaps: Statement,
 ): Promise<void> {
-  const rooms = await context.db.transaction(async (trx: Db) => {
-    const isHeld = await savePosition(trx, { observerId: observer.observer_id, fence, since });
-    if (!isHeld) throw new ObserverLeaseLost();
-    return recordGapsOfObserver(trx, observer.observer_id, since);
-  });
-  context.metrics.gaps.inc(rooms.length);
-  // The sweeper wakes the rest, a batch at a time.
-  await Promise.all(
-    rooms
-      .slice(0, 100)
-      .map((room) => context.wake("room-sync", { tenantId: room.tenant_id, roomId: room.id })),
-  );
+  const position = { observerId: observer.observer_id, fence, since };
+  const require = savePositionAndRequire(position, { matrixRoomIds: [], rooms: [] });
+  try {
+    const [, rooms] = await transactAtOnce<[unknown[], { room_id: string }[]]>(context.db, [require, gaps]);
+    context.metrics.gaps.inc(rooms.length);
+    // The sweeper wakes the rest, a batch at a time.
+    await Promise.all(
+      rooms
+        .slice(0, WAKES_AT_ONCE)
+        .map((room) => context.wake("room-sync", { tenantId: observer.tenant_id, roomId: room.room_id })),
+    );
+  } catch (error) {
+    throw isLeaseGone(error) ? new ObserverLeaseLost() : error;
+  }
 }
