@@ -12,16 +12,26 @@ const REDIS_LIMIT_MS = 50;
 /** How long a Redis that failed or was late is left out, so that not every request waits for it. */
 const LEFT_OUT_MS = 1_000;
 const KINDS_AT_MOST = 200;
+/** Below this share of its bound, a key's requests do not wait to be counted. */
+const FREE_SHARE = 0.5;
+const STANDINGS_AT_MOST = 20_000;
+
+/** What is known of a key: `counted` in the window that ends at `untilMs`, and how many are being counted. */
+type Standing = { counted: number; asking: number; untilMs: number };
 
 type Counters = { shared: RateLimiterRedis; own: RateLimiterMemory };
 
 /**
  * Counters shared by all processes through Redis: all bounds of a request in one round trip, who is over not asked for
  * again until the window ends. While Redis is away or slow each process counts for itself, so that a caller may have
- * its limit once per process. What is kept in memory is one number for each caller of the last window.
+ * its limit once per process. What is kept in memory is a few numbers for each caller of the last window.
+ *
+ * Who is far from all its bounds is counted without being kept waiting. So a caller that many processes serve may be
+ * served beyond a bound for as long as one of them does not know of the others' counts: one answer of Redis.
  */
 export function createTake(redis: Redis, now: () => number, onLeftOut: () => void): Take {
   const kinds = new Map<string, Counters>();
+  const standings = new Map<string, Standing>();
   let leftOutUntilMs = 0;
   const countersOf = ({ most, windowS }: Bound): Counters => {
     const name = `${most}/${windowS}`;
@@ -36,26 +46,63 @@ export function createTake(redis: Redis, now: () => number, onLeftOut: () => voi
     kinds.set(name, made);
     return made;
   };
-  return async (bounds) => {
+  const standingOf = ({ key }: Bound): Standing => {
+    const known = standings.get(key);
+    if (known && (known.untilMs > now() || known.asking > 0)) return known;
+    const fresh = { counted: OVER, asking: 0, untilMs: 0 };
+    if (standings.size >= STANDINGS_AT_MOST) standings.clear();
+    standings.set(key, fresh);
+    return fresh;
+  };
+  const count = async (bounds: readonly Bound[]): Promise<Count[]> => {
     const each = bounds.map((bound) => ({ key: bound.key, ...countersOf(bound) }));
     if (redis.status === "ready" && now() >= leftOutUntilMs) {
-      const waits = await withinLimit(Promise.all(each.map(({ shared, key }) => consume(shared, key))));
-      if (waits) return waits;
+      const counts = await withinLimit(Promise.all(each.map(({ shared, key }) => consume(shared, key))));
+      if (counts) return counts;
       leftOutUntilMs = now() + LEFT_OUT_MS;
     }
     onLeftOut();
     return Promise.all(each.map(({ own, key }) => consume(own, key)));
   };
+  const ask = async (bounds: readonly Bound[], known: readonly Standing[]): Promise<number[]> => {
+    for (const standing of known) standing.asking++;
+    const counts = await count(bounds);
+    for (const [index, standing] of known.entries()) {
+      const { counted = OVER, forMs = 0 } = counts[index] ?? {};
+      standing.asking--;
+      standing.counted = counted;
+      standing.untilMs = now() + forMs;
+    }
+    return counts.map(({ waitMs }) => waitMs);
+  };
+  return async (bounds) => {
+    const known = bounds.map(standingOf);
+    const isFree = bounds.every(({ most }, index) => {
+      const { counted, asking } = known[index] ?? { counted: most, asking: 0 };
+      return counted + asking < most * FREE_SHARE;
+    });
+    const asked = ask(bounds, known);
+    if (!isFree) return asked;
+    // Never fails: without Redis the process counts for itself.
+    void asked;
+    return bounds.map(() => 0);
+  };
 }
 
+/** Not known, or beyond the bound. */
+const OVER = Number.POSITIVE_INFINITY;
+
+/** `counted` in the window that ends in `forMs`. */
+type Count = { waitMs: number; counted: number; forMs: number };
+
 /** @throws what Redis throws. */
-async function consume(counter: RateLimiterRedis | RateLimiterMemory, key: string): Promise<number> {
+async function consume(counter: RateLimiterRedis | RateLimiterMemory, key: string): Promise<Count> {
   try {
-    await counter.consume(key);
-    return 0;
+    const { consumedPoints, msBeforeNext } = await counter.consume(key);
+    return { waitMs: 0, counted: consumedPoints, forMs: msBeforeNext };
   } catch (refused) {
-    if (refused instanceof RateLimiterRes) return Math.max(1, refused.msBeforeNext);
-    throw refused;
+    if (!(refused instanceof RateLimiterRes)) throw refused;
+    return { waitMs: Math.max(1, refused.msBeforeNext), counted: OVER, forMs: refused.msBeforeNext };
   }
 }
 

@@ -63,6 +63,8 @@ export async function verifyUserToken(
   token: string,
   nowMs: number,
 ): Promise<UserClaims> {
+  const known = believed.get(token);
+  if (known && isStillGood(known, { keys, tenant, nowMs })) return known.claims;
   try {
     const { kid } = decodeProtectedHeader(token);
     const key = [keys.current, keys.previous].find((candidate) => candidate?.kid === kid);
@@ -79,13 +81,36 @@ export async function verifyUserToken(
       throw new AppError("unauthorized", "The token lives longer than 24 hours.");
     if (claims.iat * 1_000 > nowMs + SKEW_S * 1_000)
       throw new AppError("unauthorized", "The token is of the future.");
-    return { tenant: claims.iss, user: claims.sub, expiresAtMs: claims.exp * 1_000 };
+    return remember(token, key.secret, {
+      tenant: claims.iss,
+      user: claims.sub,
+      expiresAtMs: claims.exp * 1_000,
+    });
   } catch (error) {
     if (error instanceof AppError) throw error;
     if (error instanceof errors.JWTExpired)
       throw new AppError("token_expired", "The token has expired.", { cause: error });
     throw new AppError("unauthorized", "The token is not valid.", { cause: error });
   }
+}
+
+const BELIEVED_AT_MOST = 10_000;
+/** Tokens that were checked, with the secret that they are good under: a browser shows the same one for an hour. */
+const believed = new Map<string, { secret: string; claims: UserClaims }>();
+
+function remember(token: string, secret: string, claims: UserClaims): UserClaims {
+  if (believed.size >= BELIEVED_AT_MOST) believed.clear();
+  believed.set(token, { secret, claims });
+  return claims;
+}
+
+/** What can have changed since: the tenant's keys, and the time. */
+function isStillGood(
+  { secret, claims }: { secret: string; claims: UserClaims },
+  { keys, tenant, nowMs }: { keys: TokenKeys; tenant: string; nowMs: number },
+): boolean {
+  const isInUse = secret === keys.current.secret || secret === keys.previous?.secret;
+  return isInUse && claims.tenant === tenant && nowMs < claims.expiresAtMs;
 }
 
 const SECRETS_AT_MOST = 2_000;

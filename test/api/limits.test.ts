@@ -303,6 +303,30 @@ describe("counting", () => {
     redis.disconnect();
   });
 
+  test("keeps nobody waiting for a slow Redis who is far from the bound, and counts all the same", async () => {
+    const redis = await open(world.config.redisUrl);
+    const take = createTake(redis, Date.now, () => undefined);
+    const wide = { key: "wide", most: 10, windowS: 30 };
+    await take([wide]);
+    await world.redis.call("CLIENT", "PAUSE", "300", "ALL");
+    const startMs = performance.now();
+    // One is counted, three may be on their way: the fifth would be half of ten.
+    for (let index = 0; index < 4; index++) expect(await take([wide])).toEqual([0]);
+    expect(performance.now() - startMs).toBeLessThan(40);
+    await world.redis.ping();
+    redis.disconnect();
+  });
+
+  test("lets nobody over a bound, however many ask at once", async () => {
+    const redis = await open(world.config.redisUrl);
+    const take = createTake(redis, Date.now, () => undefined);
+    const bound = { key: "crowd", most: 20, windowS: 30 };
+    await take([bound]);
+    const waits = await Promise.all(Array.from({ length: 40 }, () => take([bound])));
+    expect(waits.filter(([waitMs]) => waitMs === 0)).toHaveLength(19);
+    redis.disconnect();
+  });
+
   test("costs less than a millisecond", async () => {
     const redis = await open(world.config.redisUrl);
     const take = createTake(redis, Date.now, () => undefined);

@@ -32,3 +32,13 @@ test("a token of the key before is good until that key goes", async () => {
     code: "unauthorized",
   });
 });
+
+test("a token that was good once is refused when it has expired, and for another tenant with the same secret", async () => {
+  const keys = keysOf("a", 1);
+  const { token } = await signUserToken(keys, claims, { nowMs, lifetimeS: 60 });
+  await verifyUserToken(keys, "acme", token, nowMs);
+  await expect(verifyUserToken(keys, "acme", token, nowMs + 91_000)).rejects.toMatchObject({
+    code: "token_expired",
+  });
+  await expect(verifyUserToken(keys, "other", token, nowMs)).rejects.toMatchObject({ code: "unauthorized" });
+});
