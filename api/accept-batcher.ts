@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Acceptance, NewMessage } from "../shared/db/messages.ts";
 import { isRepeatable } from "../shared/db/failures.ts";
 import { AppError } from "../shared/errors.ts";
@@ -66,6 +67,8 @@ async function writeBatch(
   try {
     const acceptances = await write(batch.map(({ message }) => message));
     onWritten(acceptances);
+    // The wake-ups leave for Redis before the answers are made: the message's way goes on with them.
+    await nextTurn();
     for (const [index, { resolve, reject }] of batch.entries()) {
       const acceptance = acceptances[index];
       if (acceptance) resolve(acceptance);
