@@ -1,4 +1,5 @@
 import type { Log } from "./log.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 type Closer = { name: string; close: () => Promise<void> | void };
 
@@ -26,7 +27,7 @@ export class Held {
 
 /**
  * Runs a tier until SIGTERM or SIGINT, then closes what it held and exits 0; exits 1 when the start fails or
- * closing takes longer than `limitMs`.
+ * closing takes longer than `limitMs`. A watchdog looks after its event loop.
  */
 export async function runProcess(
   log: Log,
@@ -34,6 +35,7 @@ export async function runProcess(
   start: (held: Held) => Promise<void>,
 ): Promise<void> {
   const held = new Held();
+  held.hold("watchdog", startWatchdog(log), (watchdog) => watchdog.stop());
   const stop = async (signal: string, exitCode: number) => {
     log.info({ signal }, "stopping");
     setTimeout(() => {
