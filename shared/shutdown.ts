@@ -26,6 +26,15 @@ export class Held {
 }
 
 /**
+ * Ends a process whose work has stopped without its noticing, so that its supervisor starts a new one. Closes nothing:
+ * what hangs could hang in closing too, and whoever goes on takes over as after a kill.
+ */
+export function endStuck(log: Log, about: Record<string, unknown>, why: string): never {
+  log.fatal(about, `${why}: the process ends, to be started anew`);
+  process.exit(1);
+}
+
+/**
  * Runs a tier until SIGTERM or SIGINT, then closes what it held and exits 0; exits 1 when the start fails or
  * closing takes longer than `limitMs`. A watchdog looks after its event loop.
  */
