@@ -40,5 +40,8 @@ export function limitKey(owner: string, what: string): string {
 /** Absent after a flush or on an empty replica: tells that streams must be rebuilt. */
 export const MARKER_KEY = "omc:marker";
 
+/** Written to know that Redis takes writes; what it holds is of no use. */
+export const WRITABLE_KEY = "omc:writable";
+
 /** Prefix of everything BullMQ keeps. */
 export const QUEUE_PREFIX = "{omc-queue}";

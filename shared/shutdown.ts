@@ -1,4 +1,5 @@
 import type { Log } from "./log.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 type Closer = { name: string; close: () => Promise<void> | void };
 
@@ -25,8 +26,17 @@ export class Held {
 }
 
 /**
+ * Ends a process whose work has stopped without its noticing, so that its supervisor starts a new one. Closes nothing:
+ * what hangs could hang in closing too, and whoever goes on takes over as after a kill.
+ */
+export function endStuck(log: Log, about: Record<string, unknown>, why: string): never {
+  log.fatal(about, `${why}: the process ends, to be started anew`);
+  process.exit(1);
+}
+
+/**
  * Runs a tier until SIGTERM or SIGINT, then closes what it held and exits 0; exits 1 when the start fails or
- * closing takes longer than `limitMs`.
+ * closing takes longer than `limitMs`. A watchdog looks after its event loop.
  */
 export async function runProcess(
   log: Log,
@@ -34,6 +44,7 @@ export async function runProcess(
   start: (held: Held) => Promise<void>,
 ): Promise<void> {
   const held = new Held();
+  held.hold("watchdog", startWatchdog(log), (watchdog) => watchdog.stop());
   const stop = async (signal: string, exitCode: number) => {
     log.info({ signal }, "stopping");
     setTimeout(() => {

@@ -15,12 +15,13 @@ import {
   waitForRedis,
   type Redis,
 } from "../shared/redis.ts";
-import { runProcess, type Held } from "../shared/shutdown.ts";
+import { endStuck, runProcess, type Held } from "../shared/shutdown.ts";
 import type { WorkerContext } from "./context.ts";
 import { createHeldRoomsWaker } from "./held-rooms.ts";
 import { openHomeserverPool } from "./homeservers.ts";
 import { OUTBOUND_PLACES } from "./jobs/index.ts";
 import { createWorkerMetrics } from "./metrics.ts";
+import { watchObservers, watchQueues, type OnStuck } from "./monitors.ts";
 import { registerBacklogGauges } from "./backlog-gauges.ts";
 import { runJobs } from "./run-jobs.ts";
 import { keepSchedules } from "./schedules.ts";
@@ -109,10 +110,14 @@ async function startJobs(held: Held, config: Config, context: WorkerContext, que
     closeRedis,
   );
   registerBacklogGauges(context.metrics.registry, context.db);
-  held.hold("jobs", runJobs(context, patient), (jobs) => jobs.close());
+  const jobs = held.hold("jobs", runJobs(context, patient), (running) => running.close());
   held.hold("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
   held.hold("schedules", keepSchedules(queues, context.log), (timer) => {
     clearInterval(timer);
+  });
+  const monitor = watchQueues({ redis: context.redis, queues, jobs, onStuck: endWhenStuck(context.log) });
+  held.hold("queue monitor", monitor, (it) => {
+    it.stop();
   });
   const readiness = () => jobsReadiness(context.db, context.redis);
   const server = await openHealthServer({
@@ -133,6 +138,10 @@ async function jobsReadiness(db: Db, redis: Redis): Promise<Readiness> {
   return { ready: degraded.length === 0, degraded };
 }
 
+function endWhenStuck(log: Log): OnStuck {
+  return (about, why) => endStuck(log, about, why);
+}
+
 async function startSync(held: Held, config: Config, context: WorkerContext): Promise<void> {
   const observers = held.hold("observers", startObservers(context), (running) => running.stop());
   gauge(
@@ -146,6 +155,10 @@ async function startSync(held: Held, config: Config, context: WorkerContext): Pr
     "observer",
     () => observers.silences().map(([observer, silentMs]) => [observer, silentMs / 1_000] as const),
   );
+  const monitor = watchObservers({ observers, onStuck: endWhenStuck(context.log) });
+  held.hold("observer monitor", monitor, (it) => {
+    it.stop();
+  });
   const readiness = () => syncReadiness(context, observers, config.homeserver.baseUrl);
   const server = await openHealthServer({
     port: config.ports.sync,

@@ -15,12 +15,22 @@ const STALLED_CHECK_MS = 2_000;
 /** What runs has this long to end when the process is asked to stop; without Redis, a worker would wait for ever. */
 const CLOSE_LIMIT_MS = 4_000;
 
-export type RunningJobs = { close: () => Promise<void> };
+/** What this process does of a queue: jobs that it may run at a time, that it runs, and that it has taken up so far. */
+export type QueueProgress = { queue: JobName; places: number; running: number; taken: number };
+
+export type RunningJobs = { progress: () => readonly QueueProgress[]; close: () => Promise<void> };
 
 /** Runs every queue's handler in this process. `redis` must be a patient connection. */
 export function runJobs(context: WorkerContext, redis: Redis): RunningJobs {
-  const workers = (Object.keys(HANDLERS) as JobName[]).map((name) => runQueue(context, redis, name));
+  const progress = (Object.keys(HANDLERS) as JobName[]).map((queue): QueueProgress => ({
+    queue,
+    places: HANDLERS[queue].concurrency,
+    running: 0,
+    taken: 0,
+  }));
+  const workers = progress.map((own) => runQueue(context, redis, own));
   return {
+    progress: () => progress,
     close: async () => {
       const closed = Promise.allSettled(workers.map((worker) => worker.close()));
       await Promise.race([closed, sleep(CLOSE_LIMIT_MS, undefined, { ref: false })]);
@@ -28,16 +38,26 @@ export function runJobs(context: WorkerContext, redis: Redis): RunningJobs {
   };
 }
 
-function runQueue(context: WorkerContext, redis: Redis, name: JobName): Worker {
-  const { handle, concurrency } = HANDLERS[name];
+function runQueue(context: WorkerContext, redis: Redis, progress: QueueProgress): Worker {
+  const { queue: name, places: concurrency } = progress;
+  const { handle } = HANDLERS[name];
+  const run = async (job: Job, token: string | undefined) => {
+    const payload = JOBS[name].payload.parse(job.data);
+    const log = context.log.child({ queue: name, job: job.id });
+    // The contract's schema and the handler are of the same queue, which the compiler cannot follow through the union.
+    const result = await handle({ ...context, log }, payload as never);
+    await settle(job, token, result);
+  };
   const worker = new Worker<unknown, unknown>(
     name,
     async (job, token) => {
-      const payload = JOBS[name].payload.parse(job.data);
-      const log = context.log.child({ queue: name, job: job.id });
-      // The contract's schema and the handler are of the same queue, which the compiler cannot follow through the union.
-      const result = await handle({ ...context, log }, payload as never);
-      await settle(job, token, result);
+      progress.taken++;
+      progress.running++;
+      try {
+        await run(job, token);
+      } finally {
+        progress.running--;
+      }
     },
     {
       connection: asConnection(redis),

@@ -14,19 +14,15 @@ import { ObserverLeaseLost, saveAsGaps, saveChanges, startAnew } from "./save-ch
 /** After this many failures in a row, an answer that cannot be saved whole is left to its rooms. */
 const TRIES_WHOLE = 3;
 
-/** Told of each answer that was read and saved, for readiness. */
-export type OnSuccess = () => void;
+/** Told each time that the loop comes around: whether an answer was read and saved, or the turn failed. */
+export type OnTurn = (isSuccess: boolean) => void;
 
 /**
  * Reads `/sync` for one observer until the signal: wait for changes, save them with the position in one transaction,
  * publish. A failure is waited out; a position that the homeserver does not know is replaced by a new one, and what
  * lies between becomes gaps.
  */
-export async function runObserver(
-  context: WorkerContext,
-  run: ObserverRun,
-  onSuccess: OnSuccess,
-): Promise<void> {
+export async function runObserver(context: WorkerContext, run: ObserverRun, onTurn: OnTurn): Promise<void> {
   const homeserver = await context.homeserver(run.observer.homeserver_id);
   let since = run.observer.since;
   let failures = 0;
@@ -37,9 +33,10 @@ export async function runObserver(
           ? await begin(context, homeserver, run)
           : await readOnce(context, homeserver, run, since, failures);
       failures = 0;
-      onSuccess();
+      onTurn(true);
     } catch (error) {
       if (isOver(run.signal) || error instanceof ObserverLeaseLost) return;
+      onTurn(false);
       if (isPositionUnknown(error)) since = null;
       failures++;
       const delayMs = backoffMs({ attempts: failures, retryAfterMs: null }, context.chance());

@@ -5,6 +5,7 @@ import {
   takeObservers,
   type LeasedObserver,
 } from "../../shared/db/sync-positions.ts";
+import type { Marks } from "../../shared/standstill.ts";
 import type { WorkerContext } from "../context.ts";
 import { runObserver } from "./observer-loop.ts";
 
@@ -20,6 +21,8 @@ type Running = {
   abort: AbortController;
   ended: Promise<void>;
   successAtMs: number;
+  /** How often its loop came around. */
+  turns: number;
 };
 
 export type Observers = {
@@ -27,6 +30,8 @@ export type Observers = {
   silentForMs: () => number;
   /** The same of each, by its id. */
   silences: () => [observerId: string, silentForMs: number][];
+  /** Of each, by its id, what is another text after each turn of its loop. */
+  turns: () => Marks;
   count: () => number;
   stop: () => Promise<void>;
 };
@@ -47,6 +52,8 @@ export function startObservers(context: WorkerContext): Observers {
     silentForMs: () => Math.max(0, ...[...running].map((run) => performance.now() - run.successAtMs)),
     silences: () =>
       [...running].map((run) => [run.observer.observer_id, performance.now() - run.successAtMs]),
+    turns: () =>
+      new Map([...running].map((run) => [run.observer.observer_id, `${run.fence} ${run.turns}`] as const)),
     stop: async () => {
       for (const timer of timers) clearInterval(timer);
       for (const run of running) run.abort.abort();
@@ -87,10 +94,18 @@ function start(context: WorkerContext, running: Set<Running>, observer: LeasedOb
   context.metrics.leaseTaken.inc({ lease: "observer" });
   const abort = new AbortController();
   const log = context.log.child({ observer: observer.observer_id, tenant: observer.tenant_id });
-  const run: Running = { observer, fence, abort, ended: Promise.resolve(), successAtMs: performance.now() };
+  const run: Running = {
+    observer,
+    fence,
+    abort,
+    ended: Promise.resolve(),
+    successAtMs: performance.now(),
+    turns: 0,
+  };
   running.add(run);
-  run.ended = runObserver({ ...context, log }, { observer, fence, signal: abort.signal }, () => {
-    run.successAtMs = performance.now();
+  run.ended = runObserver({ ...context, log }, { observer, fence, signal: abort.signal }, (isSuccess) => {
+    run.turns++;
+    if (isSuccess) run.successAtMs = performance.now();
   })
     .catch((error: unknown) => {
       log.error({ err: error, why: errorText(error) }, "an observer stopped");

@@ -1,0 +1,124 @@
+import { afterEach, expect, test } from "@jest/globals";
+import type { TierProcess } from "../../bench/faults/processes.ts";
+import { migrateUp } from "../../migrations/index.ts";
+import { openDb } from "../../shared/db/open.ts";
+import { withPath } from "../support/db.ts";
+import { openDeafRedis, type DeafRedis } from "../support/deaf-redis.ts";
+import { useHouse } from "../support/faults.ts";
+import { until } from "../support/wait.ts";
+
+const faults = useHouse({ counts: { workers: 2 } });
+
+/** A program that has this loaded counts for ever when it is sent SIGUSR2. */
+const HANG_ON_SIGNAL = `--import=data:text/javascript,${encodeURIComponent(
+  "process.on('SIGUSR2', function hangForEver() { for (let count = 0; ; count++) Math.sqrt(count); })",
+)}`;
+const NOTICED_WITHIN_MS = 120_000;
+
+let deaf: DeafRedis | null = null;
+afterEach(async () => {
+  await deaf?.close();
+  deaf = null;
+});
+
+/** The fatal lines of a process's log. */
+function fatalLines({ lines }: TierProcess): Record<string, unknown>[] {
+  return lines
+    .filter((line) => line.startsWith('{"level":60'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** The processes that listen for a realtime process with several, since its last start. */
+function listening({ lines }: TierProcess): number[] {
+  return lines
+    .slice(lines.findLastIndex((line) => line.includes('"msg":"realtime processes started"')) + 1)
+    .filter((line) => line.includes('"msg":"listening"'))
+    .map((line) => (JSON.parse(line) as { pid: number }).pid);
+}
+
+/** Has a process run on a database and a Redis of its own, where nobody has anything for it to do. */
+async function isolate(process: TierProcess): Promise<void> {
+  const { databaseUrl, redisUrl } = faults.house.servers;
+  await faults.house.db.raw("create database idle");
+  const url = withPath(databaseUrl, "idle");
+  const db = openDb({ url, name: "faults", max: 1 });
+  await migrateUp(db);
+  await db.destroy();
+  await process.stop();
+  await process.start({ DATABASE_URL: url, REDIS_URL: withPath(redisUrl, "1") });
+}
+
+test("a jobs process that Redis brings nothing to any more ends and says why, and the next one delivers everything", async () => {
+  const [victim, idle] = faults.house.of("workers") as [TierProcess, TierProcess];
+  const crowd = await faults.gather({ name: "deaf", rooms: 3, people: 3 });
+  await isolate(idle);
+  const idlePid = idle.pid;
+  deaf = await openDeafRedis(faults.house.servers.redisUrl);
+  await victim.stop();
+  await victim.start({ REDIS_URL: deaf.url });
+  for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
+  await faults.expectKept(crowd, 60_000);
+
+  // The connections of the workers alone; that of commands goes on.
+  const { silenced, silence } = deaf;
+  silence(/omc-workers|bzpopmin/i);
+  await until(() => silenced() > 0, "connections are silent");
+  const sinceMs = performance.now();
+  for (let said = 0; said < 5; said++) {
+    for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
+  }
+  await until(() => victim.ends.length > 0, "the process ended", NOTICED_WITHIN_MS);
+  faults.report("until a jobs process that takes nothing up ends", performance.now() - sinceMs);
+  expect(victim.ends).toEqual([{ code: 1, signal: null }]);
+  expect(fatalLines(victim)).toEqual([
+    expect.objectContaining({
+      tier: "jobs",
+      queue: expect.any(String),
+      msg: expect.stringContaining("takes no job up"),
+    }),
+  ]);
+
+  await faults.expectKept(crowd, 60_000);
+  expect([idle.pid, idle.ends]).toEqual([idlePid, []]);
+}, 240_000);
+
+test("a process of any tier whose event loop hangs is ended and says where, and everything goes on", async () => {
+  const crowd = await faults.gather({ name: "hung", rooms: 2, people: 2 });
+  const [api, workers, sync, realtime] = [
+    ...faults.house.of("api"),
+    ...faults.house.of("workers").slice(0, 1),
+    ...faults.house.of("sync"),
+    ...faults.house.of("realtime"),
+  ] as [TierProcess, TierProcess, TierProcess, TierProcess];
+  const alone = [api, workers, sync];
+  for (const process of alone) {
+    await process.stop();
+    await process.start({ NODE_OPTIONS: HANG_ON_SIGNAL });
+  }
+  await realtime.stop();
+  await realtime.start({ NODE_OPTIONS: HANG_ON_SIGNAL, REALTIME_PROCESSES: "2" });
+  await until(() => listening(realtime).length === 2, "both sockets' processes listen", 30_000);
+  const endsBefore = alone.map(({ ends }) => ends.length);
+
+  const sinceMs = performance.now();
+  for (const process of alone) process.signal("SIGUSR2");
+  const [child = 0] = listening(realtime);
+  process.kill(child, "SIGUSR2");
+  const isNoticed = () =>
+    alone.every(({ ends }, index) => ends.length > (endsBefore[index] ?? 0)) &&
+    realtime.lines.some((line) => line.includes("a realtime process ended"));
+  await until(isNoticed, "all have ended", NOTICED_WITHIN_MS);
+  faults.report("until processes whose event loop hangs have ended", performance.now() - sinceMs);
+  for (const process of [...alone, realtime]) {
+    expect(fatalLines(process).at(-1)).toMatchObject({
+      msg: expect.stringContaining("the event loop hangs"),
+      where: expect.arrayContaining([expect.stringContaining("hangForEver")]),
+    });
+  }
+  expect(alone.map(({ ends }) => ends.at(-1))).toEqual(alone.map(() => ({ code: null, signal: "SIGKILL" })));
+  expect([fatalLines(realtime).at(-1)?.["pid"], realtime.ends]).toEqual([child, []]);
+
+  await Promise.all(alone.map((process) => process.ready()));
+  for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
+  await faults.expectKept(crowd, 60_000);
+}, 240_000);

@@ -1,0 +1,29 @@
+// A program under a watchdog, which hangs when it is told to: `node watchdog-child.mjs <dist> <limits as JSON>`.
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [dist = "", limits = "{}"] = process.argv.slice(2);
+/** @param {string} file */
+const load = (file) => import(pathToFileURL(join(dist, file)).href);
+const [{ startWatchdog }, { createLog }] = await Promise.all([
+  load("shared/watchdog.js"),
+  load("shared/log.js"),
+]);
+
+function countForEver() {
+  for (let count = 0; ; count++) Math.sqrt(count);
+}
+
+const watchdog = startWatchdog(createLog({ level: "info", tier: "test" }), JSON.parse(limits));
+process.on("message", (order) => {
+  if (order === "hang") countForEver();
+  if (order === "promise") void (async () => countPromises())();
+  if (order === "stop") void watchdog.stop().then(() => process.send?.("stopped"));
+  if (order === "answer") process.send?.("alive");
+});
+process.send?.("ready");
+
+/** Lets no timer have its turn, though it waits for something all the time. */
+async function countPromises() {
+  for (;;) await Promise.resolve();
+}
