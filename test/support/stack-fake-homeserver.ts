@@ -57,6 +57,11 @@ export class FakeHomeserver implements Homeserver {
     this.#refusals.push({ matches, failure, isApplied });
   }
 
+  /** The next call whose path matches fails so. */
+  fail(matches: RegExp, failure: MatrixFailure): void {
+    this.#refusals.push({ matches, failure, isApplied: false });
+  }
+
   /** The next call whose path matches is answered with this; `isKept`: every such call. */
   answer(matches: RegExp, body: unknown, { isKept = false } = {}): void {
     this.#answers.push({ matches, body, isKept });

@@ -1,7 +1,7 @@
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { createConnection } from "../../workers/matrix/client.ts";
+import { createConnection, NOT_IN_TIME } from "../../workers/matrix/client.ts";
 import { createBoundedFetch, ResponseTooLarge } from "../../workers/matrix/bounded-fetch.ts";
 
 const LIMIT = 1_000;
@@ -77,6 +77,38 @@ test.each(["/too-large", "/too-large-chunked", "/endless"])(
     await expect(fetchBounded(url + path)).rejects.toBeInstanceOf(ResponseTooLarge);
   },
 );
+
+test.each(["/too-large", "/too-large-chunked", "/endless"])(
+  "an answer that is too large is known as such behind the SDK (%s)",
+  async (path) => {
+    const connect = createConnection({ baseUrl: url, accessToken: null, maxResponseBytes: LIMIT });
+    await expect(connect({})({ method: "GET", prefix: "", path })).rejects.toMatchObject({
+      kind: "transient",
+      cause: expect.any(ResponseTooLarge) as unknown,
+    });
+  },
+);
+
+test.each(["/stall-in-head", "/stall-in-body"])(
+  "an answer that does not come in time is known as such behind the SDK (%s)",
+  async (path) => {
+    const request = createConnection({ baseUrl: url, accessToken: null })({});
+    await expect(request({ method: "GET", prefix: "", path, timeoutMs: 200 })).rejects.toMatchObject({
+      kind: "transient",
+      errcode: NOT_IN_TIME,
+    });
+  },
+);
+
+test("a connection is used again", async () => {
+  const ports = new Set<number | undefined>();
+  const note = (request: IncomingMessage) => ports.add(request.socket.remotePort);
+  server.on("request", note);
+  const bounded = createBoundedFetch({ maxResponseBytes: LIMIT });
+  for (let index = 0; index < 5; index++) await (await bounded(`${url}/whole`)).json();
+  server.off("request", note);
+  expect(ports.size).toBe(1);
+});
 
 test.each(["/reset", "/reset-in-body"])("a cut connection is a failure, not an answer (%s)", async (path) => {
   await expect(fetchBounded(url + path)).rejects.toThrow();

@@ -3,6 +3,9 @@ import type { Room } from "../../shared/db/rooms.ts";
 import { takeObservers, type LeasedObserver } from "../../shared/db/sync-positions.ts";
 import { newFence } from "../../shared/ids.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
+import { ResponseTooLarge } from "../../workers/matrix/bounded-fetch.ts";
+import { NOT_IN_TIME } from "../../workers/matrix/client.ts";
+import { MatrixFailure } from "../../workers/matrix/failure.ts";
 import { MARKER } from "../../workers/matrix/rooms.ts";
 import type { MatrixEvent, SyncAnswer } from "../../workers/matrix/sync-api.ts";
 import { runObserver } from "../../workers/sync/observer-loop.ts";
@@ -153,7 +156,7 @@ test("a new beginning leaves a gap from the room's beginning, where what is know
   const known = text("known");
   await save("s1", answer("s2", [known]));
   const run = { observer, fence, signal: new AbortController().signal };
-  await startAnew(place.context(homeserver), run, "n1");
+  await startAnew(place.context(homeserver), run, { to: "n1" });
   homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
   await fillGap();
   expect(await told()).toEqual(["known", "missed"]);
@@ -276,4 +279,76 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
     stop.abort();
     await place.sql("drop trigger refuse_poison on timeline");
   }
+});
+
+/** Lets the observer's loop run from "s1" until it has had a turn that succeeded. */
+async function runUntilSuccess(): Promise<void> {
+  const stop = new AbortController();
+  const run = { observer: { ...observer, since: "s1" }, fence, signal: stop.signal };
+  await runObserver(place.context(homeserver), run, (isSuccess) => {
+    if (isSuccess) stop.abort();
+  });
+}
+
+function failure(errcode: string, cause?: unknown): MatrixFailure {
+  return new MatrixFailure("transient", { errcode, httpStatus: null, cause });
+}
+
+test("an answer that is too large is left to the rooms, each from where reading was, and reading goes on", async () => {
+  homeserver.fail(/\/sync$/, failure("no answer", new ResponseTooLarge("too large")));
+  homeserver.answer(/\/sync$/, { next_batch: "s8" });
+  homeserver.answer(/\/sync$/, answer("s9", [text("later")]), { isKept: true });
+  await runUntilSuccess();
+  expect(await since()).toBe("s9");
+  expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s9" });
+  expect(place.wakes).toContainEqual({
+    name: "room-sync",
+    payload: { tenantId: place.tenantId, roomId: room.id },
+  });
+});
+
+test("an answer that does not come in time three times is left to the rooms", async () => {
+  for (let time = 0; time < 3; time++) homeserver.fail(/\/sync$/, failure(NOT_IN_TIME));
+  homeserver.answer(/\/sync$/, { next_batch: "s8" });
+  homeserver.answer(/\/sync$/, answer("s9", []), { isKept: true });
+  await runUntilSuccess();
+  expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s8" });
+});
+
+test("a homeserver that is slow with everything is waited for: no room is read again", async () => {
+  for (let time = 0; time < 4; time++) homeserver.fail(/\/sync$/, failure(NOT_IN_TIME));
+  homeserver.answer(/\/sync$/, answer("s2", [text("one")]), { isKept: true });
+  await runUntilSuccess();
+  expect(await gap()).toEqual({ gap_from: null, gap_to: null });
+  expect(await told()).toEqual(["one"]);
+});
+
+test("a room in which a gap opens while its events are looked at is seen again: they wait behind the gap", async () => {
+  homeserver.meanwhile = async (path) => {
+    if (path.includes("/state/m.room.member/")) {
+      await place.sql("update room_timeline set gap_from = 's0', gap_to = 's1' where room_id = ?", [room.id]);
+    }
+  };
+  await save("s1", answer("s2", [text("by a stranger whose name is asked for")]));
+  expect(await told()).toEqual([]);
+  expect(await gap()).toEqual({ gap_from: "s0", gap_to: "s2" });
+});
+
+test("a room that becomes ours while the answer is looked at is told what the answer brings", async () => {
+  const other = await place.room(`group:sync-${++count}`, ["ada"]);
+  homeserver.meanwhile = async (path) => {
+    if (path.includes("/state/m.room.member/"))
+      await place.sql("update rooms set matrix_room_id = ? where id = ?", [`!${other.id}`, other.id]);
+  };
+  const changes = answer("s2", [text("known")]);
+  const join = {
+    ...changes.rooms?.join,
+    [`!${other.id}`]: { timeline: { events: [text("new")], limited: false } },
+  };
+  await save("s1", { ...changes, rooms: { join, leave: {} } });
+  const rows = await place.sql<{ text: string }>(
+    "select content ->> 'text' as text from timeline where room_id = ?",
+    [other.id],
+  );
+  expect(rows).toEqual([{ text: "new" }]);
 });

@@ -34,6 +34,8 @@ export type Requester = (call: MatrixCall) => Promise<unknown>;
 
 const METHODS = { GET: Method.Get, PUT: Method.Put, POST: Method.Post, DELETE: Method.Delete } as const;
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** The `errcode` of a call that was given up after its time. */
+export const NOT_IN_TIME = "no answer in time";
 const CLIENT_PREFIX = "/_matrix/client/v3";
 
 export type ClientOptions = { baseUrl: string; accessToken: string | null; maxResponseBytes?: number };
@@ -75,7 +77,7 @@ async function request(
       },
     );
   } catch (error) {
-    throw toFailure(error);
+    throw limit.aborted ? lost(NOT_IN_TIME, error) : toFailure(error);
   }
 }
 

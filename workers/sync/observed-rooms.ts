@@ -81,13 +81,21 @@ export function noteObserverOut(observerId: string, matrixRoomIds: readonly stri
   };
 }
 
-/** Reading starts anew: every room of an observer has a gap up to the new position. Answers the rooms' row ids. */
-export function recordGapsOfObserver(observerId: string, to: string): Statement {
+/**
+ * Every room of an observer has a gap up to a position: from an older one, or from its beginning, which takes a gap that
+ * is open with it. Answers the rooms' row ids.
+ */
+export function recordGapsOfObserver(
+  observerId: string,
+  { from, to }: { from: string; to: string },
+): Statement {
   return {
-    sql: `update room_timeline t set gap_from = :from, gap_to = :to, gap_next_attempt_at = now()
+    sql: `update room_timeline t
+        set gap_from = case when :from = :beginning then :from else coalesce(t.gap_from, :from) end, gap_to = :to,
+            gap_next_attempt_at = now()
        from rooms r
       where r.id = t.room_id and r.observer_id = :observerId and r.matrix_room_id is not null and r.deleted_at is null
      returning t.room_id`,
-    bindings: { observerId, to, from: FROM_BEGINNING },
+    bindings: { observerId, from, to, beginning: FROM_BEGINNING },
   };
 }

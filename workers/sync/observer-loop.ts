@@ -3,6 +3,7 @@ import { errorText } from "../../shared/errors.ts";
 import { isDbUnavailable } from "../../shared/db/failures.ts";
 import type { WorkerContext } from "../context.ts";
 import { ensureObserver } from "../converge/ensure-account.ts";
+import { NOT_IN_TIME } from "../matrix/client.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
 import { fetchChanges, fetchPosition, POLL_MS, positionOrdinal } from "../matrix/sync-api.ts";
@@ -11,7 +12,7 @@ import { backoffMs } from "../retry.ts";
 import type { ObserverRun } from "./observer-run.ts";
 import { ObserverLeaseLost, saveAsGaps, saveChanges, startAnew } from "./save-changes.ts";
 
-/** After this many failures in a row, an answer that cannot be saved whole is left to its rooms. */
+/** After this many failures in a row, an answer that cannot be had or saved whole is left to its rooms. */
 const TRIES_WHOLE = 3;
 
 /** Told each time that the loop comes around: whether an answer was read and saved, or the turn failed. */
@@ -37,8 +38,10 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onTu
     } catch (error) {
       if (isOver(run.signal) || error instanceof ObserverLeaseLost) return;
       onTurn(false);
-      if (isPositionUnknown(error)) since = null;
       failures++;
+      if (isPositionUnknown(error)) since = null;
+      else if (since !== null && isTooMuch(error, failures))
+        since = await skip(context, homeserver, run, since);
       const delayMs = backoffMs({ attempts: failures, retryAfterMs: null }, context.chance());
       context.log.warn({ err: error, failures, delayMs, why: errorText(error) }, "reading /sync failed");
       await sleep(delayMs, undefined, { signal: run.signal }).catch(() => undefined);
@@ -60,8 +63,29 @@ async function begin(context: WorkerContext, homeserver: Homeserver, run: Observ
     matrixUserId: observer.matrix_user_id,
   });
   const position = await fetchPosition(await homeserver.as(observer.matrix_user_id));
-  await startAnew(context, run, position);
+  await startAnew(context, run, { to: position });
   return position;
+}
+
+/**
+ * What came since a position is more than one answer may bring: each room reads it by itself, and reading goes on after
+ * it. Answers the position as it was when that does not work either: then it is the homeserver that is slow.
+ */
+async function skip(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  run: ObserverRun,
+  since: string,
+): Promise<string> {
+  try {
+    const position = await fetchPosition(await homeserver.as(run.observer.matrix_user_id));
+    await startAnew(context, run, { from: since, to: position });
+    context.log.error("/sync has too much to tell at once: every room reads it by itself");
+    return position;
+  } catch (error) {
+    context.log.warn({ err: error }, "no new position to read from");
+    return since;
+  }
 }
 
 async function readOnce(
@@ -103,8 +127,13 @@ function isBackwards(since: string, next: string): boolean {
 }
 
 function isPositionUnknown(error: unknown): boolean {
+  return error instanceof MatrixFailure && error.httpStatus === 400 && error.errcode === "M_UNKNOWN";
+}
+
+/** Too large, or not ready in time again and again. */
+function isTooMuch(error: unknown, failures: number): boolean {
   if (!(error instanceof MatrixFailure)) return false;
   return (
-    error.cause instanceof ResponseTooLarge || (error.httpStatus === 400 && error.errcode === "M_UNKNOWN")
+    error.cause instanceof ResponseTooLarge || (error.errcode === NOT_IN_TIME && failures >= TRIES_WHOLE)
   );
 }

@@ -8,6 +8,7 @@ import { lookUp, type Offered, type Reader, type Seen } from "./facts.ts";
 import { readMeaning, type Meaning } from "./meaning.ts";
 import type { ObserverRun } from "./observer-run.ts";
 import {
+  FROM_BEGINNING,
   noteObserverOut,
   recordGaps,
   recordGapsOfObserver,
@@ -191,9 +192,17 @@ export async function saveAsGaps(
   await saveGaps(context, run, to, recordGaps(run.observer.observer_id, matrixRoomIds, { from, to }));
 }
 
-/** Reading starts anew at a position: it is saved with a gap in every room. @throws ObserverLeaseLost */
-export async function startAnew(context: WorkerContext, run: ObserverRun, since: string): Promise<void> {
-  await saveGaps(context, run, since, recordGapsOfObserver(run.observer.observer_id, since));
+/**
+ * Reading starts anew at a position: it is saved with a gap in every room, from where reading was or else, where that
+ * means nothing any more, from the room's beginning.
+ * @throws ObserverLeaseLost
+ */
+export async function startAnew(
+  context: WorkerContext,
+  run: ObserverRun,
+  { from = FROM_BEGINNING, to }: { from?: string; to: string },
+): Promise<void> {
+  await saveGaps(context, run, to, recordGapsOfObserver(run.observer.observer_id, { from, to }));
 }
 
 async function saveGaps(
