@@ -1,4 +1,4 @@
-import http, { type IncomingMessage } from "node:http";
+import http, { type ClientRequest, type IncomingMessage } from "node:http";
 import https from "node:https";
 
 /**
@@ -21,30 +21,35 @@ const WITHOUT_BODY = new Set([204, 205, 304]);
  */
 export function createBoundedFetch({ maxResponseBytes }: { maxResponseBytes: number }): typeof fetch {
   const options = { keepAlive: true, timeout: IDLE_CONNECTION_MS };
-  const agents = { "http:": new http.Agent(options), "https:": new https.Agent(options) };
+  const agents = { http: new http.Agent(options), https: new https.Agent(options) };
   return async (resource, { method = "GET", headers, body, signal } = {}) => {
     if (resource instanceof Request || (body && typeof body !== "string"))
       throw new TypeError("not supported");
     const url = new URL(resource);
-    const isSecure = url.protocol === "https:";
-    return new Promise<Response>((resolve, reject) => {
-      const fail = (error: unknown) => {
-        const reason: unknown = signal?.aborted ? signal.reason : error;
-        reject(reason instanceof Error ? reason : new Error("the call ended", { cause: reason }));
-      };
-      const request = (isSecure ? https : http).request(url, {
-        agent: agents[isSecure ? "https:" : "http:"],
-        method,
-        headers: Object.fromEntries(new Headers(headers)),
-        ...(signal ? { signal } : {}),
-      });
-      request.once("error", fail);
-      request.once("response", (message) => {
-        readBody(message, maxResponseBytes).then((bytes) => resolve(toResponse(message, bytes)), fail);
-      });
-      request.end(body ?? undefined);
+    const protocol = url.protocol === "https:" ? https : http;
+    const request = protocol.request(url, {
+      agent: protocol === https ? agents.https : agents.http,
+      method,
+      headers: Object.fromEntries(new Headers(headers)),
+      ...(signal ? { signal } : {}),
     });
+    try {
+      const message = await send(request, body ?? "");
+      return toResponse(message, await readBody(message, maxResponseBytes));
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error;
+    }
   };
+}
+
+function send(request: ClientRequest, body: string): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    // Also after the answer began: then the body's reader hears of it too.
+    request.on("error", reject);
+    request.once("response", resolve);
+    request.end(body);
+  });
 }
 
 function toResponse({ statusCode = 0, headers }: IncomingMessage, bytes: Uint8Array<ArrayBuffer>): Response {
