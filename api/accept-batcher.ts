@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Acceptance, NewMessage } from "../shared/db/messages.ts";
 import { isRepeatable } from "../shared/db/failures.ts";
 import { AppError } from "../shared/errors.ts";
@@ -67,8 +66,6 @@ async function writeBatch(
   try {
     const acceptances = await write(batch.map(({ message }) => message));
     onWritten(acceptances);
-    // The wake-ups leave for Redis before the answers are made: the message's way goes on with them.
-    await nextTurn();
     for (const [index, { resolve, reject }] of batch.entries()) {
       const acceptance = acceptances[index];
       if (acceptance) resolve(acceptance);

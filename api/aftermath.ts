@@ -1,4 +1,4 @@
-import type { Accepted } from "../shared/db/messages.ts";
+import type { Accepted, IdleRoom } from "../shared/db/messages.ts";
 import type { Db } from "../shared/db/open.ts";
 import type { Log } from "../shared/log.ts";
 import { publishFailed, publishPending } from "../shared/pending.ts";
@@ -16,6 +16,9 @@ const DRAIN_LIMIT_MS = 2_000;
 /** Tells the rest of the house what was committed, without keeping the caller; what is lost the sweeper finds. */
 export type Aftermath = {
   tell: (effects: Effects) => void;
+  /** Wakes rooms that messages are about to be accepted for, see `acceptMessages`. */
+  wakeRooms: (idle: readonly IdleRoom[]) => void;
+  /** Shows accepted messages to their rooms. */
   tellAccepted: (accepted: readonly Accepted[]) => void;
   /** Waits for what is under way, 2 s at most. */
   drain: () => Promise<void>;
@@ -57,17 +60,18 @@ export function createAftermath(deps: AftermathDeps): Aftermath {
         await Promise.all([tellNotices(), publishFailed(deps.redis, failed)]);
       });
     },
+    wakeRooms(idle) {
+      if (idle.length === 0) return;
+      start("wakes", () =>
+        Promise.all(idle.map(({ tenantId, roomId }) => deps.wake("outbound-message", { tenantId, roomId }))),
+      );
+    },
     tellAccepted(accepted) {
-      const idle = accepted.filter(({ mustWake }) => mustWake);
-      const rooms = new Map(idle.map(({ message }) => [message.room_id, message.tenant_id]));
       start("accepted", () =>
-        Promise.all([
-          ...[...rooms].map(([roomId, tenantId]) => deps.wake("outbound-message", { tenantId, roomId })),
-          publishPending(
-            deps.redis,
-            accepted.map(({ message }) => message),
-          ),
-        ]),
+        publishPending(
+          deps.redis,
+          accepted.map(({ message }) => message),
+        ),
       );
     },
     async drain() {

@@ -92,7 +92,7 @@ function openAccept(deps: {
   reach: ReturnType<typeof createKillPoint>;
 }): Accept {
   return createAcceptBatcher(
-    (messages) => acceptMessages(deps.db, messages),
+    (messages) => acceptMessages(deps.db, messages, deps.aftermath.wakeRooms),
     (acceptances) => {
       const accepted = acceptances.filter((it) => it.outcome === "accepted");
       deps.accepted.inc(accepted.length);

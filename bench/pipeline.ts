@@ -106,7 +106,7 @@ async function withArms(
   const wake = createWake(queues, metrics.wakeFailures);
   const aftermath = createAftermath({ db, redis, wake, log, metrics });
   const accept = createAcceptBatcher(
-    (batch) => acceptMessages(db, batch),
+    (batch) => acceptMessages(db, batch, aftermath.wakeRooms),
     (acceptances) => {
       aftermath.tellAccepted(acceptances.filter((it) => it.outcome === "accepted"));
     },

@@ -6,12 +6,14 @@ export type Statement = { sql: string; bindings: Record<string, unknown> | reado
 /**
  * Runs statements as one transaction in one round trip: begin, statements and commit are sent together, so no statement
  * may be made of another's answer. Each sees what was committed before it began, as in any transaction. Answers each
- * one's rows, as the caller says they are.
+ * one's rows, as the caller says they are. `onFirst` hears of the first one's rows while the others still run: of locks
+ * that it took, say.
  * @throws what the first statement that failed throws; then nothing was changed.
  */
 export async function transactAtOnce<Rows extends readonly unknown[][]>(
   db: Db,
   statements: readonly Statement[],
+  onFirst: (rows: Rows[0]) => void = () => undefined,
 ): Promise<Rows> {
   const pool = db.client as ConnectionPool;
   const native = statements.map(({ sql, bindings }) => toNative(db, sql, bindings));
@@ -24,6 +26,8 @@ export async function transactAtOnce<Rows extends readonly unknown[][]>(
     const answers = native.map((statement) => connection.query(statement));
     const committed = connection.query({ text: "commit" });
     stream.uncork();
+    // A failure is met below, with those of the others.
+    answers[0]?.then(({ rows }) => onFirst(rows)).catch(() => undefined);
     const settled = await Promise.allSettled([begun, ...answers, committed]);
     for (const one of settled) if (one.status === "rejected") throw one.reason;
     return (await Promise.all(answers)).map(({ rows }) => rows) as unknown as Rows;

@@ -40,11 +40,10 @@ export type MessageRow = {
 };
 
 /**
- * `replayed`: the sender's client id is known; the row is the first request's. `mustWake`: the room had nothing to send
- * before. Where it had, whoever was woken for that sends this message too, or wakes the room when giving it back.
+ * `replayed`: the sender's client id is known; the row is the first request's.
  */
 export type Acceptance =
-  | { outcome: "accepted"; message: MessageRow; mustWake: boolean }
+  | { outcome: "accepted"; message: MessageRow }
   | { outcome: "replayed"; message: MessageRow }
   | { outcome: "no_such_room" | "may_not_post" };
 
@@ -56,12 +55,23 @@ const SELECT_MESSAGE = `
          u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
     from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id`;
 
+/** A room that had nothing to send. */
+export type IdleRoom = { tenantId: string; roomId: string };
+
 /**
  * Accepts messages in one transaction, in the order given: each gets its room's next order number. The rooms' outbox
  * rows are locked first, in id order, so that a removal either comes before (and the message is refused) or after (and
  * ends it). Answers in the order asked.
+ *
+ * `onLocked` hears which of the rooms had nothing to send, to wake them. Their locks are held then: whoever takes such a
+ * room waits for the end of this transaction and sees its messages, so the way out begins while they are still written.
+ * In the others, whoever was woken before sends these messages too, or wakes the room when giving it back.
  */
-export async function acceptMessages(db: Db, messages: readonly NewMessage[]): Promise<Acceptance[]> {
+export async function acceptMessages(
+  db: Db,
+  messages: readonly NewMessage[],
+  onLocked: (idle: readonly IdleRoom[]) => void = () => undefined,
+): Promise<Acceptance[]> {
   const rows = messages.map((message, position) => ({
     position,
     id: newId(),
@@ -75,10 +85,17 @@ export async function acceptMessages(db: Db, messages: readonly NewMessage[]): P
     content: { text: message.text },
   }));
   const input = JSON.stringify(rows);
-  const [, accepted] = await transactAtOnce<[unknown[], Inserted[]]>(db, [
-    { sql: LOCK_ROOMS, bindings: { input } },
-    { sql: INSERT_ALLOWED, bindings: { input } },
-  ]);
+  type Locked = IdleRoom & { isIdle: boolean };
+  const [, accepted] = await transactAtOnce<[Locked[], Inserted[]]>(
+    db,
+    [
+      { sql: LOCK_ROOMS, bindings: { input } },
+      { sql: INSERT_ALLOWED, bindings: { input } },
+    ],
+    (rooms) => {
+      onLocked(rooms.filter(({ isIdle }) => isIdle));
+    },
+  );
   const byId = new Map(accepted.map((row) => [row.id, row]));
   const isComplete = byId.size === messages.length;
   const explained = isComplete
@@ -92,8 +109,7 @@ export async function acceptMessages(db: Db, messages: readonly NewMessage[]): P
     const inserted = byId.get(asked.id);
     if (!inserted) return explain(refusals.get(position));
     const fresh = { error_code: null, error_message: null, timeline_number: null, sender_user: senderUser };
-    const { room_was_idle: mustWake, ...row } = inserted;
-    return { outcome: "accepted", message: { ...asked, ...fresh, ...row }, mustWake };
+    return { outcome: "accepted", message: { ...asked, ...fresh, ...inserted } };
   });
 }
 
@@ -101,7 +117,7 @@ const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id u
   slug text, client_id text, request_hash text, request_id text, content jsonb)`;
 
 const LOCK_ROOMS = `
-  select 1 from room_outbox o
+  select o.tenant_id as "tenantId", o.room_id as "roomId", o.next_attempt_at is null as "isIdle" from room_outbox o
    where o.room_id in (select r.id from ${INPUT}
      join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null)
    order by o.room_id for update`;
@@ -132,8 +148,8 @@ const INSERT_ALLOWED = `
     returning id, room_id, sender_id, order_number, status, accepted_at
   )
   select n.id, n.room_id, n.sender_id, n.order_number, n.status, n.accepted_at,
-         u.display_name as sender_display_name, u.avatar as sender_avatar, o.next_attempt_at is null as room_was_idle
-    from inserted n join users u on u.id = n.sender_id join room_outbox o on o.room_id = n.room_id`;
+         u.display_name as sender_display_name, u.avatar as sender_avatar
+    from inserted n join users u on u.id = n.sender_id`;
 
 type Inserted = Pick<
   MessageRow,
@@ -145,7 +161,7 @@ type Inserted = Pick<
   | "accepted_at"
   | "sender_display_name"
   | "sender_avatar"
-> & { room_was_idle: boolean };
+>;
 
 type Refusal = Omit<MessageRow, "id"> & {
   position: number;

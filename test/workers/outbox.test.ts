@@ -134,6 +134,31 @@ test("a room is taken with its oldest messages, as many as asked for; what comes
   expect(taken?.claimed_order).toBe(3);
 });
 
+test("whoever takes a room while a message is being put into it waits for that message, and has it", async () => {
+  const room = await place.room("group:early", ["ada"]);
+  const message = {
+    tenantId: place.tenantId,
+    user: "ada",
+    room,
+    text: "early",
+    clientId: null,
+    requestHash: null,
+  };
+  for (let round = 0; round < 20; round++) {
+    let taking: ReturnType<typeof takeRoom> = Promise.resolve(null);
+    const fence = newFence();
+    const asked = { tenantId: place.tenantId, roomId: room.id, fence, claim: 10 };
+    await acceptMessages(place.db, [message], () => {
+      taking = takeRoom(place.db, asked);
+    });
+    const taken = await taking;
+    expect(taken?.claimed.map(({ text }) => text)).toEqual(["early"]);
+    expect(taken?.claimed_order).toBe(round + 1);
+    const sent = taken?.claimed.map(({ id }) => ({ id, eventId: `$${id}` })) ?? [];
+    await releaseRoomLease(place.db, room.id, fence, round + 1, sent);
+  }
+});
+
 test("a room whose messages wait for a later time is taken without them", async () => {
   const room = await place.room("group:waiting", ["ada"]);
   await place.accept(room, "ada", "first");

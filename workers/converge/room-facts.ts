@@ -1,3 +1,4 @@
+import { transactAtOnce } from "../../shared/db/at-once.ts";
 import { rowsOf, type Db } from "../../shared/db/open.ts";
 import { CLAIM_BATCH, LEASE_MS, SELECT_CLAIMED, type ClaimedMessage } from "../../shared/db/outbox.ts";
 import type { RoomKind } from "../../shared/names.ts";
@@ -63,16 +64,26 @@ export type TakenRoom = RoomFacts & { claimed: ClaimedMessage[]; claimed_order: 
 
 /**
  * Takes the right to write to a room and reads what is known of it, and marks its oldest messages, `claim` at most, as
- * being sent where they are due: one statement, since every message waits for it. Null when somebody has the room, or
- * there is no such room.
+ * being sent where they are due: in one round trip, since every message waits for it. Null when somebody has the room,
+ * or there is no such room. Waits for those who are just putting messages into the room: these are claimed too.
  */
 export async function takeRoom(
   db: Db,
   room: { tenantId: string; roomId: string; fence: string; claim: number },
 ): Promise<TakenRoom | null> {
-  const rows = await rowsOf<TakenRoom>(
-    db,
-    `with x as (
+  const bindings = { ...room, leaseMs: LEASE_MS };
+  const [, rows] = await transactAtOnce<[unknown[], TakenRoom[]]>(db, [
+    { sql: LOCK_ROOM, bindings },
+    { sql: TAKE_ROOM, bindings },
+  ]);
+  return rows[0] ?? null;
+}
+
+const LOCK_ROOM = "select 1 from room_outbox where tenant_id = :tenantId and room_id = :roomId for update";
+
+// A statement of its own: it sees what was committed while the lock was waited for.
+const TAKE_ROOM = `
+     with x as (
        update room_outbox set fence = :fence, lease_until = now() + :leaseMs * interval '1 millisecond'
         where tenant_id = :tenantId and room_id = :roomId and (lease_until is null or lease_until < now())
        returning room_id, attempts, next_attempt_at
@@ -83,11 +94,6 @@ export async function takeRoom(
           and exists (select 1 from tenants t where t.id = :tenantId and t.status = 'active')
         order by m.order_number limit :claim for update of m
      ), claimed as (${CLAIM_BATCH})
-     -- The last order as this statement's snapshot has it, like the messages: x may have waited for a newer one.
      select ${COLUMNS}, (${SELECT_CLAIMED}) as claimed,
             (select last_order from room_outbox where room_id = :roomId) as claimed_order
-       from x ${JOINS}`,
-    { ...room, leaseMs: LEASE_MS },
-  );
-  return rows[0] ?? null;
-}
+       from x ${JOINS}`;
