@@ -2,6 +2,7 @@ import { createServer, type Server } from "node:http";
 import type { Config } from "../shared/config.ts";
 import { countOpenMessages, acceptMessages } from "../shared/db/messages.ts";
 import { openDb, type Db } from "../shared/db/open.ts";
+import { requireSchema } from "../shared/db/schema.ts";
 import { openOrigins } from "../shared/origins.ts";
 import { closeServer } from "../shared/health.ts";
 import { createKillPoint } from "../shared/kill-points.ts";
@@ -39,6 +40,7 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
     openDb({ url: config.databaseUrl, name: "api", max: DB_CONNECTIONS, log }),
     (pool) => pool.destroy(),
   );
+  await requireSchema(db);
   const redis = held.hold("redis", openRedis(config.redisUrl, log, "api"), closeRedis);
   const queues = held.hold("queues", openQueues(redis, log), closeQueues);
   const now = Date.now;

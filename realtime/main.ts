@@ -1,5 +1,6 @@
 import { readConfig } from "../shared/config.ts";
 import { openDb } from "../shared/db/open.ts";
+import { requireSchema } from "../shared/db/schema.ts";
 import { createLog } from "../shared/log.ts";
 import { createMetrics } from "../shared/metrics.ts";
 import { closeRedis, openRedis, openSubscriberRedis, waitForRedis } from "../shared/redis.ts";
@@ -30,6 +31,7 @@ await runProcess(log, STOP_LIMIT_MS, async (held) => {
   // Short statements: a client waits 5 s for its answer.
   const db = openDb({ url: config.databaseUrl, name: "realtime", statementTimeoutMs: 3_000, log });
   held.hold("postgres", db, (value) => value.destroy());
+  await requireSchema(db);
   const redis = held.hold("redis", openRedis(config.redisUrl, log, "realtime"), closeRedis);
   const subscriber = held.hold(
     "redis subscriber",

@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { readConfig, type Config } from "../shared/config.ts";
 import { ensureHomeserver } from "../shared/db/homeservers.ts";
 import { isDbUp, openDb, type Db } from "../shared/db/open.ts";
+import { requireSchema } from "../shared/db/schema.ts";
 import { closeServer, openHealthServer, type Readiness } from "../shared/health.ts";
 import { createKillPoint } from "../shared/kill-points.ts";
 import { createLog, type Log } from "../shared/log.ts";
@@ -61,6 +62,7 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
     openDb({ url: config.databaseUrl, name: roles.join("+"), max: 20, log }),
     (pool) => pool.destroy(),
   );
+  await requireSchema(db);
   const redis = held.hold("redis", openRedis(config.redisUrl, log, "commands"), closeRedis);
   await waitForRedis(redis, 2_000);
   await requireNoEviction(redis);

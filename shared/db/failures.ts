@@ -48,6 +48,6 @@ export function isDbUnavailable(error: unknown): boolean {
 /** The driver's code; Objection keeps the driver's error inside its own. */
 function codeOf(error: unknown): string {
   if (error instanceof Error && "nativeError" in error) return codeOf(error.nativeError);
-  if (!(error instanceof Error) || !("code" in error)) return "";
-  return typeof error.code === "string" ? error.code : "";
+  const isCoded = typeof error === "object" && error !== null && "code" in error;
+  return isCoded && typeof error.code === "string" ? error.code : "";
 }

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { migrateDown, migrateUp } from "../../migrations/index.ts";
+import { NEEDED_MIGRATION, requireSchema } from "../../shared/db/schema.ts";
+import { openDb } from "../../shared/db/open.ts";
 import { openTestDatabase, type TestDatabase } from "../support/db.ts";
 
 let database: TestDatabase;
@@ -34,4 +36,25 @@ test("the schema goes forward, back to nothing, and forward to the same again", 
 test("a schema that is up to date is left alone, from two places at once too", async () => {
   await migrateUp(database.db);
   expect(await migrateUp(database.db)).toEqual([]);
+});
+
+test("a program does not start on a schema that lacks its newest migration, and says what to run", async () => {
+  const names = await migrateUp(database.db);
+  const all =
+    names.length > 0 ? names : await database.db("knex_migrations").orderBy("id").pluck<string[]>("name");
+  expect(all.at(-1)).toBe(NEEDED_MIGRATION);
+  await requireSchema(database.db);
+  await migrateDown(database.db);
+  await expect(requireSchema(database.db)).rejects.toThrow("npm run migrate");
+  await migrateUp(database.db);
+
+  const empty = await openTestDatabase({ isEmpty: true });
+  await expect(requireSchema(empty.db)).rejects.toThrow("npm run migrate");
+  await empty.close();
+});
+
+test("a program starts before its Postgres", async () => {
+  const away = openDb({ url: "postgres://nobody@127.0.0.1:1/nothing", name: "away" });
+  await requireSchema(away);
+  await away.destroy();
 });
