@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { z } from "zod";
 import { openMatrixPair } from "./direct/matrix-pair.ts";
 import { percentile } from "./play/judge.ts";
 import { openListener, type Heard } from "./play/listener.ts";
@@ -6,20 +7,38 @@ import { createRest } from "./play/rest.ts";
 import { readDemoStack, type DemoStack } from "./play/stack.ts";
 
 /**
- * `npm run bench:latency [-- --messages N --json]`: on the running stack's Synapse, in turn, a plain Matrix send until
- * the receiver's `/sync` shows it, and a post through us until the socket shows it. One message at a time, so that no
- * queue is measured; the arms alternate, so that the machine's moods fall on both.
+ * `npm run bench:latency [-- --messages N --turn N --pause MS --json]`: on the running stack's Synapse, in turn, a plain
+ * Matrix send until the receiver's `/sync` shows it, and a post through us until the socket shows it. One message at a
+ * time, so that no queue is measured; the arms alternate, so that the machine's moods fall on both.
+ *
+ * A calm room, as without options: one message each, and a pause after it, in which every process falls asleep. A lively
+ * one: `--turn 20 --pause 0`, each message when the one before was heard, twenty of an arm in a row.
  */
-const PAUSE_MS = 60;
 const WARM_UP = 20;
 const LIMIT_MS = 30_000;
+
+const numbers = z.object({
+  messages: z.coerce.number().int().min(1),
+  turn: z.coerce.number().int().min(1),
+  pause: z.coerce.number().int().min(0),
+});
 
 type Sample = { direct: number; accepted: number; pending: number; delivered: number };
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { messages: { type: "string", default: "200" }, json: { type: "boolean", default: false } },
+    options: {
+      messages: { type: "string", default: "200" },
+      turn: { type: "string", default: "1" },
+      pause: { type: "string", default: "60" },
+      json: { type: "boolean", default: false },
+    },
   });
+  const asked = numbers.safeParse(values);
+  if (!asked.success) {
+    process.stderr.write(`${z.prettifyError(asked.error)}\n`);
+    return 2;
+  }
   const stack = readDemoStack();
   const homeserverUrl = process.env["SYNAPSE_URL"];
   const registrationSecret = process.env["SYNAPSE_REGISTRATION_SECRET"];
@@ -29,13 +48,16 @@ async function main(): Promise<number> {
   }
   const pair = await openMatrixPair({ homeserverUrl, registrationSecret });
   const ours = await openOurs(stack);
+  const { messages, turn, pause } = asked.data;
+  const take = <T>(arm: { exchange: (text: string) => Promise<T> }, first: number, count: number) =>
+    inTurn(count, pause, (index) => arm.exchange(`message ${String(first + index)}`));
+  await take(pair, 0, WARM_UP);
+  await take(ours, 0, WARM_UP);
   const samples: Sample[] = [];
-  for (let index = 0; index < WARM_UP + Number(values.messages); index++) {
-    const direct = await pair.exchange(`direct ${String(index)}`);
-    await pause();
-    const mine = await ours.exchange(`ours ${String(index)}`);
-    await pause();
-    if (index >= WARM_UP) samples.push({ direct, ...mine });
+  for (let done = 0; done < messages; done += turn) {
+    const direct = await take(pair, WARM_UP + done, turn);
+    const mine = await take(ours, WARM_UP + done, turn);
+    samples.push(...mine.map((one, index) => ({ ...one, direct: direct[index] ?? Number.NaN })));
   }
   pair.close();
   ours.close();
@@ -114,8 +136,13 @@ function print(samples: readonly Sample[], json: boolean): void {
   );
 }
 
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+async function inTurn<T>(count: number, pauseMs: number, work: (index: number) => Promise<T>): Promise<T[]> {
+  const results: T[] = [];
+  for (let index = 0; index < count; index++) {
+    results.push(await work(index));
+    if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+  return results;
 }
 
 process.exit(await main());
