@@ -10,17 +10,19 @@ import type { Streams } from "./streams.ts";
 import type { StreamTop, Topic } from "./topic.ts";
 
 export type CheckDeps = {
-  hub: Hub<Connection>;
-  streams: Streams;
-  catchUp: CatchUp;
-  orders: Orders;
-  policy: Policy;
-  log: Log;
+  hub: Pick<Hub<Connection>, "topics" | "users" | "has" | "invalidate">;
+  streams: Pick<Streams, "tops">;
+  catchUp: Pick<CatchUp, "run">;
+  orders: Pick<Orders, "review">;
+  policy: Pick<Policy, "standingsOf">;
+  log: Pick<Log, "warn">;
 };
 
 const TOPICS_AT_ONCE = 5_000;
 const USERS_AT_ONCE = 1_000;
 const CATCH_UPS_AT_ONCE = 50;
+/** After a check that failed: what comes back first asks for one that what comes back later is needed for. */
+const RETRY_MS = 2_000;
 
 /**
  * Compares, from time to time and whenever there is a doubt, what was delivered with what there is, and who is
@@ -33,16 +35,22 @@ export class PositionCheck {
   #isRunning = false;
   #isReviewing = false;
   #isDue = false;
+  readonly #retryMs: number;
+  #retry: NodeJS.Timeout | null = null;
+  #isStopped = false;
 
-  constructor(deps: CheckDeps, intervalMs: number) {
+  constructor(deps: CheckDeps, intervalMs: number, retryMs = RETRY_MS) {
     this.#deps = deps;
+    this.#retryMs = retryMs;
     this.#timer = setInterval(() => {
       this.request();
     }, intervalMs);
   }
 
   stop(): void {
+    this.#isStopped = true;
     clearInterval(this.#timer);
+    if (this.#retry) clearTimeout(this.#retry);
   }
 
   /** Has everything checked now. */
@@ -85,12 +93,17 @@ export class PositionCheck {
     if (isFull) this.#startRights();
   }
 
-  /** What is not reachable is checked the next time: nobody is disconnected for it. */
+  /** What is not reachable is checked again a little later: nobody is disconnected for it. */
   async #attempt(check: () => Promise<void>): Promise<void> {
     try {
       await check();
     } catch (error) {
       this.#deps.log.warn({ reason: errorText(error) }, "checking positions failed");
+      if (this.#isStopped) return;
+      this.#retry ??= setTimeout(() => {
+        this.#retry = null;
+        this.request();
+      }, this.#retryMs);
     }
   }
 
