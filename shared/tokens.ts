@@ -95,10 +95,13 @@ export async function verifyUserToken(
 }
 
 const BELIEVED_AT_MOST = 10_000;
+/** Characters; ours have some three hundred. */
+const LONGEST_BELIEVED = 2_048;
 /** Tokens that were checked, with the secret that they are good under: a browser shows the same one for an hour. */
 const believed = new Map<string, { secret: string; claims: UserClaims }>();
 
 function remember(token: string, secret: string, claims: UserClaims): UserClaims {
+  if (token.length > LONGEST_BELIEVED) return claims;
   if (believed.size >= BELIEVED_AT_MOST) believed.clear();
   believed.set(token, { secret, claims });
   return claims;

@@ -1,4 +1,4 @@
-import { writeSync } from "node:fs";
+import { write } from "node:fs";
 import { Session } from "node:inspector";
 import { basename } from "node:path";
 import { workerData } from "node:worker_threads";
@@ -11,6 +11,7 @@ const FATAL = 60;
 const FRAMES_SHOWN = 8;
 /** What waits outside JavaScript may never answer where it is. */
 const ASK_LIMIT_MS = 5_000;
+const WRITE_LIMIT_MS = 1_000;
 
 const { ticks, limits, about } = workerData as WatchdogOrders;
 let sights: Sights = new Map();
@@ -58,9 +59,8 @@ function end(where: string[]): void {
     where,
     msg: "the event loop hangs: the process is killed, to be started anew",
   };
-  try {
-    writeSync(STANDARD_OUTPUT, `${JSON.stringify(line)}\n`);
-  } finally {
-    process.kill(process.pid, "SIGKILL");
-  }
+  const kill = () => process.kill(process.pid, "SIGKILL");
+  // Nobody may be reading any more, which may be what the program hangs in.
+  setTimeout(kill, WRITE_LIMIT_MS);
+  write(STANDARD_OUTPUT, `${JSON.stringify(line)}\n`, kill);
 }

@@ -9,8 +9,8 @@ import type { Observers } from "./sync/observers.ts";
 
 /** A worker's connection that has died unseen is replaced within 20 s. */
 const QUEUE_LIMITS: StandstillLimits = { everyMs: 10_000, limitMs: 30_000 };
-/** In one turn: `/sync` for 40 s at most, a few calls of 30 s, a few statements of 12 s, a rest of 10 s. */
-const OBSERVER_LIMITS: StandstillLimits = { everyMs: 10_000, limitMs: 180_000 };
+/** In one turn: `/sync` for 40 s at most, calls of 30 s for each double, statements of 12 s, a rest of 10 s. */
+const OBSERVER_LIMITS: StandstillLimits = { everyMs: 10_000, limitMs: 600_000 };
 
 /** Hears why the process cannot go on, and with what. */
 export type OnStuck = (about: { queue: string } | { observer: string }, why: string) => void;

@@ -8,7 +8,8 @@ export type Statement = { sql: string; bindings: Record<string, unknown> | reado
  * may be made of another's answer. Each sees what was committed before it began, as in any transaction. Answers each
  * one's rows, as the caller says they are. `onFirst` hears of the first one's rows while the others still run: of locks
  * that it took, say.
- * @throws what the first statement that failed throws; then nothing was changed.
+ * @throws what the first statement that failed throws; then nothing was changed. Where the connection was lost nobody
+ * knows: Postgres may have gone on to the commit.
  */
 export async function transactAtOnce<Rows extends readonly unknown[][]>(
   db: Db,
@@ -22,12 +23,20 @@ export async function transactAtOnce<Rows extends readonly unknown[][]>(
     // One write: Postgres is woken once.
     const { stream } = connection.connection;
     stream.cork();
-    const begun = connection.query({ text: "begin" });
-    const answers = native.map((statement) => connection.query(statement));
-    const committed = connection.query({ text: "commit" });
+    // Each waits for those before it.
+    const query_timeout = (native.length + 2) * connection.connectionParameters.query_timeout;
+    const ask = (statement: NativeStatement) => connection.query({ ...statement, query_timeout });
+    const begun = ask({ text: "begin" });
+    const answers = native.map(ask);
+    const committed = ask({ text: "commit" });
     stream.uncork();
-    // A failure is met below, with those of the others.
-    answers[0]?.then(({ rows }) => onFirst(rows)).catch(() => undefined);
+    // A statement's failure is met below, with those of the others.
+    answers[0]?.then(
+      ({ rows }) => {
+        onFirst(rows);
+      },
+      () => undefined,
+    );
     const settled = await Promise.allSettled([begun, ...answers, committed]);
     for (const one of settled) if (one.status === "rejected") throw one.reason;
     return (await Promise.all(answers)).map(({ rows }) => rows) as unknown as Rows;
@@ -36,13 +45,17 @@ export async function transactAtOnce<Rows extends readonly unknown[][]>(
   }
 }
 
-type NativeStatement = { name?: string; text: string; values?: unknown[] };
+type NativeStatement = { name?: string; text: string; values?: unknown[]; query_timeout?: number };
 /** What knex keeps of its pool; a transaction has none. */
 type ConnectionPool = {
   acquireConnection: () => Promise<Connection>;
   releaseConnection: (connection: Connection) => Promise<void>;
 };
-type Connection = RawConnection & { query: (statement: NativeStatement) => Promise<{ rows: unknown[] }> };
+type Connection = RawConnection & {
+  /** In milliseconds, of one statement. */
+  connectionParameters: { query_timeout: number };
+  query: (statement: NativeStatement) => Promise<{ rows: unknown[] }>;
+};
 
 function toNative(db: Db, sql: string, bindings: Statement["bindings"]): NativeStatement {
   const { sql: text, bindings: values } = db

@@ -21,6 +21,11 @@ export function isRepeatable(error: unknown): boolean {
   return ["40P01", "40001", "23505"].includes(codeOf(error));
 }
 
+/** A row that somebody else keeps locked was waited for as long as the transaction allows. */
+export function isLockTimeout(error: unknown): boolean {
+  return codeOf(error) === "55P03";
+}
+
 /** What `omc_require` ends a transaction with: the lease is gone; what was read before is not so any more. */
 export const LEASE_GONE = "OM001";
 export const VIEW_STALE = "OM002";

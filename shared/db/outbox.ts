@@ -19,8 +19,8 @@ export type ClaimedMessage = {
   sender_is_joined: boolean;
 };
 
-/** What is claimed, and the room's last order number at that moment. */
-export type Claim = { lastOrder: number; messages: ClaimedMessage[] };
+/** What is claimed, the room's last order number at that moment, and whether other work waits for the room's lease. */
+export type Claim = { lastOrder: number; messages: ClaimedMessage[]; isWanted: boolean };
 
 /** False when somebody else has it now. */
 export async function renewRoomLease(db: Db, roomId: string, fence: string): Promise<boolean> {
@@ -113,7 +113,11 @@ export async function claimMessages(
     limit,
   }: { fence: string; sent?: readonly SentMessage[]; afterOrder: number; limit: number },
 ): Promise<Claim | null> {
-  const rows = await rowsOf<{ last_order: number | null; messages: ClaimedMessage[] }>(
+  const rows = await rowsOf<{
+    last_order: number | null;
+    messages: ClaimedMessage[];
+    is_wanted: boolean | null;
+  }>(
     db,
     `with mine as (${HELD}), marked as (${MARK}), batch as (
        select m.id from messages m, mine
@@ -122,11 +126,12 @@ export async function claimMessages(
      ), claimed as (${CLAIM_BATCH})
      -- As this statement's snapshot has it, like the messages: the locked row may be newer.
      select (select o.last_order from room_outbox o, mine where o.room_id = :roomId) as last_order,
+            (select least(r.members_next_attempt_at, r.next_attempt_at) <= now() from rooms r where r.id = :roomId) as is_wanted,
             (${SELECT_CLAIMED}) as messages`,
     { roomId, fence, afterOrder, limit, ...sentColumns(sent) },
   );
-  const { last_order: lastOrder = null, messages = [] } = rows[0] ?? {};
-  return lastOrder === null ? null : { lastOrder, messages };
+  const { last_order: lastOrder = null, messages = [], is_wanted: isWanted = false } = rows[0] ?? {};
+  return lastOrder === null ? null : { lastOrder, messages, isWanted: isWanted ?? false };
 }
 
 export type SentMessage = { id: string; eventId: string };

@@ -278,3 +278,27 @@ test("the same client id posted twenty times at once is one message", async () =
   expect(outcomes.filter((outcome) => outcome === "replayed")).toHaveLength(19);
   expect(await place.sql("select 1 as one from messages where room_id = ?", [room.id])).toHaveLength(1);
 });
+
+test("whoever claims on is told when other work waits for the room", async () => {
+  const room = await place.room("group:wanted", ["ada"]);
+  await place.sql("update rooms set next_attempt_at = null, members_next_attempt_at = null where id = ?", [
+    room.id,
+  ]);
+  await place.accept(room, "ada", "first", "second");
+  const fence = await takeFence(room);
+  const calm = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 1 });
+  await place.sql("update rooms set members_next_attempt_at = now() where id = ?", [room.id]);
+  const wanted = await claimMessages(place.db, room.id, { fence, afterOrder: 1, limit: 1 });
+  expect([calm?.isWanted, wanted?.isWanted]).toEqual([false, true]);
+});
+
+test("a room that somebody keeps locked for long is left to the sweeper", async () => {
+  const room = await place.room("group:locked", ["ada"]);
+  await place.accept(room, "ada", "first");
+  const asked = { tenantId: place.tenantId, roomId: room.id, fence: newFence(), claim: 1 };
+  await place.db.transaction(async (trx) => {
+    await trx.raw("select 1 from room_outbox where room_id = ? for update", [room.id]);
+    expect(await takeRoom(place.db, asked)).toBeNull();
+  });
+  expect((await takeRoom(place.db, asked))?.claimed).toHaveLength(1);
+});

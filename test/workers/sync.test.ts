@@ -261,7 +261,13 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
   );
   const stop = new AbortController();
   try {
-    const changes = answer("s2", [text("poison")]);
+    const left = await place.room(`group:sync-${++count}`, ["ada"]);
+    await place.sql("update rooms set matrix_room_id = ? where id = ?", [`!${left.id}`, left.id]);
+    const poison = answer("s2", [text("poison")]);
+    const changes = {
+      ...poison,
+      rooms: { join: poison.rooms?.join ?? {}, leave: { [`!${left.id}`]: {} } },
+    };
     for (let attempt = 0; attempt < 6; attempt++) homeserver.answer(/\/sync$/, changes);
     const run = {
       observer: { ...observer, since: "s1" },
@@ -275,6 +281,10 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
     expect(await since()).toBe("s2");
     expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s2" });
     expect(await told()).toEqual([]);
+    const out = await place.sql("select 1 from rooms where id = ? and observer_left_at is not null", [
+      left.id,
+    ]);
+    expect(out).toHaveLength(1);
   } finally {
     stop.abort();
     await place.sql("drop trigger refuse_poison on timeline");
@@ -351,4 +361,26 @@ test("a room that becomes ours while the answer is looked at is told what the an
     [other.id],
   );
   expect(rows).toEqual([{ text: "new" }]);
+});
+
+test("a homeserver that went back in time meanwhile is read from the rooms' beginning", async () => {
+  homeserver.fail(/\/sync$/, failure("no answer", new ResponseTooLarge("too large")));
+  homeserver.answer(/\/sync$/, { next_batch: "s0" });
+  homeserver.answer(/\/sync$/, { next_batch: "n5" });
+  await runUntilSuccess();
+  expect(await gap()).toEqual({ gap_from: "", gap_to: "n5" });
+});
+
+test("late answers count in a row of their own: other failures do not add to them", async () => {
+  for (let time = 0; time < 2; time++) homeserver.refuse(/\/sync$/, "transient");
+  homeserver.fail(/\/sync$/, failure(NOT_IN_TIME));
+  homeserver.answer(/\/sync$/, answer("s2", [text("one")]), { isKept: true });
+  await runUntilSuccess();
+  expect(await told()).toEqual(["one"]);
+});
+
+test("a state key that is no text stops nothing", async () => {
+  const odd = event({ type: "m.room.member", state_key: "@\ud800:test", content: { membership: "join" } });
+  await save("s1", answer("s2", [odd, text("after it")]));
+  expect(await told()).toEqual(["after it"]);
 });

@@ -1,4 +1,5 @@
 import { transactAtOnce } from "../../shared/db/at-once.ts";
+import { isLockTimeout } from "../../shared/db/failures.ts";
 import { rowsOf, type Db } from "../../shared/db/open.ts";
 import { CLAIM_BATCH, LEASE_MS, SELECT_CLAIMED, type ClaimedMessage } from "../../shared/db/outbox.ts";
 import type { RoomKind } from "../../shared/names.ts";
@@ -65,19 +66,30 @@ export type TakenRoom = RoomFacts & { claimed: ClaimedMessage[]; claimed_order: 
 /**
  * Takes the right to write to a room and reads what is known of it, and marks its oldest messages, `claim` at most, as
  * being sent where they are due: in one round trip, since every message waits for it. Null when somebody has the room,
- * or there is no such room. Waits for those who are just putting messages into the room: these are claimed too.
+ * or there is no such room. Waits for those who are just putting messages into the room, a second at most: these are
+ * claimed too.
  */
 export async function takeRoom(
   db: Db,
   room: { tenantId: string; roomId: string; fence: string; claim: number },
 ): Promise<TakenRoom | null> {
   const bindings = { ...room, leaseMs: LEASE_MS };
-  const [, rows] = await transactAtOnce<[unknown[], TakenRoom[]]>(db, [
-    { sql: LOCK_ROOM, bindings },
-    { sql: TAKE_ROOM, bindings },
-  ]);
-  return rows[0] ?? null;
+  try {
+    const [, , rows] = await transactAtOnce<[unknown[], unknown[], TakenRoom[]]>(db, [
+      { sql: LIMIT_WAIT, bindings: { limitMs: String(LOCK_LIMIT_MS) } },
+      { sql: LOCK_ROOM, bindings },
+      { sql: TAKE_ROOM, bindings },
+    ]);
+    return rows[0] ?? null;
+  } catch (error) {
+    if (isLockTimeout(error)) return null;
+    throw error;
+  }
 }
+
+/** Whoever is woken early does not keep a connection for longer: the sweeper finds the room again. */
+const LOCK_LIMIT_MS = 1_000;
+const LIMIT_WAIT = "select set_config('lock_timeout', :limitMs, true)";
 
 const LOCK_ROOM = "select 1 from room_outbox where tenant_id = :tenantId and room_id = :roomId for update";
 

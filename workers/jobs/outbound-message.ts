@@ -23,7 +23,7 @@ import { publishFailed } from "../publish-failed.ts";
 /** A room that is never quiet gives way after this where others may wait for its place. */
 const SLICE_MS = 500;
 /** A room that keeps nobody waiting goes on for this long in one job: giving way costs as much as a few messages. */
-const LONGEST_MS = 10_000;
+const LONGEST_MS = 5_000;
 
 /**
  * Sends one room's queued messages to Matrix, one after the other, in the order accepted. The lease makes it the only
@@ -53,7 +53,7 @@ async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease):
   // Woken too early, as by a new message after Redis lost the job that waited: Postgres decides.
   if (room.outbox_wait_ms > 0) return { retryInMs: room.outbox_wait_ms };
   const isOver = watchTurn(context, room.tenant_id);
-  let claim: Claim = { lastOrder: room.claimed_order, messages: room.claimed };
+  let claim: Claim = { lastOrder: room.claimed_order, messages: room.claimed, isWanted: false };
   for (;;) {
     const { sent, failure } = await sendBatch(context, room, claim.messages, { lease, isOver });
     if (sent.length > 0) context.reach("between homeserver answer and mark");
@@ -64,7 +64,7 @@ async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease):
       lease.settle(claim.lastOrder, sent);
       return DONE;
     }
-    if (!isWhole || isOver()) {
+    if (!isWhole || claim.isWanted || isOver()) {
       await mark(context, room, lease, sent);
       if (failure !== null) return { retryInMs: await settleFailure(context, room, failure, lease) };
       await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });

@@ -12,16 +12,16 @@ export type Applied = { appended: AppendedRow[]; told: ToldMessage[] };
 /**
  * Puts what events mean into the tables, between statements of the caller's that require what the meaning was read from
  * to be so still: all in one transaction and one round trip.
- * @throws what a statement throws; then nothing was changed.
+ * @throws as `transactAtOnce`
  */
 export async function applyMeaning(
   db: Db,
   { require, meaning, also }: { require: Statement; meaning: Meaning; also: readonly Statement[] },
 ): Promise<Applied> {
-  const [, appended, told] = await transactAtOnce<[unknown[], AppendedRow[], ToldMessage[], ...unknown[][]]>(
-    db,
-    [require, appendStatement(meaning.entries), settleMessages(meaning), ...effectsOf(meaning), ...also],
-  );
+  const telling =
+    meaning.entries.length > 0 ? [appendStatement(meaning.entries), settleMessages(meaning)] : [];
+  const rows = await transactAtOnce<unknown[][]>(db, [require, ...telling, ...effectsOf(meaning), ...also]);
+  const [appended = [], told = []] = rows.slice(1, 1 + telling.length) as [AppendedRow[]?, ToldMessage[]?];
   const requestIds = new Map(told.map(({ message, requestId }) => [message, requestId]));
   return {
     appended: appended.map((row) => ({ ...row, request_id: requestIds.get(row.entry_id) ?? null })),

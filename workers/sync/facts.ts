@@ -25,6 +25,7 @@ export type Seen = { rooms: ObservedRoom[]; events: RoomEvents[]; facts: EventFa
 
 /** Looks up the rooms that events are of, and whom and what they speak of; all are of the observer's tenant. */
 export async function lookUp(db: Db, observer: Reader, offered: readonly Offered[]): Promise<Seen> {
+  if (offered.length === 0) return { rooms: [], events: [], facts: noFacts(observer.matrixUserId) };
   const events = offered.flatMap((room) => room.events);
   const found = await findNamed(db, observer, {
     rooms: offered.map(({ matrixRoomId }) => matrixRoomId),
@@ -44,6 +45,10 @@ export async function lookUp(db: Db, observer: Reader, offered: readonly Offered
     messages: new Map(found.messages.map((message) => [message.id, message])),
   };
   return { rooms: found.rooms, events: known, facts };
+}
+
+function noFacts(observerMatrixId: string): EventFacts {
+  return { observerMatrixId, userIds: new Map(), names: new Map(), messages: new Map() };
 }
 
 type Found = {
@@ -87,10 +92,10 @@ async function findNamed(
   };
 }
 
-/** Matrix ids that an event speaks of. No id holds a NUL, which Postgres would refuse: a state key may be anything. */
+/** Matrix ids that an event speaks of. No id holds what Postgres would refuse, but a state key may be anything. */
 function readPeople({ type, sender, state_key: subject }: MatrixEvent): string[] {
   const named = type === "m.room.member" && subject !== undefined ? [sender, subject] : [sender];
-  return named.filter((id) => !id.includes("\0"));
+  return named.filter((id) => !id.includes("\0") && id.isWellFormed());
 }
 
 /** Display names of those who speak and are not the tenant's: the events themselves do not tell. */

@@ -63,10 +63,14 @@ export function recordGaps(
   gap: { from: string; to: string },
 ): Statement {
   return {
-    sql: `update room_timeline t set gap_from = coalesce(t.gap_from, :from), gap_to = :to,
+    sql: `with locked as (
+       select t.room_id from rooms r join room_timeline t on t.room_id = r.id
+        where r.observer_id = :observerId and r.matrix_room_id = any(:matrixRoomIds) and r.deleted_at is null
+        order by t.room_id for update of t
+     )
+     update room_timeline t set gap_from = coalesce(t.gap_from, :from), gap_to = :to,
             gap_next_attempt_at = coalesce(t.gap_next_attempt_at, now())
-       from rooms r
-      where r.id = t.room_id and r.observer_id = :observerId and r.matrix_room_id = any(:matrixRoomIds) and r.deleted_at is null
+       from locked where t.room_id = locked.room_id
      returning t.room_id`,
     bindings: { observerId, matrixRoomIds: [...matrixRoomIds], ...gap },
   };
@@ -90,11 +94,15 @@ export function recordGapsOfObserver(
   { from, to }: { from: string; to: string },
 ): Statement {
   return {
-    sql: `update room_timeline t
+    sql: `with locked as (
+       select t.room_id from rooms r join room_timeline t on t.room_id = r.id
+        where r.observer_id = :observerId and r.matrix_room_id is not null and r.deleted_at is null
+        order by t.room_id for update of t
+     )
+     update room_timeline t
         set gap_from = case when :from = :beginning then :from else coalesce(t.gap_from, :from) end, gap_to = :to,
             gap_next_attempt_at = now()
-       from rooms r
-      where r.id = t.room_id and r.observer_id = :observerId and r.matrix_room_id is not null and r.deleted_at is null
+       from locked where t.room_id = locked.room_id
      returning t.room_id`,
     bindings: { observerId, from, to, beginning: FROM_BEGINNING },
   };

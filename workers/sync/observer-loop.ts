@@ -27,6 +27,8 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onTu
   const homeserver = await context.homeserver(run.observer.homeserver_id);
   let since = run.observer.since;
   let failures = 0;
+  // Answers since the last good one that did not come in time.
+  let late = 0;
   while (!isOver(run.signal)) {
     try {
       since =
@@ -34,14 +36,18 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onTu
           ? await begin(context, homeserver, run)
           : await readOnce(context, homeserver, run, since, failures);
       failures = 0;
+      late = 0;
       onTurn(true);
     } catch (error) {
       if (isOver(run.signal) || error instanceof ObserverLeaseLost) return;
       onTurn(false);
       failures++;
+      if (isLate(error)) late++;
       if (isPositionUnknown(error)) since = null;
-      else if (since !== null && isTooMuch(error, failures))
+      else if (since !== null && (isTooLarge(error) || late >= TRIES_WHOLE)) {
         since = await skip(context, homeserver, run, since);
+        late = 0;
+      }
       const delayMs = backoffMs({ attempts: failures, retryAfterMs: null }, context.chance());
       context.log.warn({ err: error, failures, delayMs, why: errorText(error) }, "reading /sync failed");
       await sleep(delayMs, undefined, { signal: run.signal }).catch(() => undefined);
@@ -69,16 +75,18 @@ async function begin(context: WorkerContext, homeserver: Homeserver, run: Observ
 
 /**
  * What came since a position is more than one answer may bring: each room reads it by itself, and reading goes on after
- * it. Answers the position as it was when that does not work either: then it is the homeserver that is slow.
+ * it. Answers the position as it was when that does not work either: then it is the homeserver that is slow; and null
+ * when it means nothing any more.
  */
 async function skip(
   context: WorkerContext,
   homeserver: Homeserver,
   run: ObserverRun,
   since: string,
-): Promise<string> {
+): Promise<string | null> {
   try {
     const position = await fetchPosition(await homeserver.as(run.observer.matrix_user_id));
+    if (isBackwards(since, position)) return null;
     await startAnew(context, run, { from: since, to: position });
     context.log.error("/sync has too much to tell at once: every room reads it by itself");
     return position;
@@ -130,10 +138,10 @@ function isPositionUnknown(error: unknown): boolean {
   return error instanceof MatrixFailure && error.httpStatus === 400 && error.errcode === "M_UNKNOWN";
 }
 
-/** Too large, or not ready in time again and again. */
-function isTooMuch(error: unknown, failures: number): boolean {
-  if (!(error instanceof MatrixFailure)) return false;
-  return (
-    error.cause instanceof ResponseTooLarge || (error.errcode === NOT_IN_TIME && failures >= TRIES_WHOLE)
-  );
+function isTooLarge(error: unknown): boolean {
+  return error instanceof MatrixFailure && error.cause instanceof ResponseTooLarge;
+}
+
+function isLate(error: unknown): boolean {
+  return error instanceof MatrixFailure && error.errcode === NOT_IN_TIME;
 }

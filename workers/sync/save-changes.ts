@@ -41,8 +41,8 @@ type Stretch = {
 
 /**
  * Puts one answer of `/sync` into the timelines, or into gaps, with the position in the same transaction; then
- * publishes and wakes. What is to be done is decided from what the tables say before, and the transaction requires that
- * they still do: so all of it is one round trip, which every message waits for.
+ * publishes and wakes. What is to be done is decided from one look at the tables, and the transaction requires that of
+ * lease, rooms and gaps they still say so: two round trips, which every message waits for.
  * @throws ObserverLeaseLost
  */
 export async function saveChanges(
@@ -53,9 +53,8 @@ export async function saveChanges(
 ): Promise<void> {
   const stretch = readStretch(since, changes);
   const reader = await createReader(context, run);
-  const nothing: Seen = { rooms: [], events: [], facts: nobody(reader) };
   for (let look = 1; ; look++) {
-    const seen = stretch.rooms.length > 0 ? await lookUp(context.db, reader, stretch.rooms) : nothing;
+    const seen = await lookUp(context.db, reader, stretch.rooms);
     const plan = planSaving(stretch, seen);
     const applied = await save(context, run, stretch, seen, plan).catch((error: unknown) => {
       if (isLeaseGone(error)) throw new ObserverLeaseLost();
@@ -89,10 +88,6 @@ async function createReader(context: WorkerContext, { observer }: ObserverRun): 
     matrixUserId: observer.matrix_user_id,
     request: await homeserver.as(observer.matrix_user_id),
   };
-}
-
-function nobody({ matrixUserId }: Reader): Seen["facts"] {
-  return { observerMatrixId: matrixUserId, userIds: new Map(), names: new Map(), messages: new Map() };
 }
 
 /** `gapped`: rooms in which something before was not read; their events come after it, and are read again with it. */
@@ -187,9 +182,12 @@ export async function saveAsGaps(
   since: string,
   changes: SyncAnswer,
 ): Promise<void> {
-  const { rooms, from, to } = readStretch(since, changes);
-  const matrixRoomIds = rooms.map(({ matrixRoomId }) => matrixRoomId);
-  await saveGaps(context, run, to, recordGaps(run.observer.observer_id, matrixRoomIds, { from, to }));
+  const { rooms, left, from, to } = readStretch(since, changes);
+  const observerId = run.observer.observer_id;
+  const matrixRoomIds = [...rooms.map(({ matrixRoomId }) => matrixRoomId), ...left];
+  await saveGaps(context, run, to, recordGaps(observerId, matrixRoomIds, { from, to }), [
+    noteObserverOut(observerId, left),
+  ]);
 }
 
 /**
@@ -210,11 +208,16 @@ async function saveGaps(
   { observer, fence }: ObserverRun,
   since: string,
   gaps: Statement,
+  also: readonly Statement[] = [],
 ): Promise<void> {
   const position = { observerId: observer.observer_id, fence, since };
   const require = savePositionAndRequire(position, { matrixRoomIds: [], rooms: [] });
   try {
-    const [, rooms] = await transactAtOnce<[unknown[], { room_id: string }[]]>(context.db, [require, gaps]);
+    const [, rooms] = await transactAtOnce<[unknown[], { room_id: string }[]]>(context.db, [
+      require,
+      gaps,
+      ...also,
+    ]);
     context.metrics.gaps.inc(rooms.length);
     // The sweeper wakes the rest, a batch at a time.
     await Promise.all(
