@@ -25,7 +25,11 @@ export async function transactAtOnce<Rows extends readonly unknown[][]>(
     stream.cork();
     // Each waits for those before it.
     const query_timeout = (native.length + 2) * connection.connectionParameters.query_timeout;
-    const ask = (statement: NativeStatement) => connection.query({ ...statement, query_timeout });
+    const ask = (statement: NativeStatement) => {
+      // As knex tells of its own statements, to whoever counts them.
+      pool.emit("query", { sql: statement.text });
+      return connection.query({ ...statement, query_timeout });
+    };
     const begun = ask({ text: "begin" });
     const answers = native.map(ask);
     const committed = ask({ text: "commit" });
@@ -50,6 +54,7 @@ type NativeStatement = { name?: string; text: string; values?: unknown[]; query_
 type ConnectionPool = {
   acquireConnection: () => Promise<Connection>;
   releaseConnection: (connection: Connection) => Promise<void>;
+  emit: (event: "query", about: { sql: string }) => void;
 };
 type Connection = RawConnection & {
   /** In milliseconds, of one statement. */

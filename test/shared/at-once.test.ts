@@ -45,6 +45,15 @@ test("one that fails undoes all of them, is the failure that is thrown, and spoi
   expect(await readAll()).toEqual([{ id: 3, text: "three" }]);
 });
 
+test("whoever counts statements hears of each of them", async () => {
+  const heard: string[] = [];
+  const note = ({ sql }: { sql: string }) => heard.push(sql.split(" ")[0] ?? "");
+  db.on("query", note);
+  await transactAtOnce(db, [add(7, "seven")]);
+  db.off("query", note);
+  expect(heard).toEqual(["begin", "insert", "commit"]);
+});
+
 test("one that Postgres cannot prepare undoes all of them too", async () => {
   await expect(transactAtOnce(db, [add(1, "one"), { sql: "select nonsense", bindings: [] }])).rejects.toThrow(
     "nonsense",
