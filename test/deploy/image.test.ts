@@ -4,6 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { openTestDatabase } from "../support/db.ts";
 import { readRoot, root } from "./compose-file.ts";
 
 type Stage = {
@@ -111,18 +112,22 @@ describe("the image's steps, in a plain folder", () => {
       ]);
       expect(output).toContain("DATABASE_URL");
     }
-    expect(await answerOfApi(app)).toEqual({ live: true });
+    const database = await openTestDatabase({ isEmpty: true });
+    const migrated = run(app, "env", [`DATABASE_URL=${database.url}`, "node", "dist/migrations/main.js"]);
+    expect(migrated).toMatchObject({ status: 0 });
+    expect(await answerOfApi(app, database.url)).toEqual({ live: true });
+    await database.close();
   }, 300_000);
 });
 
-/** What the api answers at /livez when it is started in a folder with the test's servers. */
-async function answerOfApi(cwd: string): Promise<unknown> {
+/** What the api answers at /livez when it is started in a folder with the test's servers and a database. */
+async function answerOfApi(cwd: string, databaseUrl: string): Promise<unknown> {
   const port = "23117";
   const child = spawn(process.execPath, ["dist/api/main.js"], {
     cwd,
     stdio: "ignore",
     env: {
-      DATABASE_URL: process.env["TEST_DATABASE_URL"],
+      DATABASE_URL: databaseUrl,
       REDIS_URL: process.env["TEST_REDIS_URL"],
       SYNAPSE_URL: process.env["TEST_SYNAPSE_URL"],
       SYNAPSE_SERVER_NAME: process.env["TEST_SYNAPSE_SERVER_NAME"],
