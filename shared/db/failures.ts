@@ -36,7 +36,7 @@ export function isLeaseGone(error: unknown): boolean {
 
 /** Looking again, and deciding again, may succeed. */
 export function isViewStale(error: unknown): boolean {
-  return codeOf(error) === VIEW_STALE || isRepeatable(error);
+  return codeOf(error) === VIEW_STALE;
 }
 
 /** Postgres cannot be reached, refuses work or is too slow: nothing is wrong with what was asked. */

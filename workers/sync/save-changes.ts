@@ -1,5 +1,5 @@
 import { transactAtOnce, type Statement } from "../../shared/db/at-once.ts";
-import { isLeaseGone, isViewStale } from "../../shared/db/failures.ts";
+import { isLeaseGone, isRepeatable, isViewStale } from "../../shared/db/failures.ts";
 import { publishAppended } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "../context.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
@@ -58,7 +58,7 @@ export async function saveChanges(
     const plan = planSaving(stretch, seen);
     const applied = await save(context, run, stretch, seen, plan).catch((error: unknown) => {
       if (isLeaseGone(error)) throw new ObserverLeaseLost();
-      if (look >= LOOKS_AT_MOST || !isViewStale(error)) throw error;
+      if (look >= LOOKS_AT_MOST || !(isViewStale(error) || isRepeatable(error))) throw error;
       return null;
     });
     if (applied) return afterSaving(context, run, seen, { ...plan, applied });
