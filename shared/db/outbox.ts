@@ -62,7 +62,7 @@ export async function releaseRoomLease(
                coalesce(r.members_next_attempt_at <= now(), false) as members,
                coalesce(r.next_attempt_at <= now(), false) as room,
                exists (select 1 from mine) as "isMarked"`,
-    { roomId, fence, settled: settledOrder, ...sentColumns(sent) },
+    { roomId, fence, settled: settledOrder, sent: JSON.stringify(sent) },
   );
   return rows[0] ?? { messages: false, members: false, room: false, isMarked: false };
 }
@@ -71,14 +71,11 @@ export async function releaseRoomLease(
 const HELD = `
   select 1 from room_outbox where room_id = :roomId and fence = :fence and lease_until > now() for update`;
 
+// A list comes as JSON: of what a list of parameters holds Postgres makes a new plan each time.
 const MARK = `
-  update messages m set status = 'sent', event_id = s.event_id, sent_at = now()
-    from unnest(cast(:ids as uuid[]), cast(:eventIds as text[])) as s(id, event_id), mine
+  update messages m set status = 'sent', event_id = s."eventId", sent_at = now()
+    from jsonb_to_recordset(cast(:sent as jsonb)) as s(id uuid, "eventId" text), mine
    where m.id = s.id and m.status <> 'dead'`;
-
-function sentColumns(sent: readonly SentMessage[]): { ids: string[]; eventIds: string[] } {
-  return { ids: sent.map(({ id }) => id), eventIds: sent.map(({ eventId }) => eventId) };
-}
 
 /** Marks a batch, as `batch` names it by ids, as being sent; reads it as `claimed`. */
 export const CLAIM_BATCH = `
@@ -128,7 +125,7 @@ export async function claimMessages(
      select (select o.last_order from room_outbox o, mine where o.room_id = :roomId) as last_order,
             (select least(r.members_next_attempt_at, r.next_attempt_at) <= now() from rooms r where r.id = :roomId) as is_wanted,
             (${SELECT_CLAIMED}) as messages`,
-    { roomId, fence, afterOrder, limit, ...sentColumns(sent) },
+    { roomId, fence, afterOrder, limit, sent: JSON.stringify(sent) },
   );
   const { last_order: lastOrder = null, messages = [], is_wanted: isWanted = false } = rows[0] ?? {};
   return lastOrder === null ? null : { lastOrder, messages, isWanted: isWanted ?? false };
@@ -146,7 +143,7 @@ export async function markSent(
   const rows = await rowsOf<{ held: boolean }>(
     db,
     `with mine as (${HELD}), marked as (${MARK}) select exists (select 1 from mine) as held`,
-    { roomId, fence, ...sentColumns(sent) },
+    { roomId, fence, sent: JSON.stringify(sent) },
   );
   return rows[0]?.held ?? false;
 }

@@ -81,34 +81,48 @@ function toRow({ roomId, entry }: Offered, index: number) {
   };
 }
 
-const APPEND = `
-     with offered as (
-       select o.*, row_number() over (partition by room_id order by position) as place
-         from jsonb_to_recordset(cast(:rows as jsonb)) as o(room_id uuid, position int, entry_id uuid, event_id text, type text,
-              sender_id uuid, sender_name text, client_id text, content jsonb, at timestamptz)
-        where not exists (select 1 from timeline t where t.room_id = o.room_id and t.entry_id = o.entry_id)
-          and not exists (select 1 from timeline t where t.room_id = o.room_id and t.event_id = o.event_id)
-     ), counted as (
-       select room_id, count(*) as added, count(*) filter (where type = 'message.created') as messages,
-              max(place) filter (where type = 'message.created') as last_message_place,
-              max(coalesce(at, now())) filter (where type = 'message.created') as last_message_at
-         from offered group by room_id
-     ), bumped as (
-       update room_timeline t
-          set last_number = t.last_number + c.added,
-              message_count = t.message_count + c.messages,
-              last_message_number = coalesce(t.last_number + c.last_message_place, t.last_message_number),
-              last_message_at = coalesce(c.last_message_at, t.last_message_at)
-         from counted c where t.room_id = c.room_id
-       returning t.room_id, t.tenant_id, t.epoch, t.last_number, t.published_number, t.last_number - c.added as base
-     ), inserted as (
-       insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, client_id, content, at)
-       select o.room_id, b.base + o.place, b.tenant_id, o.entry_id, o.event_id, o.type, o.sender_id, o.sender_name,
-              o.client_id, o.content, coalesce(o.at, now())
-         from offered o join bumped b using (room_id)
-        order by o.position
-       returning *
-     )
+/**
+ * A statement that appends what `offered` names: the body of a CTE with the columns of a NewEntry, the `position` of each
+ * in all and its `place` in its room. Where the rooms' timelines are locked already. Answers AppendedRow.
+ */
+export function appendOffered(offered: string): string {
+  return `
+     with offered as (${offered}), counted as (${COUNTED}), bumped as (${BUMPED}), inserted as (${INSERTED})
      select ${ENTRY_COLUMNS}, b.epoch, b.last_number, b.published_number
        from inserted e join bumped b using (room_id) ${ENTRY_JOINS}
       order by e.room_id, e.number`;
+}
+
+/** Of `o`: what is not in its room's timeline yet. */
+export const IS_NEW = `
+  not exists (select 1 from timeline t where t.room_id = o.room_id and t.entry_id = o.entry_id)
+  and not exists (select 1 from timeline t where t.room_id = o.room_id and t.event_id = o.event_id)`;
+
+const COUNTED = `
+  select room_id, count(*) as added, count(*) filter (where type = 'message.created') as messages,
+         max(place) filter (where type = 'message.created') as last_message_place,
+         max(coalesce(at, now())) filter (where type = 'message.created') as last_message_at
+    from offered group by room_id`;
+
+const BUMPED = `
+  update room_timeline t
+     set last_number = t.last_number + c.added,
+         message_count = t.message_count + c.messages,
+         last_message_number = coalesce(t.last_number + c.last_message_place, t.last_message_number),
+         last_message_at = coalesce(c.last_message_at, t.last_message_at)
+    from counted c where t.room_id = c.room_id
+  returning t.room_id, t.tenant_id, t.epoch, t.last_number, t.published_number, t.last_number - c.added as base`;
+
+const INSERTED = `
+  insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, client_id, content, at)
+  select o.room_id, b.base + o.place, b.tenant_id, o.entry_id, o.event_id, o.type, o.sender_id, o.sender_name,
+         o.client_id, o.content, coalesce(o.at, now())
+    from offered o join bumped b using (room_id)
+   order by o.position
+  returning *`;
+
+const APPEND = appendOffered(`
+  select o.*, row_number() over (partition by room_id order by position) as place
+    from jsonb_to_recordset(cast(:rows as jsonb)) as o(room_id uuid, position int, entry_id uuid, event_id text, type text,
+         sender_id uuid, sender_name text, client_id text, content jsonb, at timestamptz)
+   where ${IS_NEW}`);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms.ts";
 import { takeObservers, type LeasedObserver } from "../../shared/db/sync-positions.ts";
 import { newFence } from "../../shared/ids.ts";
@@ -19,6 +19,7 @@ let observer: LeasedObserver;
 let room: Room;
 let count = 0;
 let fence: string;
+let known: Map<string, string>;
 
 beforeAll(async () => {
   place = await openWorkplace();
@@ -29,6 +30,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   homeserver = new FakeHomeserver();
+  known = new Map();
   place.wakes.length = 0;
   await place.sql("update sync_positions set fence = ?, lease_until = now() + interval '1 hour'", [fence]);
   room = await place.room(`group:sync-${++count}`, ["ada"]);
@@ -64,6 +66,7 @@ function save(since: string, changes: SyncAnswer, as = fence): Promise<void> {
     observer,
     fence: as,
     signal: new AbortController().signal,
+    known,
   };
   return saveChanges(place.context(homeserver), run, since, changes);
 }
@@ -155,7 +158,7 @@ test("events that arrive while a page of the gap is fetched are not lost", async
 test("a new beginning leaves a gap from the room's beginning, where what is known is not told again", async () => {
   const known = text("known");
   await save("s1", answer("s2", [known]));
-  const run = { observer, fence, signal: new AbortController().signal };
+  const run = { observer, fence, signal: new AbortController().signal, known: new Map<string, string>() };
   await startAnew(place.context(homeserver), run, { to: "n1" });
   homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
   await fillGap();
@@ -224,6 +227,134 @@ test.each([
   ]);
 });
 
+describe("an answer of our own messages alone, in rooms that are known", () => {
+  let ada = "";
+  const own = (id: string | undefined, more: Partial<MatrixEvent> = {}) =>
+    event({ sender: ada, content: { msgtype: "m.text", body: "as Matrix has it", [MARKER]: id }, ...more });
+  const messages = () =>
+    place.sql(
+      "select status, open, timeline_number, event_id from messages where room_id = ? order by order_number",
+      [room.id],
+    );
+
+  beforeEach(async () => {
+    const [row] = await place.sql<{ matrix_user_id: string }>(
+      "select matrix_user_id from users where external_id = 'ada'",
+    );
+    ada = row?.matrix_user_id ?? "";
+    await save("s0", answer("s1", [text("hello")]));
+  });
+
+  async function countStatements(work: () => Promise<void>): Promise<number> {
+    let statements = 0;
+    const count = () => void statements++;
+    place.db.client.on("query", count);
+    await work();
+    place.db.client.off("query", count);
+    return statements;
+  }
+
+  test("is saved without looking first, by what the messages' rows say", async () => {
+    const [one, two] = await place.accept(room, "ada", "one", "two");
+    await place.sql("update messages set client_id = 'first' where id = ?", [one?.id]);
+    const events = [own(one?.id), own(two?.id)];
+    const statements = await countStatements(() => save("s1", answer("s2", events)));
+    // Begin, the position, the entries, the messages, commit; and how far was published.
+    expect(statements).toBe(6);
+    const entries = await place.sql(
+      `select e.number, e.entry_id, e.event_id, e.client_id, e.content, e.at = m.accepted_at as "isAsAccepted",
+              e.sender_id = m.sender_id as "isBySender"
+         from timeline e join messages m on m.id = e.entry_id where e.room_id = ? order by e.number`,
+      [room.id],
+    );
+    const asAccepted = { isAsAccepted: true, isBySender: true };
+    expect(entries).toEqual([
+      {
+        number: 2,
+        entry_id: one?.id,
+        event_id: events[0]?.event_id,
+        client_id: "first",
+        content: { text: "one" },
+        ...asAccepted,
+      },
+      {
+        number: 3,
+        entry_id: two?.id,
+        event_id: events[1]?.event_id,
+        client_id: null,
+        content: { text: "two" },
+        ...asAccepted,
+      },
+    ]);
+    expect(await messages()).toEqual([
+      { status: "sent", open: false, timeline_number: 2, event_id: events[0]?.event_id },
+      { status: "sent", open: false, timeline_number: 3, event_id: events[1]?.event_id },
+    ]);
+    expect(await since()).toBe("s2");
+  });
+
+  test("is told once when it is read twice", async () => {
+    const [one] = await place.accept(room, "ada", "one");
+    const changes = answer("s2", [own(one?.id)]);
+    await save("s1", changes);
+    await save("s1", changes);
+    expect(await told()).toEqual(["hello", "one"]);
+    expect(homeserver.calls.filter(({ path }) => path.includes("/redact/"))).toEqual([]);
+  });
+
+  test("is looked at when somebody else wrote the mark: it is that person's own text", async () => {
+    const [one] = await place.accept(room, "ada", "one");
+    await save("s1", answer("s2", [own(one?.id, { sender: "@mallory:test" })]));
+    expect(await told()).toEqual(["hello", "as Matrix has it"]);
+    expect(await messages()).toMatchObject([{ status: "queued", timeline_number: null }]);
+  });
+
+  test("is looked at when the mark is of another room's message", async () => {
+    const other = await place.room(`group:sync-${++count}`, ["ada"]);
+    const [elsewhere] = await place.accept(other, "ada", "elsewhere");
+    await save("s1", answer("s2", [own(elsewhere?.id)]));
+    expect(await told()).toEqual(["hello", "as Matrix has it"]);
+  });
+
+  test("is looked at when a message is told already: the second event of it is taken back", async () => {
+    const [one] = await place.accept(room, "ada", "one");
+    const [two] = await place.accept(room, "ada", "two");
+    await save("s1", answer("s2", [own(one?.id)]));
+    const second = own(one?.id);
+    await save("s2", answer("s3", [second, own(two?.id)]));
+    expect(await told()).toEqual(["hello", "one", "two"]);
+    const redacted = homeserver.calls.filter(({ path }) => path.includes("/redact/"));
+    expect(redacted.map(({ path }) => path)).toEqual([
+      expect.stringContaining(encodeURIComponent(second.event_id)),
+    ]);
+  });
+
+  test("waits behind a gap that somebody opened meanwhile", async () => {
+    const [one] = await place.accept(room, "ada", "one");
+    await place.sql("update room_timeline set gap_from = 's0', gap_to = 's1' where room_id = ?", [room.id]);
+    await save("s1", answer("s2", [own(one?.id)]));
+    expect(await told()).toEqual(["hello"]);
+    expect(await gap()).toEqual({ gap_from: "s0", gap_to: "s2" });
+  });
+
+  test("is not told in a room that is not the tenant's any more", async () => {
+    const [one] = await place.accept(room, "ada", "one");
+    await place.sql("update rooms set deleted_at = now() where id = ?", [room.id]);
+    await save("s1", answer("s2", [own(one?.id)]));
+    expect(await told()).toEqual(["hello"]);
+    expect(await since()).toBe("s2");
+  });
+
+  test("is not saved by whoever lost the observer", async () => {
+    const [one] = await place.accept(room, "ada", "one");
+    await expect(save("s1", answer("s2", [own(one?.id)]), newFence())).rejects.toBeInstanceOf(
+      ObserverLeaseLost,
+    );
+    expect(await told()).toEqual(["hello"]);
+    expect(await since()).toBe("s1");
+  });
+});
+
 const odd = "a" + "🙂".repeat(255);
 test.each([
   ["a name that is cut in the middle of a character", text("hi"), odd],
@@ -273,6 +404,7 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
       observer: { ...observer, since: "s1" },
       fence,
       signal: stop.signal,
+      known,
     };
     const ended = runObserver(place.context(homeserver), run, (isSuccess) => {
       if (isSuccess) stop.abort();
@@ -294,7 +426,7 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
 /** Lets the observer's loop run from "s1" until it has had a turn that succeeded. */
 async function runUntilSuccess(): Promise<void> {
   const stop = new AbortController();
-  const run = { observer: { ...observer, since: "s1" }, fence, signal: stop.signal };
+  const run = { observer: { ...observer, since: "s1" }, fence, signal: stop.signal, known };
   await runObserver(place.context(homeserver), run, (isSuccess) => {
     if (isSuccess) stop.abort();
   });

@@ -2,6 +2,7 @@ import { transactAtOnce, type Statement } from "../../shared/db/at-once.ts";
 import type { Db } from "../../shared/db/open.ts";
 import { appendStatement, type AppendedRow } from "../../shared/timeline/append.ts";
 import type { Meaning } from "./meaning.ts";
+import { appendOwn, type OwnEvent } from "./own-messages.ts";
 
 /** A message of ours that stands in its timeline now. */
 export type ToldMessage = { room: string; message: string; requestId: string | null; number: number };
@@ -18,9 +19,34 @@ export async function applyMeaning(
   db: Db,
   { require, meaning, also }: { require: Statement; meaning: Meaning; also: readonly Statement[] },
 ): Promise<Applied> {
-  const telling =
-    meaning.entries.length > 0 ? [appendStatement(meaning.entries), settleMessages(meaning)] : [];
-  const rows = await transactAtOnce<unknown[][]>(db, [require, ...telling, ...effectsOf(meaning), ...also]);
+  const { entries, settled } = meaning;
+  const telling: Telling = [appendStatement(entries), settleMessages(settled)];
+  return apply(db, {
+    require,
+    telling: entries.length > 0 ? telling : [],
+    also: [...effectsOf(meaning), ...also],
+  });
+}
+
+/**
+ * Puts messages of ours into the timelines by what their rows say, under the same terms; their rooms' timelines are
+ * locked by `require`.
+ * @throws as `transactAtOnce`, VIEW_STALE too when one of them is not ours, or in its timeline already.
+ */
+export function applyOwn(
+  db: Db,
+  { require, own }: { require: Statement; own: readonly OwnEvent[] },
+): Promise<Applied> {
+  return apply(db, { require, telling: [appendOwn(own), settleMessages(own)], also: [] });
+}
+
+type Telling = [append: Statement, settle: Statement];
+
+async function apply(
+  db: Db,
+  { require, telling, also }: { require: Statement; telling: Telling | []; also: readonly Statement[] },
+): Promise<Applied> {
+  const rows = await transactAtOnce<unknown[][]>(db, [require, ...telling, ...also]);
   const [appended = [], told = []] = rows.slice(1, 1 + telling.length) as [AppendedRow[]?, ToldMessage[]?];
   const requestIds = new Map(told.map(({ message, requestId }) => [message, requestId]));
   return {
@@ -48,13 +74,13 @@ function markEncrypted(roomIds: string[]): Statement {
 }
 
 /** Our messages are where they belong; who wrote one has read what stands before it. */
-function settleMessages({ settled }: Meaning): Statement {
+function settleMessages(settled: Readonly<Meaning["settled"]>): Statement {
+  const rows = settled.map(({ messageId, eventId, roomId }) => ({ messageId, eventId, roomId }));
   return {
     sql: `with settled as (
-       select e.room_id, e.number, s.message_id, s.event_id
-         from unnest(cast(:messageIds as uuid[]), cast(:eventIds as text[]), cast(:roomIds as uuid[]))
-                as s(message_id, event_id, room_id)
-         join timeline e on e.room_id = s.room_id and e.entry_id = s.message_id
+       select e.room_id, e.number, s."messageId" as message_id, s."eventId" as event_id
+         from jsonb_to_recordset(cast(:rows as jsonb)) as s("messageId" uuid, "eventId" text, "roomId" uuid)
+         join timeline e on e.room_id = s."roomId" and e.entry_id = s."messageId"
      ), sent as (
        update messages m
           set status = 'sent', open = false, event_id = s.event_id, timeline_number = s.number, sent_at = coalesce(m.sent_at, now()),
@@ -68,11 +94,7 @@ function settleMessages({ settled }: Meaning): Statement {
      )
      select room_id as room, id as message, request_id as "requestId", timeline_number as number from sent
       order by room_id, timeline_number`,
-    bindings: {
-      messageIds: settled.map((message) => message.messageId),
-      eventIds: settled.map((message) => message.eventId),
-      roomIds: settled.map((message) => message.roomId),
-    },
+    bindings: { rows: JSON.stringify(rows) },
   };
 }
 

@@ -30,7 +30,7 @@ export async function lookUp(db: Db, observer: Reader, offered: readonly Offered
   const found = await findNamed(db, observer, {
     rooms: offered.map(({ matrixRoomId }) => matrixRoomId),
     people: [...new Set(events.flatMap(readPeople))],
-    markers: [...new Set(events.flatMap(readMarker))],
+    markers: [...new Set(events.flatMap((event) => readMarker(event) ?? []))],
   });
   const roomIds = new Map(found.rooms.map((room) => [room.matrix_room_id, room.id]));
   const known = offered.flatMap(({ matrixRoomId, events }): RoomEvents[] => {
@@ -132,7 +132,8 @@ function readName(content: unknown): string | null {
   return safe === "" ? null : safe;
 }
 
-function readMarker(event: MatrixEvent): string[] {
+/** The message that an event says to be: anybody can write that. */
+export function readMarker(event: MatrixEvent): string | null {
   const marker = event.content[MARKER];
-  return typeof marker === "string" && UUID.test(marker) ? [marker] : [];
+  return typeof marker === "string" && UUID.test(marker) ? marker : null;
 }

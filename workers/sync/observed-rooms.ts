@@ -5,7 +5,10 @@ import { LEASE_GONE, VIEW_STALE } from "../../shared/db/failures.ts";
 export type ObservedRoom = { id: string; matrix_room_id: string; gap_from: string | null };
 
 /** What a decision was made from: the rooms that an answer speaks of, by their Matrix ids, as they were seen. */
-export type ObserverView = { matrixRoomIds: readonly string[]; rooms: readonly ObservedRoom[] };
+export type ObserverView = {
+  matrixRoomIds: readonly string[];
+  rooms: readonly Pick<ObservedRoom, "id" | "gap_from">[];
+};
 
 /**
  * Saves how far an observer has read, locks the timelines of the rooms that the answer speaks of, and requires that its

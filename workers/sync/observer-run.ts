@@ -5,4 +5,6 @@ export type ObserverRun = {
   observer: LeasedObserver;
   fence: string;
   signal: AbortSignal;
+  /** Row ids, by Matrix id, of rooms that were seen without a gap; what is saved on the word of it requires it. */
+  known: Map<string, string>;
 };

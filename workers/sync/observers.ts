@@ -103,7 +103,8 @@ function start(context: WorkerContext, running: Set<Running>, observer: LeasedOb
     turns: 0,
   };
   running.add(run);
-  run.ended = runObserver({ ...context, log }, { observer, fence, signal: abort.signal }, (isSuccess) => {
+  const reading = { observer, fence, signal: abort.signal, known: new Map<string, string>() };
+  run.ended = runObserver({ ...context, log }, reading, (isSuccess) => {
     run.turns++;
     if (isSuccess) run.successAtMs = performance.now();
   })

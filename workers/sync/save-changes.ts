@@ -3,10 +3,11 @@ import { isLeaseGone, isRepeatable, isViewStale } from "../../shared/db/failures
 import { publishAppended } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "../context.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
-import { applyMeaning, type Applied, type ToldMessage } from "./apply.ts";
+import { applyMeaning, applyOwn, type Applied, type ToldMessage } from "./apply.ts";
 import { lookUp, type Offered, type Reader, type Seen } from "./facts.ts";
 import { readMeaning, type Meaning } from "./meaning.ts";
 import type { ObserverRun } from "./observer-run.ts";
+import { readOwnEvents, type OwnEvent } from "./own-messages.ts";
 import {
   FROM_BEGINNING,
   noteObserverOut,
@@ -41,8 +42,9 @@ type Stretch = {
 
 /**
  * Puts one answer of `/sync` into the timelines, or into gaps, with the position in the same transaction; then
- * publishes and wakes. What is to be done is decided from one look at the tables, and the transaction requires that of
- * lease, rooms and gaps they still say so: two round trips, which every message waits for.
+ * publishes and wakes. An answer of our own messages alone is saved in one round trip, which every message waits for.
+ * What is to be done with any other is decided from a look at the tables. Either transaction requires that of lease,
+ * rooms and gaps they still say what it was made from.
  * @throws ObserverLeaseLost
  */
 export async function saveChanges(
@@ -52,6 +54,39 @@ export async function saveChanges(
   changes: SyncAnswer,
 ): Promise<void> {
   const stretch = readStretch(since, changes);
+  const isPlain = stretch.left.length === 0 && !stretch.rooms.some(({ isCut }) => isCut);
+  const own = isPlain ? readOwnEvents(stretch.rooms, run.known) : null;
+  if (own !== null && (await saveOwn(context, run, stretch, own))) return;
+  await saveSeen(context, run, stretch);
+}
+
+/** Answers false, and has saved nothing, when the tables have it otherwise. @throws ObserverLeaseLost */
+async function saveOwn(
+  context: WorkerContext,
+  { observer, fence, known }: ObserverRun,
+  { to, rooms }: Stretch,
+  own: readonly OwnEvent[],
+): Promise<boolean> {
+  const matrixRoomIds = rooms.map(({ matrixRoomId }) => matrixRoomId);
+  const ids = new Set(own.map(({ roomId }) => roomId));
+  const require = savePositionAndRequire(
+    { observerId: observer.observer_id, fence, since: to },
+    { matrixRoomIds, rooms: [...ids].map((id) => ({ id, gap_from: null })) },
+  );
+  try {
+    const applied = await applyOwn(context.db, { require, own });
+    context.metrics.syncEvents.inc(own.length);
+    await tell(context, applied);
+    return true;
+  } catch (error) {
+    if (isLeaseGone(error)) throw new ObserverLeaseLost();
+    if (!(isViewStale(error) || isRepeatable(error))) throw error;
+    for (const id of matrixRoomIds) known.delete(id);
+    return false;
+  }
+}
+
+async function saveSeen(context: WorkerContext, run: ObserverRun, stretch: Stretch): Promise<void> {
   const reader = await createReader(context, run);
   for (let look = 1; ; look++) {
     const seen = await lookUp(context.db, reader, stretch.rooms);
@@ -61,7 +96,21 @@ export async function saveChanges(
       if (look >= LOOKS_AT_MOST || !(isViewStale(error) || isRepeatable(error))) throw error;
       return null;
     });
-    if (applied) return afterSaving(context, run, seen, { ...plan, applied });
+    if (applied) {
+      remember(run.known, seen, plan);
+      return afterSaving(context, run, seen, { ...plan, applied });
+    }
+  }
+}
+
+/** Rooms that are remembered; whoever is busy in more looks them up. */
+const KNOWN_AT_MOST = 10_000;
+
+function remember(known: Map<string, string>, { rooms }: Seen, { gapped }: Plan): void {
+  if (known.size + rooms.length > KNOWN_AT_MOST) known.clear();
+  for (const room of rooms) {
+    if (gapped.includes(room)) known.delete(room.matrix_room_id);
+    else known.set(room.matrix_room_id, room.id);
   }
 }
 
@@ -129,11 +178,9 @@ async function afterSaving(
   { rooms }: Seen,
   { applied, meaning, gapped }: Plan & { applied: Applied },
 ): Promise<void> {
-  logTold(context, applied.told);
-  if (applied.appended.length > 0) context.reach("between timeline commit and publish");
-  if (rooms.length === 0) return;
+  const told = tell(context, applied);
+  if (rooms.length === 0) return told;
   const tenantId = observer.tenant_id;
-  const published = publish(context, applied);
   count(context, meaning, gapped.length);
   const wakes = [
     ...gapped.map((room) => context.wake("room-sync", { tenantId, roomId: room.id })),
@@ -143,8 +190,16 @@ async function afterSaving(
         : context.wake("provisioning", { tenantId, subject: "room" as const, id: drift.roomId }),
     ),
   ];
-  await Promise.all([published, ...wakes]);
+  await Promise.all([told, ...wakes]);
   await redactDoubles(context, observer, meaning, rooms);
+}
+
+/** Publishes what was appended first, since people wait for it. */
+async function tell(context: WorkerContext, applied: Applied): Promise<void> {
+  if (applied.appended.length > 0) context.reach("between timeline commit and publish");
+  const published = publish(context, applied);
+  logTold(context, applied.told);
+  await published;
 }
 
 /** What is not published now is found by the sweeper: reading goes on. */
