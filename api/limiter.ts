@@ -16,8 +16,14 @@ const KINDS_AT_MOST = 200;
 const FREE_SHARE = 0.5;
 const STANDINGS_AT_MOST = 20_000;
 
-/** What is known of a key: `counted` in the window that ends at `untilMs`, and how many are being counted. */
-type Standing = { counted: number; asking: number; untilMs: number };
+/** How long requests that need not wait are kept, to be counted together. */
+const COUNT_AFTER_MS = 50;
+
+/**
+ * What is known of a key: `counted` in the window that ends at `untilMs`, how many are being counted, and how many are
+ * kept to be counted soon.
+ */
+type Standing = { counted: number; asking: number; kept: number; untilMs: number };
 
 type Counters = { shared: RateLimiterRedis; own: RateLimiterMemory };
 
@@ -26,12 +32,14 @@ type Counters = { shared: RateLimiterRedis; own: RateLimiterMemory };
  * again until the window ends. While Redis is away or slow each process counts for itself, so that a caller may have
  * its limit once per process. What is kept in memory is a few numbers for each caller of the last window.
  *
- * Who is far from all its bounds is counted without being kept waiting. So a caller that many processes serve may be
- * served beyond a bound for as long as one of them does not know of the others' counts: one answer of Redis.
+ * Who is far from all its bounds is not kept waiting: such requests are counted together, 50 ms later at most. So a
+ * caller that many processes serve may be served beyond a bound for as long as one of them does not know of the others'
+ * counts: that time and one answer of Redis.
  */
 export function createTake(redis: Redis, now: () => number, onLeftOut: () => void): Take {
   const kinds = new Map<string, Counters>();
   const standings = new Map<string, Standing>();
+  const kept = new Map<string, Bound>();
   let leftOutUntilMs = 0;
   const countersOf = ({ most, windowS }: Bound): Counters => {
     const name = `${most}/${windowS}`;
@@ -48,45 +56,76 @@ export function createTake(redis: Redis, now: () => number, onLeftOut: () => voi
   };
   const standingOf = ({ key }: Bound): Standing => {
     const known = standings.get(key);
-    if (known && (known.untilMs > now() || known.asking > 0)) return known;
-    const fresh = { counted: OVER, asking: 0, untilMs: 0 };
+    if (known && (known.untilMs > now() || known.asking + known.kept > 0)) return known;
+    const fresh = { counted: OVER, asking: 0, kept: 0, untilMs: 0 };
     if (standings.size >= STANDINGS_AT_MOST) standings.clear();
     standings.set(key, fresh);
     return fresh;
   };
-  const count = async (bounds: readonly Bound[]): Promise<Count[]> => {
-    const each = bounds.map((bound) => ({ key: bound.key, ...countersOf(bound) }));
+  const count = async (asks: readonly Ask[]): Promise<Count[]> => {
+    const each = asks.map(({ bound, points }) => ({ key: bound.key, points, ...countersOf(bound) }));
     if (redis.status === "ready" && now() >= leftOutUntilMs) {
-      const counts = await withinLimit(Promise.all(each.map(({ shared, key }) => consume(shared, key))));
+      const counts = await withinLimit(
+        Promise.all(each.map(({ shared, key, points }) => consume(shared, key, points))),
+      );
       if (counts) return counts;
       leftOutUntilMs = now() + LEFT_OUT_MS;
     }
     onLeftOut();
-    return Promise.all(each.map(({ own, key }) => consume(own, key)));
+    return Promise.all(each.map(({ own, key, points }) => consume(own, key, points)));
   };
-  const ask = async (bounds: readonly Bound[], known: readonly Standing[]): Promise<number[]> => {
-    for (const standing of known) standing.asking++;
-    const counts = await count(bounds);
-    for (const [index, standing] of known.entries()) {
+  /** Never fails: without Redis the process counts for itself. */
+  const ask = async (asks: readonly Ask[]): Promise<number[]> => {
+    for (const { standing, points } of asks) standing.asking += points;
+    const counts = await count(asks);
+    for (const [index, { standing, points }] of asks.entries()) {
       const { counted = OVER, forMs = 0 } = counts[index] ?? {};
-      standing.asking--;
+      standing.asking -= points;
       standing.counted = counted;
       standing.untilMs = now() + forMs;
     }
     return counts.map(({ waitMs }) => waitMs);
   };
-  return async (bounds) => {
-    const known = bounds.map(standingOf);
-    const isFree = bounds.every(({ most }, index) => {
-      const { counted, asking } = known[index] ?? { counted: most, asking: 0 };
-      return counted + asking < most * FREE_SHARE;
+  const countKept = (bounds: readonly Bound[]): void => {
+    const asks = bounds.flatMap((bound): Ask[] => {
+      const standing = standings.get(bound.key);
+      kept.delete(bound.key);
+      if (!standing || standing.kept === 0) return [];
+      const points = standing.kept;
+      standing.kept = 0;
+      return [{ bound, standing, points }];
     });
-    const asked = ask(bounds, known);
-    if (!isFree) return asked;
-    // Never fails: without Redis the process counts for itself.
-    void asked;
-    return bounds.map(() => 0);
+    if (asks.length > 0) void ask(asks);
   };
+  const keep = (asks: readonly Ask[]): void => {
+    if (kept.size === 0) {
+      setTimeout(() => {
+        countKept([...kept.values()]);
+      }, COUNT_AFTER_MS).unref();
+    }
+    for (const { bound, standing, points } of asks) {
+      kept.set(bound.key, bound);
+      standing.kept += points;
+    }
+  };
+  return async (bounds) => {
+    const asks = bounds.map((bound): Ask => ({ bound, standing: standingOf(bound), points: 1 }));
+    if (asks.every(isFree)) {
+      keep(asks);
+      return bounds.map(() => 0);
+    }
+    // Redis takes them in this order, so that the count is whole.
+    countKept(bounds);
+    return ask(asks);
+  };
+}
+
+/** `points` to be counted under a bound. */
+type Ask = { bound: Bound; standing: Standing; points: number };
+
+/** Whether it is far from the bound, whatever is on its way included. */
+function isFree({ bound, standing: { counted, asking, kept } }: Ask): boolean {
+  return counted + asking + kept < bound.most * FREE_SHARE;
 }
 
 /** Not known, or beyond the bound. */
@@ -96,9 +135,13 @@ const OVER = Number.POSITIVE_INFINITY;
 type Count = { waitMs: number; counted: number; forMs: number };
 
 /** @throws what Redis throws. */
-async function consume(counter: RateLimiterRedis | RateLimiterMemory, key: string): Promise<Count> {
+async function consume(
+  counter: RateLimiterRedis | RateLimiterMemory,
+  key: string,
+  points: number,
+): Promise<Count> {
   try {
-    const { consumedPoints, msBeforeNext } = await counter.consume(key);
+    const { consumedPoints, msBeforeNext } = await counter.consume(key, points);
     return { waitMs: 0, counted: consumedPoints, forMs: msBeforeNext };
   } catch (refused) {
     if (!(refused instanceof RateLimiterRes)) throw refused;

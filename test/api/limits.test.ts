@@ -3,6 +3,7 @@ import { nameAddress } from "../../api/limits.ts";
 import { createTake } from "../../api/limiter.ts";
 import { readConfig } from "../../shared/config.ts";
 import { setTenantLimits } from "../../shared/db/tenants.ts";
+import { limitKey } from "../../shared/keys.ts";
 import { createLog } from "../../shared/log.ts";
 import { openRedis, waitForRedis, type Redis } from "../../shared/redis.ts";
 import { openApiWorld, type ApiWorld, type Ask, type Reply, type TestTenant } from "../support/api.ts";
@@ -78,6 +79,8 @@ describe("requests", () => {
     const second = await openApiWorldBeside();
     const there = second.as(await tenant.token("ada"));
     expect(await statuses(2, () => ada("GET", ROOMS))).toEqual([200, 200]);
+    const isCounted = async () => (await world.redis.get(limitKey(tenant.row.id, "user:ada"))) === "2";
+    await until(isCounted, "both are counted");
     expect(await statuses(3, () => there("GET", ROOMS))).toEqual([200, 200, 429]);
     expect((await ada("GET", ROOMS)).status).toBe(429);
     await second.close();
@@ -310,10 +313,15 @@ describe("counting", () => {
     await take([wide]);
     await world.redis.call("CLIENT", "PAUSE", "300", "ALL");
     const startMs = performance.now();
-    // One is counted, three may be on their way: the fifth would be half of ten.
+    // One is counted, four may be on their way: the next would be the sixth of ten.
     for (let index = 0; index < 4; index++) expect(await take([wide])).toEqual([0]);
     expect(performance.now() - startMs).toBeLessThan(40);
     await world.redis.ping();
+    // Counted together soon after, and not twice.
+    const countsOf = async () => Number(await world.redis.get("wide"));
+    await until(async () => (await countsOf()) === 5, "all are counted");
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    expect(await countsOf()).toBe(5);
     redis.disconnect();
   });
 
