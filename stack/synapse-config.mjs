@@ -68,10 +68,33 @@ export function createHomeserverConfig({ mode, settings, port, dataDir, paths })
     suppress_key_server_warning: true,
     report_stats: false,
     federation_domain_whitelist: [],
-    user_directory: { enabled: true, search_all_users: false },
+    ...createIdleDuties(),
     ...(mode === "appservice"
       ? { app_service_config_files: [paths.registration], ...createOpenLimits() }
       : {}),
+  };
+}
+
+/**
+ * What Synapse does after each event for readers that there are none of here: it costs a fifth of its database's
+ * transactions, and the next send and whoever reads `/sync` wait for these. Duties that only a worker can be given are
+ * given to one that does not exist.
+ */
+function createIdleDuties() {
+  const nobody = "nobody";
+  return {
+    // No client of Matrix waits for a push, reads its counts of unread messages, or searches: we do without.
+    push: { enabled: false },
+    enable_search: false,
+    // Federation is off.
+    send_federation: false,
+    // Our Application Service has no URL; a second one with a URL needs this line gone.
+    notify_appservices_from_worker: nobody,
+    // Nobody looks people up: accounts have opaque ids, and the product knows who its people are.
+    user_directory: { enabled: false },
+    update_user_directory_from_worker: nobody,
+    // Counts for lists of rooms, which nobody reads.
+    stats: { enabled: false },
   };
 }
 

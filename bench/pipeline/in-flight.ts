@@ -13,15 +13,16 @@ export async function runInFlight(
   return (performance.now() - startedAtMs) / 1_000;
 }
 
-/** Waits for a condition that is asked for every 20 ms. @throws when it does not hold within the limit. */
+/** Waits for a condition that is asked for again and again. @throws when it does not hold within the limit. */
 export async function waitFor(
   limitMs: number,
   what: string,
   condition: () => Promise<boolean>,
+  everyMs = 20,
 ): Promise<void> {
   const limitAtMs = performance.now() + limitMs;
   while (!(await condition())) {
     if (performance.now() > limitAtMs) throw new Error(`${what}: not within ${String(limitMs)} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }

@@ -85,7 +85,13 @@ describe("the homeserver's configuration for docker compose", () => {
       "url_preview_enabled",
       "trusted_key_servers",
       "federation_domain_whitelist",
+      "push",
+      "enable_search",
+      "send_federation",
+      "notify_appservices_from_worker",
       "user_directory",
+      "update_user_directory_from_worker",
+      "stats",
     ];
     for (const name of same) expect([name, written[name]]).toEqual([name, stack[name]]);
   });
