@@ -62,7 +62,7 @@ export async function releaseRoomLease(
                coalesce(r.members_next_attempt_at <= now(), false) as members,
                coalesce(r.next_attempt_at <= now(), false) as room,
                exists (select 1 from mine) as "isMarked"`,
-    { roomId, fence, settled: settledOrder, sent: JSON.stringify(sent) },
+    { roomId, fence, settled: settledOrder, sent: writeSent(sent) },
   );
   return rows[0] ?? { messages: false, members: false, room: false, isMarked: false };
 }
@@ -71,11 +71,16 @@ export async function releaseRoomLease(
 const HELD = `
   select 1 from room_outbox where room_id = :roomId and fence = :fence and lease_until > now() for update`;
 
-// A list comes as JSON: of what a list of parameters holds Postgres makes a new plan each time.
+// Event ids by message id, as JSON: of a list of parameters Postgres makes a new plan each time. The ids come as an array,
+// so that the plan it keeps finds each by the index, whatever the table's size was when it was made.
 const MARK = `
-  update messages m set status = 'sent', event_id = s."eventId", sent_at = now()
-    from jsonb_to_recordset(cast(:sent as jsonb)) as s(id uuid, "eventId" text), mine
-   where m.id = s.id and m.status <> 'dead'`;
+  update messages m set status = 'sent', event_id = cast(:sent as jsonb) ->> cast(m.id as text), sent_at = now()
+    from mine
+   where m.id = any(array(select cast(jsonb_object_keys(cast(:sent as jsonb)) as uuid))) and m.status <> 'dead'`;
+
+function writeSent(sent: readonly SentMessage[]): string {
+  return JSON.stringify(Object.fromEntries(sent.map(({ id, eventId }) => [id, eventId])));
+}
 
 /** Marks a batch, as `batch` names it by ids, as being sent; reads it as `claimed`. */
 export const CLAIM_BATCH = `
@@ -125,7 +130,7 @@ export async function claimMessages(
      select (select o.last_order from room_outbox o, mine where o.room_id = :roomId) as last_order,
             (select least(r.members_next_attempt_at, r.next_attempt_at) <= now() from rooms r where r.id = :roomId) as is_wanted,
             (${SELECT_CLAIMED}) as messages`,
-    { roomId, fence, afterOrder, limit, sent: JSON.stringify(sent) },
+    { roomId, fence, afterOrder, limit, sent: writeSent(sent) },
   );
   const { last_order: lastOrder = null, messages = [], is_wanted: isWanted = false } = rows[0] ?? {};
   return lastOrder === null ? null : { lastOrder, messages, isWanted: isWanted ?? false };
@@ -143,7 +148,7 @@ export async function markSent(
   const rows = await rowsOf<{ held: boolean }>(
     db,
     `with mine as (${HELD}), marked as (${MARK}) select exists (select 1 from mine) as held`,
-    { roomId, fence, sent: JSON.stringify(sent) },
+    { roomId, fence, sent: writeSent(sent) },
   );
   return rows[0]?.held ?? false;
 }

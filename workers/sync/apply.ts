@@ -73,6 +73,7 @@ function markEncrypted(roomIds: string[]): Statement {
   };
 }
 
+// The plan that Postgres keeps is to find each message by its id: not by reading the table, nor all that are open.
 /** Our messages are where they belong; who wrote one has read what stands before it. */
 function settleMessages(settled: Readonly<Meaning["settled"]>): Statement {
   const rows = settled.map(({ messageId, eventId, roomId }) => ({ messageId, eventId, roomId }));
@@ -80,12 +81,14 @@ function settleMessages(settled: Readonly<Meaning["settled"]>): Statement {
     sql: `with settled as (
        select e.room_id, e.number, s."messageId" as message_id, s."eventId" as event_id
          from jsonb_to_recordset(cast(:rows as jsonb)) as s("messageId" uuid, "eventId" text, "roomId" uuid)
-         join timeline e on e.room_id = s."roomId" and e.entry_id = s."messageId"
+         cross join lateral (
+           select room_id, number from timeline where room_id = s."roomId" and entry_id = s."messageId" limit 1) e
      ), sent as (
        update messages m
           set status = 'sent', open = false, event_id = s.event_id, timeline_number = s.number, sent_at = coalesce(m.sent_at, now()),
               error_code = null, error_message = null
-         from settled s where m.id = s.message_id and m.open
+         from settled s
+        where m.id = any(array(select message_id from settled)) and m.id = s.message_id and coalesce(m.open, false)
        returning m.id, m.room_id, m.sender_id, m.request_id, m.timeline_number
      ), read as (
        update memberships p set read_count = t.message_count

@@ -37,6 +37,7 @@ export function appendOwn(own: readonly OwnEvent[]): Statement {
   return { sql: APPEND_OWN, bindings: { rows: JSON.stringify(rows) } };
 }
 
+// Each row is looked up by itself, by its key: joined, the plan that Postgres keeps reads the whole table.
 const APPEND_OWN = appendOffered(`
   select o.*, row_number() over (partition by o.room_id order by o.position) as place
     from (select s."roomId" as room_id, s.position, m.id as entry_id, s."eventId" as event_id, 'message.created' as type,
@@ -44,8 +45,11 @@ const APPEND_OWN = appendOffered(`
                  jsonb_build_object('text', m.content -> 'text') as content, m.accepted_at as at
             from jsonb_to_recordset(cast(:rows as jsonb))
                    as s("roomId" uuid, position int, "messageId" uuid, "eventId" text, sender text)
-            left join messages m on m.id = s."messageId" and m.room_id = s."roomId" and m.timeline_number is null
-            left join users u on u.id = m.sender_id and u.matrix_user_id = s.sender
-           where omc_require(u.id is not null, '${VIEW_STALE}')
+            left join lateral (
+              select m.* from messages m join users u on u.id = m.sender_id
+               where m.id = s."messageId" and m.room_id = s."roomId" and m.timeline_number is null
+                 and u.matrix_user_id = s.sender
+               limit 1) m on true
+           where omc_require(m.id is not null, '${VIEW_STALE}')
           offset 0) o
    where ${IS_NEW}`);
