@@ -37,23 +37,9 @@ type Counters = { shared: RateLimiterRedis; own: RateLimiterMemory };
  * counts: that time and one answer of Redis.
  */
 export function createTake(redis: Redis, now: () => number, onLeftOut: () => void): Take {
-  const kinds = new Map<string, Counters>();
   const standings = new Map<string, Standing>();
   const kept = new Map<string, Bound>();
-  let leftOutUntilMs = 0;
-  const countersOf = ({ most, windowS }: Bound): Counters => {
-    const name = `${most}/${windowS}`;
-    const known = kinds.get(name);
-    if (known) return known;
-    const options = { keyPrefix: "", points: most, duration: windowS };
-    const made = {
-      shared: new RateLimiterRedis({ ...options, storeClient: redis, inMemoryBlockOnConsumed: most }),
-      own: new RateLimiterMemory(options),
-    };
-    if (kinds.size >= KINDS_AT_MOST) kinds.clear();
-    kinds.set(name, made);
-    return made;
-  };
+  const count = createCount(redis, now, onLeftOut);
   const standingOf = ({ key }: Bound): Standing => {
     const known = standings.get(key);
     if (known && (known.untilMs > now() || known.asking + known.kept > 0)) return known;
@@ -62,19 +48,6 @@ export function createTake(redis: Redis, now: () => number, onLeftOut: () => voi
     standings.set(key, fresh);
     return fresh;
   };
-  const count = async (asks: readonly Ask[]): Promise<Count[]> => {
-    const each = asks.map(({ bound, points }) => ({ key: bound.key, points, ...countersOf(bound) }));
-    if (redis.status === "ready" && now() >= leftOutUntilMs) {
-      const counts = await withinLimit(
-        Promise.all(each.map(({ shared, key, points }) => consume(shared, key, points))),
-      );
-      if (counts) return counts;
-      leftOutUntilMs = now() + LEFT_OUT_MS;
-    }
-    onLeftOut();
-    return Promise.all(each.map(({ own, key, points }) => consume(own, key, points)));
-  };
-  /** Never fails: without Redis the process counts for itself. */
   const ask = async (asks: readonly Ask[]): Promise<number[]> => {
     for (const { standing, points } of asks) standing.asking += points;
     const counts = await count(asks);
@@ -117,6 +90,41 @@ export function createTake(redis: Redis, now: () => number, onLeftOut: () => voi
     // Redis takes them in this order, so that the count is whole.
     countKept(bounds);
     return ask(asks);
+  };
+}
+
+/** Counts in Redis, or for this process alone while Redis is away or slow. Never fails. Answers in the order asked. */
+function createCount(
+  redis: Redis,
+  now: () => number,
+  onLeftOut: () => void,
+): (asks: readonly Ask[]) => Promise<Count[]> {
+  const kinds = new Map<string, Counters>();
+  let leftOutUntilMs = 0;
+  const countersOf = ({ most, windowS }: Bound): Counters => {
+    const name = `${most}/${windowS}`;
+    const known = kinds.get(name);
+    if (known) return known;
+    const options = { keyPrefix: "", points: most, duration: windowS };
+    const made = {
+      shared: new RateLimiterRedis({ ...options, storeClient: redis, inMemoryBlockOnConsumed: most }),
+      own: new RateLimiterMemory(options),
+    };
+    if (kinds.size >= KINDS_AT_MOST) kinds.clear();
+    kinds.set(name, made);
+    return made;
+  };
+  return async (asks) => {
+    const each = asks.map(({ bound, points }) => ({ key: bound.key, points, ...countersOf(bound) }));
+    if (redis.status === "ready" && now() >= leftOutUntilMs) {
+      const counts = await withinLimit(
+        Promise.all(each.map(({ shared, key, points }) => consume(shared, key, points))),
+      );
+      if (counts) return counts;
+      leftOutUntilMs = now() + LEFT_OUT_MS;
+    }
+    onLeftOut();
+    return Promise.all(each.map(({ own, key, points }) => consume(own, key, points)));
   };
 }
 

@@ -248,9 +248,9 @@ describe("an answer of our own messages alone, in rooms that are known", () => {
   async function countStatements(work: () => Promise<void>): Promise<number> {
     let statements = 0;
     const count = () => void statements++;
-    place.db.client.on("query", count);
+    place.db.on("query", count);
     await work();
-    place.db.client.off("query", count);
+    place.db.off("query", count);
     return statements;
   }
 
