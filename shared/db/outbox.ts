@@ -62,7 +62,7 @@ export async function releaseRoomLease(
                coalesce(r.members_next_attempt_at <= now(), false) as members,
                coalesce(r.next_attempt_at <= now(), false) as room,
                exists (select 1 from mine) as "isMarked"`,
-    { roomId, fence, settled: settledOrder, sent: writeSent(sent) },
+    { roomId, fence, settled: settledOrder, ...sentColumns(sent) },
   );
   return rows[0] ?? { messages: false, members: false, room: false, isMarked: false };
 }
@@ -71,15 +71,13 @@ export async function releaseRoomLease(
 const HELD = `
   select 1 from room_outbox where room_id = :roomId and fence = :fence and lease_until > now() for update`;
 
-// Event ids by message id, as JSON: of a list of parameters Postgres makes a new plan each time. The ids come as an array,
-// so that the plan it keeps finds each by the index, whatever the table's size was when it was made.
 const MARK = `
-  update messages m set status = 'sent', event_id = cast(:sent as jsonb) ->> cast(m.id as text), sent_at = now()
-    from mine
-   where m.id = any(array(select cast(jsonb_object_keys(cast(:sent as jsonb)) as uuid))) and m.status <> 'dead'`;
+  update messages m set status = 'sent', event_id = s.event_id, sent_at = now()
+    from unnest(cast(:ids as uuid[]), cast(:eventIds as text[])) as s(id, event_id), mine
+   where m.id = s.id and m.status <> 'dead'`;
 
-function writeSent(sent: readonly SentMessage[]): string {
-  return JSON.stringify(Object.fromEntries(sent.map(({ id, eventId }) => [id, eventId])));
+function sentColumns(sent: readonly SentMessage[]): { ids: string[]; eventIds: string[] } {
+  return { ids: sent.map(({ id }) => id), eventIds: sent.map(({ eventId }) => eventId) };
 }
 
 /** Marks a batch, as `batch` names it by ids, as being sent; reads it as `claimed`. */
@@ -130,7 +128,7 @@ export async function claimMessages(
      select (select o.last_order from room_outbox o, mine where o.room_id = :roomId) as last_order,
             (select least(r.members_next_attempt_at, r.next_attempt_at) <= now() from rooms r where r.id = :roomId) as is_wanted,
             (${SELECT_CLAIMED}) as messages`,
-    { roomId, fence, afterOrder, limit, sent: writeSent(sent) },
+    { roomId, fence, afterOrder, limit, ...sentColumns(sent) },
   );
   const { last_order: lastOrder = null, messages = [], is_wanted: isWanted = false } = rows[0] ?? {};
   return lastOrder === null ? null : { lastOrder, messages, isWanted: isWanted ?? false };
@@ -148,7 +146,7 @@ export async function markSent(
   const rows = await rowsOf<{ held: boolean }>(
     db,
     `with mine as (${HELD}), marked as (${MARK}) select exists (select 1 from mine) as held`,
-    { roomId, fence, sent: writeSent(sent) },
+    { roomId, fence, ...sentColumns(sent) },
   );
   return rows[0]?.held ?? false;
 }

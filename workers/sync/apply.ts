@@ -73,22 +73,21 @@ function markEncrypted(roomIds: string[]): Statement {
   };
 }
 
-// The plan that Postgres keeps is to find each message by its id: not by reading the table, nor all that are open.
+// Its lists are parameters, so that Postgres plans it anew for the tables as they are: a plan that it keeps for a list of
+// unknown length is made for a hundred, and from a young table it keeps one that reads all of it.
 /** Our messages are where they belong; who wrote one has read what stands before it. */
 function settleMessages(settled: Readonly<Meaning["settled"]>): Statement {
-  const rows = settled.map(({ messageId, eventId, roomId }) => ({ messageId, eventId, roomId }));
   return {
     sql: `with settled as (
-       select e.room_id, e.number, s."messageId" as message_id, s."eventId" as event_id
-         from jsonb_to_recordset(cast(:rows as jsonb)) as s("messageId" uuid, "eventId" text, "roomId" uuid)
-         cross join lateral (
-           select room_id, number from timeline where room_id = s."roomId" and entry_id = s."messageId" limit 1) e
+       select e.room_id, e.number, s.message_id, s.event_id
+         from unnest(cast(:messageIds as uuid[]), cast(:eventIds as text[]), cast(:roomIds as uuid[]))
+                as s(message_id, event_id, room_id)
+         join timeline e on e.room_id = s.room_id and e.entry_id = s.message_id
      ), sent as (
        update messages m
           set status = 'sent', open = false, event_id = s.event_id, timeline_number = s.number, sent_at = coalesce(m.sent_at, now()),
               error_code = null, error_message = null
-         from settled s
-        where m.id = any(array(select message_id from settled)) and m.id = s.message_id and coalesce(m.open, false)
+         from settled s where m.id = s.message_id and m.open
        returning m.id, m.room_id, m.sender_id, m.request_id, m.timeline_number
      ), read as (
        update memberships p set read_count = t.message_count
@@ -97,7 +96,11 @@ function settleMessages(settled: Readonly<Meaning["settled"]>): Statement {
      )
      select room_id as room, id as message, request_id as "requestId", timeline_number as number from sent
       order by room_id, timeline_number`,
-    bindings: { rows: JSON.stringify(rows) },
+    bindings: {
+      messageIds: settled.map((message) => message.messageId),
+      eventIds: settled.map((message) => message.eventId),
+      roomIds: settled.map((message) => message.roomId),
+    },
   };
 }
 
