@@ -19,11 +19,8 @@ const STANDINGS_AT_MOST = 20_000;
 /** How long requests that need not wait are kept, to be counted together. */
 const COUNT_AFTER_MS = 50;
 
-/**
- * What is known of a key: `counted` in the window that ends at `untilMs`, how many are being counted, and how many are
- * kept to be counted soon.
- */
-type Standing = { counted: number; asking: number; kept: number; untilMs: number };
+/** What is known of a key: `counted` in the window that ends at `untilMs`, and how many are being counted. */
+type Standing = { counted: number; asking: number; untilMs: number };
 
 type Counters = { shared: RateLimiterRedis; own: RateLimiterMemory };
 
@@ -38,12 +35,13 @@ type Counters = { shared: RateLimiterRedis; own: RateLimiterMemory };
  */
 export function createTake(redis: Redis, now: () => number, onLeftOut: () => void): Take {
   const standings = new Map<string, Standing>();
-  const kept = new Map<string, Bound>();
+  // By key, what is to be counted soon.
+  const kept = new Map<string, Ask>();
   const count = createCount(redis, now, onLeftOut);
   const standingOf = ({ key }: Bound): Standing => {
     const known = standings.get(key);
-    if (known && (known.untilMs > now() || known.asking + known.kept > 0)) return known;
-    const fresh = { counted: OVER, asking: 0, kept: 0, untilMs: 0 };
+    if (known && (known.untilMs > now() || known.asking > 0 || kept.has(key))) return known;
+    const fresh = { counted: OVER, asking: 0, untilMs: 0 };
     if (standings.size >= STANDINGS_AT_MOST) standings.clear();
     standings.set(key, fresh);
     return fresh;
@@ -59,28 +57,25 @@ export function createTake(redis: Redis, now: () => number, onLeftOut: () => voi
     }
     return counts.map(({ waitMs }) => waitMs);
   };
-  const countKept = (bounds: readonly Bound[]): void => {
-    const asks = bounds.flatMap((bound): Ask[] => {
-      const standing = standings.get(bound.key);
-      kept.delete(bound.key);
-      if (!standing || standing.kept === 0) return [];
-      const points = standing.kept;
-      standing.kept = 0;
-      return [{ bound, standing, points }];
-    });
+  const countKept = (keys: readonly string[]): void => {
+    const asks = keys.flatMap((key) => kept.get(key) ?? []);
+    for (const key of keys) kept.delete(key);
     if (asks.length > 0) void ask(asks);
   };
   const keep = (asks: readonly Ask[]): void => {
     if (kept.size === 0) {
       setTimeout(() => {
-        countKept([...kept.values()]);
+        countKept([...kept.keys()]);
       }, COUNT_AFTER_MS).unref();
     }
-    for (const { bound, standing, points } of asks) {
-      kept.set(bound.key, bound);
-      standing.kept += points;
+    for (const one of asks) {
+      const { key } = one.bound;
+      kept.set(key, { ...one, points: one.points + (kept.get(key)?.points ?? 0) });
     }
   };
+  /** Whether it is far from the bound, whatever is on its way included. */
+  const isFree = ({ bound, standing: { counted, asking } }: Ask): boolean =>
+    counted + asking + (kept.get(bound.key)?.points ?? 0) < bound.most * FREE_SHARE;
   return async (bounds) => {
     const asks = bounds.map((bound): Ask => ({ bound, standing: standingOf(bound), points: 1 }));
     if (asks.every(isFree)) {
@@ -88,7 +83,7 @@ export function createTake(redis: Redis, now: () => number, onLeftOut: () => voi
       return bounds.map(() => 0);
     }
     // Redis takes them in this order, so that the count is whole.
-    countKept(bounds);
+    countKept(bounds.map(({ key }) => key));
     return ask(asks);
   };
 }
@@ -130,11 +125,6 @@ function createCount(
 
 /** `points` to be counted under a bound. */
 type Ask = { bound: Bound; standing: Standing; points: number };
-
-/** Whether it is far from the bound, whatever is on its way included. */
-function isFree({ bound, standing: { counted, asking, kept } }: Ask): boolean {
-  return counted + asking + kept < bound.most * FREE_SHARE;
-}
 
 /** Not known, or beyond the bound. */
 const OVER = Number.POSITIVE_INFINITY;

@@ -13,7 +13,7 @@ export async function runInFlight(
   return (performance.now() - startedAtMs) / 1_000;
 }
 
-/** Waits for a condition that is asked for again and again. @throws when it does not hold within the limit. */
+/** Waits for a condition that is asked for every `everyMs`. @throws when it does not hold within the limit. */
 export async function waitFor(
   limitMs: number,
   what: string,

@@ -20,12 +20,8 @@ export async function applyMeaning(
   { require, meaning, also }: { require: Statement; meaning: Meaning; also: readonly Statement[] },
 ): Promise<Applied> {
   const { entries, settled } = meaning;
-  const telling: Telling = [appendStatement(entries), settleMessages(settled)];
-  return apply(db, {
-    require,
-    telling: entries.length > 0 ? telling : [],
-    also: [...effectsOf(meaning), ...also],
-  });
+  const telling: Telling = entries.length > 0 ? [appendStatement(entries), settleMessages(settled)] : [];
+  return apply(db, { require, telling, also: [...effectsOf(meaning), ...also] });
 }
 
 /**
@@ -40,11 +36,11 @@ export function applyOwn(
   return apply(db, { require, telling: [appendOwn(own), settleMessages(own)], also: [] });
 }
 
-type Telling = [append: Statement, settle: Statement];
+type Telling = [append: Statement, settle: Statement] | [];
 
 async function apply(
   db: Db,
-  { require, telling, also }: { require: Statement; telling: Telling | []; also: readonly Statement[] },
+  { require, telling, also }: { require: Statement; telling: Telling; also: readonly Statement[] },
 ): Promise<Applied> {
   const rows = await transactAtOnce<unknown[][]>(db, [require, ...telling, ...also]);
   const [appended = [], told = []] = rows.slice(1, 1 + telling.length) as [AppendedRow[]?, ToldMessage[]?];
@@ -73,10 +69,10 @@ function markEncrypted(roomIds: string[]): Statement {
   };
 }
 
-// Its lists are parameters, so that Postgres plans it anew for the tables as they are: a plan that it keeps for a list of
-// unknown length is made for a hundred, and from a young table it keeps one that reads all of it.
 /** Our messages are where they belong; who wrote one has read what stands before it. */
 function settleMessages(settled: Readonly<Meaning["settled"]>): Statement {
+  // Its lists are parameters, so that Postgres plans it anew for the tables as they are: a plan that it keeps for a list of
+  // unknown length is made for a hundred, and from a young table it keeps one that reads all of it.
   return {
     sql: `with settled as (
        select e.room_id, e.number, s.message_id, s.event_id

@@ -73,17 +73,21 @@ async function saveOwn(
     { observerId: observer.observer_id, fence, since: to },
     { matrixRoomIds, rooms: [...ids].map((id) => ({ id, gap_from: null })) },
   );
-  try {
-    const applied = await applyOwn(context.db, { require, own });
-    context.metrics.syncEvents.inc(own.length);
-    await tell(context, applied);
-    return true;
-  } catch (error) {
-    if (isLeaseGone(error)) throw new ObserverLeaseLost();
-    if (!(isViewStale(error) || isRepeatable(error))) throw error;
+  const applied = await applyOwn(context.db, { require, own }).catch(nullIfStale);
+  if (applied === null) {
     for (const id of matrixRoomIds) known.delete(id);
     return false;
   }
+  context.metrics.syncEvents.inc(own.length);
+  await tell(context, applied);
+  return true;
+}
+
+/** Null when looking at the tables again may help. @throws ObserverLeaseLost, or what it was given. */
+function nullIfStale(error: unknown): null {
+  if (isLeaseGone(error)) throw new ObserverLeaseLost();
+  if (!(isViewStale(error) || isRepeatable(error))) throw error;
+  return null;
 }
 
 async function saveSeen(context: WorkerContext, run: ObserverRun, stretch: Stretch): Promise<void> {
@@ -92,9 +96,9 @@ async function saveSeen(context: WorkerContext, run: ObserverRun, stretch: Stret
     const seen = await lookUp(context.db, reader, stretch.rooms);
     const plan = planSaving(stretch, seen);
     const applied = await save(context, run, stretch, seen, plan).catch((error: unknown) => {
-      if (isLeaseGone(error)) throw new ObserverLeaseLost();
-      if (look >= LOOKS_AT_MOST || !(isViewStale(error) || isRepeatable(error))) throw error;
-      return null;
+      const again = nullIfStale(error);
+      if (look >= LOOKS_AT_MOST) throw error;
+      return again;
     });
     if (applied) {
       remember(run.known, seen, plan);
