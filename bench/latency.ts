@@ -4,7 +4,7 @@ import { openMatrixPair } from "./direct/matrix-pair.ts";
 import { percentile } from "./play/judge.ts";
 import { openListener, type Heard } from "./play/listener.ts";
 import { createRest } from "./play/rest.ts";
-import { readDemoStack, type DemoStack } from "./play/stack.ts";
+import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";
 
 /**
  * `npm run bench:latency [-- --messages N --turn N --pause MS --json]`: on the running stack's Synapse, in turn, a plain
@@ -12,9 +12,10 @@ import { readDemoStack, type DemoStack } from "./play/stack.ts";
  * time, so that no queue is measured; the arms alternate, so that the machine's moods fall on both.
  *
  * A calm room, as without options: one message each, and a pause after it, in which every process falls asleep. A lively
- * one: `--turn 20 --pause 0`, each message when the one before was heard, twenty of an arm in a row.
+ * one: `--turn 20 --pause 0`, each message when the one before was heard, twenty of an arm in a row. Messages of a lively
+ * room come first and do not count, since a program that has just started runs slower.
  */
-const WARM_UP = 20;
+const WARM_UP = 200;
 const LIMIT_MS = 30_000;
 
 const numbers = z.object({
@@ -49,14 +50,18 @@ async function main(): Promise<number> {
   const pair = await openMatrixPair({ homeserverUrl, registrationSecret });
   const ours = await openOurs(stack);
   const { messages, turn, pause } = asked.data;
-  const take = <T>(arm: { exchange: (text: string) => Promise<T> }, first: number, count: number) =>
-    inTurn(count, pause, (index) => arm.exchange(`message ${String(first + index)}`));
-  await take(pair, 0, WARM_UP);
-  await take(ours, 0, WARM_UP);
+  const take = <T>(
+    arm: { exchange: (text: string) => Promise<T> },
+    { first, count, pauseMs = pause }: { first: number; count: number; pauseMs?: number },
+  ) => inTurn(count, pauseMs, (index) => arm.exchange(`message ${String(first + index)}`));
+  const warmUp = { first: 0, count: WARM_UP, pauseMs: 0 };
+  await take(pair, warmUp);
+  await take(ours, warmUp);
   const samples: Sample[] = [];
   for (let done = 0; done < messages; done += turn) {
-    const direct = await take(pair, WARM_UP + done, turn);
-    const mine = await take(ours, WARM_UP + done, turn);
+    const next = { first: WARM_UP + done, count: turn };
+    const direct = await take(pair, next);
+    const mine = await take(ours, next);
     samples.push(...mine.map((one, index) => ({ ...one, direct: direct[index] ?? Number.NaN })));
   }
   pair.close();
@@ -125,7 +130,7 @@ function print(samples: readonly Sample[], json: boolean): void {
     process.stdout.write(`${JSON.stringify({ messages: samples.length, rows, deliveredToDirect: ratio })}\n`);
     return;
   }
-  process.stdout.write(`${String(samples.length)} messages each, in turn, one at a time\n`);
+  process.stdout.write(`${String(samples.length)} messages each, in turn, one at a time; ${SYNAPSE_DATA}\n`);
   process.stdout.write("ms                        p50      p90      p99\n");
   for (const { name, p50, p90, p99 } of rows) {
     const cells = [p50, p90, p99].map((value) => value.toFixed(1).padStart(9)).join("");

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { openDb, rowsOf, type Db } from "../shared/db/open.ts";
 import { createRest } from "./play/rest.ts";
 import { percentile } from "./play/judge.ts";
-import { readDemoStack, type DemoStack } from "./play/stack.ts";
+import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";
 import { waitFor } from "./pipeline/in-flight.ts";
 
 /**
@@ -64,7 +64,7 @@ async function main(): Promise<number> {
       0.5,
     ) ?? 0;
   process.stdout.write(
-    `${values.messages} messages a round in ${String(ROOMS)} rooms, ${values.rounds} rounds, in turn\n`,
+    `${values.messages} messages a round in ${String(ROOMS)} rooms, ${values.rounds} rounds, in turn; ${SYNAPSE_DATA}\n`,
   );
   process.stdout.write(
     `synapse: bare=${median("bare").toFixed(1)}/s ours=${median("ours").toFixed(1)}/s ours/bare=${ratio.toFixed(2)}\n`,

@@ -8,9 +8,12 @@ import { isPostgresReady } from "./postgres-probe.mjs";
 import { runToEnd } from "./processes.mjs";
 import { createService } from "./service.mjs";
 import { chooseSource, Unavailable } from "./sources.mjs";
+import { mayUsePostgres } from "./synapse-data.mjs";
 
 const user = "openmeet";
 const database = "openmeet";
+/** Synapse's role, and its database. */
+const synapse = "synapse";
 
 /**
  * A running Postgres named by its URL, or the programs to start one.
@@ -51,18 +54,23 @@ async function checkUrl(text) {
 
 /**
  * A Postgres of our own on a port of 127.0.0.1, its data below the state folder.
- * @param {{binDir: string, major: number, stateDir: string, logDir: string, port: number, durable: boolean}} given
+ * @param {{binDir: string, major: number, stateDir: string, logDir: string, port: number, durable: boolean, env: NodeJS.ProcessEnv}} given
  *   `durable: false` leaves out waiting for the disk: for data that is thrown away
  */
-export async function createPostgres({ binDir, major, stateDir, logDir, port, durable }) {
+export async function createPostgres({ binDir, major, stateDir, logDir, port, durable, env }) {
   const account = await ensureServerAccount();
   const dataDir = join(stateDir, "postgres");
   const settingsPath = join(stateDir, "postgres.json");
   refuseOtherMajor(dataDir, major);
   if (!existsSync(dataDir) || !existsSync(settingsPath))
     await initialise({ binDir, dataDir, account, settingsPath });
-  /** @type {{password: string}} */
-  const { password } = readJson(settingsPath);
+  /** @type {{password: string, synapsePassword?: string}} */
+  const { password, ...kept } = readJson(settingsPath);
+  const synapsePassword =
+    kept.synapsePassword ??
+    (mayUsePostgres({ env, durable })
+      ? await addSynapseDatabase({ binDir, dataDir, account, settingsPath })
+      : undefined);
   const settings = {
     listen_addresses: "127.0.0.1",
     port: String(port),
@@ -84,7 +92,15 @@ export async function createPostgres({ binDir, major, stateDir, logDir, port, du
     isReady: () => isPostgresReady({ host: "127.0.0.1", port }),
     readyLimitMs: 60_000,
   });
-  return { service, url: `postgres://${user}:${password}@127.0.0.1:${port}/${database}` };
+  return {
+    service,
+    url: `postgres://${user}:${password}@127.0.0.1:${port}/${database}`,
+    ...(synapsePassword === undefined
+      ? {}
+      : {
+          forSynapse: { host: "127.0.0.1", port, user: synapse, password: synapsePassword, dbname: synapse },
+        }),
+  };
 }
 
 /**
@@ -99,40 +115,71 @@ async function initialise({ binDir, dataDir, account, settingsPath }) {
   mkdirSync(temporary, { mode: 0o700 });
   writeFileSync(passwordPath, password, { mode: 0o600 });
   if (account) for (const path of [temporary, passwordPath]) chownSync(path, account.uid, account.gid);
-  const options = {
-    cwd: temporary,
-    env: { PATH: process.env.PATH, LC_ALL: "C" },
-    ...(account ? { uid: account.uid, gid: account.gid } : {}),
-  };
-  const run = async (/** @type {string[]} */ command, /** @type {string} */ input) => {
-    const { code, output } = await runToEnd(command, { ...options, input });
-    if (code !== 0)
-      throw new Fault(`${command[0]} failed:\n${output.trim()}`, {
-        advice: "check that the disk has space, or choose another source with STACK_POSTGRES",
-      });
-  };
-  await run(
-    [
-      join(binDir, "initdb"),
-      "-D",
-      temporary,
-      "-U",
-      user,
-      `--pwfile=${passwordPath}`,
-      "--auth=scram-sha-256",
-      "--encoding=UTF8",
-      "--locale=C",
-      "--no-sync",
-    ],
-    "",
-  );
+  await runAs(account, temporary, [
+    join(binDir, "initdb"),
+    "-D",
+    temporary,
+    "-U",
+    user,
+    `--pwfile=${passwordPath}`,
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--no-sync",
+  ]);
   rmSync(passwordPath);
-  await run(
-    [join(binDir, "postgres"), "--single", "-D", temporary, "postgres"],
-    `CREATE DATABASE ${database};\n`,
-  );
+  await runStatements({ binDir, dataDir: temporary, account }, [`CREATE DATABASE ${database}`]);
   renameSync(temporary, dataDir);
   writePrivateJson(settingsPath, { password });
+}
+
+/**
+ * Makes a role and a database of Synapse's own while nothing runs. Neither role enters the other's database: ours may,
+ * since the server is its own. Answers the password.
+ * @param {{binDir: string, dataDir: string, account: {uid: number, gid: number} | undefined, settingsPath: string}} given
+ */
+async function addSynapseDatabase({ binDir, dataDir, account, settingsPath }) {
+  const synapsePassword = createSecret();
+  const start = { binDir, dataDir, account };
+  // What a start that was killed here has left.
+  await runStatements(start, [`DROP DATABASE IF EXISTS ${synapse}`, `DROP ROLE IF EXISTS ${synapse}`]);
+  await runStatements(start, [
+    `CREATE ROLE ${synapse} LOGIN PASSWORD '${synapsePassword}'`,
+    `CREATE DATABASE ${synapse} OWNER ${synapse} TEMPLATE template0`,
+    `REVOKE CONNECT ON DATABASE ${database}, ${synapse} FROM PUBLIC`,
+  ]);
+  writePrivateJson(settingsPath, { ...readJson(settingsPath), synapsePassword });
+  return synapsePassword;
+}
+
+/**
+ * Runs statements in a Postgres that nobody else uses and that ends with them.
+ * @param {{binDir: string, dataDir: string, account: {uid: number, gid: number} | undefined}} where
+ * @param {string[]} statements
+ */
+function runStatements({ binDir, dataDir, account }, statements) {
+  const command = [join(binDir, "postgres"), "--single", "-D", dataDir, "postgres"];
+  return runAs(account, dataDir, command, statements.map((statement) => `${statement};\n`).join(""));
+}
+
+/**
+ * @param {{uid: number, gid: number} | undefined} account
+ * @param {string} cwd
+ * @param {string[]} command
+ * @param {string} [input]
+ */
+async function runAs(account, cwd, command, input = "") {
+  const { code, output } = await runToEnd(command, {
+    cwd,
+    env: { PATH: process.env.PATH, LC_ALL: "C" },
+    ...(account ? { uid: account.uid, gid: account.gid } : {}),
+    input,
+  });
+  // A single-user Postgres goes on after a statement that failed, and ends with 0.
+  if (code !== 0 || /\bERROR:/.test(output))
+    throw new Fault(`${command[0]} failed:\n${output.trim()}`, {
+      advice: "check that the disk has space, or choose another source with STACK_POSTGRES",
+    });
 }
 
 /**

@@ -32,6 +32,7 @@ import { chooseSynapse, createSynapse } from "./synapse.mjs";
  * @property {string} redisUrl
  * @property {string} synapseUrl
  * @property {string} synapseServerName
+ * @property {string} [synapseData] "postgres" or "sqlite", of a Synapse that was started here
  * @property {string} [asToken] in mode "appservice"
  * @property {string} [registrationSecret]
  * @property {Record<string, Service>} services those started here, not those named by a URL
@@ -57,14 +58,25 @@ export async function startServers(options) {
   };
   mkdirSync(context.logDir, { recursive: true });
   const ports = openPorts(join(stateDir, "ports.json"));
-  const openers = { postgres: openPostgres, redis: openRedis, synapse: openSynapse };
-  const results = await Promise.allSettled(only.map((name) => openers[name](context, ports)));
+  const findDatabase = async () => (await opening.get("postgres"))?.forSynapse;
+  const openers = {
+    postgres: () => openPostgres(context, ports),
+    redis: () => openRedis(context, ports),
+    synapse: () => openSynapse({ ...context, findDatabase }, ports),
+  };
+  /** @type {Map<string, Promise<Opened>>} */
+  const opening = new Map(only.map((name) => [name, openers[name]()]));
+  const results = await Promise.allSettled(opening.values());
   const opened = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   /** @type {Record<string, Service>} */
   const services = Object.fromEntries(
     opened.flatMap(({ service }) => (service ? [[service.name, service]] : [])),
   );
-  const stop = async () => void (await Promise.all(Object.values(services).map((service) => service.stop())));
+  const stop = async () => {
+    // Before its Postgres.
+    await services.synapse?.stop();
+    await Promise.all(Object.values(services).map((service) => service.stop()));
+  };
   const failure = results.find((result) => result.status === "rejected");
   if (failure !== undefined) {
     await stop();
@@ -91,7 +103,8 @@ export async function startServers(options) {
 
 /** @typedef {ServersOptions & {env: NodeJS.ProcessEnv, logDir: string, durable: boolean}} Context */
 /** @typedef {ReturnType<typeof openPorts>} Ports */
-/** @typedef {{facts: object, service?: Service, programs?: Servers["programs"]}} Opened */
+/** @typedef {import("./synapse-data.mjs").Place} Place */
+/** @typedef {{facts: object, service?: Service, programs?: Servers["programs"], forSynapse?: Place}} Opened */
 
 /**
  * @param {Context} context
@@ -102,10 +115,15 @@ async function openPostgres(context, ports) {
   if (!context.env.DATABASE_URL) await context.installed;
   const chosen = await choosePostgres(context);
   if ("url" in chosen) return { facts: { databaseUrl: chosen.url } };
-  const { service, url } = await startOnFreePort("postgres", context, ports, (port) =>
+  const { service, url, forSynapse } = await startOnFreePort("postgres", context, ports, (port) =>
     createPostgres({ ...context, ...chosen, port }),
   );
-  return { service, facts: { databaseUrl: url }, programs: { postgresBin: chosen.binDir } };
+  return {
+    service,
+    facts: { databaseUrl: url },
+    programs: { postgresBin: chosen.binDir },
+    ...(forSynapse ? { forSynapse } : {}),
+  };
 }
 
 /**
@@ -127,22 +145,29 @@ async function openRedis(context, ports) {
 }
 
 /**
- * @param {Context} context
+ * @param {Context & {findDatabase: () => Promise<Place | undefined>}} context
  * @param {Ports} ports
  * @returns {Promise<Opened>}
  */
 async function openSynapse(context, ports) {
   const chosen = await chooseSynapse(context);
   const facts = (
-    /** @type {import("./synapse.mjs").RunningSynapse} */ { url, serverName, asToken, registrationSecret },
+    /** @type {import("./synapse.mjs").RunningSynapse} */ {
+      url,
+      serverName,
+      asToken,
+      registrationSecret,
+      data,
+    },
   ) => ({
     synapseUrl: url,
     synapseServerName: serverName,
+    synapseData: data,
     asToken,
     registrationSecret,
   });
   if ("url" in chosen) return { facts: facts(chosen) };
-  const made = await startOnFreePort("synapse", context, ports, async (port) =>
+  const made = await startOnFreePort("synapse", context, ports, (port) =>
     createSynapse({ ...context, program: chosen, port }),
   );
   return { service: made.service, facts: facts(made) };

@@ -16,6 +16,7 @@ export function createStackEnv({ servers, mode, ports, sealKeys }) {
     SYNAPSE_SERVER_NAME: servers.synapseServerName,
     ...(servers.asToken ? { SYNAPSE_AS_TOKEN: servers.asToken } : {}),
     ...(servers.registrationSecret ? { SYNAPSE_REGISTRATION_SECRET: servers.registrationSecret } : {}),
+    ...(servers.synapseData ? { STACK_SYNAPSE_DATA: servers.synapseData } : {}),
     MATRIX_MODE: mode,
     SEAL_KEYS: sealKeys,
     ...Object.fromEntries(Object.entries(ports).map(([variable, port]) => [variable, String(port)])),

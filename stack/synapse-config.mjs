@@ -34,9 +34,9 @@ export function createRegistration({ serverName, asToken, hsToken }) {
 
 /**
  * homeserver.yaml, as JSON, which is YAML too.
- * @param {{mode: SynapseMode, settings: SynapseSettings, port: number, dataDir: string, paths: {signingKey: string, logConfig: string, registration: string}}} given
+ * @param {{mode: SynapseMode, settings: SynapseSettings, database: import("./synapse-data.mjs").SynapseDatabase, port: number, dataDir: string, paths: {signingKey: string, logConfig: string, registration: string}}} given
  */
-export function createHomeserverConfig({ mode, settings, port, dataDir, paths }) {
+export function createHomeserverConfig({ mode, settings, database, port, dataDir, paths }) {
   return {
     server_name: settings.serverName,
     public_baseurl: `http://127.0.0.1:${port}/`,
@@ -50,7 +50,7 @@ export function createHomeserverConfig({ mode, settings, port, dataDir, paths })
         resources: [{ names: ["client"], compress: false }],
       },
     ],
-    database: { name: "sqlite3", args: { database: join(dataDir, "homeserver.db") } },
+    database,
     media_store_path: join(dataDir, "media"),
     pid_file: join(dataDir, "homeserver.pid"),
     signing_key_path: paths.signingKey,

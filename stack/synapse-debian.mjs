@@ -13,7 +13,7 @@ import { Unavailable } from "./sources.mjs";
  */
 export async function findDebianSynapse({ cacheDir, log }) {
   if (!isRoot) throw new Unavailable("a Debian root can be made and entered by root only");
-  const root = join(cacheDir, "synapse-debian");
+  const root = join(cacheDir, "synapse-debian-psycopg2");
   const stamp = join(root, "complete");
   if (!existsSync(stamp)) {
     await withLock(`${root}.lock`, async () => {
@@ -34,7 +34,7 @@ async function makeRoot({ root, stamp, cacheDir, log }) {
   const command = [
     "mmdebstrap",
     "--variant=apt",
-    "--include=matrix-synapse",
+    "--include=matrix-synapse,python3-psycopg2",
     '--aptopt=APT::Install-Recommends "false"',
     // The mirror may be a frozen one, older than this machine's date allows.
     '--aptopt=Acquire::Check-Valid-Until "false"',
@@ -53,7 +53,7 @@ async function makeRoot({ root, stamp, cacheDir, log }) {
     temporary,
     "python3",
     "-c",
-    "import synapse; print(synapse.__version__)",
+    "import psycopg2, synapse; print(synapse.__version__)",
   ]);
   if (version.code !== 0)
     throw new Unavailable(

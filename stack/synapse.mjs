@@ -6,12 +6,13 @@ import { createSecret, readJson, writePrivate, writePrivateJson } from "./files.
 import { createPythonEnv } from "./python.mjs";
 import { createService } from "./service.mjs";
 import { chooseSource, Unavailable } from "./sources.mjs";
+import { openSynapseData } from "./synapse-data.mjs";
 import { createHomeserverConfig, createLogConfig, createRegistration } from "./synapse-config.mjs";
 import { findEmbeddedSynapse, findSystemSynapse, installSystemSynapse } from "./synapse-programs.mjs";
 
 const defaultServerName = "openmeet.local";
 
-/** @typedef {{url: string, serverName: string, asToken?: string, registrationSecret?: string}} RunningSynapse */
+/** @typedef {{url: string, serverName: string, asToken?: string, registrationSecret?: string, data?: string}} RunningSynapse */
 
 /**
  * A running Synapse named by its URL, or the program to start one.
@@ -65,14 +66,16 @@ async function checkUrl(env, mode) {
 }
 
 /**
- * A Synapse of our own on a port of 127.0.0.1, its data below the state folder.
+ * A Synapse of our own on a port of 127.0.0.1, its data below the state folder or in our Postgres.
  * @param {{
  *   program: import("./synapse-programs.mjs").SynapseProgram,
  *   mode: import("./synapse-config.mjs").SynapseMode,
- *   name?: string, stateDir: string, logDir: string, port: number, env: NodeJS.ProcessEnv,
+ *   name?: string, stateDir: string, logDir: string, port: number, env: NodeJS.ProcessEnv, durable: boolean,
+ *   findDatabase: () => Promise<import("./synapse-data.mjs").Place | undefined>, log: (line: string) => void,
  * }} given
  */
-export function createSynapse({ program, mode, name = "synapse", stateDir, logDir, port, env }) {
+export async function createSynapse(given) {
+  const { program, mode, name = "synapse", stateDir, logDir, port, env } = given;
   const dataDir = join(stateDir, name);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const settings = readSettings(join(dataDir, "settings.json"), env.SYNAPSE_SERVER_NAME || undefined);
@@ -88,7 +91,8 @@ export function createSynapse({ program, mode, name = "synapse", stateDir, logDi
       paths.signingKey,
       `ed25519 a_stack ${randomBytes(32).toString("base64").replaceAll("=", "")}\n`,
     );
-  writePrivateJson(paths.config, createHomeserverConfig({ mode, settings, port, dataDir, paths }));
+  const database = await openSynapseData({ ...given, dataDir, hasDriver: program.hasPostgresDriver });
+  writePrivateJson(paths.config, createHomeserverConfig({ mode, settings, database, port, dataDir, paths }));
   writePrivateJson(paths.logConfig, createLogConfig());
   writePrivateJson(paths.registration, createRegistration(settings));
   const url = `http://127.0.0.1:${port}`;
@@ -102,7 +106,14 @@ export function createSynapse({ program, mode, name = "synapse", stateDir, logDi
     readyLimitMs: 120_000,
   });
   const { serverName, asToken, registrationSecret } = settings;
-  return { service, url, serverName, registrationSecret, ...(mode === "appservice" ? { asToken } : {}) };
+  return {
+    service,
+    url,
+    serverName,
+    registrationSecret,
+    ...(mode === "appservice" ? { asToken } : {}),
+    data: database.name === "psycopg2" ? "postgres" : "sqlite",
+  };
 }
 
 /**

@@ -10,7 +10,7 @@ const prefix = "openmeet-chat-test-";
 
 /** Variables of the caller's that name servers, or how the product runs: tests have their own. */
 const foreign =
-  /^(?!PIP_|npm_|NPM_).*_URL$|^(SYNAPSE|STACK_TEST)_|^(MATRIX_MODE|SEAL_KEYS|(API|REALTIME|JOBS|SYNC)_PORT|REALTIME_PROCESSES|ALLOWED_ORIGINS)$/;
+  /^(?!PIP_|npm_|NPM_).*_URL$|^(SYNAPSE|STACK_TEST)_|^(STACK_SYNAPSE_DATA|MATRIX_MODE|SEAL_KEYS|(API|REALTIME|JOBS|SYNC)_PORT|REALTIME_PROCESSES|ALLOWED_ORIGINS)$/;
 
 /**
  * The environment without the servers that it names.

@@ -17,3 +17,6 @@ export function readDemoStack(): DemoStack | null {
   if (!existsSync(DEMO_FILE)) return null;
   return demoFile.parse(JSON.parse(readFileSync(DEMO_FILE, "utf8")));
 }
+
+/** Where the stack's Synapse keeps its data, which decides how fast it is; as people read it. */
+export const SYNAPSE_DATA = `Synapse's data: ${process.env["STACK_SYNAPSE_DATA"] ?? "not ours to know"}`;

@@ -70,6 +70,7 @@ describe("the homeserver's configuration for docker compose", () => {
     const stack: Record<string, unknown> = createHomeserverConfig({
       mode: "admin",
       settings,
+      database: { name: "psycopg2", args: {} },
       port: 8_008,
       dataDir: "",
       paths,

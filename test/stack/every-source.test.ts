@@ -155,7 +155,8 @@ describe("synapse without PyPI and with empty caches", () => {
         : "apt";
       expect(started.lines.join("\n")).toMatch(/^synapse: not embedded: .{10,}/m);
       await useAndStop("synapse", source, started);
-      if (source === "apt") expect(existsSync(join(cacheDir, "synapse-debian", "complete"))).toBe(true);
+      if (source === "apt")
+        expect(existsSync(join(cacheDir, "synapse-debian-psycopg2", "complete"))).toBe(true);
     },
     SOURCE_LIMIT_MS,
   );

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { askRedis } from "../../stack/redis-wire.mjs";
 import { startServers } from "../../stack/servers.mjs";
-import { startAdminSynapse, startThrowAwayServers } from "../../stack/throw-away.mjs";
+import { startAdminSynapse, startThrowAwayServers, withoutServers } from "../../stack/throw-away.mjs";
 
 const silent = (): void => undefined;
 
@@ -107,6 +107,56 @@ describe("servers of our own", () => {
     }
   });
 });
+
+test("Synapse keeps its data in a database of its own in our Postgres, over restarts of both; its role sees no other", async () => {
+  const servers = await startThrowAwayServers({
+    env: { ...withoutServers(process.env), STACK_SYNAPSE_DATA: "postgres" },
+    only: ["postgres", "synapse"],
+  });
+  const ask = async (database: string, sql: string): Promise<unknown[]> => {
+    const url = new URL(servers.databaseUrl);
+    url.pathname = `/${database}`;
+    const client = new pg.Client({ connectionString: url.href });
+    await client.connect();
+    try {
+      return (await client.query<Record<string, unknown>>(sql)).rows;
+    } finally {
+      await client.end();
+    }
+  };
+  const register = async (name: string): Promise<number> => {
+    const { status } = await fetch(new URL("/_matrix/client/v3/register", servers.synapseUrl), {
+      method: "POST",
+      headers: { authorization: `Bearer ${String(servers.asToken)}` },
+      body: JSON.stringify({
+        type: "m.login.application_service",
+        username: name,
+        inhibit_login: true,
+      }),
+    });
+    return status;
+  };
+  try {
+    expect(servers.synapseData).toBe("postgres");
+    expect(await register("omc_ann")).toBe(200);
+    await servers.restart("postgres");
+    // Each of its connections that was cut fails one call, which is transient for us, and is made anew.
+    let status = 500;
+    for (let tries = 0; tries < 20 && status === 500; tries++) status = await register("omc_bob");
+    expect(status).toBe(200);
+    await servers.restart("synapse");
+    expect(await register("omc_ann")).toBe(400);
+    expect(await ask("synapse", "select name from users where name like '@omc_%' order by name")).toEqual([
+      { name: "@omc_ann:openmeet.local" },
+      { name: "@omc_bob:openmeet.local" },
+    ]);
+    const mayEnter = "select has_database_privilege('synapse', current_database(), 'connect') as may";
+    expect(await ask("openmeet", mayEnter)).toEqual([{ may: false }]);
+    expect(await ask("synapse", mayEnter)).toEqual([{ may: true }]);
+  } finally {
+    await servers.stop();
+  }
+}, 120_000);
 
 test("a Synapse for the mode admin has its own limits and a registration secret, and knows no Application Service", async () => {
   const synapse = await startAdminSynapse();

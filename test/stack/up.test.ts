@@ -114,6 +114,7 @@ describe("npm run up", () => {
       expect(second.code).toBe(0);
       expect(second.output).toMatch(/already running[^]*\nready api=/);
       expect((await fetch(`${readDemo(checkout).apiUrl}/readyz`)).status).toBe(200);
+      expect(first.output).toContain("synapse: its data is in Postgres");
       for (const name of ["demo.json", "env.json"])
         expect(statSync(join(checkout, ".stack", name)).mode & 0o777).toBe(0o600);
     },
