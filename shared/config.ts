@@ -22,6 +22,7 @@ const environment = z.object({
   SYNAPSE_AS_TOKEN: z.string().min(16).optional(),
   SYNAPSE_REGISTRATION_SECRET: z.string().min(16).optional(),
   MATRIX_MODE: z.enum(["appservice", "admin"]).default("appservice"),
+  MATRIX_READ: z.enum(["sync", "events"]).default("sync"),
   SEAL_KEYS: z.string().transform(parseSealKeys),
   API_PORT: port.default(3000),
   REALTIME_PORT: port.default(3001),
@@ -59,6 +60,8 @@ export type Config = {
   databaseUrl: string;
   redisUrl: string;
   homeserver: HomeserverConfig;
+  /** Whether observers read the homeserver's stream of events where it tells all, which is right for one process only. */
+  readsStream: boolean;
   sealKeys: SealKey[];
   ports: { api: number; realtime: number; jobs: number; sync: number };
   realtimeProcesses: number;
@@ -109,6 +112,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       asToken: values.SYNAPSE_AS_TOKEN ?? null,
       registrationSecret: values.SYNAPSE_REGISTRATION_SECRET ?? null,
     },
+    readsStream: values.MATRIX_READ === "events",
     sealKeys: values.SEAL_KEYS,
     ports: {
       api: values.API_PORT,

@@ -19,6 +19,8 @@ export type WorkerContext = {
   log: Log;
   /** Aborted when the process is asked to stop: loops end at the next safe place. */
   stopping: AbortSignal;
+  /** Whether observers read the homeserver's stream of events: see MATRIX_READ. */
+  readsStream: boolean;
   /** Keeps one tenant's busy rooms from taking every place of the way out. */
   outboundGate: TenantGate;
   /** How much of a room is sent before it is marked. */

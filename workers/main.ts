@@ -91,6 +91,7 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
     metrics,
     log,
     stopping: stopping.signal,
+    readsStream: config.readsStream,
     outboundGate: createTenantGate(OUTBOUND_PLACES),
     outboundPace: createPace(),
     chance: Math.random,

@@ -49,6 +49,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     metrics,
     log,
     stopping: stopping.signal,
+    readsStream: false,
     outboundGate: createTenantGate(OUTBOUND_PLACES),
     outboundPace: createPace(),
     chance: Math.random,

@@ -61,6 +61,8 @@ export class Journey {
       SYNAPSE_SERVER_NAME: synapse.serverName,
       SYNAPSE_AS_TOKEN: synapse.asToken,
       SYNAPSE_REGISTRATION_SECRET: synapse.registrationSecret,
+      // As the stack sets it for a Synapse of its own.
+      MATRIX_READ: "events",
       SEAL_KEYS: `test:${randomBytes(32).toString("base64")}`,
       ...(await this.#extraEnv()),
     };

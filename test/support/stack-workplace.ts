@@ -61,6 +61,7 @@ export class Workplace {
       log: this.log,
       stopping: new AbortController().signal,
       chance: () => 0.5,
+      readsStream: false,
       outboundGate: createTenantGate({ all: 100, each: 100 }),
       outboundPace: createPace(),
       reach: () => undefined,

@@ -67,6 +67,7 @@ function save(since: string, changes: SyncAnswer, as = fence): Promise<void> {
     fence: as,
     signal: new AbortController().signal,
     known,
+    reading: { fromStream: false },
   };
   return saveChanges(place.context(homeserver), run, since, changes);
 }
@@ -158,7 +159,13 @@ test("events that arrive while a page of the gap is fetched are not lost", async
 test("a new beginning leaves a gap from the room's beginning, where what is known is not told again", async () => {
   const known = text("known");
   await save("s1", answer("s2", [known]));
-  const run = { observer, fence, signal: new AbortController().signal, known: new Map<string, string>() };
+  const run = {
+    observer,
+    fence,
+    signal: new AbortController().signal,
+    known: new Map<string, string>(),
+    reading: { fromStream: false },
+  };
   await startAnew(place.context(homeserver), run, { to: "n1" });
   homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
   await fillGap();
@@ -405,6 +412,7 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
       fence,
       signal: stop.signal,
       known,
+      reading: { fromStream: false },
     };
     const ended = runObserver(place.context(homeserver), run, (isSuccess) => {
       if (isSuccess) stop.abort();
@@ -426,7 +434,13 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
 /** Lets the observer's loop run from "s1" until it has had a turn that succeeded. */
 async function runUntilSuccess(): Promise<void> {
   const stop = new AbortController();
-  const run = { observer: { ...observer, since: "s1" }, fence, signal: stop.signal, known };
+  const run = {
+    observer: { ...observer, since: "s1" },
+    fence,
+    signal: stop.signal,
+    known,
+    reading: { fromStream: false },
+  };
   await runObserver(place.context(homeserver), run, (isSuccess) => {
     if (isSuccess) stop.abort();
   });

@@ -13,6 +13,8 @@ export const matrixEvent = z.object({
 });
 export type MatrixEvent = z.infer<typeof matrixEvent>;
 
+const streamEvent = matrixEvent.extend({ room_id: z.string() });
+
 const timeline = z.object({
   // One odd event must not cost the others: each is read for itself.
   events: z.array(z.unknown()).default([]).transform(readEvents),
@@ -30,6 +32,17 @@ const syncAnswer = z.object({
     .optional(),
 });
 export type SyncAnswer = z.infer<typeof syncAnswer>;
+
+const streamAnswer = z.object({
+  // Typing and receipts too, which are no events of a timeline.
+  chunk: z.array(z.unknown()).transform((events) =>
+    events.flatMap((event) => {
+      const parsed = streamEvent.safeParse(event);
+      return parsed.success ? [parsed.data] : [];
+    }),
+  ),
+  end: z.string(),
+});
 
 const messagesAnswer = z.object({
   chunk: z.array(z.unknown()).transform(readEvents),
@@ -53,6 +66,8 @@ const EVENT_TYPES = [
 /** Events of one room in one answer; more of them make a gap. The homeserver's own limit is 100. */
 const TIMELINE_LIMIT = 100;
 const PAGE_LIMIT = 100;
+/** Events of all rooms in one answer of the stream. */
+const STREAM_LIMIT = 100;
 /** How long the homeserver may hold an answer back. */
 export const POLL_MS = 30_000;
 /** Beyond it the answer is given up, its body included. */
@@ -103,6 +118,40 @@ export async function fetchChanges(
   return syncAnswer.parse(answer);
 }
 
+/**
+ * What happened since a position, from the homeserver's stream of events (`/events`): the same as `fetchChanges`, of the
+ * rooms that the reader was in when it asked, for one look of the homeserver at its database instead of four. Only where
+ * one process of the homeserver writes events and answers: a position of this stream does not tell of others that write.
+ * `reader`: who asks, by Matrix id. Null where `/sync` must say it: the reader came into a room or left one, or there may
+ * be more than one answer holds.
+ */
+export async function fetchStream(
+  request: Requester,
+  options: { since: string; reader: string; signal: AbortSignal },
+): Promise<SyncAnswer | null> {
+  const answer = streamAnswer.parse(
+    await request({
+      method: "GET",
+      path: "/events",
+      query: { from: options.since, limit: String(STREAM_LIMIT), timeout: String(POLL_MS) },
+      timeoutMs: SYNC_TIMEOUT_MS,
+      signal: options.signal,
+    }),
+  );
+  const isWhole = answer.chunk.length < STREAM_LIMIT;
+  const isReaderMoved = answer.chunk.some(
+    ({ type, state_key: who }) => type === "m.room.member" && who === options.reader,
+  );
+  if (!isWhole || isReaderMoved) return null;
+  const join: Record<string, { timeline: z.infer<typeof timeline> }> = {};
+  for (const event of answer.chunk) {
+    if (!EVENT_TYPES.includes(event.type)) continue;
+    const room = (join[event.room_id] ??= { timeline: { events: [], limited: false } });
+    room.timeline.events.push(event);
+  }
+  return { next_batch: answer.end, rooms: { join, leave: {} } };
+}
+
 /** Events of a room from one position to another, oldest first; `from` null: from the room's beginning. */
 export async function fetchPage(
   request: Requester,
@@ -124,8 +173,15 @@ export async function fetchPage(
   return { events: answer.chunk, end: answer.end ?? null };
 }
 
-/** The homeserver's place in a position, to see one that goes backwards; null when it cannot be told. */
-export function positionOrdinal(position: string): number | null {
+/** A homeserver restored from a backup takes a future position and answers an older one, without an error. */
+export function isBackwards(since: string, next: string): boolean {
+  const before = positionOrdinal(since);
+  const after = positionOrdinal(next);
+  return before !== null && after !== null && after < before;
+}
+
+/** The homeserver's place in a position; null when it cannot be told. */
+function positionOrdinal(position: string): number | null {
   const match = /^s(\d+)/.exec(position);
   return match ? Number(match[1]) : null;
 }

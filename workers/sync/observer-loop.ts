@@ -6,10 +6,11 @@ import { ensureObserver } from "../converge/ensure-account.ts";
 import { NOT_IN_TIME } from "../matrix/client.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
-import { fetchChanges, fetchPosition, POLL_MS, positionOrdinal } from "../matrix/sync-api.ts";
+import { fetchPosition, isBackwards } from "../matrix/sync-api.ts";
 import { ResponseTooLarge } from "../matrix/bounded-fetch.ts";
 import { backoffMs } from "../retry.ts";
 import type { ObserverRun } from "./observer-run.ts";
+import { readChanges } from "./read-changes.ts";
 import { ObserverLeaseLost, saveAsGaps, saveChanges, startAnew } from "./save-changes.ts";
 
 /** After this many failures in a row, an answer that cannot be had or saved whole is left to its rooms. */
@@ -19,7 +20,7 @@ const TRIES_WHOLE = 3;
 export type OnTurn = (isSuccess: boolean) => void;
 
 /**
- * Reads `/sync` for one observer until the signal: wait for changes, save them with the position in one transaction,
+ * Reads what one observer sees until the signal: wait for changes, save them with the position in one transaction,
  * publish. A failure is waited out; a position that the homeserver does not know is replaced by a new one, and what
  * lies between becomes gaps.
  */
@@ -103,12 +104,8 @@ async function readOnce(
   since: string,
   failures: number,
 ): Promise<string | null> {
-  const changes = await fetchChanges(await homeserver.as(run.observer.matrix_user_id), {
-    since,
-    // After a failure: answer at once, and by another request than before, since a homeserver keeps answers for minutes.
-    pollMs: failures > 0 ? failures : POLL_MS,
-    signal: run.signal,
-  });
+  const request = await homeserver.as(run.observer.matrix_user_id);
+  const changes = await readChanges(context, run, request, { since, failures });
   if (isBackwards(since, changes.next_batch)) {
     context.log.error(
       { observer: run.observer.observer_id },
@@ -125,13 +122,6 @@ async function readOnce(
     await saveAsGaps(context, run, since, changes);
   }
   return changes.next_batch;
-}
-
-/** A homeserver restored from a backup takes a future position and answers an older one, without an error. */
-function isBackwards(since: string, next: string): boolean {
-  const before = positionOrdinal(since);
-  const after = positionOrdinal(next);
-  return before !== null && after !== null && after < before;
 }
 
 function isPositionUnknown(error: unknown): boolean {

@@ -103,8 +103,14 @@ function start(context: WorkerContext, running: Set<Running>, observer: LeasedOb
     turns: 0,
   };
   running.add(run);
-  const reading = { observer, fence, signal: abort.signal, known: new Map<string, string>() };
-  run.ended = runObserver({ ...context, log }, reading, (isSuccess) => {
+  const given = {
+    observer,
+    fence,
+    signal: abort.signal,
+    known: new Map<string, string>(),
+    reading: { fromStream: context.readsStream },
+  };
+  run.ended = runObserver({ ...context, log }, given, (isSuccess) => {
     run.turns++;
     if (isSuccess) run.successAtMs = performance.now();
   })

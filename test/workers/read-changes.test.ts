@@ -1,0 +1,126 @@
+import { beforeEach, describe, expect, test } from "@jest/globals";
+import { createLog } from "../../shared/log.ts";
+import type { MatrixCall } from "../../workers/matrix/client.ts";
+import { MatrixFailure } from "../../workers/matrix/failure.ts";
+import { readChanges } from "../../workers/sync/read-changes.ts";
+
+const OBSERVER = "@omc_bot:hs.test";
+const SINCE = "s10_0_1";
+const log = createLog({ level: "silent", tier: "test" });
+
+type Answers = { "/events"?: unknown; "/sync"?: unknown };
+
+describe("what happened is read", () => {
+  let calls: { path: string; query: MatrixCall["query"] | undefined }[];
+  let run: Parameters<typeof readChanges>[1];
+
+  beforeEach(() => {
+    calls = [];
+    run = {
+      observer: {
+        observer_id: "1",
+        tenant_id: "2",
+        homeserver_id: "3",
+        matrix_user_id: OBSERVER,
+        since: SINCE,
+      },
+      signal: new AbortController().signal,
+      reading: { fromStream: true },
+    };
+  });
+
+  const read = (answers: Answers, failures = 0) =>
+    readChanges(
+      { log },
+      run,
+      ({ path, query }) => {
+        calls.push({ path, query });
+        const answer = answers[path as keyof Answers];
+        return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+      },
+      { since: SINCE, failures },
+    );
+  const paths = () => calls.map(({ path }) => path);
+
+  let made = 0;
+  const event = (room: string, given: Record<string, unknown> = {}) => ({
+    event_id: `$${String(++made)}`,
+    room_id: room,
+    type: "m.room.message",
+    sender: "@ann:hs.test",
+    origin_server_ts: 1,
+    content: { body: "hello" },
+    ...given,
+  });
+  const syncAnswer = { next_batch: "s30_0_1", rooms: { join: {}, leave: {} } };
+
+  test("from the stream of events, by room and in order, without what is no event of a timeline or means nothing", async () => {
+    const [first, second, other] = [event("!a"), event("!a"), event("!b")];
+    const typing = { type: "m.typing", room_id: "!a", content: { user_ids: [] } };
+    const reaction = event("!c", { type: "m.reaction" });
+    const answer = await read({
+      "/events": { chunk: [first, typing, other, reaction, second], start: SINCE, end: "s20_0_1" },
+    });
+    expect(answer.next_batch).toBe("s20_0_1");
+    const told = Object.entries(answer.rooms?.join ?? {}).map(([room, { timeline }]) => [
+      room,
+      timeline?.limited,
+      timeline?.events.map(({ event_id }) => event_id),
+    ]);
+    expect(told).toEqual([
+      ["!a", false, [first.event_id, second.event_id]],
+      ["!b", false, [other.event_id]],
+    ]);
+    expect(calls).toEqual([{ path: "/events", query: { from: SINCE, limit: "100", timeout: "30000" } }]);
+  });
+
+  const own = (membership: string) =>
+    event("!a", { type: "m.room.member", state_key: OBSERVER, content: { membership } });
+  test.each<[string, unknown[], string]>([
+    ["the reader came into a room", [event("!b"), own("join")], "s20_0_1"],
+    ["the reader was put out of a room", [own("leave")], "s20_0_1"],
+    ["there may be more", Array.from({ length: 100 }, () => event("!a")), "s20_0_1"],
+    ["the stream goes back in time", [], "s9_0_1"],
+  ])("from /sync, from the same position, where %s", async (_, chunk, end) => {
+    const answer = await read({ "/events": { chunk, start: SINCE, end }, "/sync": syncAnswer });
+    expect(answer).toMatchObject({ next_batch: "s30_0_1" });
+    expect(paths()).toEqual(["/events", "/sync"]);
+    expect(calls[1]?.query).toMatchObject({ since: SINCE, timeout: "30000" });
+  });
+
+  test("another's coming and going is read from the stream", async () => {
+    const joined = event("!a", {
+      type: "m.room.member",
+      state_key: "@bob:hs.test",
+      content: { membership: "join" },
+    });
+    await read({ "/events": { chunk: [joined], start: SINCE, end: "s20_0_1" } });
+    expect(paths()).toEqual(["/events"]);
+  });
+
+  test("from /sync at once after a failure", async () => {
+    await read({ "/sync": syncAnswer }, 2);
+    expect(calls).toMatchObject([{ path: "/sync", query: { since: SINCE, timeout: "2" } }]);
+  });
+
+  test("from /sync from now on where the homeserver has no such stream", async () => {
+    const answers = {
+      "/events": new MatrixFailure("missing", { errcode: "M_UNRECOGNIZED", httpStatus: 404 }),
+      "/sync": syncAnswer,
+    };
+    await read(answers);
+    await read(answers);
+    expect(paths()).toEqual(["/events", "/sync", "/sync"]);
+  });
+
+  test("from /sync only unless the stream may be read", async () => {
+    run.reading.fromStream = false;
+    await read({ "/sync": syncAnswer });
+    expect(paths()).toEqual(["/sync"]);
+  });
+
+  test("not at all where the stream fails: the loop waits and asks again", async () => {
+    const failure = new MatrixFailure("transient", { errcode: "M_UNKNOWN", httpStatus: 500 });
+    await expect(read({ "/events": failure })).rejects.toBe(failure);
+  });
+});

@@ -1,0 +1,30 @@
+import type { WorkerContext } from "../context.ts";
+import type { Requester } from "../matrix/client.ts";
+import { MatrixFailure } from "../matrix/failure.ts";
+import { fetchChanges, fetchStream, isBackwards, POLL_MS, type SyncAnswer } from "../matrix/sync-api.ts";
+import type { ObserverRun } from "./observer-run.ts";
+
+/**
+ * What happened since a position; waits for something to happen. From the stream of events where that may be read and
+ * tells it whole, else from `/sync`, whose word always counts.
+ */
+export async function readChanges(
+  context: Pick<WorkerContext, "log">,
+  run: Pick<ObserverRun, "observer" | "reading" | "signal">,
+  request: Requester,
+  { since, failures }: { since: string; failures: number },
+): Promise<SyncAnswer> {
+  const { signal } = run;
+  if (run.reading.fromStream && failures === 0) {
+    const reader = run.observer.matrix_user_id;
+    const changes = await fetchStream(request, { since, reader, signal }).catch((error: unknown) => {
+      if (!(error instanceof MatrixFailure && error.httpStatus === 404)) throw error;
+      run.reading.fromStream = false;
+      context.log.warn("the homeserver has no stream of events: reading /sync instead");
+      return null;
+    });
+    if (changes !== null && !isBackwards(since, changes.next_batch)) return changes;
+  }
+  // After a failure: answer at once, and by another request than before, since a homeserver keeps answers for minutes.
+  return fetchChanges(request, { since, pollMs: failures > 0 ? failures : POLL_MS, signal });
+}
