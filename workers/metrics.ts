@@ -51,6 +51,11 @@ function createOutboundMetrics(registry: Registry) {
 /** The way in. */
 function createSyncMetrics(registry: Registry) {
   return {
+    syncReads: counter(
+      registry,
+      { name: "omc_sync_reads_total", help: "Answers that observers went on from" },
+      ["from"],
+    ),
     syncEvents: counter(registry, {
       name: "omc_sync_entries_total",
       help: "Timeline entries made from /sync",

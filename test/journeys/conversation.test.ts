@@ -25,6 +25,28 @@ test("what I write reaches everybody's every socket: at once as pending, then wi
   }
 });
 
+test("a new room is read from /sync, what is said in it from the stream of events", async () => {
+  const { tenant } = journey;
+  const [ada] = await tenant.people("ada");
+  const socket = await tenant.socket(ada);
+  const before = await countReads();
+  await tenant.server.putRoom("group:read", { members: [{ user: "ada" }] });
+  for (const text of ["one", "two", "three"]) {
+    await ada.say("group:read", text);
+    await socket.waitFor("it is told", () => socket.texts("group:read").includes(text));
+  }
+  const after = await countReads();
+  expect(after.sync - before.sync).toBeGreaterThanOrEqual(1);
+  expect(after.events - before.events).toBeGreaterThanOrEqual(2);
+});
+
+async function countReads(): Promise<{ sync: number; events: number }> {
+  const metrics = await journey.tier("sync").metrics();
+  const count = (from: string): number =>
+    Number(new RegExp(`^omc_sync_reads_total\\{from="${from}"\\} (\\d+)`, "m").exec(metrics)?.[1] ?? 0);
+  return { sync: count("sync"), events: count("events") };
+}
+
 test("the list of messages shows what I heard, with the place from which my socket goes on", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");

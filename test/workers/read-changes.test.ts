@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test } from "@jest/globals";
 import { createLog } from "../../shared/log.ts";
+import { createMetrics } from "../../shared/metrics.ts";
 import type { MatrixCall } from "../../workers/matrix/client.ts";
 import { MatrixFailure } from "../../workers/matrix/failure.ts";
+import { createWorkerMetrics } from "../../workers/metrics.ts";
 import { readChanges } from "../../workers/sync/read-changes.ts";
 
 const OBSERVER = "@omc_bot:hs.test";
@@ -31,7 +33,7 @@ describe("what happened is read", () => {
 
   const read = (answers: Answers, failures = 0) =>
     readChanges(
-      { log },
+      { log, metrics: createWorkerMetrics(createMetrics()) },
       run,
       ({ path, query }) => {
         calls.push({ path, query });

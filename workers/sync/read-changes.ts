@@ -2,6 +2,7 @@ import type { WorkerContext } from "../context.ts";
 import type { Requester } from "../matrix/client.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import { fetchChanges, fetchStream, isBackwards, POLL_MS, type SyncAnswer } from "../matrix/sync-api.ts";
+import type { WorkerMetrics } from "../metrics.ts";
 import type { ObserverRun } from "./observer-run.ts";
 
 /**
@@ -9,7 +10,7 @@ import type { ObserverRun } from "./observer-run.ts";
  * tells it whole, else from `/sync`, whose word always counts.
  */
 export async function readChanges(
-  context: Pick<WorkerContext, "log">,
+  context: Pick<WorkerContext, "log"> & { metrics: Pick<WorkerMetrics, "syncReads"> },
   run: Pick<ObserverRun, "observer" | "reading" | "signal">,
   request: Requester,
   { since, failures }: { since: string; failures: number },
@@ -23,8 +24,13 @@ export async function readChanges(
       context.log.warn("the homeserver has no stream of events: reading /sync instead");
       return null;
     });
-    if (changes !== null && !isBackwards(since, changes.next_batch)) return changes;
+    if (changes !== null && !isBackwards(since, changes.next_batch)) {
+      context.metrics.syncReads.inc({ from: "events" });
+      return changes;
+    }
   }
   // After a failure: answer at once, and by another request than before, since a homeserver keeps answers for minutes.
-  return fetchChanges(request, { since, pollMs: failures > 0 ? failures : POLL_MS, signal });
+  const changes = await fetchChanges(request, { since, pollMs: failures > 0 ? failures : POLL_MS, signal });
+  context.metrics.syncReads.inc({ from: "sync" });
+  return changes;
 }
