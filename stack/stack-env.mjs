@@ -18,8 +18,8 @@ export function createStackEnv({ servers, mode, ports, sealKeys }) {
     ...(servers.registrationSecret ? { SYNAPSE_REGISTRATION_SECRET: servers.registrationSecret } : {}),
     ...(servers.synapseData ? { STACK_SYNAPSE_DATA: servers.synapseData } : {}),
     MATRIX_MODE: mode,
-    // A Synapse that was started here is one process; of another only its operator knows.
-    ...(servers.services.synapse ? { MATRIX_READ: "events" } : {}),
+    // A Synapse that was started here is one process; of another only its operator knows. The caller's own word counts.
+    ...(servers.services.synapse && !process.env.MATRIX_READ ? { MATRIX_READ: "events" } : {}),
     SEAL_KEYS: sealKeys,
     ...Object.fromEntries(Object.entries(ports).map(([variable, port]) => [variable, String(port)])),
   };

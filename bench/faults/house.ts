@@ -39,6 +39,8 @@ export type HouseOptions = {
   /** How long the stand-in takes over a send. */
   sendMs?: number;
   homeserver?: RealHomeserver;
+  /** How rooms are read, see MATRIX_READ: `events` unless told, as in the stack. */
+  reads?: "sync" | "events";
   /** Where the processes' logs are kept; nowhere unless told. */
   logDir?: string | null;
 };
@@ -96,6 +98,7 @@ export async function openHouse(options: HouseOptions): Promise<House> {
     SYNAPSE_URL: `http://127.0.0.1:${String(links.homeserver.port)}`,
     SYNAPSE_SERVER_NAME: homeserver.serverName,
     SYNAPSE_AS_TOKEN: homeserver.asToken,
+    MATRIX_READ: options.reads ?? "events",
     SEAL_KEYS: `faults:${randomBytes(32).toString("base64")}`,
   };
   const direct = { ...base, DATABASE_URL: servers.databaseUrl, REDIS_URL: servers.redisUrl };

@@ -191,6 +191,54 @@ describe.each(servers)("%s", (_name, readServer) => {
     expect(later.joined[id]).toBeUndefined();
   });
 
+  type StreamEvent = { type: string; room_id: string; state_key?: string; content: Record<string, unknown> };
+
+  async function stream(from: string, { limit = 100, timeout = 5_000 } = {}) {
+    const { body } = await call("bot", "GET", `/events?from=${from}&limit=${limit}&timeout=${timeout}`);
+    return { chunk: body["chunk"] as StreamEvent[], end: String(body["end"]) };
+  }
+
+  /** Where the homeserver is now: unlike `/sync`, the stream is never answered with what was answered before. */
+  async function now(): Promise<string> {
+    return String((await call("bot", "GET", "/events?timeout=0")).body["end"]);
+  }
+
+  test("tells the stream of events page by page, without a hole, in positions that /sync knows too", async () => {
+    const ids = [await openRoom(localpart("stream-one")), await openRoom(localpart("stream-two"))];
+    const start = await now();
+    const bodies = Array.from({ length: 7 }, (_, index) => `stream-${index}`);
+    for (const [index, body] of bodies.entries()) await send("bot", ids[index % 2] ?? "", body);
+    const told: string[] = [];
+    let from = start;
+    for (let page = 0; page < 3; page++) {
+      const { chunk, end } = await stream(from, { limit: 3 });
+      told.push(
+        ...chunk.map(({ room_id, content }) => `${String(ids.indexOf(room_id))} ${String(content["body"])}`),
+      );
+      from = end;
+    }
+    expect(told).toEqual(bodies.map((body, index) => `${index % 2} ${body}`));
+    await send("bot", ids[0] ?? "", "afterwards");
+    const { joined } = await changes(from, 5);
+    expect(Object.keys(joined)).toEqual([ids[0]]);
+    expect(joined[ids[0] ?? ""]?.timeline.limited).toBe(false);
+  });
+
+  test("tells in the stream that its reader came into a room and left one, whatever else it leaves out", async () => {
+    const start = await now();
+    const asking = stream(start, { timeout: 20_000 });
+    await openRoom(localpart("stream-new"));
+    const { chunk } = await asking;
+    const own = ({ type, state_key }: StreamEvent) => type === "m.room.member" && state_key === userId("bot");
+    expect(chunk.filter(own).map(({ content }) => content["membership"])).toContain("join");
+
+    const left = await openRoom(localpart("stream-left"));
+    const before = await now();
+    await call("bot", "POST", room(left, "leave"), {});
+    const after = await stream(before);
+    expect(after.chunk.filter(own).map(({ content }) => content["membership"])).toEqual(["leave"]);
+  });
+
   test("refuses a position that is none, and takes one of the future without a word", async () => {
     expect(outcome(await call("bot", "GET", "/sync?since=nonsense&timeout=0"))).toBe("400 M_UNKNOWN");
     const now = await position();

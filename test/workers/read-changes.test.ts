@@ -27,7 +27,7 @@ describe("what happened is read", () => {
         since: SINCE,
       },
       signal: new AbortController().signal,
-      reading: { fromStream: true },
+      reading: { fromStream: true, isConfirmed: true },
     };
   });
 
@@ -113,6 +113,14 @@ describe("what happened is read", () => {
     await read(answers);
     await read(answers);
     expect(paths()).toEqual(["/events", "/sync", "/sync"]);
+  });
+
+  test("from /sync first, without waiting, after a start: the position may be one that the homeserver has lost", async () => {
+    run.reading.isConfirmed = false;
+    await read({ "/sync": syncAnswer });
+    expect(calls).toMatchObject([{ path: "/sync", query: { since: SINCE, timeout: "0" } }]);
+    await read({ "/events": { chunk: [], start: SINCE, end: "s20_0_1" } });
+    expect(paths()).toEqual(["/sync", "/events"]);
   });
 
   test("from /sync only unless the stream may be read", async () => {

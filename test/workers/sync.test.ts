@@ -67,7 +67,7 @@ function save(since: string, changes: SyncAnswer, as = fence): Promise<void> {
     fence: as,
     signal: new AbortController().signal,
     known,
-    reading: { fromStream: false },
+    reading: { fromStream: false, isConfirmed: false },
   };
   return saveChanges(place.context(homeserver), run, since, changes);
 }
@@ -164,7 +164,7 @@ test("a new beginning leaves a gap from the room's beginning, where what is know
     fence,
     signal: new AbortController().signal,
     known: new Map<string, string>(),
-    reading: { fromStream: false },
+    reading: { fromStream: false, isConfirmed: false },
   };
   await startAnew(place.context(homeserver), run, { to: "n1" });
   homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
@@ -412,7 +412,7 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
       fence,
       signal: stop.signal,
       known,
-      reading: { fromStream: false },
+      reading: { fromStream: false, isConfirmed: false },
     };
     const ended = runObserver(place.context(homeserver), run, (isSuccess) => {
       if (isSuccess) stop.abort();
@@ -439,7 +439,7 @@ async function runUntilSuccess(): Promise<void> {
     fence,
     signal: stop.signal,
     known,
-    reading: { fromStream: false },
+    reading: { fromStream: false, isConfirmed: false },
   };
   await runObserver(place.context(homeserver), run, (isSuccess) => {
     if (isSuccess) stop.abort();

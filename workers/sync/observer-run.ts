@@ -7,6 +7,9 @@ export type ObserverRun = {
   signal: AbortSignal;
   /** Row ids, by Matrix id, of rooms that were seen without a gap; what is saved on the word of it requires it. */
   known: Map<string, string>;
-  /** Whether the homeserver's stream of events is read before `/sync`, until it turns out to have none. */
-  reading: { fromStream: boolean };
+  /**
+   * Whether the homeserver's stream of events is read before `/sync`, until it turns out to have none; and whether `/sync`
+   * has answered from the saved position since the observer was taken.
+   */
+  reading: { fromStream: boolean; isConfirmed: boolean };
 };

@@ -108,7 +108,7 @@ function start(context: WorkerContext, running: Set<Running>, observer: LeasedOb
     fence,
     signal: abort.signal,
     known: new Map<string, string>(),
-    reading: { fromStream: context.readsStream },
+    reading: { fromStream: context.readsStream, isConfirmed: false },
   };
   run.ended = runObserver({ ...context, log }, given, (isSuccess) => {
     run.turns++;

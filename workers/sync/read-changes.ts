@@ -7,7 +7,8 @@ import type { ObserverRun } from "./observer-run.ts";
 
 /**
  * What happened since a position; waits for something to happen. From the stream of events where that may be read and
- * tells it whole, else from `/sync`, whose word always counts.
+ * tells it whole, else from `/sync`, whose word always counts. `/sync` is asked first after each start too: of a position
+ * that a restored homeserver has not come to yet, the stream would wait in silence.
  */
 export async function readChanges(
   context: Pick<WorkerContext, "log"> & { metrics: Pick<WorkerMetrics, "syncReads"> },
@@ -16,11 +17,12 @@ export async function readChanges(
   { since, failures }: { since: string; failures: number },
 ): Promise<SyncAnswer> {
   const { signal } = run;
-  if (run.reading.fromStream && failures === 0) {
+  const { reading } = run;
+  if (reading.fromStream && reading.isConfirmed && failures === 0) {
     const reader = run.observer.matrix_user_id;
     const changes = await fetchStream(request, { since, reader, signal }).catch((error: unknown) => {
       if (!(error instanceof MatrixFailure && error.httpStatus === 404)) throw error;
-      run.reading.fromStream = false;
+      reading.fromStream = false;
       context.log.warn("the homeserver has no stream of events: reading /sync instead");
       return null;
     });
@@ -30,7 +32,9 @@ export async function readChanges(
     }
   }
   // After a failure: answer at once, and by another request than before, since a homeserver keeps answers for minutes.
-  const changes = await fetchChanges(request, { since, pollMs: failures > 0 ? failures : POLL_MS, signal });
+  const pollMs = failures > 0 ? failures : reading.fromStream && !reading.isConfirmed ? 0 : POLL_MS;
+  const changes = await fetchChanges(request, { since, pollMs, signal });
+  reading.isConfirmed = true;
   context.metrics.syncReads.inc({ from: "sync" });
   return changes;
 }

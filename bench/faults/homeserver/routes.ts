@@ -1,5 +1,13 @@
 import { Refusal, type HomeserverState } from "./state.ts";
-import { formatPosition, readChanges, readFilter, readPage, readPosition } from "./sync.ts";
+import {
+  formatPosition,
+  listJoined,
+  readChanges,
+  readFilter,
+  readPage,
+  readPosition,
+  readStream,
+} from "./sync.ts";
 
 export type Asked = {
   /** Whom the call is made for, and from which device. */
@@ -109,6 +117,7 @@ export const ROUTES: readonly Route[] = [
     };
   }),
   route("GET", "sync", sync),
+  route("GET", "events", events),
   route("GET", `${ROOM}/messages`, (state, { userId, params: [roomId = ""], query }) => {
     const room = state.requireJoined(roomId, userId);
     const from = query.get("from");
@@ -208,6 +217,26 @@ async function sync(
     if (rooms !== null || since > position || leftMs <= 0 || signal.aborted) {
       return { next_batch: formatPosition(position), ...(rooms === null ? {} : { rooms }) };
     }
+    await nextEvent(state, leftMs, signal);
+  }
+}
+
+/** The rooms are those of the moment in which it was asked, as with Synapse. */
+async function events(
+  state: HomeserverState,
+  { userId, query, signal }: Asked,
+): Promise<Record<string, unknown>> {
+  const start = query.get("from") ?? formatPosition(state.position);
+  const from = readPosition(start, "'from' parameter is invalid");
+  const rooms = listJoined(state, userId);
+  const limit = Number(query.get("limit") ?? TIMELINE_LIMIT);
+  const untilMs = performance.now() + Number(query.get("timeout") ?? 0);
+  for (;;) {
+    const { position } = state;
+    const page = readStream(state, userId, { from, rooms, limit });
+    if (page !== null) return { chunk: page.chunk, start, end: formatPosition(page.end) };
+    const leftMs = untilMs - performance.now();
+    if (leftMs <= 0 || signal.aborted) return { chunk: [], start, end: formatPosition(position) };
     await nextEvent(state, leftMs, signal);
   }
 }

@@ -53,6 +53,33 @@ export function readChanges(
   return Object.keys(join).length + Object.keys(leave).length === 0 ? null : { join, leave };
 }
 
+/** Rooms that a user is in. */
+export function listJoined(state: HomeserverState, userId: string): Set<string> {
+  const joined = [...state.rooms.values()].filter((room) => state.membershipOf(room, userId) === "join");
+  return new Set(joined.map(({ id }) => id));
+}
+
+/**
+ * One page of the stream of events since a position, oldest first: of the rooms that are named, and what became of the
+ * user's own memberships anywhere. Null when there is nothing.
+ */
+export function readStream(
+  state: HomeserverState,
+  userId: string,
+  { from, rooms, limit }: { from: number; rooms: ReadonlySet<string>; limit: number },
+): { chunk: unknown[]; end: number } | null {
+  const isTold = (event: StoredEvent) =>
+    rooms.has(event.roomId) || (event.type === "m.room.member" && event.state_key === userId);
+  const shown = [...state.rooms.values()]
+    .flatMap(({ events }) => events.filter((event) => event.ordinal > from && isTold(event)))
+    .sort((one, other) => one.ordinal - other.ordinal)
+    .slice(0, limit);
+  const last = shown.at(-1);
+  if (last === undefined) return null;
+  const chunk = shown.map(({ ordinal: _, roomId, ...event }) => ({ ...event, room_id: roomId }));
+  return { chunk, end: last.ordinal };
+}
+
 function readRoom(
   events: readonly StoredEvent[],
   { since, member, filter }: { since: number; member: StoredEvent; filter: Filter },
