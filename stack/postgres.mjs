@@ -140,10 +140,10 @@ async function initialise({ binDir, dataDir, account, settingsPath }) {
  */
 async function addSynapseDatabase({ binDir, dataDir, account, settingsPath }) {
   const synapsePassword = createSecret();
-  const start = { binDir, dataDir, account };
-  // What a start that was killed here has left.
-  await runStatements(start, [`DROP DATABASE IF EXISTS ${synapse}`, `DROP ROLE IF EXISTS ${synapse}`]);
-  await runStatements(start, [
+  await runStatements({ binDir, dataDir, account }, [
+    // What a start that was killed here has left.
+    `DROP DATABASE IF EXISTS ${synapse}`,
+    `DROP ROLE IF EXISTS ${synapse}`,
     `CREATE ROLE ${synapse} LOGIN PASSWORD '${synapsePassword}'`,
     `CREATE DATABASE ${synapse} OWNER ${synapse} TEMPLATE template0`,
     `REVOKE CONNECT ON DATABASE ${database}, ${synapse} FROM PUBLIC`,

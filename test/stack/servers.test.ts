@@ -9,6 +9,16 @@ import { startAdminSynapse, startThrowAwayServers, withoutServers } from "../../
 
 const silent = (): void => undefined;
 
+async function query(connectionString: string, sql: string): Promise<unknown[]> {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  try {
+    return (await client.query<Record<string, unknown>>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
 describe("servers of our own", () => {
   let servers: Awaited<ReturnType<typeof startThrowAwayServers>>;
 
@@ -20,15 +30,7 @@ describe("servers of our own", () => {
     await servers.stop();
   });
 
-  const askPostgres = async (sql: string): Promise<unknown[]> => {
-    const client = new pg.Client({ connectionString: servers.databaseUrl });
-    await client.connect();
-    try {
-      return (await client.query<Record<string, unknown>>(sql)).rows;
-    } finally {
-      await client.end();
-    }
-  };
+  const askPostgres = (sql: string): Promise<unknown[]> => query(servers.databaseUrl, sql);
 
   const askSynapse = async (
     method: string,
@@ -113,17 +115,8 @@ test("Synapse keeps its data in a database of its own in our Postgres, over rest
     env: { ...withoutServers(process.env), STACK_SYNAPSE_DATA: "postgres" },
     only: ["postgres", "synapse"],
   });
-  const ask = async (database: string, sql: string): Promise<unknown[]> => {
-    const url = new URL(servers.databaseUrl);
-    url.pathname = `/${database}`;
-    const client = new pg.Client({ connectionString: url.href });
-    await client.connect();
-    try {
-      return (await client.query<Record<string, unknown>>(sql)).rows;
-    } finally {
-      await client.end();
-    }
-  };
+  const ask = (database: string, sql: string): Promise<unknown[]> =>
+    query(new URL(`/${database}`, servers.databaseUrl).href, sql);
   const register = async (name: string): Promise<number> => {
     const { status } = await fetch(new URL("/_matrix/client/v3/register", servers.synapseUrl), {
       method: "POST",

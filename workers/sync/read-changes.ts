@@ -16,8 +16,7 @@ export async function readChanges(
   request: Requester,
   { since, failures }: { since: string; failures: number },
 ): Promise<SyncAnswer> {
-  const { signal } = run;
-  const { reading } = run;
+  const { reading, signal } = run;
   if (reading.fromStream && reading.isConfirmed && failures === 0) {
     const reader = run.observer.matrix_user_id;
     const changes = await fetchStream(request, { since, reader, signal }).catch((error: unknown) => {
