@@ -50,7 +50,10 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onTu
         late = 0;
       }
       const delayMs = backoffMs({ attempts: failures, retryAfterMs: null }, context.chance());
-      context.log.warn({ err: error, failures, delayMs, why: errorText(error) }, "reading from the homeserver failed");
+      context.log.warn(
+        { err: error, failures, delayMs, why: errorText(error) },
+        "reading from the homeserver failed",
+      );
       await sleep(delayMs, undefined, { signal: run.signal }).catch(() => undefined);
     }
   }
