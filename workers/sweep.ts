@@ -138,8 +138,8 @@ async function findDue({ db }: WorkerContext): Promise<Due[]> {
        order by u.next_attempt_at limit :limit)
      union all
      (select 'room-sync', g.tenant_id, g.room_id, null
-        from room_timeline g join idle on idle.room_id = g.room_id
-       where g.gap_next_attempt_at <= now() - ${GRACE}
+        from room_timeline g join idle on idle.room_id = g.room_id join rooms r on r.id = g.room_id
+       where g.gap_next_attempt_at <= now() - ${GRACE} and r.observer_left_at is null
        order by g.gap_next_attempt_at limit :limit)`,
     { limit: FOUND_AT_MOST },
   );

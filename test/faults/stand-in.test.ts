@@ -150,6 +150,9 @@ describe.each(servers)("%s", (_name, readServer) => {
       "403 M_FORBIDDEN",
       "404 M_NOT_FOUND",
     ]);
+    const joined = async (name: string) =>
+      ((await call(name, "GET", "/joined_rooms")).body["joined_rooms"] as string[]).includes(id);
+    expect([await joined("bot"), await joined("ada")]).toEqual([true, false]);
   });
 
   test("answers a repeated transaction of a device with the same event, and makes another for another room", async () => {

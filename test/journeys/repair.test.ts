@@ -34,6 +34,40 @@ test("an observer that was put out of a room comes back, and what was said meanw
   expect(await diagnose(room)).toEqual({ room, differences: [] });
 });
 
+test("what was said while the observer was out, and other rooms went on, is heard when it is back", async () => {
+  const [room, other] = ["group:put-out-long", "group:goes-on"];
+  const { observer, path, socket } = await openRoom(room);
+  const elsewhere = await openRoom(other);
+  const adaId = await journey.tenant.matrixUserId("ada");
+  let sent = 0;
+  const sayOnMatrix = async (to: string, body: string) => {
+    const send = `${to}/send/m.room.message/put-out-${++sent}`;
+    const { status } = await journey.synapse.as(adaId, "PUT", send, { msgtype: "m.text", body });
+    expect(status).toBe(200);
+  };
+
+  // More than one answer of /sync holds, so that it does not tell the whole room to who comes back.
+  for (let told = 0; told < 120; told += 20) {
+    await Promise.all(Array.from({ length: 20 }, (_, index) => sayOnMatrix(path, `before ${told + index}`)));
+  }
+  await socket.waitFor("all that is heard", () => socket.texts(room).length === 120);
+
+  await journey.tier("workers").stop();
+  expect((await journey.synapse.as(observer, "POST", `${path}/leave`, {})).status).toBe(200);
+  for (const text of ["two", "three"]) {
+    await sayOnMatrix(path, text);
+    await sayOnMatrix(elsewhere.path, text);
+    await elsewhere.socket.waitFor("the observer read on", () =>
+      elsewhere.socket.texts(other).includes(text),
+    );
+  }
+  await journey.tier("workers").start();
+
+  await socket.waitFor("what came last is heard", () => socket.texts(room).includes("three"));
+  expect(socket.texts(room).slice(120)).toEqual(["two", "three"]);
+  expect(await diagnose(room)).toEqual({ room, differences: [] });
+});
+
 test("a room that is upgraded on Matrix goes on in its successor, its people and roles with it", async () => {
   const room = "group:upgraded";
   const { ada, bob, observer, matrixRoomId, path, socket } = await openRoom(room);

@@ -9,7 +9,9 @@ import { MatrixFailure } from "../../workers/matrix/failure.ts";
 import { MARKER } from "../../workers/matrix/rooms.ts";
 import type { MatrixEvent, SyncAnswer } from "../../workers/matrix/sync-api.ts";
 import { runObserver } from "../../workers/sync/observer-loop.ts";
-import { ObserverLeaseLost, saveChanges, startAnew } from "../../workers/sync/save-changes.ts";
+import { ObserverLeaseLost } from "../../workers/sync/observer-run.ts";
+import { saveChanges } from "../../workers/sync/save-changes.ts";
+import { startAnew } from "../../workers/sync/save-gaps.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 
@@ -35,6 +37,7 @@ beforeEach(async () => {
   await place.sql("update sync_positions set fence = ?, lease_until = now() + interval '1 hour'", [fence]);
   room = await place.room(`group:sync-${++count}`, ["ada"]);
   await place.sql("update rooms set matrix_room_id = ? where id = ?", [`!${room.id}`, room.id]);
+  homeserver.answer(/\/joined_rooms$/, { joined_rooms: [`!${room.id}`] }, { isKept: true });
 });
 afterAll(() => place.close());
 
@@ -166,7 +169,7 @@ test("a new beginning leaves a gap from the room's beginning, where what is know
     known: new Map<string, string>(),
     reading: { fromStream: false, isConfirmed: false },
   };
-  await startAnew(place.context(homeserver), run, { to: "n1" });
+  await startAnew(place.context(homeserver), run, { to: "n1", left: [] });
   homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
   await fillGap();
   expect(await told()).toEqual(["known", "missed"]);

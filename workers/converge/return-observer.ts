@@ -1,9 +1,12 @@
+import { transactAtOnce } from "../../shared/db/at-once.ts";
 import { rowsOf } from "../../shared/db/open.ts";
 import type { WorkerContext } from "../context.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
 import { joinMember } from "../matrix/rooms.ts";
+import { fetchPosition } from "../matrix/sync-api.ts";
 import type { RoomLease } from "../room-lease.ts";
+import { noteObserverBack } from "../sync/observed-rooms.ts";
 import type { RoomFacts } from "./room-facts.ts";
 
 /**
@@ -31,15 +34,12 @@ export async function returnObserver(
     });
   }
   lease.check();
-  await joinMember(await homeserver.as(inviter), await homeserver.as(room.observer_matrix_id), {
+  const observer = await homeserver.as(room.observer_matrix_id);
+  await joinMember(await homeserver.as(inviter), observer, {
     matrixRoomId: room.matrix_room_id,
     matrixUserId: room.observer_matrix_id,
   });
-  await context.db.raw(
-    `with returned as (update rooms set observer_left_at = null where id = :id)
-     update room_timeline set gap_next_attempt_at = now() where room_id = :id and gap_from is not null`,
-    { id: room.id },
-  );
+  await transactAtOnce(context.db, [noteObserverBack(room.id, await fetchPosition(observer))]);
   context.metrics.driftRepaired.inc({ what: "observer" });
   context.log.warn({ room: room.id }, "the observer was put out of the room and is back");
 }

@@ -9,7 +9,7 @@ import { lookUp } from "../sync/facts.ts";
 import { readMeaning, type Meaning } from "../sync/meaning.ts";
 import { FROM_BEGINNING, requireGap } from "../sync/observed-rooms.ts";
 import { redactDoubles } from "../sync/redact-doubles.ts";
-import { count, logTold, publish } from "../sync/save-changes.ts";
+import { count, logTold, publish } from "../sync/tell.ts";
 import type { Statement } from "../../shared/db/at-once.ts";
 import { isViewStale } from "../../shared/db/failures.ts";
 import { rowsOf } from "../../shared/db/open.ts";
@@ -51,12 +51,14 @@ export async function handleRoomSync(
   );
 }
 
+/** Null also while the observer is out of the room: how far the gap reaches is known when it is back. */
 async function findGap(context: WorkerContext, roomId: string): Promise<(Gap & { attempts: number }) | null> {
   const rows = await rowsOf<Gap & { attempts: number }>(
     context.db,
     `select gap_from as "from", gap_to as "to", gap_attempts as attempts,
             is_rereading or gap_from = :beginning as "isRereading"
-       from room_timeline where room_id = :roomId and gap_from is not null and gap_to is not null`,
+       from room_timeline where room_id = :roomId and gap_from is not null and gap_to is not null
+        and not exists (select 1 from rooms r where r.id = room_id and r.observer_left_at is not null)`,
     { roomId, beginning: FROM_BEGINNING },
   );
   return rows[0] ?? null;

@@ -189,6 +189,13 @@ export async function listJoined(request: Requester, matrixRoomId: string): Prom
   return Object.keys(joinedAnswer.parse(answer).joined);
 }
 
+const joinedRoomsAnswer = z.object({ joined_rooms: z.array(z.string()) });
+
+/** Matrix ids of the rooms that the asker is in. */
+export async function listJoinedRooms(request: Requester): Promise<string[]> {
+  return joinedRoomsAnswer.parse(await request({ method: "GET", path: "/joined_rooms" })).joined_rooms;
+}
+
 const membersAnswer = z.object({
   chunk: z.array(z.object({ state_key: z.string(), content: z.looseObject({ membership: z.string() }) })),
 });

@@ -1,5 +1,6 @@
 import type { Statement } from "../../shared/db/at-once.ts";
 import { LEASE_GONE, VIEW_STALE } from "../../shared/db/failures.ts";
+import { rowsOf, type Db } from "../../shared/db/open.ts";
 
 /** A room that an observer reads; `gap_from` when it has a gap. */
 export type ObservedRoom = { id: string; matrix_room_id: string; gap_from: string | null };
@@ -79,12 +80,41 @@ export function recordGaps(
   };
 }
 
-/** The observer was put out of rooms that the tenant still has: bringing it back is due. What is said meanwhile is a gap. */
+/** Matrix ids of the rooms that an observer reads. */
+export async function listObservedRooms(db: Db, observerId: string): Promise<string[]> {
+  const rows = await rowsOf<{ matrix_room_id: string }>(
+    db,
+    "select matrix_room_id from rooms where observer_id = ? and matrix_room_id is not null and deleted_at is null",
+    [observerId],
+  );
+  return rows.map((row) => row.matrix_room_id);
+}
+
+/**
+ * The observer was put out of rooms that the tenant still has: bringing it back is due. What is said meanwhile is a gap,
+ * which nobody fills before that, since its end is not known.
+ */
 export function noteObserverOut(observerId: string, matrixRoomIds: readonly string[]): Statement {
   return {
     sql: `update rooms set observer_left_at = coalesce(observer_left_at, now()), next_attempt_at = now()
       where observer_id = ? and matrix_room_id = any(?) and deleted_at is null`,
     bindings: [observerId, [...matrixRoomIds]],
+  };
+}
+
+/**
+ * The observer is back in a room: the gap, which began when it was put out or is taken to reach back to the room's
+ * beginning, ends at a position that was had after it came back, or later where `/sync` has said so already.
+ */
+export function noteObserverBack(roomId: string, to: string): Statement {
+  const ordinal = (position: string) => `cast(substring(${position} from '^s([0-9]+)') as numeric)`;
+  return {
+    sql: `with back as (update rooms set observer_left_at = null where id = :roomId)
+     update room_timeline
+        set gap_from = coalesce(gap_from, :beginning), gap_next_attempt_at = now(),
+            gap_to = case when ${ordinal("gap_to")} > ${ordinal("cast(:to as text)")} then gap_to else :to end
+      where room_id = :roomId`,
+    bindings: { roomId, to, beginning: FROM_BEGINNING },
   };
 }
 

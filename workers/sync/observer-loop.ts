@@ -6,12 +6,15 @@ import { ensureObserver } from "../converge/ensure-account.ts";
 import { NOT_IN_TIME } from "../matrix/client.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
+import { listJoinedRooms } from "../matrix/rooms.ts";
 import { fetchPosition, isBackwards } from "../matrix/sync-api.ts";
 import { ResponseTooLarge } from "../matrix/bounded-fetch.ts";
 import { backoffMs } from "../retry.ts";
-import type { ObserverRun } from "./observer-run.ts";
+import { listObservedRooms } from "./observed-rooms.ts";
+import { ObserverLeaseLost, type ObserverRun } from "./observer-run.ts";
 import { readChanges } from "./read-changes.ts";
-import { ObserverLeaseLost, saveAsGaps, saveChanges, startAnew } from "./save-changes.ts";
+import { saveChanges } from "./save-changes.ts";
+import { saveAsGaps, startAnew } from "./save-gaps.ts";
 
 /** After this many failures in a row, an answer that cannot be had or saved whole is left to its rooms. */
 const TRIES_WHOLE = 3;
@@ -72,9 +75,24 @@ async function begin(context: WorkerContext, homeserver: Homeserver, run: Observ
     tenantId: observer.tenant_id,
     matrixUserId: observer.matrix_user_id,
   });
-  const position = await fetchPosition(await homeserver.as(observer.matrix_user_id));
-  await startAnew(context, run, { to: position });
-  return position;
+  const start = await findStart(context, homeserver, run);
+  await startAnew(context, run, start);
+  return start.to;
+}
+
+/** A position to read from, and the rooms that the observer was put out of before it. */
+async function findStart(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  { observer }: ObserverRun,
+): Promise<{ to: string; left: string[] }> {
+  const request = await homeserver.as(observer.matrix_user_id);
+  const to = await fetchPosition(request);
+  // Looked at after it, since `/sync` tells of what happens later; our rooms first, since one that is just made is
+  // among the joined ones before it is among ours.
+  const rooms = await listObservedRooms(context.db, observer.observer_id);
+  const joined = new Set(await listJoinedRooms(request));
+  return { to, left: rooms.filter((matrixRoomId) => !joined.has(matrixRoomId)) };
 }
 
 /**
@@ -89,11 +107,11 @@ async function skip(
   since: string,
 ): Promise<string | null> {
   try {
-    const position = await fetchPosition(await homeserver.as(run.observer.matrix_user_id));
-    if (isBackwards(since, position)) return null;
-    await startAnew(context, run, { from: since, to: position });
+    const start = await findStart(context, homeserver, run);
+    if (isBackwards(since, start.to)) return null;
+    await startAnew(context, run, { from: since, ...start });
     context.log.error("/sync has too much to tell at once: every room reads it by itself");
-    return position;
+    return start.to;
   } catch (error) {
     context.log.warn({ err: error }, "no new position to read from");
     return since;

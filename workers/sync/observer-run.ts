@@ -1,5 +1,13 @@
 import type { LeasedObserver } from "../../shared/db/sync-positions.ts";
 
+/** Somebody else runs this observer now: nothing of ours may be saved. */
+export class ObserverLeaseLost extends Error {
+  constructor() {
+    super("the observer's lease ended");
+    this.name = "ObserverLeaseLost";
+  }
+}
+
 /** One observer, as this process runs it. */
 export type ObserverRun = {
   observer: LeasedObserver;

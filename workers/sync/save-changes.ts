@@ -1,44 +1,18 @@
-import { transactAtOnce, type Statement } from "../../shared/db/at-once.ts";
 import { isLeaseGone, isRepeatable, isViewStale } from "../../shared/db/failures.ts";
-import { publishAppended } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "../context.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
-import { applyMeaning, applyOwn, type Applied, type ToldMessage } from "./apply.ts";
-import { lookUp, type Offered, type Reader, type Seen } from "./facts.ts";
+import { applyMeaning, applyOwn, type Applied } from "./apply.ts";
+import { lookUp, type Reader, type Seen } from "./facts.ts";
 import { readMeaning, type Meaning } from "./meaning.ts";
-import type { ObserverRun } from "./observer-run.ts";
+import { noteObserverOut, recordGaps, savePositionAndRequire } from "./observed-rooms.ts";
+import { ObserverLeaseLost, type ObserverRun } from "./observer-run.ts";
 import { readOwnEvents, type OwnEvent } from "./own-messages.ts";
-import {
-  FROM_BEGINNING,
-  noteObserverOut,
-  recordGaps,
-  recordGapsOfObserver,
-  savePositionAndRequire,
-} from "./observed-rooms.ts";
 import { redactDoubles } from "./redact-doubles.ts";
-
-/** Somebody else runs this observer now: nothing of ours may be saved. */
-export class ObserverLeaseLost extends Error {
-  constructor() {
-    super("the observer's lease ended");
-    this.name = "ObserverLeaseLost";
-  }
-}
+import { readStretch, type Stretch } from "./stretch.ts";
+import { count, tell } from "./tell.ts";
 
 /** Looks at the tables, beginning with the first; more often, and somebody changes them all the time. */
 const LOOKS_AT_MOST = 5;
-/** Rooms that are woken at once for their gaps. */
-const WAKES_AT_ONCE = 100;
-
-/** One answer of `/sync`: what happened from one position to the next. */
-type Stretch = {
-  from: string;
-  to: string;
-  /** Rooms with events, or with some left out before them. */
-  rooms: (Offered & { isCut: boolean })[];
-  /** Rooms that the observer is not in any more. */
-  left: string[];
-};
 
 /**
  * Puts one answer of `/sync` into the timelines, or into gaps, with the position in the same transaction; then
@@ -118,21 +92,6 @@ function remember(known: Map<string, string>, { rooms }: Seen, { gapped }: Plan)
   }
 }
 
-function readStretch(from: string, { next_batch: to, rooms }: SyncAnswer): Stretch {
-  const joined = Object.entries(rooms?.join ?? {}).flatMap(([matrixRoomId, { timeline }]) => {
-    if (timeline === undefined || (timeline.events.length === 0 && !timeline.limited)) return [];
-    return [{ matrixRoomId, events: timeline.events, isCut: isCut(timeline) }];
-  });
-  return { from, to, rooms: joined, left: Object.keys(rooms?.leave ?? {}) };
-}
-
-type Timeline = { limited: boolean; events: readonly { type: string }[] };
-
-/** Whether something before was left out. A room that was just entered always says so, even when it is whole. */
-function isCut({ limited, events }: Timeline): boolean {
-  return limited && !events.some((event) => event.type === "m.room.create");
-}
-
 async function createReader(context: WorkerContext, { observer }: ObserverRun): Promise<Reader> {
   const homeserver = await context.homeserver(observer.homeserver_id);
   return {
@@ -196,95 +155,4 @@ async function afterSaving(
   ];
   await Promise.all([told, ...wakes]);
   await redactDoubles(context, observer, meaning, rooms);
-}
-
-/** Publishes what was appended first, since people wait for it. */
-async function tell(context: WorkerContext, applied: Applied): Promise<void> {
-  if (applied.appended.length > 0) context.reach("between timeline commit and publish");
-  const published = publish(context, applied);
-  logTold(context, applied.told);
-  await published;
-}
-
-/** What is not published now is found by the sweeper: reading goes on. */
-export async function publish(context: WorkerContext, { appended }: Applied): Promise<void> {
-  if (appended.length === 0) return;
-  const endLag = context.metrics.publishLag.startTimer();
-  try {
-    await publishAppended(context, appended);
-    endLag();
-  } catch (error) {
-    context.log.warn({ err: error, entries: appended.length }, "publishing failed: the sweeper repeats it");
-  }
-}
-
-export function logTold({ log }: WorkerContext, told: readonly ToldMessage[]): void {
-  for (const message of told) log.info(message, "message told");
-}
-
-export function count(context: WorkerContext, meaning: Meaning, gaps: number): void {
-  const { metrics, log } = context;
-  metrics.syncEvents.inc(meaning.entries.reduce((sum, room) => sum + room.entries.length, 0));
-  if (gaps > 0) metrics.gaps.inc(gaps);
-  if (meaning.forged > 0) metrics.markersForged.inc(meaning.forged);
-  for (const drift of meaning.drifts) metrics.driftRepaired.inc({ what: drift.what });
-  for (const roomId of meaning.encrypted) {
-    metrics.encryptedRooms.inc();
-    log.error({ room: roomId }, "the room is encrypted on Matrix: its messages cannot be read");
-  }
-}
-
-/** Saves the position alone: every room of the answer has a gap instead, to be filled by itself. @throws ObserverLeaseLost */
-export async function saveAsGaps(
-  context: WorkerContext,
-  run: ObserverRun,
-  since: string,
-  changes: SyncAnswer,
-): Promise<void> {
-  const { rooms, left, from, to } = readStretch(since, changes);
-  const observerId = run.observer.observer_id;
-  const matrixRoomIds = [...rooms.map(({ matrixRoomId }) => matrixRoomId), ...left];
-  await saveGaps(context, run, to, recordGaps(observerId, matrixRoomIds, { from, to }), [
-    noteObserverOut(observerId, left),
-  ]);
-}
-
-/**
- * Reading starts anew at a position: it is saved with a gap in every room, from where reading was or else, where that
- * means nothing any more, from the room's beginning.
- * @throws ObserverLeaseLost
- */
-export async function startAnew(
-  context: WorkerContext,
-  run: ObserverRun,
-  { from = FROM_BEGINNING, to }: { from?: string; to: string },
-): Promise<void> {
-  await saveGaps(context, run, to, recordGapsOfObserver(run.observer.observer_id, { from, to }));
-}
-
-async function saveGaps(
-  context: WorkerContext,
-  { observer, fence }: ObserverRun,
-  since: string,
-  gaps: Statement,
-  also: readonly Statement[] = [],
-): Promise<void> {
-  const position = { observerId: observer.observer_id, fence, since };
-  const require = savePositionAndRequire(position, { matrixRoomIds: [], rooms: [] });
-  try {
-    const [, rooms] = await transactAtOnce<[unknown[], { room_id: string }[]]>(context.db, [
-      require,
-      gaps,
-      ...also,
-    ]);
-    context.metrics.gaps.inc(rooms.length);
-    // The sweeper wakes the rest, a batch at a time.
-    await Promise.all(
-      rooms
-        .slice(0, WAKES_AT_ONCE)
-        .map((room) => context.wake("room-sync", { tenantId: observer.tenant_id, roomId: room.room_id })),
-    );
-  } catch (error) {
-    throw isLeaseGone(error) ? new ObserverLeaseLost() : error;
-  }
 }

@@ -89,6 +89,7 @@ export const ROUTES: readonly Route[] = [
       ),
     };
   }),
+  route("GET", "joined_rooms", (state, { userId }) => ({ joined_rooms: [...listJoined(state, userId)] })),
   route("GET", `${ROOM}/event/([^/]+)`, (state, { userId, params: [roomId = "", eventId = ""] }) => {
     const event = state.requireJoined(roomId, userId).events.find(({ event_id }) => event_id === eventId);
     if (!event) throw new Refusal(404, "M_NOT_FOUND", "Event not found.");
