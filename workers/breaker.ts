@@ -5,6 +5,9 @@ import { MatrixFailure } from "./matrix/failure.ts";
 const FAILURES_IN_A_ROW = 5;
 const HALF_OPEN_AFTER_MS = 2_000;
 
+/** The `errcode` of a call that was not made. */
+export const NOT_ANSWERING = "homeserver not answering";
+
 export type Breaker = {
   guard: (request: Requester) => Requester;
   isOpen: () => boolean;
@@ -36,7 +39,7 @@ export function createBreaker(on: { open: () => void; close: () => void }): Brea
       } catch (error) {
         if (!(error instanceof BrokenCircuitError)) throw error;
         throw new MatrixFailure("transient", {
-          errcode: "homeserver not answering",
+          errcode: NOT_ANSWERING,
           httpStatus: null,
           retryAfterMs: HALF_OPEN_AFTER_MS,
           cause: error,

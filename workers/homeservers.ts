@@ -2,7 +2,7 @@ import type { Db } from "../shared/db/open.ts";
 import type { Log } from "../shared/log.ts";
 import type { SealKey } from "../shared/seal.ts";
 import { createBreaker, type Breaker } from "./breaker.ts";
-import type { Requester } from "./matrix/client.ts";
+import type { MatrixCall, Requester } from "./matrix/client.ts";
 import { MatrixFailure } from "./matrix/failure.ts";
 import type { Homeserver } from "./matrix/homeserver.ts";
 import { openHomeserver } from "./matrix/open-homeserver.ts";
@@ -62,14 +62,18 @@ function guarded(homeserver: Homeserver, breaker: Breaker, metrics: WorkerMetric
 }
 
 /** Reading waits for half a minute by design: it must not be the call that tries whether a homeserver is back. */
-function guardOf(request: Requester, breaker: Breaker): Requester {
+export function guardOf(request: Requester, breaker: Breaker): Requester {
   const held = breaker.guard(request);
-  return (call) => (call.path === "/sync" ? request(call) : held(call));
+  return (call) => (isLongPoll(call) ? request(call) : held(call));
+}
+
+function isLongPoll({ path }: MatrixCall): boolean {
+  return path === "/sync" || path === "/events";
 }
 
 function measured(request: Requester, metrics: WorkerMetrics): Requester {
   return async (call) => {
-    const end = call.path === "/sync" ? null : metrics.matrixCallSeconds.startTimer();
+    const end = isLongPoll(call) ? null : metrics.matrixCallSeconds.startTimer();
     try {
       return await request(call);
     } catch (error) {

@@ -10,7 +10,8 @@ const FOUND_AT_MOST = 500;
 /** Work that stays due for this long though it was added again: its deduplication key may hold a job that is lost. */
 const STUCK_AFTER_MS = 5_000;
 
-type Due = { [N in JobName]: { name: N; payload: JobPayload<N> } }[JobName];
+type DueName = Exclude<JobName, "maintenance">;
+type Due = { [N in DueName]: { name: N; payload: JobPayload<N> } }[DueName];
 
 export type Sweeper = { stop: () => Promise<void> };
 
@@ -138,14 +139,13 @@ async function findDue({ db }: WorkerContext): Promise<Due[]> {
        order by u.next_attempt_at limit :limit)
      union all
      (select 'room-sync', g.tenant_id, g.room_id, null
-        from room_timeline g join idle on idle.room_id = g.room_id join rooms r on r.id = g.room_id
+        from room_timeline g join rooms r on r.id = g.room_id
        where g.gap_next_attempt_at <= now() - ${GRACE} and r.observer_left_at is null
        order by g.gap_next_attempt_at limit :limit)`,
     { limit: FOUND_AT_MOST },
   );
   return rows.map(({ name, tenant_id: tenantId, id, subject }): Due => {
     if (name === "provisioning") return { name, payload: { tenantId, subject: subject ?? "room", id } };
-    if (name === "maintenance") return { name, payload: { task: "reconcile" } };
     return { name, payload: { tenantId, roomId: id } };
   });
 }

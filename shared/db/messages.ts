@@ -246,12 +246,14 @@ export async function killQueuedMessages(
   return rows.map((row) => row.id);
 }
 
-/** Ends all queued messages of a room, in the transaction that deletes it. */
+/** Ends all messages of a room, in the transaction that deletes it; nobody reads there what was sent last. */
 export async function killRoomMessages(trx: Db, tenantId: string, roomId: string): Promise<void> {
   await trx.raw(
-    `update messages set status = 'dead', open = false, error_code = 'room_deleted',
-            error_message = 'The room was deleted before the message was sent.'
-      where tenant_id = ? and room_id = ? and open and status = 'queued'`,
+    `update messages set open = false,
+            status = case when status = 'sent' then status else 'dead' end,
+            error_code = case when status = 'sent' then error_code else 'room_deleted' end,
+            error_message = case when status = 'sent' then error_message else 'The room was deleted before the message was sent.' end
+      where tenant_id = ? and room_id = ? and open`,
     [tenantId, roomId],
   );
 }

@@ -12,6 +12,8 @@ export type ClaimedMessage = {
   /** Age in milliseconds by the database's clock. */
   age_ms: number;
   attempts: number;
+  /** Whether somebody claimed it before, and may have sent it. */
+  was_sending: boolean;
   sender_id: string;
   sender_matrix_id: string;
   sender_is_registered: boolean;
@@ -33,7 +35,10 @@ export async function renewRoomLease(db: Db, roomId: string, fence: string): Pro
   return rows.length > 0;
 }
 
-/** Work that is due in a room whose lease was given back; `isMarked`: the lease was still held, and what was sent is marked. */
+/**
+ * Work that is due in a room whose lease was given back, and would be done: nothing of a paused tenant, no members of a
+ * deleted room. `isMarked`: the lease was still held, and what was sent is marked.
+ */
 export type DueWork = { messages: boolean; members: boolean; room: boolean; isMarked: boolean };
 
 /**
@@ -56,11 +61,11 @@ export async function releaseRoomLease(
         set fence = null, lease_until = null,
             attempts = case when s.up_to is null then o.attempts else 0 end,
             next_attempt_at = case when s.up_to is null then o.next_attempt_at when o.last_order > s.up_to then now() end
-       from rooms r left join settled s on true
+       from rooms r join tenants t on t.id = r.tenant_id left join settled s on true
       where o.room_id = :roomId and o.fence = :fence and r.id = o.room_id
-     returning coalesce(o.next_attempt_at <= now(), false) as messages,
-               coalesce(r.members_next_attempt_at <= now(), false) as members,
-               coalesce(r.next_attempt_at <= now(), false) as room,
+     returning t.status = 'active' and coalesce(o.next_attempt_at <= now(), false) as messages,
+               t.status = 'active' and coalesce(r.members_next_attempt_at <= now() and r.deleted_at is null, false) as members,
+               t.status = 'active' and coalesce(r.next_attempt_at <= now(), false) as room,
                exists (select 1 from mine) as "isMarked"`,
     { roomId, fence, settled: settledOrder, ...sentColumns(sent) },
   );
@@ -80,16 +85,16 @@ function sentColumns(sent: readonly SentMessage[]): { ids: string[]; eventIds: s
   return { ids: sent.map(({ id }) => id), eventIds: sent.map(({ eventId }) => eventId) };
 }
 
-/** Marks a batch, as `batch` names it by ids, as being sent; reads it as `claimed`. */
+/** Marks a batch, as `batch` names it by ids and former states, as being sent; reads it as `claimed`. */
 export const CLAIM_BATCH = `
   update messages m set status = 'sending' from batch where m.id = batch.id
-  returning m.id, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id`;
+  returning m.id, batch.status = 'sending' as was_sending, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id`;
 
 /** What was claimed as a JSON array of ClaimedMessage, oldest first. */
 export const SELECT_CLAIMED = `
   select coalesce(jsonb_agg(jsonb_build_object(
            'id', c.id, 'request_id', c.request_id, 'order_number', c.order_number, 'text', c.content ->> 'text',
-           'age_ms', extract(epoch from now() - c.accepted_at) * 1000, 'attempts', c.attempts, 'sender_id', c.sender_id,
+           'age_ms', extract(epoch from now() - c.accepted_at) * 1000, 'attempts', c.attempts, 'was_sending', c.was_sending, 'sender_id', c.sender_id,
            'sender_matrix_id', u.matrix_user_id,
            'sender_is_registered', u.applied_version > 0,
            'sender_is_wanted', u.deleted_at is null and coalesce(s.desired = 'in', false),
@@ -120,7 +125,7 @@ export async function claimMessages(
   }>(
     db,
     `with mine as (${HELD}), marked as (${MARK}), batch as (
-       select m.id from messages m, mine
+       select m.id, m.status from messages m, mine
         where m.room_id = :roomId and m.open and m.status in ('queued', 'sending') and m.order_number > :afterOrder
         order by m.order_number limit :limit for update of m
      ), claimed as (${CLAIM_BATCH})
@@ -136,17 +141,22 @@ export async function claimMessages(
 
 export type SentMessage = { id: string; eventId: string };
 
-/** Marks messages as sent; changes nothing when the lease is gone. Returns whether it was still held. */
-export async function markSent(
+/**
+ * Ends a batch early: marks what was sent, and gives back what nobody has tried to send (`untried`), which is queued
+ * again. Changes nothing when the lease is gone. Returns whether it was still held.
+ */
+export async function endBatch(
   db: Db,
   roomId: string,
   fence: string,
-  sent: readonly SentMessage[],
+  { sent, untried }: { sent: readonly SentMessage[]; untried: readonly string[] },
 ): Promise<boolean> {
   const rows = await rowsOf<{ held: boolean }>(
     db,
-    `with mine as (${HELD}), marked as (${MARK}) select exists (select 1 from mine) as held`,
-    { roomId, fence, ...sentColumns(sent) },
+    `with mine as (${HELD}), marked as (${MARK}), given_back as (
+       update messages m set status = 'queued' from mine where m.id = any(:untried) and m.status = 'sending'
+     ) select exists (select 1 from mine) as held`,
+    { roomId, fence, untried: [...untried], ...sentColumns(sent) },
   );
   return rows[0]?.held ?? false;
 }
@@ -184,14 +194,14 @@ export async function postponeOutbox(
   );
 }
 
-/** Records a failed try, for operators. */
+/** Records a failed try, for operators; a refusal counts against the message. */
 export async function recordAttempt(
   db: Db,
   attempt: { id: string; tenantId: string; messageId: string; failure: string; detail: string },
 ): Promise<void> {
   await execute(
     db,
-    `with counted as (update messages set attempts = attempts + 1 where id = :messageId)
+    `with counted as (update messages set attempts = attempts + 1 where id = :messageId and :failure = 'forbidden')
      insert into delivery_attempts (id, tenant_id, message_id, failure, detail)
      values (:id, :tenantId, :messageId, :failure, :detail)`,
     attempt,

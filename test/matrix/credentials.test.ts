@@ -57,7 +57,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
 
   async function person(): Promise<string> {
     const matrixUserId = `@omc_${randomToken(16)}:${synapse.synapseServerName}`;
-    await homeserver.ensureAccount({ matrixUserId, tenantId: TENANT });
+    await homeserver.ensureAccount(matrixUserId);
     return matrixUserId;
   }
 
@@ -83,9 +83,8 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
 
   test("making an account again, or five times at once, changes nothing", async () => {
     const matrixUserId = `@omc_${randomToken(16)}:${synapse.synapseServerName}`;
-    const account = { matrixUserId, tenantId: TENANT };
-    await Promise.all(Array.from({ length: 5 }, () => homeserver.ensureAccount(account)));
-    await homeserver.ensureAccount(account);
+    await Promise.all(Array.from({ length: 5 }, () => homeserver.ensureAccount(matrixUserId)));
+    await homeserver.ensureAccount(matrixUserId);
     const request = await homeserver.as(matrixUserId);
     const whoami = await request({ method: "GET", path: "/account/whoami" });
     expect(whoami).toMatchObject({ user_id: matrixUserId, device_id: "OPENMEET" });
@@ -195,7 +194,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
       const { member } = await room();
       await database.db("credentials").where({ matrix_user_id: member }).delete();
       homeserver = open();
-      await homeserver.ensureAccount({ matrixUserId: member, tenantId: TENANT });
+      await homeserver.ensureAccount(member);
       const request = await homeserver.as(member);
       expect(await request({ method: "GET", path: "/account/whoami" })).toMatchObject({ user_id: member });
     });

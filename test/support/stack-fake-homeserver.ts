@@ -31,7 +31,7 @@ export class FakeHomeserver implements Homeserver {
       return answer;
     });
 
-  readonly ensureAccount = ({ matrixUserId }: { matrixUserId: string }) => {
+  readonly ensureAccount = (matrixUserId: string) => {
     this.accounts.add(matrixUserId);
     return Promise.resolve();
   };
@@ -50,7 +50,7 @@ export class FakeHomeserver implements Homeserver {
     { retryAfterMs = null as number | null, isApplied = false } = {},
   ): void {
     const failure = new MatrixFailure(kind, {
-      errcode: "M_TEST",
+      errcode: kind === "forbidden" ? "M_FORBIDDEN" : "M_TEST",
       httpStatus: kind === "transient" ? null : 400,
       retryAfterMs,
     });

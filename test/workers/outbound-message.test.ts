@@ -1,9 +1,12 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { endMemberships } from "../../shared/db/memberships.ts";
+import { killQueuedMessages, killRoomMessages } from "../../shared/db/messages.ts";
 import type { Room } from "../../shared/db/rooms.ts";
 import { setTenantLimits } from "../../shared/db/tenants.ts";
+import { NOT_ANSWERING } from "../../workers/breaker.ts";
 import type { JobResult } from "../../workers/context.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
+import { MatrixFailure } from "../../workers/matrix/failure.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 
@@ -70,13 +73,56 @@ test("a message whose answer is lost holds the room, and is sent again as the sa
 
   expect((await drain()).retryInMs).toBeGreaterThan(0);
   expect(homeserver.attempts).toEqual(["one"]);
-  expect(await statuses()).toEqual(["sending", "sending"]);
+  expect(await statuses()).toEqual(["sending", "queued"]);
 
   await becomeDue();
   await drain();
   expect(homeserver.attempts).toEqual(["one", "one", "two"]);
   expect(homeserver.texts).toEqual(["one", "two"]);
   expect(await statuses()).toEqual(["sent", "sent"]);
+});
+
+test("what waits behind a message that may have been sent dies with its sender's removal", async () => {
+  await place.accept(room, "ada", "one");
+  const [behind] = await place.accept(room, "bob", "two");
+  homeserver.refuse(/\/send\//, "transient");
+  await drain();
+  const bob = { roomId: room.id, senderId: behind?.sender_id ?? "" };
+  await killQueuedMessages(place.db, place.tenantId, bob);
+  expect(await statuses()).toEqual(["sending", "dead sender_removed"]);
+});
+
+test("what somebody who died may have sent stays so, also behind a message that fails", async () => {
+  await place.accept(room, "ada", "one", "two");
+  await place.sql("update messages set status = 'sending' where room_id = ?", [room.id]);
+  homeserver.refuse(/\/send\//, "transient");
+  await drain();
+  expect(await statuses()).toEqual(["sending", "sending"]);
+});
+
+test("nothing is made or sent for a room that is deleted, and none of its messages is left open", async () => {
+  const [sent] = await place.accept(room, "ada", "sent", "sending", "queued");
+  await place.sql("update messages set status = 'sending' where room_id = ? and order_number = 2", [room.id]);
+  await place.sql("update messages set status = 'sent', event_id = '$1' where id = ?", [sent?.id]);
+  await killRoomMessages(place.db, place.tenantId, room.id);
+  await place.sql("update rooms set deleted_at = now() where id = ?", [room.id]);
+  await becomeDue();
+  await drain();
+  expect(homeserver.calls).toEqual([]);
+  expect(await statuses()).toEqual(["sent", "dead room_deleted", "dead room_deleted"]);
+  expect(await place.sql("select 1 as one from messages where room_id = ? and open", [room.id])).toEqual([]);
+});
+
+test("nothing of a paused tenant is woken when its room is given back", async () => {
+  await place.accept(room, "ada", "one");
+  await place.sql("update tenants set status = 'paused'");
+  try {
+    place.wakes.length = 0;
+    await drain();
+    expect([homeserver.calls, place.wakes]).toEqual([[], []]);
+  } finally {
+    await place.sql("update tenants set status = 'active'");
+  }
 });
 
 test("a homeserver that limits us is given the time that it asks for, and nothing is given up", async () => {
@@ -157,6 +203,30 @@ test("whoever stays refused is believed to be, at the third time, with what oper
       [room.id],
     ),
   ).toEqual([{ failure: "forbidden" }, { failure: "forbidden" }, { failure: "forbidden" }]);
+});
+
+test("only refusals make a refusal believed: not that the homeserver was silent before", async () => {
+  await place.accept(room, "ada", "one");
+  for (let turn = 0; turn < 4; turn++) {
+    homeserver.refuse(/\/send\//, "transient");
+    await drain();
+    await becomeDue();
+  }
+  homeserver.refuse(/\/send\//, "forbidden");
+  homeserver.refuse(/\/send\//, "forbidden");
+  await drain();
+  expect(await statuses()).toEqual(["sending"]);
+});
+
+test("a call that was held back is no try: operators see none", async () => {
+  await place.accept(room, "ada", "one");
+  homeserver.fail(/\/send\//, new MatrixFailure("transient", { errcode: NOT_ANSWERING, httpStatus: null }));
+  expect((await drain()).retryInMs).toBeGreaterThan(0);
+  const tries = await place.sql(
+    "select 1 as one from delivery_attempts a join messages m on m.id = a.message_id where m.room_id = ?",
+    [room.id],
+  );
+  expect(tries).toEqual([]);
 });
 
 test("nobody is joined again who was removed while their message waited", async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { acceptMessages, killQueuedMessages } from "../../shared/db/messages.ts";
-import { claimMessages, markSent, releaseRoomLease } from "../../shared/db/outbox.ts";
+import { claimMessages, endBatch, releaseRoomLease } from "../../shared/db/outbox.ts";
 import type { Room } from "../../shared/db/rooms.ts";
 import { newFence } from "../../shared/ids.ts";
 import { takeRoom } from "../../workers/converge/room-facts.ts";
@@ -87,7 +87,8 @@ test("what was sent is not claimed again", async () => {
   await place.accept(room, "ada", "first", "second");
   const fence = await takeFence(room);
   const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 1 });
-  await markSent(place.db, room.id, fence, [{ id: claim?.messages[0]?.id ?? "", eventId: "$1" }]);
+  const [first] = claim?.messages ?? [];
+  await endBatch(place.db, room.id, fence, { sent: [{ id: first?.id ?? "", eventId: "$1" }], untried: [] });
 
   const rest = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 10 });
 
@@ -100,12 +101,8 @@ test("a message that is accepted while its room is being settled stays due, whoe
   for (let round = 0; round < 60; round++) {
     fence = await takeFence(room);
     const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 100 });
-    await markSent(
-      place.db,
-      room.id,
-      fence,
-      claim?.messages.map(({ id }) => ({ id, eventId: `$${id}` })) ?? [],
-    );
+    const sent = claim?.messages.map(({ id }) => ({ id, eventId: `$${id}` })) ?? [];
+    await endBatch(place.db, room.id, fence, { sent, untried: [] });
     const [accepted] = await Promise.all([
       place.accept(room, "ada", `round ${round}`),
       releaseRoomLease(place.db, room.id, fence, claim?.lastOrder ?? 0),
@@ -261,7 +258,10 @@ test("what Matrix answers too late does not raise a dead message", async () => {
   const [message] = await place.accept(room, "ada", "dead");
   const fence = await takeFence(room);
   await place.sql("update messages set status = 'dead', open = false where room_id = ?", [room.id]);
-  await markSent(place.db, room.id, fence, [{ id: message?.id ?? "", eventId: "$late" }]);
+  await endBatch(place.db, room.id, fence, {
+    sent: [{ id: message?.id ?? "", eventId: "$late" }],
+    untried: [],
+  });
   expect(await place.sql("select status from messages where room_id = ?", [room.id])).toEqual([
     { status: "dead" },
   ]);

@@ -97,6 +97,14 @@ test("a message that stands on Matrix though no reading shows it is not sent aga
   expect(await gapIsOpen()).toBe(false);
 });
 
+test("a message that was taken back on Matrix before anybody saw it is given up, and its people are told", async () => {
+  homeserver.answer(/\/event\//, { unsigned: { redacted_because: { type: "m.room.redaction" } } });
+  await reread();
+  expect(await statuses()).toEqual(["dead and told", "sent", "sent"]);
+  const rows = await place.sql("select error_code from messages where id = ?", [ids[0]]);
+  expect(rows).toEqual([{ error_code: "redacted" }]);
+});
+
 test("a gap that is no rereading says nothing of what came before it", async () => {
   forget(0, 1, 2);
   await place.sql(

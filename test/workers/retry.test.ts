@@ -62,22 +62,32 @@ test("what a homeserver asks for is the least pause, up to ten minutes", () => {
 
 test.each([
   [429, "M_LIMIT_EXCEEDED", "limited"],
-  [429, "", "limited"],
+  [403, "M_RESOURCE_LIMIT_EXCEEDED", "limited"],
+  [403, "M_CONSENT_NOT_GIVEN", "limited"],
   [401, "M_UNKNOWN_TOKEN", "auth"],
-  [401, "", "auth"],
+  [401, "M_ODD", "auth"],
   [403, "M_FORBIDDEN", "forbidden"],
+  [400, "M_UNKNOWN_DEVICE", "forbidden"],
   [403, "M_USER_DEACTIVATED", "permanent"],
   [400, "M_USER_IN_USE", "conflict"],
   [400, "M_ROOM_IN_USE", "conflict"],
-  [409, "", "conflict"],
+  [409, "M_ODD", "conflict"],
   [404, "M_NOT_FOUND", "missing"],
-  [408, "", "transient"],
+  [408, "M_ODD", "transient"],
   [400, "M_BAD_JSON", "permanent"],
   [413, "M_TOO_LARGE", "permanent"],
   [500, "M_FORBIDDEN", "transient"],
-  [502, "", "transient"],
   [503, "M_NOT_FOUND", "transient"],
-  [504, "", "transient"],
+  // Without a Matrix error: what a proxy says is no verdict of the homeserver's.
+  [429, null, "limited"],
+  [400, null, "transient"],
+  [401, null, "transient"],
+  [403, null, "transient"],
+  [404, null, "transient"],
+  [409, null, "transient"],
+  [413, null, "permanent"],
+  [502, null, "transient"],
+  [504, null, "transient"],
 ] as const)("an answer %d %s means: %s", (status, errcode, kind) => {
   expect(translateError(status, errcode)).toBe(kind);
 });
@@ -90,4 +100,11 @@ test("what exists or is gone already is as good as done; any other failure is no
   expect(await unlessConflict(Promise.resolve(1))).toBe(1);
   await expect(unlessConflict(fail("missing"))).rejects.toMatchObject({ kind: "missing" });
   await expect(unlessMissing(fail("transient"))).rejects.toMatchObject({ kind: "transient" });
+});
+
+test("what only the homeserver's operator can mend is asked for once a minute", () => {
+  const limited = (errcode: string) =>
+    new MatrixFailure("limited", { errcode, httpStatus: 403, retryAfterMs: null }).retryAfterMs;
+  expect(limited("M_RESOURCE_LIMIT_EXCEEDED")).toBe(60_000);
+  expect(limited("M_LIMIT_EXCEEDED")).toBe(2_000);
 });

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import {
   claimMessages,
+  endBatch,
   markDead,
-  markSent,
   postponeOutbox,
   renewRoomLease,
   releaseRoomLease,
@@ -100,7 +100,8 @@ test("a worker that was frozen past its lease can neither go on nor mark anythin
 
   expect(await renewRoomLease(place.db, room.id, frozen)).toBe(false);
   expect(await claimMessages(place.db, room.id, { fence: frozen, afterOrder: 0, limit: 10 })).toBeNull();
-  expect(await markSent(place.db, room.id, frozen, [{ id, eventId: "$late" }])).toBe(false);
+  const sent = [{ id, eventId: "$late" }];
+  expect(await endBatch(place.db, room.id, frozen, { sent, untried: [] })).toBe(false);
   expect(await markDead(place.db, room.id, frozen, { id, code: "expired", reason: "late" })).toBe(false);
   await releaseRoomLease(place.db, room.id, frozen, 1);
   await postponeOutbox(place.db, room.id, frozen, { delayMs: 60_000, failed: true });

@@ -441,6 +441,14 @@ function failure(errcode: string, cause?: unknown): MatrixFailure {
   return new MatrixFailure("transient", { errcode, httpStatus: null, cause });
 }
 
+test("an observer whose account or device the homeserver has no more is made again, and reads on", async () => {
+  homeserver.refuse(/\/sync$/, "forbidden");
+  homeserver.answer(/\/sync$/, answer("s2", [text("one")]), { isKept: true });
+  await runUntilSuccess();
+  expect([...homeserver.accounts]).toEqual([observer.matrix_user_id]);
+  expect(await told()).toEqual(["one"]);
+});
+
 test("an answer that is too large is left to the rooms, each from where reading was, and reading goes on", async () => {
   homeserver.fail(/\/sync$/, failure("no answer", new ResponseTooLarge("too large")));
   homeserver.answer(/\/sync$/, { next_batch: "s8" });

@@ -1,7 +1,6 @@
 import type { Config } from "../../shared/config.ts";
 import { insertAudit } from "../../shared/db/audit.ts";
 import type { Db } from "../../shared/db/open.ts";
-import { createLog } from "../../shared/log.ts";
 import type { MatrixLogin } from "../matrix/login.ts";
 import { requireTenant } from "./tenants.ts";
 
@@ -15,6 +14,5 @@ export async function logInToMatrix(
   await insertAudit(db, { tenantId: tenant.id, actor: "cli", action: "matrix.login", subject: user });
   // Only this command needs the Matrix client, which is slow to load.
   const { loginUser } = await import("../matrix/login.ts");
-  const log = createLog({ level: "silent", tier: "admin" });
-  return loginUser({ db, config, log, tenantSlug: slug, user });
+  return loginUser({ db, config, tenantSlug: slug, user });
 }

@@ -8,7 +8,7 @@ export async function ensureAccount(
   homeserver: Homeserver,
   user: { id: string; tenantId: string; matrixUserId: string },
 ): Promise<void> {
-  await homeserver.ensureAccount(user);
+  await homeserver.ensureAccount(user.matrixUserId);
   await applyProfile(context, homeserver, user);
 }
 
@@ -46,8 +46,8 @@ export async function applyProfile(
 export async function ensureObserver(
   context: WorkerContext,
   homeserver: Homeserver,
-  observer: { id: string; tenantId: string; matrixUserId: string },
+  observer: { id: string; matrixUserId: string },
 ): Promise<void> {
-  await homeserver.ensureAccount(observer);
+  await homeserver.ensureAccount(observer.matrixUserId);
   await context.db.raw("update observers set is_registered = true where id = ?", [observer.id]);
 }

@@ -19,7 +19,6 @@ export async function ensureRoom(
   if (!room.observer_is_registered) {
     await ensureObserver(context, homeserver, {
       id: room.observer_id,
-      tenantId: room.tenant_id,
       matrixUserId: room.observer_matrix_id,
     });
   }

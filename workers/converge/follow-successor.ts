@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { WorkerContext } from "../context.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
+import { MatrixFailure } from "../matrix/failure.ts";
 import { getState } from "../matrix/rooms.ts";
 import type { RoomLease } from "../room-lease.ts";
 import type { RoomFacts } from "./room-facts.ts";
@@ -11,6 +12,7 @@ const creation = z.object({ predecessor: z.object({ room_id: z.string() }) });
  * An upgraded room goes on in its successor, when that names it as its predecessor and the observer is in it: else the
  * tombstone is not believed. Nobody but the observer is in the new room yet, so everybody's join and level is due again.
  * Answers the Matrix id that the room has now.
+ * @throws MatrixFailure when the homeserver does not say what the successor is: the tombstone is not told again.
  */
 export async function followSuccessor(
   context: WorkerContext,
@@ -23,7 +25,7 @@ export async function followSuccessor(
   const state = await getState(request, {
     matrixRoomId: room.successor_matrix_room_id,
     type: "m.room.create",
-  }).catch(() => null);
+  }).catch(nullIfRefused);
   const parsed = creation.safeParse(state);
   const isBelieved = parsed.success && parsed.data.predecessor.room_id === room.matrix_room_id;
   if (!isBelieved) {
@@ -44,4 +46,9 @@ export async function followSuccessor(
   context.metrics.driftRepaired.inc({ what: "upgrade" });
   context.log.warn({ room: room.id }, "the room was upgraded on Matrix: followed");
   return room.successor_matrix_room_id;
+}
+
+function nullIfRefused(error: unknown): null {
+  if (error instanceof MatrixFailure && error.kind === "forbidden") return null;
+  throw error;
 }

@@ -1,7 +1,8 @@
 import { rowsOf, type Db } from "../../shared/db/open.ts";
 import type { WorkerContext } from "../context.ts";
 import type { Requester } from "../matrix/client.ts";
-import { hasEvent } from "../matrix/rooms.ts";
+import { lookUpEvent } from "../matrix/rooms.ts";
+import { publishFailed } from "../publish-failed.ts";
 import { withRoomLease } from "../room-lease.ts";
 import type { RoomFacts } from "./room-facts.ts";
 
@@ -12,7 +13,8 @@ type Unseen = { id: string; event_id: string; order_number: number };
 /**
  * Queues again what the homeserver took and has no more, as after a restore from an older backup: in its old order, under
  * its old transaction ids. For a room that was just read whole: nothing that reading showed is `unseen`, and what stands
- * there all the same (its event can be had by its id) is left to be shown. What is in our timeline stays as it is.
+ * there all the same (its event can be had by its id) is left to be shown; what was redacted before we saw it will never
+ * be, and ends. What is in our timeline stays as it is.
  * Answers false when somebody else writes to the room: to be asked again soon.
  */
 export async function requeueForgotten(
@@ -25,14 +27,33 @@ export async function requeueForgotten(
     const page = await findUnseen(context.db, room.id, afterOrder);
     const forgotten: Unseen[] = [];
     for (const message of page) {
+      if (seen.has(message.id)) continue;
       const target = { matrixRoomId: room.matrix_room_id, eventId: message.event_id };
-      if (!seen.has(message.id) && !(await hasEvent(request, target))) forgotten.push(message);
+      const found = await lookUpEvent(request, target);
+      if (found === "missing") forgotten.push(message);
+      if (found === "redacted") await giveUp(context, room, message);
     }
     if (forgotten.length > 0 && !(await requeue(context, room, forgotten))) return false;
     const last = page.at(-1);
     if (!last || page.length < LOOKED_UP_AT_ONCE) return true;
     afterOrder = last.order_number;
   }
+}
+
+/** Somebody took the message back on Matrix before it was told: an event without its marker is nobody's. */
+async function giveUp(context: WorkerContext, room: RoomFacts, { id, event_id }: Unseen): Promise<void> {
+  const code = "redacted";
+  const reason = "The message was taken back on the chat server before anybody was shown it.";
+  const ended = await rowsOf(
+    context.db,
+    `update messages set status = 'dead', open = false, error_code = ?, error_message = ?
+      where id = ? and event_id = ? and open and status = 'sent' returning 1 as ended`,
+    [code, reason, id, event_id],
+  );
+  if (ended.length === 0) return;
+  context.metrics.messagesDead.inc({ code });
+  context.log.warn({ room: room.id, message: id, code }, "message given up");
+  await publishFailed(context, room, { id, code, reason });
 }
 
 /** Sent, and not come home. */

@@ -100,7 +100,7 @@ const TAKE_ROOM = `
         where tenant_id = :tenantId and room_id = :roomId and (lease_until is null or lease_until < now())
        returning room_id, attempts, next_attempt_at
      ), batch as (
-       select m.id from messages m
+       select m.id, m.status from messages m
         where m.room_id = :roomId and m.open and m.status in ('queued', 'sending')
           and exists (select 1 from x where x.next_attempt_at is null or x.next_attempt_at <= now())
           and exists (select 1 from tenants t where t.id = :tenantId and t.status = 'active')

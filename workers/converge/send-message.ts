@@ -24,9 +24,11 @@ export async function sendMessage(
   const homeserver = await context.homeserver(room.homeserver_id);
   // Kept on the facts, so that the batch's other messages need not ask again.
   if (room.matrix_room_id === null || room.observer_is_out || room.successor_matrix_room_id !== null) {
+    const former = room.matrix_room_id;
     room.matrix_room_id = await ensureRoom(context, homeserver, room, lease);
-    if (room.successor_matrix_room_id !== null) message = { ...message, sender_is_joined: false };
+    if (former !== null && room.matrix_room_id !== former) message = { ...message, sender_is_joined: false };
     room.observer_is_out = false;
+    room.successor_matrix_room_id = null;
   }
   const existing = { ...room, matrix_room_id: room.matrix_room_id };
   if (!message.sender_is_registered || !message.sender_is_joined) {

@@ -1,8 +1,8 @@
 import { newId } from "../../shared/ids.ts";
 import {
   claimMessages,
+  endBatch,
   markDead,
-  markSent,
   postponeOutbox,
   recordAttempt,
   type Claim,
@@ -15,6 +15,7 @@ import { DONE, type JobResult, type WorkerContext } from "../context.ts";
 import type { RoomFacts, TakenRoom } from "../converge/room-facts.ts";
 import { sendMessage } from "../converge/send-message.ts";
 import { NotWanted } from "../converge/ensure-joined.ts";
+import { NOT_ANSWERING } from "../breaker.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import { decideRetry } from "../retry.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../room-lease.ts";
@@ -39,7 +40,7 @@ export async function handleOutboundMessage(
     const result = await withRoomLease(
       context,
       payload,
-      async (lease, room) => (room.tenant_is_active ? drain(context, room, lease) : DONE),
+      async (lease, room) => (room.tenant_is_active && !room.is_deleted ? drain(context, room, lease) : DONE),
       context.outboundPace.batchMessages(),
     );
     return result ?? DONE;
@@ -65,7 +66,8 @@ async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease):
       return DONE;
     }
     if (!isWhole || claim.isWanted || isOver()) {
-      await mark(context, room, lease, sent);
+      const untried = claim.messages.slice(sent.length + (failure === null ? 0 : 1));
+      await end(context, room, lease, { sent, untried });
       if (failure !== null) return { retryInMs: await settleFailure(context, room, failure, lease) };
       await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
       // Asked to stop, nobody is woken from here: the job itself goes on elsewhere.
@@ -128,14 +130,16 @@ async function sendBatch(
   return batch;
 }
 
-/** @throws LeaseLost */
-async function mark(
+/** What was claimed and never tried is not held for ambiguous: it dies with its sender's removal. @throws LeaseLost */
+async function end(
   context: WorkerContext,
   room: RoomFacts,
   lease: RoomLease,
-  sent: readonly SentMessage[],
+  { sent, untried }: { sent: readonly SentMessage[]; untried: readonly ClaimedMessage[] },
 ): Promise<void> {
-  if (sent.length > 0 && !(await markSent(context.db, room.id, lease.fence, sent))) throw new LeaseLost();
+  const ids = untried.filter((message) => !message.was_sending).map(({ id }) => id);
+  if (sent.length + ids.length === 0) return;
+  if (!(await endBatch(context.db, room.id, lease.fence, { sent, untried: ids }))) throw new LeaseLost();
 }
 
 /** By what a message is found in the logs of every tier. */
@@ -168,13 +172,15 @@ async function settleFailure(
     return afterGivingUp(context, room, lease);
   }
   if (!(error instanceof MatrixFailure)) throw error;
-  await recordAttempt(db, {
-    id: newId(),
-    tenantId: room.tenant_id,
-    messageId: message.id,
-    failure: error.kind,
-    detail: error.message,
-  });
+  // Held back by the breaker, nothing was tried.
+  if (error.errcode !== NOT_ANSWERING)
+    await recordAttempt(db, {
+      id: newId(),
+      tenantId: room.tenant_id,
+      messageId: message.id,
+      failure: error.kind,
+      detail: error.message,
+    });
   const tried = {
     kind: error.kind,
     // Waiting for a homeserver is no try of this message: only its own refusals count against it.

@@ -5,6 +5,7 @@ import { DONE, type JobResult, type WorkerContext } from "../context.ts";
 import { applyProfile } from "../converge/ensure-account.ts";
 import { describeRoom, ensureRoom } from "../converge/ensure-room.ts";
 import type { RoomFacts } from "../converge/room-facts.ts";
+import { unlessForbidden } from "../matrix/failure.ts";
 import { aliasLocalpart, leaveRoom, listJoined, removeAlias, removeMember } from "../matrix/rooms.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
 import { convergeOrPostpone } from "../postpone.ts";
@@ -47,9 +48,9 @@ async function provisionUser(
     user.attempts,
     async () => {
       const homeserver = await context.homeserver(user.homeserver_id);
-      if (user.is_deleted) await removeUser(context, homeserver, account, user.is_registered);
+      if (user.is_deleted) await removeUser(context, homeserver, account);
       else {
-        if (!user.is_registered) await homeserver.ensureAccount(account);
+        if (!user.is_registered) await homeserver.ensureAccount(account.matrixUserId);
         await applyProfile(context, homeserver, account);
       }
       return DONE;
@@ -70,9 +71,9 @@ async function removeUser(
   context: WorkerContext,
   homeserver: Homeserver,
   account: { id: string; tenantId: string; matrixUserId: string },
-  isRegistered: boolean,
 ): Promise<void> {
-  if (isRegistered) await homeserver.removeAccount(account.matrixUserId);
+  // Also of who was never noted as registered: whoever registered them may have died before noting it.
+  await homeserver.removeAccount(account.matrixUserId);
   await context.db.raw(
     `with gone as (update memberships set applied = 'out', applied_version = version where user_id = :id and desired = 'out')
      update users set next_attempt_at = null, attempts = 0, error = null where tenant_id = :tenantId and id = :id`,
@@ -138,11 +139,14 @@ async function removeRoom(
     const matrixRoomId = room.matrix_room_id;
     lease.check();
     await removeAlias(observer, `#${aliasLocalpart(identityOf(room))}:${homeserver.serverName}`);
-    for (const matrixUserId of await listJoined(observer, matrixRoomId)) {
+    const joined = await unlessForbidden(listJoined(observer, matrixRoomId));
+    for (const matrixUserId of joined ?? []) {
       lease.check();
       if (matrixUserId !== room.observer_matrix_id)
         await removeMember(observer, { matrixRoomId, matrixUserId });
     }
+    // The observer is out of it, by itself or by others: whoever of ours is still in leaves by themselves.
+    if (joined === null) await leaveAsMembers(context, homeserver, room.id, { matrixRoomId, lease });
     lease.check();
     await leaveRoom(observer, matrixRoomId);
   }
@@ -155,6 +159,24 @@ async function removeRoom(
      update rooms set next_attempt_at = null, members_next_attempt_at = null, attempts = 0, error = null where id = :id`,
     { id: room.id },
   );
+}
+
+async function leaveAsMembers(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  roomId: string,
+  { matrixRoomId, lease }: { matrixRoomId: string; lease: RoomLease },
+): Promise<void> {
+  const members = await rowsOf<{ matrix_user_id: string }>(
+    context.db,
+    `select u.matrix_user_id from memberships s join users u on u.id = s.user_id
+      where s.room_id = ? and s.applied = 'in' and u.deleted_at is null`,
+    [roomId],
+  );
+  for (const member of members) {
+    lease.check();
+    await leaveRoom(await homeserver.as(member.matrix_user_id), matrixRoomId);
+  }
 }
 
 function identityOf(room: RoomFacts): { tenantId: string; kind: string; slug: string; generation: number } {

@@ -97,7 +97,8 @@ async function fillPage(
   };
   const seen = await lookUp(context.db, reader, [{ matrixRoomId: room.matrix_room_id, events: page.events }]);
   const meaning = readMeaning(seen.events, seen.facts);
-  const isFilled = page.end === null || page.events.length === 0 || page.end === gap.from;
+  // A page may be empty though more comes: what it held is nothing for us to see.
+  const isFilled = page.end === null || page.end === gap.from;
   if (isFilled && gap.isRereading) {
     const told = new Set(meaning.settled.map(({ messageId }) => messageId));
     // Before the gap is closed: whoever dies between finds it open, and looks again.

@@ -16,22 +16,23 @@ export type AdminOptions = RegistrationAccess & { id: string; db: Db; sealKeys: 
  */
 export function createAdminHomeserver(options: AdminOptions): Homeserver {
   const { baseUrl, serverName, id } = options;
+  const operatorId = operatorIdOf(options);
   const store = createCredentialStore({
     ...options,
     homeserverId: id,
     access: options,
+    adminId: operatorId,
     connect: (accessToken) => createConnection({ baseUrl, accessToken })({}),
   });
   const as = (matrixUserId: string): Requester => renewing(store, matrixUserId);
-  const operatorId = operatorIdOf(options);
   return {
     id,
     serverName,
     baseUrl,
     as: (matrixUserId) => Promise.resolve(as(matrixUserId)),
-    ensureAccount: async ({ matrixUserId }) => {
-      await store.ensure(matrixUserId, { isAdmin: false });
-      await store.ensure(operatorId, { isAdmin: true });
+    ensureAccount: async (matrixUserId) => {
+      await store.ensure(matrixUserId);
+      await store.ensure(operatorId);
       await liftLimits(as(operatorId), matrixUserId);
     },
     removeAccount: (matrixUserId) => removeAccount(store, operatorId, as(operatorId), matrixUserId),
@@ -75,7 +76,7 @@ async function removeAccount(
   operator: Requester,
   matrixUserId: string,
 ): Promise<void> {
-  await store.ensure(operatorId, { isAdmin: true });
+  await store.ensure(operatorId);
   await unlessMissing(
     operator({
       method: "POST",

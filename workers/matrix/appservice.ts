@@ -23,7 +23,7 @@ export function createAppserviceHomeserver(options: AppserviceOptions): Homeserv
     serverName: options.serverName,
     baseUrl,
     as: (matrixUserId) => Promise.resolve(as(matrixUserId)),
-    ensureAccount: ({ matrixUserId }) => ensureAccount(connection({}), matrixUserId),
+    ensureAccount: (matrixUserId) => ensureAccount(connection({}), matrixUserId),
     removeAccount: (matrixUserId) => deactivate(as(matrixUserId)),
     login: (matrixUserId) => login(options, matrixUserId),
   };

@@ -82,18 +82,14 @@ async function request(
 }
 
 function toFailure(error: unknown): MatrixFailure {
-  if (error instanceof MatrixError) {
+  if (error instanceof HTTPError) {
     const httpStatus = error.httpStatus ?? 0;
-    const errcode = error.errcode ?? "M_UNKNOWN";
+    const errcode = error instanceof MatrixError ? (error.errcode ?? "M_UNKNOWN") : null;
     return new MatrixFailure(translateError(httpStatus, errcode), {
-      errcode,
+      errcode: errcode ?? "no Matrix answer",
       httpStatus,
       retryAfterMs: readRetryAfterMs(error),
     });
-  }
-  if (error instanceof HTTPError) {
-    const httpStatus = error.httpStatus ?? 0;
-    return new MatrixFailure(translateError(httpStatus, ""), { errcode: "no Matrix answer", httpStatus });
   }
   if (error instanceof ConnectionError) return lost("no connection", error);
   return lost("no answer", error);
@@ -103,7 +99,7 @@ function lost(errcode: string, cause: unknown): MatrixFailure {
   return new MatrixFailure("transient", { errcode, httpStatus: null, cause });
 }
 
-function readRetryAfterMs(error: MatrixError): number | null {
+function readRetryAfterMs(error: HTTPError): number | null {
   try {
     return error.getRetryAfterMs();
   } catch {

@@ -8,6 +8,7 @@ import {
 import type { Db } from "../../shared/db/open.ts";
 import type { SealKey } from "../../shared/seal.ts";
 import type { Requester } from "./client.ts";
+import { MatrixFailure } from "./failure.ts";
 import { loginWithPassword, registerWithSecret, type RegistrationAccess } from "./operator-login.ts";
 
 /** Accounts whose tokens one process keeps opened; the least used is opened again when needed. */
@@ -31,8 +32,8 @@ export type CredentialStore = {
   /** The account's token. @throws when the account was never registered. */
   get: (matrixUserId: string) => Promise<Speaker>;
   /** Registers the account unless its token is known; a registration whose answer was lost is made good by logging in. */
-  ensure: (matrixUserId: string, options: { isAdmin: boolean }) => Promise<Speaker>;
-  /** Another token than the one that was refused. */
+  ensure: (matrixUserId: string) => Promise<Speaker>;
+  /** Another token than the one that was refused; of an account that the homeserver has forgotten, by making it again. */
   renew: (matrixUserId: string, refused: string) => Promise<Speaker>;
   forget: (matrixUserId: string) => Promise<void>;
 };
@@ -42,9 +43,12 @@ export function createCredentialStore(options: {
   sealKeys: readonly SealKey[];
   homeserverId: string;
   access: RegistrationAccess;
+  /** The account that is registered as an administrator. */
+  adminId: string;
   connect: (accessToken: string) => Requester;
 }): CredentialStore {
-  const { db, sealKeys, homeserverId, access, connect } = options;
+  const { db, sealKeys, homeserverId, connect } = options;
+  const issuer = createIssuer(options);
   const opened = new Map<string, Speaker>();
   // One call per account brings a token, however many wait for it: homeservers allow few logins.
   const bringing = new Map<string, Promise<Speaker>>();
@@ -66,8 +70,6 @@ export function createCredentialStore(options: {
     await saveCredential(db, sealKeys, homeserverId, matrixUserId, credential);
     return remember(matrixUserId, speak(credential));
   };
-  const login = async (matrixUserId: string): Promise<Speaker> =>
-    save(matrixUserId, await loginWithPassword(access, matrixUserId, OUR_DEVICE));
   const find = async (matrixUserId: string): Promise<Speaker | null> => {
     const known = opened.get(matrixUserId);
     if (known) return remember(matrixUserId, known);
@@ -78,24 +80,46 @@ export function createCredentialStore(options: {
     opened.delete(matrixUserId);
     // Another process may have renewed it already.
     const kept = await find(matrixUserId);
-    return kept && kept.accessToken !== refused ? kept : login(matrixUserId);
+    if (kept && kept.accessToken !== refused) return kept;
+    return save(matrixUserId, await issuer.loginOrRegister(matrixUserId));
   };
-  const register = async (matrixUserId: string, isAdmin: boolean): Promise<Speaker> => {
-    const registered = await registerWithSecret(access, { matrixUserId, deviceId: DEVICE_ID, isAdmin });
+  const register = async (matrixUserId: string): Promise<Speaker> => {
+    const registered = await issuer.register(matrixUserId);
     if (registered !== null) return save(matrixUserId, registered);
     // Another process may have registered it this moment and be about to keep its token.
     await sleep(SETTLE_MS);
-    return (await find(matrixUserId)) ?? login(matrixUserId);
+    return (await find(matrixUserId)) ?? save(matrixUserId, await issuer.login(matrixUserId));
   };
   return {
     get: async (matrixUserId) =>
-      (await find(matrixUserId)) ?? bringOnce(matrixUserId, () => login(matrixUserId)),
-    ensure: async (matrixUserId, { isAdmin }) =>
-      (await find(matrixUserId)) ?? bringOnce(matrixUserId, () => register(matrixUserId, isAdmin)),
+      (await find(matrixUserId)) ??
+      bringOnce(matrixUserId, async () => save(matrixUserId, await issuer.login(matrixUserId))),
+    ensure: async (matrixUserId) =>
+      (await find(matrixUserId)) ?? bringOnce(matrixUserId, () => register(matrixUserId)),
     renew: (matrixUserId, refused) => bringOnce(matrixUserId, () => renewOnce(matrixUserId, refused)),
     forget: async (matrixUserId) => {
       opened.delete(matrixUserId);
       await deleteCredential(db, homeserverId, matrixUserId);
     },
   };
+}
+
+/** How the homeserver gives an account's token. */
+function createIssuer({ access, adminId }: { access: RegistrationAccess; adminId: string }) {
+  const login = (matrixUserId: string): Promise<Credential> =>
+    loginWithPassword(access, matrixUserId, OUR_DEVICE);
+  /** Null when there is such an account. */
+  const register = (matrixUserId: string): Promise<Credential | null> =>
+    registerWithSecret(access, { matrixUserId, deviceId: DEVICE_ID, isAdmin: matrixUserId === adminId });
+  const loginOrRegister = async (matrixUserId: string): Promise<Credential> => {
+    try {
+      return await login(matrixUserId);
+    } catch (error) {
+      const isRefused = error instanceof MatrixFailure && error.kind === "forbidden";
+      const registered = isRefused ? await register(matrixUserId) : null;
+      if (registered === null) throw error;
+      return registered;
+    }
+  };
+  return { login, register, loginOrRegister };
 }

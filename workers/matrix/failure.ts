@@ -13,6 +13,9 @@ export type FailureKind =
 
 /** What a homeserver that limits us is given when it does not say how long to wait. */
 const LIMITED_DELAY_MS = 2_000;
+/** The same where only its operator can mend what it refuses for. */
+const OPERATORS_DELAY_MS = 60_000;
+const FOR_OPERATORS = new Set(["M_RESOURCE_LIMIT_EXCEEDED", "M_CONSENT_NOT_GIVEN"]);
 
 /** A Matrix call that did not succeed. The message holds no Matrix id, token or URL. */
 export class MatrixFailure extends Error {
@@ -32,30 +35,42 @@ export class MatrixFailure extends Error {
     this.kind = kind;
     this.errcode = details.errcode;
     this.httpStatus = details.httpStatus;
-    this.retryAfterMs = details.retryAfterMs ?? (kind === "limited" ? LIMITED_DELAY_MS : null);
+    this.retryAfterMs = details.retryAfterMs ?? (kind === "limited" ? delayOf(details.errcode) : null);
   }
+}
+
+function delayOf(errcode: string): number {
+  return FOR_OPERATORS.has(errcode) ? OPERATORS_DELAY_MS : LIMITED_DELAY_MS;
 }
 
 const BY_ERRCODE: Record<string, FailureKind> = {
   M_LIMIT_EXCEEDED: "limited",
+  M_RESOURCE_LIMIT_EXCEEDED: "limited",
+  M_CONSENT_NOT_GIVEN: "limited",
   M_UNKNOWN_TOKEN: "auth",
   M_MISSING_TOKEN: "auth",
   M_USER_LOCKED: "permanent",
   M_USER_DEACTIVATED: "permanent",
   M_USER_SUSPENDED: "permanent",
   M_FORBIDDEN: "forbidden",
+  // Our device was ended, as by a person who logs all of theirs out: it is made again like a join.
+  M_UNKNOWN_DEVICE: "forbidden",
   M_USER_IN_USE: "conflict",
   M_ROOM_IN_USE: "conflict",
   M_DUPLICATE_ANNOTATION: "conflict",
   M_NOT_FOUND: "missing",
 };
 
-/** The kind of an answer that carries a Matrix error. A 5xx is never believed to be final: the server is at fault. */
-export function translateError(httpStatus: number, errcode: string): FailureKind {
+/**
+ * The kind of an answer; `errcode` null where it carries no Matrix error: then something before the homeserver said it,
+ * as a proxy does while there is none, and nothing it says is final. Nor is a 5xx: the server is at fault.
+ */
+export function translateError(httpStatus: number, errcode: string | null): FailureKind {
   if (httpStatus >= 500) return "transient";
+  if (httpStatus === 429) return "limited";
+  if (errcode === null) return httpStatus === 413 ? "permanent" : "transient";
   const known = BY_ERRCODE[errcode];
   if (known) return known;
-  if (httpStatus === 429) return "limited";
   if (httpStatus === 401) return "auth";
   if (httpStatus === 409) return "conflict";
   return httpStatus === 408 ? "transient" : "permanent";
@@ -77,6 +92,16 @@ export async function unlessMissing<T>(call: Promise<T>): Promise<T | null> {
     return await call;
   } catch (error) {
     if (error instanceof MatrixFailure && error.kind === "missing") return null;
+    throw error;
+  }
+}
+
+/** Runs a call that is refused where what it asks for holds already, as kicking who is not in. */
+export async function unlessForbidden<T>(call: Promise<T>): Promise<T | null> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof MatrixFailure && error.errcode === "M_FORBIDDEN") return null;
     throw error;
   }
 }

@@ -9,14 +9,12 @@ export type Homeserver = {
   readonly serverName: string;
   readonly baseUrl: string;
   as: (matrixUserId: string) => Promise<Requester>;
-  ensureAccount: (account: Account) => Promise<void>;
+  ensureAccount: (matrixUserId: string) => Promise<void>;
   /** Ends every credential of an account, and the account. */
   removeAccount: (matrixUserId: string) => Promise<void>;
   /** Makes a credential for a plain Matrix client of a person. */
   login: (matrixUserId: string) => Promise<{ deviceId: string; accessToken: string }>;
 };
-
-export type Account = { matrixUserId: string; tenantId: string };
 
 /** The part of a Matrix user id between `@` and `:`. */
 export function localpartOf(matrixUserId: string): string {

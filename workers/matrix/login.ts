@@ -1,7 +1,6 @@
 import type { Config } from "../../shared/config.ts";
 import { rowsOf, type Db } from "../../shared/db/open.ts";
 import { AppError } from "../../shared/errors.ts";
-import type { Log } from "../../shared/log.ts";
 import { openHomeserver } from "./open-homeserver.ts";
 
 export type MatrixLogin = {
@@ -15,21 +14,20 @@ export type MatrixLogin = {
 export async function loginUser(input: {
   db: Db;
   config: Config;
-  log: Log;
   tenantSlug: string;
   user: string;
 }): Promise<MatrixLogin> {
   const { db, config } = input;
-  const rows = await rowsOf<{ homeserver_id: string; matrix_user_id: string; tenant_id: string }>(
+  const rows = await rowsOf<{ homeserver_id: string; matrix_user_id: string }>(
     db,
-    `select t.homeserver_id, t.id as tenant_id, u.matrix_user_id from users u join tenants t on t.id = u.tenant_id
+    `select t.homeserver_id, u.matrix_user_id from users u join tenants t on t.id = u.tenant_id
       where t.slug = ? and u.external_id = ? and u.deleted_at is null`,
     [input.tenantSlug, input.user],
   );
   const user = rows[0];
   if (!user) throw new AppError("not_found", "There is no such tenant or user.");
   const homeserver = await openHomeserver(db, config.sealKeys, user.homeserver_id);
-  await homeserver.ensureAccount({ tenantId: user.tenant_id, matrixUserId: user.matrix_user_id });
+  await homeserver.ensureAccount(user.matrix_user_id);
   const login = await homeserver.login(user.matrix_user_id);
   return { homeserverUrl: homeserver.baseUrl, matrixUserId: user.matrix_user_id, ...login };
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { Requester } from "./client.ts";
-import { MatrixFailure, unlessConflict, unlessMissing } from "./failure.ts";
+import { MatrixFailure, unlessConflict, unlessForbidden, unlessMissing } from "./failure.ts";
 import { buildPowerLevels } from "./levels.ts";
 
 /** Pinned: what every client reads; the observer is named in the power levels, as this version wants. */
@@ -100,13 +100,19 @@ export async function sendText(
   return eventAnswer.parse(answer).event_id;
 }
 
-/** Whether the homeserver has an event of a room that the asker is in. */
-export async function hasEvent(
+const storedEvent = z.object({
+  unsigned: z.looseObject({ redacted_because: z.unknown().optional() }).optional(),
+});
+
+/** What the homeserver has of an event in a room that the asker is in. */
+export async function lookUpEvent(
   request: Requester,
   target: { matrixRoomId: string; eventId: string },
-): Promise<boolean> {
+): Promise<"there" | "redacted" | "missing"> {
   const path = roomPath(target.matrixRoomId, `event/${encodeURIComponent(target.eventId)}`);
-  return (await unlessMissing(request({ method: "GET", path }))) !== null;
+  const event = await unlessMissing(request({ method: "GET", path }));
+  if (event === null) return "missing";
+  return storedEvent.parse(event).unsigned?.redacted_because === undefined ? "there" : "redacted";
 }
 
 export async function redact(
@@ -142,7 +148,7 @@ export async function getState(
   );
 }
 
-/** Invites a person and joins as that person; a person who is there already stays. */
+/** Invites a person, which is refused for one who is in, and joins as that person, who stays when in already. */
 export async function joinMember(
   observer: Requester,
   member: Requester,
@@ -158,7 +164,7 @@ export async function joinMember(
   await member({ method: "POST", path: roomPath(target.matrixRoomId, "join"), body: {} });
 }
 
-/** Takes a person out; nothing for one who is not in. */
+/** Takes a person out; nothing for one who is not in, which is refused. */
 export async function removeMember(
   observer: Requester,
   target: { matrixRoomId: string; matrixUserId: string },
@@ -209,13 +215,4 @@ export async function listPresent(request: Requester, matrixRoomId: string): Pro
   return chunk.flatMap(({ state_key, content: { membership } }) =>
     membership === "join" || membership === "invite" ? [state_key] : [],
   );
-}
-
-/** Inviting who is joined, or kicking who is not, is answered 403: what was wanted holds already. */
-async function unlessForbidden(call: Promise<unknown>): Promise<void> {
-  try {
-    await call;
-  } catch (error) {
-    if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
-  }
 }

@@ -9,7 +9,6 @@ export const matrixEvent = z.object({
   origin_server_ts: z.number(),
   state_key: z.string().optional(),
   content: z.record(z.string(), z.unknown()),
-  unsigned: z.record(z.string(), z.unknown()).optional(),
 });
 export type MatrixEvent = z.infer<typeof matrixEvent>;
 
@@ -19,7 +18,6 @@ const timeline = z.object({
   // One odd event must not cost the others: each is read for itself.
   events: z.array(z.unknown()).default([]).transform(readEvents),
   limited: z.boolean().default(false),
-  prev_batch: z.string().optional(),
 });
 
 const syncAnswer = z.object({

@@ -48,6 +48,7 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onTu
       failures++;
       if (isLate(error)) late++;
       if (isPositionUnknown(error)) since = null;
+      else if (isAccountRefused(error)) await makeObserver(context, homeserver, run);
       else if (since !== null && (isTooLarge(error) || late >= TRIES_WHOLE)) {
         since = await skip(context, homeserver, run, since);
         late = 0;
@@ -69,15 +70,23 @@ function isOver(signal: AbortSignal): boolean {
 
 /** The first position of an observer, or a new one: nothing of before is read, every room has a gap up to it. */
 async function begin(context: WorkerContext, homeserver: Homeserver, run: ObserverRun): Promise<string> {
-  const { observer } = run;
-  await ensureObserver(context, homeserver, {
-    id: observer.observer_id,
-    tenantId: observer.tenant_id,
-    matrixUserId: observer.matrix_user_id,
-  });
+  await ensureObserver(context, homeserver, accountOf(run));
   const start = await findStart(context, homeserver, run);
   await startAnew(context, run, start);
   return start.to;
+}
+
+function accountOf({ observer }: ObserverRun): { id: string; matrixUserId: string } {
+  return { id: observer.observer_id, matrixUserId: observer.matrix_user_id };
+}
+
+/** The homeserver does not know the observer, or its device, any more: as after a restore. */
+async function makeObserver(context: WorkerContext, homeserver: Homeserver, run: ObserverRun): Promise<void> {
+  try {
+    await ensureObserver(context, homeserver, accountOf(run));
+  } catch (error) {
+    context.log.warn({ err: error }, "the observer's account cannot be made");
+  }
 }
 
 /** A position to read from, and the rooms that the observer was put out of before it. */
@@ -147,6 +156,10 @@ async function readOnce(
 
 function isPositionUnknown(error: unknown): boolean {
   return error instanceof MatrixFailure && error.httpStatus === 400 && error.errcode === "M_UNKNOWN";
+}
+
+function isAccountRefused(error: unknown): boolean {
+  return error instanceof MatrixFailure && error.kind === "forbidden";
 }
 
 function isTooLarge(error: unknown): boolean {

@@ -1,0 +1,42 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { saveCredential } from "../../shared/db/credentials.ts";
+import { newId, randomToken } from "../../shared/ids.ts";
+import { startThrowAwayServers } from "../../stack/throw-away.mjs";
+import { createAdminHomeserver } from "../../workers/matrix/admin-homeserver.ts";
+import { openTestDatabase, type TestDatabase } from "../support/db.ts";
+
+const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 9) }];
+
+// With a Synapse of its own, since as it comes it lets nobody log in more than a few times.
+let database: TestDatabase;
+let synapse: Awaited<ReturnType<typeof startThrowAwayServers>>;
+beforeAll(async () => {
+  database = await openTestDatabase();
+  synapse = await startThrowAwayServers({ mode: "admin", only: ["synapse"] });
+}, 120_000);
+afterAll(async () => {
+  await synapse.stop();
+  await database.close();
+});
+
+test("an account that the homeserver has forgotten, as after a restore, is made again when it speaks", async () => {
+  const { db } = database;
+  const place = { id: newId(), serverName: synapse.synapseServerName, baseUrl: synapse.synapseUrl };
+  await db("homeservers").insert({
+    id: place.id,
+    server_name: place.serverName,
+    base_url: place.baseUrl,
+    mode: "admin",
+    sealed_secrets: "-",
+  });
+  const registrationSecret = synapse.registrationSecret ?? "";
+  const homeserver = createAdminHomeserver({ ...place, registrationSecret, db, sealKeys: SEAL_KEYS });
+  const person = `@omc_${randomToken(16)}:${place.serverName}`;
+  await saveCredential(db, SEAL_KEYS, place.id, person, { deviceId: "OPENMEET", accessToken: "of-before" });
+
+  const request = await homeserver.as(person);
+  const whoami = await request({ method: "GET", path: "/account/whoami" });
+
+  expect(whoami).toMatchObject({ user_id: person, device_id: "OPENMEET" });
+  await homeserver.ensureAccount(person);
+});

@@ -1,0 +1,56 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { createConnection, type Requester } from "../../workers/matrix/client.ts";
+
+type Said = { status: number; type: string; body: string; retryAfter?: string };
+
+let server: Server;
+let request: Requester;
+let said: Said;
+beforeAll(async () => {
+  server = createServer((_, response) => {
+    response.writeHead(said.status, {
+      "content-type": said.type,
+      ...(said.retryAfter === undefined ? {} : { "retry-after": said.retryAfter }),
+    });
+    response.end(said.body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  request = createConnection({ baseUrl: `http://127.0.0.1:${port}`, accessToken: "t" })({});
+});
+afterAll(async () => {
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+const plain = (status: number, body: string): Said => ({ status, type: "text/plain", body });
+const matrix = (status: number, errcode: string): Said => ({
+  status,
+  type: "application/json",
+  body: JSON.stringify({ errcode, error: "no" }),
+});
+
+test.each<[string, Said, object]>([
+  [
+    "a proxy's page for a homeserver that is away",
+    plain(404, "404 page not found"),
+    { kind: "transient", httpStatus: 404 },
+  ],
+  ["a proxy that lets nobody in", plain(403, "Forbidden"), { kind: "transient", httpStatus: 403 }],
+  ["the homeserver's own word", matrix(404, "M_NOT_FOUND"), { kind: "missing", errcode: "M_NOT_FOUND" }],
+  [
+    "a device that is gone",
+    matrix(400, "M_UNKNOWN_DEVICE"),
+    { kind: "forbidden", errcode: "M_UNKNOWN_DEVICE" },
+  ],
+  [
+    "a proxy that asks to wait",
+    { ...plain(429, "slow down"), retryAfter: "7" },
+    { kind: "limited", retryAfterMs: 7_000 },
+  ],
+])("%s is taken for what it is", async (_, answer, failure) => {
+  said = answer;
+  await expect(request({ method: "GET", path: "/account/whoami" })).rejects.toMatchObject(failure);
+});

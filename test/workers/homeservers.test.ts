@@ -1,0 +1,23 @@
+import { expect, test } from "@jest/globals";
+import { createBreaker } from "../../workers/breaker.ts";
+import { guardOf } from "../../workers/homeservers.ts";
+import { MatrixFailure } from "../../workers/matrix/failure.ts";
+
+test.each([
+  ["/sync", true],
+  ["/events", true],
+  ["/rooms/x/joined_members", false],
+])("while the homeserver does not answer, %s is asked for: %s", async (path, isAsked) => {
+  const asked: string[] = [];
+  const breaker = createBreaker({ open: () => undefined, close: () => undefined });
+  const request = guardOf((call) => {
+    asked.push(call.path);
+    return Promise.reject(new MatrixFailure("transient", { errcode: "no connection", httpStatus: null }));
+  }, breaker);
+  const call = (to: string) => request({ method: "GET", path: to }).catch(() => undefined);
+  for (let time = 0; time < 5; time++) await call("/createRoom");
+  expect(breaker.isOpen()).toBe(true);
+  asked.length = 0;
+  await call(path);
+  expect(asked).toEqual(isAsked ? [path] : []);
+});

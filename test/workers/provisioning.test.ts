@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import type { Room } from "../../shared/db/rooms.ts";
+import { handleProvisioning } from "../../workers/jobs/provisioning.ts";
+import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
+import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+
+let place: Workplace;
+let homeserver: FakeHomeserver;
+let room: Room;
+let count = 0;
+beforeAll(async () => {
+  place = await openWorkplace();
+});
+beforeEach(async () => {
+  homeserver = new FakeHomeserver();
+  room = await place.room(`group:provisioned-${++count}`, ["ada", "bob"]);
+  await place.sql("update rooms set matrix_room_id = ?, next_attempt_at = now() where id = ?", [
+    `!${room.id}`,
+    room.id,
+  ]);
+});
+afterAll(() => place.close());
+
+function provision(subject: "room" | "user", id: string) {
+  return handleProvisioning(place.context(homeserver), { tenantId: place.tenantId, subject, id });
+}
+
+async function state() {
+  const [row] = await place.sql<Record<string, unknown>>(
+    "select matrix_room_id, successor_matrix_room_id, next_attempt_at is null as done from rooms where id = ?",
+    [room.id],
+  );
+  return row;
+}
+
+const upgrade = () =>
+  place.sql("update rooms set successor_matrix_room_id = '!successor' where id = ?", [room.id]);
+
+test("a successor that cannot be asked now is asked again later, and followed then", async () => {
+  await upgrade();
+  homeserver.refuse(/\/state\/m.room.create/, "transient");
+  expect((await provision("room", room.id)).retryInMs).toBeGreaterThan(0);
+  expect(await state()).toMatchObject({
+    matrix_room_id: `!${room.id}`,
+    successor_matrix_room_id: "!successor",
+  });
+
+  await place.sql("update rooms set next_attempt_at = now() where id = ?", [room.id]);
+  homeserver.answer(/\/state\/m.room.create/, { predecessor: { room_id: `!${room.id}` } });
+  await provision("room", room.id);
+  expect(await state()).toMatchObject({ matrix_room_id: "!successor", successor_matrix_room_id: null });
+});
+
+test.each([
+  [
+    "which names another predecessor",
+    () => homeserver.answer(/m.room.create/, { predecessor: { room_id: "!x" } }),
+  ],
+  ["which nobody of ours is in", () => homeserver.refuse(/m.room.create/, "forbidden")],
+])("a successor %s is not followed", async (_, prepare) => {
+  await upgrade();
+  prepare();
+  await provision("room", room.id);
+  expect(await state()).toMatchObject({ matrix_room_id: `!${room.id}`, successor_matrix_room_id: null });
+});
+
+/** Who left by themselves, and who was taken out, by Matrix id. */
+function gone(): unknown[] {
+  return homeserver.calls
+    .filter(({ path }) => path.endsWith("/leave") || path.endsWith("/kick"))
+    .map(({ as, body }) => body["user_id"] ?? as);
+}
+
+async function matrixIds(): Promise<string[]> {
+  const rows = await place.sql<{ id: string }>("select matrix_user_id as id from users order by external_id");
+  return rows.map(({ id }) => id);
+}
+
+async function observer(): Promise<string> {
+  const [row] = await place.sql<{ id: string }>("select matrix_user_id as id from observers");
+  return row?.id ?? "";
+}
+
+async function deleteRoom(): Promise<void> {
+  await place.sql("update memberships set applied = 'in' where room_id = ?", [room.id]);
+  await place.sql("update rooms set deleted_at = now() where id = ?", [room.id]);
+}
+
+test("a deleted room is left by everybody, the observer last", async () => {
+  await deleteRoom();
+  const [ada = "", bob = ""] = await matrixIds();
+  const self = await observer();
+  homeserver.answer(/joined_members$/, { joined: { [self]: {}, [ada]: {}, [bob]: {} } });
+  await provision("room", room.id);
+  expect(gone()).toEqual([ada, bob, self]);
+  expect(await state()).toMatchObject({ done: true });
+});
+
+test("a deleted room that the observer is out of is left by its members themselves, and ends", async () => {
+  await deleteRoom();
+  homeserver.refuse(/joined_members$/, "forbidden");
+  await provision("room", room.id);
+  expect(gone()).toEqual([...(await matrixIds()), await observer()]);
+  expect(await state()).toMatchObject({ done: true });
+});
+
+test("an account whose registering nobody lived to note ends with its person", async () => {
+  const id = await place.userId("cleo");
+  const [row] = await place.sql<{ matrix_user_id: string }>("select matrix_user_id from users where id = ?", [
+    id,
+  ]);
+  homeserver.accounts.add(row?.matrix_user_id ?? "");
+  await place.sql("update users set deleted_at = now(), next_attempt_at = now() where id = ?", [id]);
+  await provision("user", id);
+  expect([...homeserver.accounts]).toEqual([]);
+});
