@@ -20,5 +20,6 @@ export default {
   },
   testTimeout: 60_000,
   maxWorkers: 2,
+  globalTeardown: "<rootDir>/test/support/end-of-run.mjs",
   setupFilesAfterEnv: ["<rootDir>/test/support/no-leaks.ts"],
 };

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { z } from "zod";
 import { openMatrixPair } from "./direct/matrix-pair.ts";
-import { percentile } from "./play/judge.ts";
+import { percentile } from "./percentile.ts";
 import { openListener, type Heard } from "./play/listener.ts";
 import { createRest } from "./play/rest.ts";
 import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";

@@ -1,5 +1,5 @@
 import { openListener } from "./play/listener.ts";
-import { percentile } from "./play/judge.ts";
+import { percentile } from "./percentile.ts";
 import { createRest } from "./play/rest.ts";
 import { readDemoStack, type DemoStack } from "./play/stack.ts";
 

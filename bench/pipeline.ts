@@ -13,7 +13,7 @@ import { startChild, type Child } from "./pipeline/children.ts";
 import { createFixture, readLedger, type Fixture } from "./pipeline/fixture.ts";
 import { runInFlight, waitFor } from "./pipeline/in-flight.ts";
 import { openRawQueue } from "./pipeline/raw-queue.ts";
-import { percentile } from "./play/judge.ts";
+import { percentile } from "./percentile.ts";
 
 /**
  * `npm run bench:pipeline [-- --messages N --rounds N --rate N --json]`: the way out, with a homeserver that does

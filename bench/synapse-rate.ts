@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { openDb, rowsOf, type Db } from "../shared/db/open.ts";
 import { createRest } from "./play/rest.ts";
-import { percentile } from "./play/judge.ts";
+import { percentile } from "./percentile.ts";
 import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";
 import { waitFor } from "./pipeline/in-flight.ts";
 

@@ -1,5 +1,5 @@
 import type { Performance } from "./perform.ts";
-import { percentile } from "./judge.ts";
+import { percentile } from "../percentile.ts";
 
 /** Lines of a transcript that are printed of a long conversation: its beginning and its end. */
 const SHOWN = 12;

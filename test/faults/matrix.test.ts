@@ -4,7 +4,7 @@ import type { Crowd } from "../../bench/faults/crowd.ts";
 import type { FaultKind } from "../../bench/faults/homeserver/faults.ts";
 import type { TierProcess } from "../../bench/faults/processes.ts";
 import { judge, textsOf, waitForAll } from "../../bench/faults/verdict.ts";
-import { percentile } from "../../bench/play/judge.ts";
+import { percentile } from "../../bench/percentile.ts";
 import { useHouse } from "../support/faults.ts";
 import { until } from "../support/wait.ts";
 

@@ -2,7 +2,7 @@ import { expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Crowd } from "../../bench/faults/crowd.ts";
 import { killService } from "../../bench/faults/house.ts";
-import { percentile } from "../../bench/play/judge.ts";
+import { percentile } from "../../bench/percentile.ts";
 import { createLog } from "../../shared/log.ts";
 import { closeQueues, openQueues, type Queues } from "../../shared/queue.ts";
 import { closeRedis, openRedis, waitForRedis } from "../../shared/redis.ts";

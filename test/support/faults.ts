@@ -10,7 +10,7 @@ import {
   waitForAll,
   type Verdict,
 } from "../../bench/faults/verdict.ts";
-import { percentile } from "../../bench/play/judge.ts";
+import { percentile } from "../../bench/percentile.ts";
 import { startThrowAwayServers } from "../../stack/throw-away.mjs";
 import { readDistFolder } from "./stack-servers.ts";
 

@@ -20,18 +20,18 @@ type CallOptions = { body?: unknown; headers?: Record<string, string> };
 /** The REST API with one credential. */
 class Api {
   readonly #url: string;
-  readonly #credential: string;
+  readonly credential: string;
 
   constructor(url: string, credential: string) {
     this.#url = url;
-    this.#credential = credential;
+    this.credential = credential;
   }
 
   async call(method: string, path: string, { body, headers = {} }: CallOptions = {}): Promise<Answer> {
     const response = await fetch(`${this.#url}${path}`, {
       method,
       headers: {
-        authorization: `Bearer ${this.#credential}`,
+        authorization: `Bearer ${this.credential}`,
         ...(body === undefined ? {} : { "content-type": "application/json" }),
         ...headers,
       },

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { answers, findPort, launchTier, readMetrics, type TierName } from "../../bench/tiers.ts";
 import { readDistFolder } from "./stack-servers.ts";
 import { waitUntil } from "./stack-wait.ts";
@@ -108,11 +108,16 @@ export async function createTiers(env: NodeJS.ProcessEnv): Promise<Record<TierNa
   };
 }
 
-/** Runs one of the product's programs to its end and answers what it printed. */
-export async function runProgram(args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
+/** Runs one of the product's programs to its end, in a folder, and answers what it printed. */
+export async function runProgram(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  cwd = process.cwd(),
+): Promise<string> {
   const [program = "", ...rest] = args;
-  const child = spawn(process.execPath, [join(readDistFolder(), program), ...rest], {
+  const child = spawn(process.execPath, [resolve(readDistFolder(), program), ...rest], {
     env,
+    cwd,
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";

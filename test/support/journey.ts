@@ -103,6 +103,11 @@ export class Journey {
     return JSON.parse(await runProgram(["workers/admin.js", ...args, "--json"], this.#env));
   }
 
+  /** Runs one of the tools of a stack, in a folder that says where the stack is; answers what it printed. */
+  runTool(args: readonly string[], folder: string): Promise<string> {
+    return runProgram(args, this.#env, folder);
+  }
+
   sql<Row>(text: string, bindings: readonly unknown[] = []): Promise<Row[]> {
     return rowsOf<Row>(required(this.#database).db, text, bindings);
   }

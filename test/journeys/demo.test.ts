@@ -1,0 +1,45 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { useJourney } from "../support/journey.ts";
+
+const journey = useJourney();
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "demo-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+test("without a stack the demo says how to start one", async () => {
+  await expect(journey.runTool(["bench/demo.js"], folder)).rejects.toThrow(
+    /\(2\): no stack is running: npm run up/,
+  );
+});
+
+test("the demo plays a conversation that every socket hears once and in order, and shows it", async () => {
+  const { server } = await journey.createTenant("demo");
+  const demo = {
+    apiUrl: journey.apiUrl,
+    socketUrl: `ws://127.0.0.1:${journey.tier("realtime").port}/connection/websocket`,
+    serverKey: server.credential,
+    operatorKey: "not used",
+    pids: {},
+  };
+  await mkdir(join(folder, ".stack"));
+  await writeFile(join(folder, ".stack", "demo.json"), JSON.stringify(demo));
+
+  const printed = (await journey.runTool(["bench/demo.js", "--messages", "16"], folder))
+    .trimEnd()
+    .split("\n");
+
+  expect(printed.at(-1)).toBe("demo: accepted=16 delivered=16 lost=0 doubled=0 reordered=0 recovery_ms=0");
+  const people = printed.filter((line) => line.startsWith("── as "));
+  expect(people.length).toBeGreaterThanOrEqual(5);
+  expect(printed.filter((line) => line.includes("Hello from a plain Matrix client")).length).toBeGreaterThan(
+    1,
+  );
+  for (const what of ["accepted", "pending", "delivered"])
+    expect(printed).toContainEqual(expect.stringMatching(new RegExp(`^  ${what} +\\d+\\.\\d +\\d+\\.\\d$`)));
+}, 120_000);
