@@ -20,6 +20,7 @@ const service = z.looseObject({
   volumes: z.array(z.string()).default([]),
   ports: z.array(z.string()).default([]),
   restart: z.string(),
+  init: z.boolean().default(false),
   mem_limit: z.string(),
   healthcheck: z.looseObject({ test: z.array(z.string()) }).optional(),
   depends_on: z.record(z.string(), z.object({ condition: z.string() })).default({}),

@@ -92,6 +92,13 @@ describe("docker-compose.yml", () => {
     if (service.restart !== "no") expect(service.healthcheck).toBeDefined();
   });
 
+  test.each(ours)(
+    "starts the process under an init, so that its watchdog can kill it: %s",
+    (_name, service) => {
+      expect(service.init).toBe(true);
+    },
+  );
+
   test.each(entries)("waits only for what can come: %s", (_name, service) => {
     for (const [other, { condition }] of Object.entries(service.depends_on)) {
       const awaited = services[other];
