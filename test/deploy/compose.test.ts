@@ -92,6 +92,13 @@ describe("docker-compose.yml", () => {
     if (service.restart !== "no") expect(service.healthcheck).toBeDefined();
   });
 
+  test.each(entries.filter(([, service]) => service.ports.length > 0))(
+    "publishes on the machine itself only, unless told otherwise: %s",
+    (_name, service) => {
+      for (const port of service.ports) expect(interpolate(port, {})).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
+    },
+  );
+
   test.each(ours)(
     "starts the process under an init, so that its watchdog can kill it: %s",
     (_name, service) => {
