@@ -23,7 +23,9 @@ const service = z.looseObject({
   init: z.boolean().default(false),
   mem_limit: z.string(),
   healthcheck: z.looseObject({ test: z.array(z.string()) }).optional(),
-  depends_on: z.record(z.string(), z.object({ condition: z.string() })).default({}),
+  depends_on: z
+    .record(z.string(), z.object({ condition: z.string(), restart: z.boolean().default(false) }))
+    .default({}),
 });
 export type ComposeService = z.infer<typeof service>;
 
