@@ -21,6 +21,7 @@ const environment = z.object({
     .regex(/^[a-zA-Z0-9.:-]+$/, "must be a host name, with a port if it has one"),
   SYNAPSE_AS_TOKEN: z.string().min(16).optional(),
   SYNAPSE_REGISTRATION_SECRET: z.string().min(16).optional(),
+  SYNAPSE_PUBLIC_URL: url("http:", "https:").optional(),
   MATRIX_MODE: z.enum(["appservice", "admin"]).default("appservice"),
   MATRIX_READ: z.enum(["sync", "events"]).default("sync"),
   SEAL_KEYS: z.string().transform(parseSealKeys),
@@ -60,6 +61,8 @@ export type Config = {
   databaseUrl: string;
   redisUrl: string;
   homeserver: HomeserverConfig;
+  /** Where plain Matrix clients reach the homeserver. */
+  publicSynapseUrl: string;
   /** Whether observers read the homeserver's stream of events where it tells all, which is right for one process only. */
   readsStream: boolean;
   sealKeys: SealKey[];
@@ -112,6 +115,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       asToken: values.SYNAPSE_AS_TOKEN ?? null,
       registrationSecret: values.SYNAPSE_REGISTRATION_SECRET ?? null,
     },
+    publicSynapseUrl: (values.SYNAPSE_PUBLIC_URL ?? values.SYNAPSE_URL).replace(/\/$/, ""),
     readsStream: values.MATRIX_READ === "events",
     sealKeys: values.SEAL_KEYS,
     ports: {

@@ -8,13 +8,7 @@ const variables = [...readRoot("shared/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)
   .flatMap((match) => match[1] ?? [])
   .filter((name) => !testOnly.includes(name));
 /** For the containers beside ours. */
-const composeOnly = [
-  "POSTGRES_PASSWORD",
-  "SYNAPSE_POSTGRES_PASSWORD",
-  "PUBLISH_ADDRESS",
-  "SYNAPSE_PUBLIC_URL",
-  "SYNAPSE_PORT",
-];
+const composeOnly = ["POSTGRES_PASSWORD", "SYNAPSE_POSTGRES_PASSWORD", "PUBLISH_ADDRESS", "SYNAPSE_PORT"];
 
 describe(".env.example", () => {
   test("has every variable that the processes read, and no other", () => {

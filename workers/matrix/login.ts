@@ -29,5 +29,8 @@ export async function loginUser(input: {
   const homeserver = await openHomeserver(db, config.sealKeys, user.homeserver_id);
   await homeserver.ensureAccount(user.matrix_user_id);
   const login = await homeserver.login(user.matrix_user_id);
-  return { homeserverUrl: homeserver.baseUrl, matrixUserId: user.matrix_user_id, ...login };
+  // Only of the homeserver of the configuration is it known where others reach it.
+  const isConfigured = homeserver.baseUrl === config.homeserver.baseUrl;
+  const homeserverUrl = isConfigured ? config.publicSynapseUrl : homeserver.baseUrl;
+  return { homeserverUrl, matrixUserId: user.matrix_user_id, ...login };
 }

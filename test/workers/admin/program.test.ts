@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { findKeyHolder } from "../../../shared/db/api-keys.ts";
+import { findTenantBySlug } from "../../../shared/db/tenants.ts";
+import { ensureUsers } from "../../../shared/db/users.ts";
 import { run } from "../../../workers/admin/program.ts";
 import { openTestDatabase, type TestDatabase } from "../../support/db.ts";
 
@@ -10,8 +12,14 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
+type Ran = { code: number; out: string; err: string };
+
 /** Runs a command and catches what it writes. */
-async function admin(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+function admin(...args: string[]): Promise<Ran> {
+  return adminWith({}, ...args);
+}
+
+async function adminWith(env: Record<string, string | undefined>, ...args: string[]): Promise<Ran> {
   const written = { out: "", err: "" };
   const out = jest
     .spyOn(process.stdout, "write")
@@ -27,6 +35,7 @@ async function admin(...args: string[]): Promise<{ code: number; out: string; er
       SYNAPSE_SERVER_NAME: "hs.test",
       SYNAPSE_AS_TOKEN: "a token of the tests",
       SEAL_KEYS: `t:${Buffer.alloc(32, 7).toString("base64")}`,
+      ...env,
     });
     return { code, ...written };
   } finally {
@@ -88,6 +97,24 @@ test("a key works until it is revoked, and only its hash is kept", async () => {
     [id],
   );
   expect(rows).toEqual([{ action: "key.create" }, { action: "key.revoke" }]);
+});
+
+test.each([
+  ["where other clients reach it", "https://matrix.example.org/", "https://matrix.example.org"],
+  ["as the workers reach it, where nothing else is said", undefined, process.env["TEST_SYNAPSE_URL"]],
+])("a login for a plain Matrix client names the homeserver %s", async (_title, publicUrl, printed) => {
+  const synapse = {
+    SYNAPSE_URL: process.env["TEST_SYNAPSE_URL"],
+    SYNAPSE_SERVER_NAME: process.env["TEST_SYNAPSE_SERVER_NAME"],
+    SYNAPSE_AS_TOKEN: process.env["TEST_SYNAPSE_AS_TOKEN"],
+    SYNAPSE_REGISTRATION_SECRET: process.env["TEST_SYNAPSE_REGISTRATION_SECRET"],
+    SYNAPSE_PUBLIC_URL: publicUrl,
+  };
+  await adminWith(synapse, "tenant", "create", "plain");
+  const tenant = await findTenantBySlug(database.db, "plain");
+  await ensureUsers(database.db, tenant?.id ?? "", ["ada"]);
+  const login = await adminWith(synapse, "matrix", "login", "--tenant", "plain", "--user", "ada", "--json");
+  expect(JSON.parse(login.out)).toMatchObject({ homeserverUrl: printed, accessToken: expect.any(String) });
 });
 
 test.each([
