@@ -1,4 +1,3 @@
-import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ensureBuild } from "./build.mjs";
 import { ensureDemoTenant, runProgram } from "./demo-tenant.mjs";
@@ -6,6 +5,7 @@ import { writePrivateJson } from "./files.mjs";
 import { ensureDependencies } from "./install.mjs";
 import { withProgress } from "./log.mjs";
 import { refuseTakenPorts } from "./ports.mjs";
+import { removeData } from "./remove-data.mjs";
 import { startServers } from "./servers.mjs";
 import { chooseMatrixMode, createStackEnv, ensureSealKeys } from "./stack-env.mjs";
 import { createTier, readTierPorts, tiers } from "./tiers.mjs";
@@ -29,7 +29,7 @@ export async function startStack({ places, fresh, log, roster, announce }) {
   const ports = readTierPorts(process.env);
   const mode = chooseMatrixMode(process.env);
   await refuseTakenPorts(ports);
-  if (fresh) removeData(places, log);
+  if (fresh) removeData({ places, env: process.env, log });
   const { servers, env } = await openServersAndBuild({
     places,
     mode,
@@ -95,16 +95,4 @@ async function startTiers({ env, ports, logDir, log, adopt }) {
       log(`${service.name}: ready`);
     }),
   );
-}
-
-/**
- * @param {StackOptions["places"]} places
- * @param {(line: string) => void} log
- */
-function removeData({ stateDir, stackDir }, log) {
-  log(`fresh: removing the data in ${stateDir}`);
-  const own = readdirSync(stateDir).map((name) => join(stateDir, name));
-  for (const path of [...own, join(stackDir, "demo.json"), join(stackDir, "env.json")])
-    rmSync(path, { recursive: true, force: true });
-  if (process.env.DATABASE_URL) log("fresh: the database of DATABASE_URL is not ours and stays as it is");
 }

@@ -3,6 +3,9 @@ import { join } from "node:path";
 import { readJson, writePrivateJson } from "./files.mjs";
 import { Fault } from "./fault.mjs";
 
+/** In the state folder: the keys that were made for SEAL_KEYS. */
+export const SEAL_KEYS_FILE = "seal-keys.json";
+
 /**
  * The variables by which the product's processes and tools find their servers.
  * @param {{servers: import("./servers.mjs").Servers, mode: "appservice" | "admin", ports: Record<string, number>, sealKeys: string}} given
@@ -49,7 +52,7 @@ export function chooseMatrixMode(env) {
  */
 export function ensureSealKeys({ stateDir, env }) {
   if (env.SEAL_KEYS) return env.SEAL_KEYS;
-  const path = join(stateDir, "seal-keys.json");
+  const path = join(stateDir, SEAL_KEYS_FILE);
   const kept = readJson(path)?.sealKeys;
   if (kept !== undefined) return kept;
   const sealKeys = `k1:${randomBytes(32).toString("base64")}`;
