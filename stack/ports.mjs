@@ -7,14 +7,30 @@ const lowestPort = 20_000;
 const highestPort = 32_000;
 
 /**
+ * Whether a server of ours can listen on a port of 127.0.0.1.
  * @param {number} port
- * @returns {Promise<boolean>}
  */
 export function isPortFree(port) {
+  return canListen({ port, host: "127.0.0.1" });
+}
+
+/**
+ * Whether a process of the product can listen on a port: it takes every address of the machine, of IPv4 and IPv6.
+ * @param {number} port
+ */
+function isPortFreeEverywhere(port) {
+  return canListen({ port });
+}
+
+/**
+ * @param {{port: number, host?: string}} place
+ * @returns {Promise<boolean>}
+ */
+function canListen(place) {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => resolve(false));
-    server.listen({ port, host: "127.0.0.1", exclusive: true }, () => server.close(() => resolve(true)));
+    server.listen({ ...place, exclusive: true }, () => server.close(() => resolve(true)));
   });
 }
 
@@ -51,7 +67,7 @@ export function readPort(env, variable, fallback) {
 }
 
 /**
- * Refuses ports that another program holds.
+ * Refuses ports for processes of the product that another program holds, on whichever address.
  * @param {Record<string, number>} ports by the variable that chooses each
  */
 export async function refuseTakenPorts(ports) {
@@ -63,7 +79,7 @@ export async function refuseTakenPorts(ports) {
         advice: `choose another ${variable}`,
         exitCode: 2,
       });
-    if (await isPortFree(port)) continue;
+    if (await isPortFreeEverywhere(port)) continue;
     throw new Fault(`port ${port} is taken by another program`, {
       advice: `stop that program, or choose another port: ${variable}=${port + 1_000} npm run up`,
       exitCode: 2,

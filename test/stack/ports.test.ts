@@ -1,6 +1,11 @@
 import { createServer, type Server } from "node:net";
+import { networkInterfaces } from "node:os";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { findFreePort, isPortFree, readPort, refuseTakenPorts } from "../../stack/ports.mjs";
+
+const hasIPv6 = Object.values(networkInterfaces()).some((list) =>
+  list?.some(({ address }) => address === "::1"),
+);
 
 let taken: Server;
 let takenPort: number;
@@ -33,6 +38,21 @@ describe("a port", () => {
       advice: expect.stringContaining("API_PORT="),
     });
   });
+
+  // The processes of the product listen on all of them. Not every machine has IPv6.
+  test.each(["127.0.0.2", ...(hasIPv6 ? ["::1"] : [])])(
+    "that is taken on %s is wrong use",
+    async (address) => {
+      const port = await findFreePort();
+      const elsewhere = createServer();
+      await new Promise<void>((resolve) => elsewhere.listen(port, address, resolve));
+      try {
+        await expect(refuseTakenPorts({ API_PORT: port })).rejects.toMatchObject({ exitCode: 2 });
+      } finally {
+        await new Promise((resolve) => elsewhere.close(resolve));
+      }
+    },
+  );
 
   test("that two variables name is wrong use", async () => {
     const port = await findFreePort();
