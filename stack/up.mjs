@@ -47,7 +47,7 @@ function readArguments() {
   } catch (cause) {
     throw new Fault(/** @type {Error} */ (cause).message, {
       exitCode: 2,
-      advice: "npm run up [-- --detach] [-- --fresh]",
+      advice: "npm run up [-- [--detach] [--fresh]]",
       cause,
     });
   }

@@ -256,8 +256,10 @@ describe("npm run up", () => {
     );
   });
 
-  test.each([["--bogus"], ["surplus"]])("exits 2 for %s", async (argument) => {
-    expect((await run(checkout, ["stack/up.mjs", argument], env)).code).toBe(2);
+  test.each([["--bogus"], ["surplus"]])("exits 2 for %s, saying what may be said", async (argument) => {
+    const refused = await run(checkout, ["stack/up.mjs", argument], env);
+    expect(refused.code).toBe(2);
+    expect(refused.output).toContain("npm run up [-- [--detach] [--fresh]]");
   });
 });
 
