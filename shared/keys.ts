@@ -1,6 +1,6 @@
 /**
- * Every Redis key and pub/sub channel. Row ids are uuids, so tenants cannot meet; the hash tag keeps what belongs to
- * one room or user on one node of a cluster.
+ * Every Redis key and pub/sub channel. Row ids are uuids, so tenants cannot meet. We speak to one Redis, not to a cluster;
+ * the hash tag names what belongs together (a room's keys, a user's, the queues'), and would have to be on one node of one.
  */
 
 /** Stream of one room's timeline in one epoch; entry ids are `<number>-0`. */
