@@ -72,7 +72,8 @@ export function createOpenApi(routes: readonly Route[], version: string): Json {
       version,
       description:
         "Chat rooms for the events, groups and people of a product. Times are RFC 3339 in UTC. A write answers 202 while " +
-        "its effect is on the way and 200 when it is done. What a socket tells is the schema Publication.",
+        "its effect is on the way and 200 when it is done. What a socket tells is the schema Publication; docs/client.md of " +
+        "the source says how a client uses both.",
     },
     servers: [{ url: "/" }],
     tags: ["users", "rooms", "members", "messages", "me"].map((name) => ({ name })),
