@@ -16,6 +16,7 @@ const tools = /** @type {Record<string, {program: string, needsStack: boolean}>}
   "bench:latency": { program: "dist/bench/latency.js", needsStack: true },
   "bench:pipeline": { program: "dist/bench/pipeline.js", needsStack: true },
   "bench:outage": { program: "dist/bench/outage.js", needsStack: true },
+  "bench:capacity": { program: "dist/bench/capacity.js", needsStack: true },
   "bench:synapse": { program: "dist/bench/synapse-rate.js", needsStack: true },
 });
 

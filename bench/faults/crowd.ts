@@ -56,20 +56,56 @@ export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
       people.filter((_, at) => people.length < 3 || (index + at) % 2 === 0 || at === index % people.length),
     ]),
   );
-  const server = (method: string, path: string, body: unknown) =>
-    request(house, house.tenant.serverKey, { method, path, body });
-  for (const [room, inside] of members) {
-    const answer = await server("PUT", `/v1/rooms/${room.replace(":", "/")}`, {
-      name: room,
-      members: inside.map((user) => ({ user, role: "member" })),
-    });
-    if (answer.status >= 300) throw new Error(`making a room was answered ${String(answer.status)}`);
-  }
+  for (const [room, inside] of members) await makeRoom(house, room, inside);
   const tokens = new Map<string, string>();
   for (const person of people) tokens.set(person, await makeToken(house, person));
+  const tokenOf = (person: string) => tokens.get(person) ?? "";
+  const voice = createVoice(house, { name: plan.name, tokenOf });
+  const ears: Ear[] = [];
+  const listen = async (person: string) => {
+    const inside = rooms.filter((room) => members.get(room)?.includes(person));
+    const ear = new Ear(house, {
+      person,
+      token: () => tokenOf(person),
+      rooms: inside,
+      read: (path) => request(house, tokenOf(person), { method: "GET", path }),
+    });
+    ears.push(ear);
+    await ear.open();
+    return ear;
+  };
+  await Promise.all(people.flatMap((person) => Array.from({ length: plan.ears ?? 1 }, () => listen(person))));
+  return {
+    rooms,
+    people,
+    members,
+    ears,
+    ...voice,
+    listen,
+    talk: (perSecond, random, among = rooms) =>
+      talk({ say: voice.say, members }, { perSecond, random, among }),
+    leave: () => {
+      for (const ear of ears) ear.close();
+    },
+  };
+}
+
+async function makeRoom(house: House, room: string, people: readonly string[]): Promise<void> {
+  const answer = await request(house, house.tenant.serverKey, {
+    method: "PUT",
+    path: `/v1/rooms/${room.replace(":", "/")}`,
+    body: { name: room, members: people.map((user) => ({ user, role: "member" })) },
+  });
+  if (answer.status >= 300) throw new Error(`making a room was answered ${String(answer.status)}`);
+}
+
+/** How the people speak, and what they asked to be sent. */
+function createVoice(
+  house: House,
+  { name, tokenOf }: { name: string; tokenOf: (person: string) => string },
+): Pick<Crowd, "posts" | "say" | "tryOnce"> {
   const posts: Post[] = [];
   let count = 0;
-  const tokenOf = (person: string) => tokens.get(person) ?? "";
   const tryOnce: Crowd["tryOnce"] = async (room, person, text, clientId) => {
     const startMs = performance.now();
     const path = `/v1/rooms/${room.replace(":", "/")}/messages`;
@@ -78,7 +114,7 @@ export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
     return { status: answer.status, ms: performance.now() - startMs, id };
   };
   const say: Crowd["say"] = async (room, person, text) => {
-    const clientId = `${plan.name}-${String(++count)}`;
+    const clientId = `${name}-${String(++count)}`;
     const post: Post = {
       clientId,
       room,
@@ -105,34 +141,7 @@ export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
     }
     return post;
   };
-  const ears: Ear[] = [];
-  const listen = async (person: string) => {
-    const inside = rooms.filter((room) => members.get(room)?.includes(person));
-    const ear = new Ear(house, {
-      person,
-      token: () => tokenOf(person),
-      rooms: inside,
-      read: (path) => request(house, tokenOf(person), { method: "GET", path }),
-    });
-    ears.push(ear);
-    await ear.open();
-    return ear;
-  };
-  await Promise.all(people.flatMap((person) => Array.from({ length: plan.ears ?? 1 }, () => listen(person))));
-  return {
-    rooms,
-    people,
-    members,
-    posts,
-    ears,
-    say,
-    tryOnce,
-    listen,
-    talk: (perSecond, random, among = rooms) => talk({ say, members }, { perSecond, random, among }),
-    leave: () => {
-      for (const ear of ears) ear.close();
-    },
-  };
+  return { posts, say, tryOnce };
 }
 
 /** Open loop: what takes long does not keep the next from being said. */

@@ -89,7 +89,6 @@ export async function openHouse(options: HouseOptions): Promise<House> {
     sendMs: options.sendMs ?? 0,
   });
   const homeserver = options.homeserver ?? standIn;
-  const ports = new Map<TierProcess, number>();
   const processes: TierProcess[] = [];
   const of = (tier: TierName) => processes.filter((process) => process.tier === tier);
   const links = await openLinks(servers, homeserver.url, (tier) => of(tier).map(({ port }) => port));
@@ -105,19 +104,8 @@ export async function openHouse(options: HouseOptions): Promise<House> {
   await run([join(distDir, "migrations/main.js")], direct);
   const tenant = await makeTenant(distDir, direct);
   for (const tier of TIER_NAMES) {
-    for (let index = 0; index < (options.counts?.[tier] ?? 1); index++) {
-      const port = await findPort();
-      const env = { ...base, ...linkedUrls(servers, links, tier) };
-      const started = new TierProcess(tier, {
-        name: `${tier}-${String(index)}`,
-        port,
-        distDir,
-        env,
-        logDir: options.logDir ?? null,
-      });
-      ports.set(started, port);
-      processes.push(started);
-    }
+    const env = { ...base, ...linkedUrls(servers, links, tier) };
+    processes.push(...(await makeProcesses(options, tier, env)));
   }
   await Promise.all(processes.map((process) => process.start()));
   const db = openDb({ url: servers.databaseUrl, name: "faults", max: 4 });
@@ -145,6 +133,19 @@ export async function openHouse(options: HouseOptions): Promise<House> {
       await standIn.stop();
     },
   };
+}
+
+async function makeProcesses(
+  { distDir, logDir = null, counts }: HouseOptions,
+  tier: TierName,
+  env: NodeJS.ProcessEnv,
+): Promise<TierProcess[]> {
+  const processes: TierProcess[] = [];
+  for (let index = 0; index < (counts?.[tier] ?? 1); index++) {
+    const name = `${tier}-${String(index)}`;
+    processes.push(new TierProcess(tier, { name, port: await findPort(), distDir, env, logDir }));
+  }
+  return processes;
 }
 
 async function openLinks(

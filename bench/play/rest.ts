@@ -13,6 +13,7 @@ const RETRY_PAUSE_MS = 500;
 /** The REST API as one caller sees it. */
 export type Rest = {
   putRoom: (path: string, body: Record<string, unknown>) => Promise<RoomResource>;
+  room: (path: string) => Promise<RoomResource>;
   token: (user: string) => Promise<string>;
   putUser: (user: string, displayName: string) => Promise<void>;
   post: (room: string, text: string, clientId: string) => Promise<MessageResource>;
@@ -20,10 +21,11 @@ export type Rest = {
 
 /** Calls with one credential. A call that was refused for a moment (5xx, 429, no connection) is repeated. */
 export function createRest(apiUrl: string, credential: string): Rest {
-  const call = (method: string, path: string, body: unknown) =>
+  const call = (method: string, path: string, body?: unknown) =>
     callApi(apiUrl, credential, { method, path, body });
   return {
     putRoom: async (path, body) => roomResource.parse(await call("PUT", path, body)),
+    room: async (path) => roomResource.parse(await call("GET", path)),
     putUser: async (user, displayName) => {
       await call("PUT", `/v1/users/${user}`, { displayName });
     },
@@ -38,14 +40,14 @@ export function createRest(apiUrl: string, credential: string): Rest {
   };
 }
 
-type Call = { method: string; path: string; body: unknown };
+type Call = { method: string; path: string; body?: unknown };
 
 async function callApi(apiUrl: string, credential: string, call: Call): Promise<unknown> {
   for (let attempt = 0; ; attempt++) {
     const response = await fetch(apiUrl + call.path, {
       method: call.method,
       headers: { authorization: `Bearer ${credential}`, "content-type": "application/json" },
-      body: JSON.stringify(call.body),
+      ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
       signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
     }).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
     if (response instanceof Response && response.ok) return response.json();
