@@ -72,7 +72,8 @@ export async function createTenant(
   });
 }
 
-async function insertObserver(trx: Db, tenantId: string, serverName: string): Promise<void> {
+/** A bot account that will make and read rooms: those that are made from now on. */
+export async function insertObserver(trx: Db, tenantId: string, serverName: string): Promise<void> {
   const id = newId();
   const matrixUserId = `@omc_${randomToken(20)}:${serverName}`;
   await trx("observers").insert({ id, tenant_id: tenantId, matrix_user_id: matrixUserId });

@@ -254,3 +254,23 @@ test("two products with rooms and people of the same names never meet", async ()
   );
   expect(await synapse.joinedRooms(await theirs.observer())).not.toContain(ourRoom);
 });
+
+test("a room that a tenant's second observer reads is as good as one of the first", async () => {
+  const { tenant } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  const members = [{ user: "ada" }, { user: "bob" }];
+  await tenant.server.putRoom("group:of-the-first", { members });
+  await journey.addObserver(tenant.slug);
+  await tenant.server.putRoom("group:of-the-second", { members });
+  const socket = await tenant.socket(bob);
+
+  for (const room of ["group:of-the-first", "group:of-the-second"]) {
+    await ada.say(room, `hello ${room}`, { waitS: 20 });
+    await socket.waitFor("it is heard", () => socket.texts(room).length === 1);
+  }
+
+  const creators = await journey.sql<{ observer_id: string }>(
+    "select distinct observer_id from rooms where slug in ('of-the-first', 'of-the-second')",
+  );
+  expect(creators).toHaveLength(2);
+});

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll } from "@jest/globals";
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { rowsOf } from "../../shared/db/open.ts";
+import { findTenantBySlug, insertObserver } from "../../shared/db/tenants.ts";
 import { Backend, Person, Socket, type Heard } from "./journey-clients.ts";
 import { Synapse } from "./journey-synapse.ts";
 import { TIER_NAMES, type TierName } from "../../bench/tiers.ts";
@@ -101,6 +102,13 @@ export class Journey {
   /** Runs an operators' command. */
   async admin(args: readonly string[]): Promise<unknown> {
     return JSON.parse(await runProgram(["workers/admin.js", ...args, "--json"], this.#env));
+  }
+
+  /** Gives a tenant one more observer, as it has when its rooms are many. */
+  async addObserver(slug: string): Promise<void> {
+    const { db } = required(this.#database);
+    const tenant = await findTenantBySlug(db, slug);
+    await db.transaction((trx) => insertObserver(trx, required(tenant ?? null).id, this.synapse.serverName));
   }
 
   /** Runs one of the tools of a stack, in a folder that says where the stack is; answers what it printed. */

@@ -1,6 +1,7 @@
 import { rowsOf } from "../../shared/db/open.ts";
 import type { JobPayload } from "../../shared/jobs/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../context.ts";
+import { addObservers } from "../converge/add-observers.ts";
 
 const ATTEMPTS_KEPT = "30 days";
 const ROWS_AT_ONCE = 5_000;
@@ -13,7 +14,10 @@ export async function handleMaintenance(
   { task }: JobPayload<"maintenance">,
 ): Promise<JobResult> {
   if (task === "retention") await cutAttempts(context);
-  else await findUnseen(context);
+  else {
+    await addObservers(context);
+    await findUnseen(context);
+  }
   return DONE;
 }
 
