@@ -40,7 +40,7 @@ export const LIMITS = {
   /** How long a lapsed token is borne. */
   expiredMs: 25_000,
   /** How often deadlines are looked at. */
-  sweepMs: 500,
+  deadlineCheckMs: 500,
   positionCheckMs: 40_000,
   /** How often Redis is asked for a sign of life, and how long it may owe one. */
   probeMs: 5_000,

@@ -9,6 +9,7 @@ import { CatchUp } from "./catch-up.ts";
 import { runCommands } from "./commands.ts";
 import type { ConnectDeps } from "./connect.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
+import { checkDeadlines } from "./deadlines.ts";
 import { deliver, type DeliverDeps } from "./deliver.ts";
 import { drain } from "./drain.ts";
 import { Figures, watchHub } from "./figures.ts";
@@ -24,7 +25,6 @@ import { parseFrame } from "./protocol.ts";
 import { RedisLive } from "./redis-live.ts";
 import { openServer, type Answer } from "./server.ts";
 import { Streams } from "./streams.ts";
-import { sweep } from "./sweep.ts";
 import type { Topic } from "./topic.ts";
 
 export type TierOptions = {
@@ -69,15 +69,15 @@ export async function openTier(options: TierOptions): Promise<Tier> {
     },
     answer: (path) => answerHealth(path, () => readReadiness(options, parts, isDraining), options),
   });
-  const sweeping = setInterval(() => {
-    sweep(hub.connections, limits, Date.now());
-  }, limits.sweepMs);
+  const deadlines = setInterval(() => {
+    checkDeadlines(hub.connections, limits, Date.now());
+  }, limits.deadlineCheckMs);
   return {
     port: server.port,
     async close() {
       isDraining = true;
       server.stopAccepting();
-      clearInterval(sweeping);
+      clearInterval(deadlines);
       origins.close();
       await drain(hub.connections, limits.drainMs);
       parts.check.stop();

@@ -12,7 +12,7 @@ afterEach(async () => {
 });
 afterAll(() => world.close());
 
-const quick = { pingMs: 400, pongMs: 200, sweepMs: 50, authenticateMs: 300, expiredMs: 500 };
+const quick = { pingMs: 400, pongMs: 200, deadlineCheckMs: 50, authenticateMs: 300, expiredMs: 500 };
 
 describe("pings", () => {
   test("a client that answers stays, one that does not is closed with 3012 though much is sent to it", async () => {

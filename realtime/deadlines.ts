@@ -4,7 +4,7 @@ import { decideDue, silentConnections } from "./idle.ts";
 import type { Limits } from "./limits.ts";
 
 /** Does what the clock asks: pings, and closes whom nothing was heard from, who lapsed, who never said who they are. */
-export function sweep(connections: ReadonlySet<Connection>, limits: Limits, nowMs: number): void {
+export function checkDeadlines(connections: ReadonlySet<Connection>, limits: Limits, nowMs: number): void {
   // Every ping asks for an answer, so a live client is heard from once an interval.
   const maxSilenceMs = limits.pingMs + limits.pongMs;
   for (const silent of silentConnections(connections, { nowMs, maxSilenceMs })) silent.close(CLOSE.noPong);
