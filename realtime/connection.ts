@@ -130,11 +130,15 @@ export class Connection implements Subscriber, Life {
     this.#queue.push(frame);
   }
 
-  /** Refuses a command; a client that asks for too much that it may not have is sent away. */
+  /**
+   * Refuses a command; a client that asks for too much that it may not have is sent away. What it is invited to ask again
+   * does not count: an outage of ours would send it away for ever. Who asks again at once meets the limit of commands,
+   * which lets it come back.
+   */
   refuse(id: number, error: ReplyError): void {
     this.#deps.onRefused(error);
     this.send(formatError(id, error));
-    if (!this.#errors.take(Date.now())) this.close(CLOSE.tooManyErrors);
+    if (!error.temporary && !this.#errors.take(Date.now())) this.close(CLOSE.tooManyErrors);
   }
 
   ping(nowMs: number): void {

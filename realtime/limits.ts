@@ -20,7 +20,7 @@ export const LIMITS = {
   /** Commands at once (a client's whole list of subscriptions comes in one frame), and a second. */
   commandBurst: 600,
   commandsPerSecond: 30,
-  /** Refused commands at once and a second, before the client is sent away. */
+  /** Commands refused for good, at once and a second, before the client is sent away. */
   errorBurst: 200,
   errorsPerSecond: 1,
   /** Commands that wait for their turn on one connection. */

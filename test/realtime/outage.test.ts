@@ -14,7 +14,7 @@ beforeAll(async () => {
   node = await world.node({
     redisUrl: redis.url,
     databaseUrl: postgres.url,
-    limits: { probeMs: 100, probeSilenceMs: 600 },
+    limits: { probeMs: 100, probeSilenceMs: 600, commandBurst: 60, commandsPerSecond: 1, errorBurst: 5 },
   });
 });
 afterEach(() => {
@@ -94,5 +94,29 @@ describe("Postgres is away", () => {
     expect((await later.reply(1)).error).toBeUndefined();
     later.end();
     expect(ada.connecting).toHaveLength(1);
+  });
+
+  test("a client with many subscriptions is told to try each again, and keeps its connection", async () => {
+    const raw = await connectRaw(node, await world.token("ada"));
+    postgres.cut();
+    const ids = Array.from({ length: 20 }, (_, n) => n + 2);
+    raw.send(...ids.map((id) => ({ id, subscribe: { channel: `group:many-${id}` } })));
+    await raw.reply(21);
+    raw.send({ id: 99, ping: {} });
+    await raw.reply(99);
+    expect(ids.map((id) => raw.replies.find((reply) => reply.id === id)?.error?.code)).toEqual(
+      ids.map(() => 100),
+    );
+    raw.end();
+  });
+
+  test("a client that tries again at once, and again, is closed with a code to come back", async () => {
+    const raw = await connectRaw(node, await world.token("ada"));
+    postgres.cut();
+    for (let id = 2; raw.closeCode === null && id < 100; id++) {
+      raw.send({ id, subscribe: { channel: "group:again" } });
+      await waitFor(() => raw.closeCode !== null || raw.replies.some((reply) => reply.id === id));
+    }
+    expect(raw.closeCode).toBe(3013);
   });
 });
