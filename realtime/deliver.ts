@@ -11,7 +11,7 @@ import type { Entry, Topic } from "./topic.ts";
 export type DeliverDeps = {
   hub: Hub<Connection>;
   catchUp: CatchUp;
-  orders: Orders;
+  orders: Pick<Orders, "take">;
   figures: Figures;
   log: Log;
   /** Has a topic's true position looked up. */

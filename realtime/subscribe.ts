@@ -1,3 +1,4 @@
+import { AppError } from "../shared/errors.ts";
 import type { CatchUp } from "./catch-up.ts";
 import type { Connection } from "./connection.ts";
 import type { Figures } from "./figures.ts";
@@ -35,9 +36,13 @@ export type SubscribeRequest = {
   reply: (outcomes: Outcome[]) => void;
 };
 
+/** Readings of one request: a second one is as new as every topic, unless one lost its place meanwhile. */
+const READINGS_AT_MOST = 3;
+
 /**
  * Begins subscriptions without a hole: listen first, then read rights and positions, then what was missed, and join
  * both. Whatever fails, nothing stays behind. A connection that was closed meanwhile gets no reply.
+ * @throws AppError `unavailable` when the topics do not come to rest.
  */
 export async function subscribe(deps: SubscribeDeps, request: SubscribeRequest): Promise<void> {
   const { hub, live, limits } = deps;
@@ -48,25 +53,56 @@ export async function subscribe(deps: SubscribeDeps, request: SubscribeRequest):
       joinings.map(({ topic }) => topic.liveChannel),
       limits.subscribeMs,
     );
-    const tops = await request.readTops();
-    const granted = joinings.filter(({ topic }) => tops.has(topic.liveChannel));
-    await Promise.all(granted.map(({ topic }) => settle(deps, topic, tops.get(topic.liveChannel))));
-    const found = await readMissed(deps, granted);
-    if (connection.isClosed) return;
-    const budget: Budget = { entries: limits.recoveredEntries, bytes: limits.recoveredBytes };
-    request.reply(
-      joinings.map((joining, index) => {
-        const isGranted = tops.has(joining.topic.liveChannel) && !joining.isCancelled;
-        const want = wants[index];
-        if (!want || !isGranted) return { ref: joining.topic.ref, refusal: "denied" };
-        // The client's own command and an order may have met.
-        if (connection.subscriptions.has(want.ref.channel)) return { ref: want.ref, refusal: "doubled" };
-        return finish(deps, request, { joining, want, found: found.get(joining) ?? [], budget });
-      }),
-    );
+    for (let reading = 1; reading <= READINGS_AT_MOST; reading++) {
+      const read = await readOnce(deps, joinings, request.readTops);
+      if (connection.isClosed) return;
+      if (isOutdated(joinings, read)) continue;
+      request.reply(decideOutcomes(deps, request, joinings, read));
+      return;
+    }
+    throw new AppError("unavailable", "The rooms do not come to rest.");
   } finally {
     for (const joining of joinings) hub.leave(joining);
   }
+}
+
+type Reading = { tops: ReadonlyMap<string, StreamTop>; found: ReadonlyMap<Joining, Entry[]> };
+
+async function readOnce(
+  deps: SubscribeDeps,
+  joinings: readonly Joining[],
+  readTops: SubscribeRequest["readTops"],
+): Promise<Reading> {
+  const tops = await readTops();
+  const granted = joinings.filter(({ topic }) => tops.has(topic.liveChannel));
+  await Promise.all(granted.map(({ topic }) => settle(deps, topic, tops.get(topic.liveChannel))));
+  return { tops, found: await readMissed(deps, granted) };
+}
+
+/** Whether somebody else opened a topic at a higher number: a removal up to there is in newer rights alone. */
+function isOutdated(joinings: readonly Joining[], { tops }: Reading): boolean {
+  return joinings.some(({ topic }) => {
+    const top = tops.get(topic.liveChannel);
+    return top !== undefined && topic.isOpenedAfter(top);
+  });
+}
+
+function decideOutcomes(
+  deps: SubscribeDeps,
+  request: SubscribeRequest,
+  joinings: readonly Joining[],
+  { tops, found }: Reading,
+): Outcome[] {
+  const { limits } = deps;
+  const budget: Budget = { entries: limits.recoveredEntries, bytes: limits.recoveredBytes };
+  return joinings.map((joining, index) => {
+    const isGranted = tops.has(joining.topic.liveChannel) && !joining.isCancelled;
+    const want = request.wants[index];
+    if (!want || !isGranted) return { ref: joining.topic.ref, refusal: "denied" };
+    // The client's own command and an order may have met.
+    if (request.connection.subscriptions.has(want.ref.channel)) return { ref: want.ref, refusal: "doubled" };
+    return finish(deps, request, { joining, want, found: found.get(joining) ?? [], budget });
+  });
 }
 
 /** Brings a topic to where the truth was when the rights were read, so that no removal older than them is to come. */

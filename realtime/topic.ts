@@ -62,6 +62,8 @@ export class Topic {
   watchers = 0;
   epoch: string | null = null;
   position = 0;
+  /** Where it was opened: no entry up to this number was met here, so no removal either. */
+  openedAt = 0;
   /** The highest number heard of. */
   seen = 0;
   catching: Promise<void> | null = null;
@@ -78,6 +80,12 @@ export class Topic {
   open(top: StreamTop | null): void {
     this.epoch = top?.epoch ?? null;
     this.position = top?.number ?? 0;
+    this.openedAt = this.position;
+  }
+
+  /** Whether what was read at `top` may be older than a removal that was never met here. */
+  isOpenedAfter(top: StreamTop): boolean {
+    return this.ref.kind === "room" && (this.epoch !== top.epoch || top.number < this.openedAt);
   }
 
   /** Delivers the entry that follows `position`; its leaver hears nothing of it. Returns how many were told. */

@@ -152,22 +152,37 @@ export class World {
   async add(room: Room, user: string): Promise<void> {
     const userId = await this.user(user);
     await this.#wish(room, [userId], "member");
-    await this.#tellMember(room, userId, "member.joined");
+    await this.#appendMember(this.db, room, userId, "member.joined");
+    await this.publish(room);
     await orderUser(this.redis, userId, { kind: "subscribe", roomId: room.id });
   }
 
-  /** Takes a user out; the entry alone tells it, unless the order is asked for. */
-  async remove(room: Room, user: string, { isOrdered = false, isTold = true } = {}): Promise<void> {
+  /**
+   * Takes a user out; the entry alone tells it, unless the order is asked for. `isTold` false: there is no entry either;
+   * `isPublished` false: it is in the timeline alone.
+   */
+  async remove(
+    room: Room,
+    user: string,
+    { isOrdered = false, isTold = true, isPublished = true } = {},
+  ): Promise<void> {
     const userId = await this.user(user);
-    await endMemberships(this.db, this.tenant.id, userId, [room.id]);
-    if (isTold) await this.#tellMember(room, userId, "member.left");
+    await this.db.transaction(async (trx) => {
+      await endMemberships(trx, this.tenant.id, userId, [room.id]);
+      if (isTold) await this.#appendMember(trx, room, userId, "member.left");
+    });
+    if (isTold && isPublished) await this.publish(room);
     if (isOrdered) await orderUser(this.redis, userId, { kind: "unsubscribe", roomId: room.id });
   }
 
-  async #tellMember(room: Room, userId: string, type: "member.joined" | "member.left"): Promise<void> {
+  async #appendMember(
+    db: Db,
+    room: Room,
+    userId: string,
+    type: "member.joined" | "member.left",
+  ): Promise<void> {
     const told = entry(type, userId, { role: "member", by: null });
-    await this.db.transaction((trx) => appendEntries(trx, [{ roomId: room.id, entries: [told] }]));
-    await this.publish(room);
+    await db.transaction((trx) => appendEntries(trx, [{ roomId: room.id, entries: [told] }]));
   }
 
   /** Starts a realtime process. */

@@ -1,0 +1,79 @@
+import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
+import { readGrants } from "../../shared/db/rights.ts";
+import type { Room } from "../../shared/db/rooms.ts";
+import { newFence } from "../../shared/ids.ts";
+import { openParts, type Parts, type Person } from "../support/realtime-parts.ts";
+import { openWorld, type World } from "../support/realtime.ts";
+import { waitFor } from "../support/centrifuge.ts";
+
+let world: World;
+let parts: Parts;
+beforeAll(async () => {
+  world = await openWorld({ redisDatabase: 4 });
+});
+afterEach(() => {
+  parts.close();
+});
+afterAll(() => world.close());
+
+/** Subscribes a person to a room; `hold` comes between reading rights and having them. */
+function begin(room: Room, person: Person, hold: (reading: number) => Promise<void> = async () => undefined) {
+  let readings = 0;
+  const outcome = parts.subscribe(room, person, async () => {
+    const rows = await readGrants(world.db, person.id, [room.id]);
+    await hold(++readings);
+    return rows;
+  });
+  return { outcome, readings: () => readings };
+}
+
+test("who is removed while a subscription is made hears nothing, though somebody else opened the room behind the removal", async () => {
+  const room = await world.room("group:late", ["ada", "bob"]);
+  await world.say(room, "1", "2", "3", "4");
+  parts = await openParts(world);
+  const [ada, bob] = [await parts.person("ada"), await parts.person("bob")];
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const bobs = begin(room, bob, (reading) => (reading === 1 ? released : Promise.resolve()));
+  await waitFor(() => bobs.readings() === 1);
+
+  await world.remove(room, "bob", { isPublished: false });
+  expect(await begin(room, ada).outcome).toMatchObject({ result: { offset: 5 } });
+  await world.publish(room);
+  release();
+
+  expect(await bobs.outcome).toMatchObject({ refusal: "denied" });
+  await world.say(room, "6");
+  await waitFor(() => ada.heard().length === 1);
+  expect(bob.heard()).toEqual([]);
+});
+
+test("rights of an epoch that is over are read again, and those who have them are let in", async () => {
+  const room = await world.room("group:epochs", ["ada", "bob"]);
+  await world.say(room, "1");
+  parts = await openParts(world);
+  const [ada, bob] = [await parts.person("ada"), await parts.person("bob")];
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const bobs = begin(room, bob, (reading) => (reading === 1 ? released : Promise.resolve()));
+  await waitFor(() => bobs.readings() === 1);
+
+  const epoch = newFence();
+  await world.db("room_timeline").where({ room_id: room.id }).update({ epoch });
+  expect(await begin(room, ada).outcome).toMatchObject({ result: { epoch } });
+  release();
+
+  expect(await bobs.outcome).toMatchObject({ result: { epoch, offset: 1 } });
+  expect(bobs.readings()).toBe(2);
+});
+
+test("rights that are as new as the room are read once", async () => {
+  const room = await world.room("group:once", ["ada", "bob"]);
+  await world.say(room, "1");
+  parts = await openParts(world);
+  for (const name of ["ada", "bob"]) {
+    const asked = begin(room, await parts.person(name));
+    expect(await asked.outcome).toMatchObject({ result: { offset: 1 } });
+    expect(asked.readings()).toBe(1);
+  }
+});

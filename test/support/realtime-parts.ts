@@ -1,0 +1,102 @@
+import { CatchUp } from "../../realtime/catch-up.ts";
+import { Connection, type ConnectionDeps } from "../../realtime/connection.ts";
+import { deliver, type DeliverDeps } from "../../realtime/deliver.ts";
+import { Figures } from "../../realtime/figures.ts";
+import { Hub } from "../../realtime/hub.ts";
+import { LIMITS } from "../../realtime/limits.ts";
+import { Flusher } from "../../realtime/outbound-queue.ts";
+import { parseFrame } from "../../realtime/protocol.ts";
+import { RedisLive } from "../../realtime/redis-live.ts";
+import { Streams } from "../../realtime/streams.ts";
+import { subscribe, type Outcome } from "../../realtime/subscribe.ts";
+import { liveChannelOf, type TopicRef } from "../../realtime/topic.ts";
+import type { GrantRow } from "../../shared/db/rights.ts";
+import type { Room } from "../../shared/db/rooms.ts";
+import { createLog } from "../../shared/log.ts";
+import { createMetrics } from "../../shared/metrics.ts";
+import { formatRoomKey } from "../../shared/names.ts";
+import { openSubscriberRedis, waitForRedis } from "../../shared/redis.ts";
+import { waitFor } from "./centrifuge.ts";
+import type { World } from "./realtime.ts";
+
+const log = createLog({ level: "silent", tier: "test" });
+
+/** Somebody with a connection. */
+export type Person = { id: string; connection: Connection; heard: () => string[] };
+
+/** The tier's parts between Redis and the sockets, in the test's own process, where what they read can be held up. */
+export type Parts = {
+  hub: Hub<Connection>;
+  person: (name: string) => Promise<Person>;
+  /** Subscribes by the server; `readGrants` answers what the person may hear. */
+  subscribe: (room: Room, person: Person, readGrants: () => Promise<GrantRow[]>) => Promise<Outcome>;
+  close: () => void;
+};
+
+export async function openParts(world: World): Promise<Parts> {
+  const redis = openSubscriberRedis(world.redisUrl, log, "test-parts");
+  await waitForRedis(redis, 5_000);
+  const figures = new Figures(createMetrics());
+  const live = new RedisLive(redis, (channel, text) => {
+    deliver(delivery, channel, text);
+  });
+  const hub = new Hub<Connection>(live);
+  const streams = new Streams(world);
+  const catchUp = new CatchUp({ hub, streams, figures, log });
+  const delivery: DeliverDeps = {
+    ...{ hub, catchUp, figures, log },
+    orders: { take: () => undefined },
+    suspect: () => undefined,
+  };
+  await waitFor(() => live.isReady);
+  return {
+    hub,
+    person: async (name) => openPerson(hub, { id: await world.user(name), channel: `user:${name}` }),
+    subscribe: async (room, { id, connection }, readGrants) => {
+      const ref: TopicRef = { kind: "room", id: room.id, channel: formatRoomKey(room) };
+      let told: Outcome[] = [];
+      await subscribe(
+        { hub, live, streams, catchUp, limits: LIMITS, figures },
+        {
+          ...{ connection, userId: id, isServerSide: true },
+          wants: [{ ref, asked: null, rejectsUnrecovered: false }],
+          readTops: async () =>
+            new Map(
+              (await readGrants()).map(({ epoch, last_number: number }) => [
+                liveChannelOf(ref),
+                { epoch, number },
+              ]),
+            ),
+          reply: (outcomes) => {
+            told = outcomes;
+          },
+        },
+      );
+      const [outcome] = told;
+      if (!outcome) throw new Error("nothing was replied");
+      return outcome;
+    },
+    close: () => {
+      for (const connection of [...hub.connections]) connection.gone(1_006);
+      redis.disconnect();
+    },
+  };
+}
+
+function openPerson(hub: Hub<Connection>, { id, channel }: { id: string; channel: string }): Person {
+  const frames: string[] = [];
+  const socket = {
+    write: (text: string) => void frames.push(text),
+    bufferedBytes: () => 0,
+    end: () => undefined,
+  };
+  const deps: ConnectionDeps = {
+    ...{ hub, flusher: new Flusher(), limits: LIMITS, codec: { parseFrame } },
+    run: () => Promise.resolve(),
+    onClosed: () => undefined,
+    onRefused: () => undefined,
+  };
+  const connection = new Connection(socket, null, deps);
+  connection.identity = { userRef: { kind: "user", id, channel }, expiresAtMs: Number.MAX_SAFE_INTEGER };
+  return { id, connection, heard: () => frames.flatMap((frame) => frame.split("\n")) };
+}
