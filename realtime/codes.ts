@@ -6,6 +6,8 @@ import type { ErrorCode } from "../shared/errors.ts";
  */
 export const CLOSE = {
   shutdown: { code: 3001, reason: "shutdown" },
+  /** Of ours: a connect that was not answered in time. */
+  internal: { code: 3004, reason: "internal server error" },
   expired: { code: 3005, reason: "connection expired" },
   slow: { code: 3008, reason: "slow" },
   insufficientState: { code: 3010, reason: "insufficient state" },

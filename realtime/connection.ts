@@ -83,6 +83,10 @@ export class Connection implements Subscriber, Life {
     return this.state === "closed";
   }
 
+  get hasAsked(): boolean {
+    return this.state !== "new";
+  }
+
   get subscriptionCount(): number {
     return this.#subscriptions.size;
   }

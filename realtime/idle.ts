@@ -3,6 +3,8 @@ export type Life = {
   /** When anything was last heard from the client; what is sent to it says nothing about it. */
   lastHeardAtMs: number;
   openedAtMs: number;
+  /** Whether it has asked to be let in. */
+  hasAsked: boolean;
   /** When its token expires; null until the connection is let in. */
   expiresAtMs: number | null;
   nextPingAtMs: number;
@@ -16,15 +18,18 @@ export function silentConnections<C extends { lastHeardAtMs: number }>(
   return [...connections].filter(({ lastHeardAtMs }) => nowMs - lastHeardAtMs > maxSilenceMs);
 }
 
-/** What the clock asks of a connection that is not silent. */
-export type Due = "nothing" | "ping" | "expired" | "stale";
+/** What the clock asks of a connection that is not silent. `stale` is the client's fault, `unanswered` is ours. */
+export type Due = "nothing" | "ping" | "expired" | "stale" | "unanswered";
 
 export function decideDue(
   life: Life,
   limits: { authenticateMs: number; expiredMs: number },
   nowMs: number,
 ): Due {
-  if (life.expiresAtMs === null) return nowMs - life.openedAtMs > limits.authenticateMs ? "stale" : "nothing";
+  if (life.expiresAtMs === null) {
+    if (nowMs - life.openedAtMs <= limits.authenticateMs) return "nothing";
+    return life.hasAsked ? "unanswered" : "stale";
+  }
   if (nowMs - life.expiresAtMs > limits.expiredMs) return "expired";
   return nowMs >= life.nextPingAtMs ? "ping" : "nothing";
 }

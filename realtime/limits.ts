@@ -33,7 +33,7 @@ export const LIMITS = {
   ordersAtWork: 8,
   ordersWaiting: 20_000,
   orderWaitMs: 30_000,
-  /** Until a connection must have been let in. */
+  /** Until a connection must have asked to be let in, and been answered. */
   authenticateMs: 10_000,
   pingMs: 25_000,
   pongMs: 8_000,

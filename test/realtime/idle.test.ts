@@ -13,7 +13,13 @@ test("finds a connection that was heard from before the limit, whatever was sent
   expect(silentConnections([silent, live], { nowMs: 60_001, maxSilenceMs: 60_000 })).toEqual([silent]);
 });
 
-const life: Life = { lastHeardAtMs: 0, openedAtMs: 0, expiresAtMs: 100_000, nextPingAtMs: 20_000 };
+const life: Life = {
+  lastHeardAtMs: 0,
+  openedAtMs: 0,
+  hasAsked: true,
+  expiresAtMs: 100_000,
+  nextPingAtMs: 20_000,
+};
 const limits = { authenticateMs: 10_000, expiredMs: 25_000 };
 
 test("pings when it is time, not before", () => {
@@ -27,9 +33,15 @@ test("bears a lapsed token for 25 s", () => {
 });
 
 test("bears a connection that does not say who it is for 10 s, and does not ping it", () => {
-  const unknown = { ...life, expiresAtMs: null, nextPingAtMs: 0 };
+  const unknown = { ...life, hasAsked: false, expiresAtMs: null, nextPingAtMs: 0 };
   expect(decideDue(unknown, limits, 10_000)).toBe("nothing");
   expect(decideDue(unknown, limits, 10_001)).toBe("stale");
+});
+
+test("does not blame a connection that has said who it is and waits for our answer", () => {
+  const waiting = { ...life, expiresAtMs: null, nextPingAtMs: 0 };
+  expect(decideDue(waiting, limits, 10_000)).toBe("nothing");
+  expect(decideDue(waiting, limits, 10_001)).toBe("unanswered");
 });
 
 test("spreads first pings over half an interval", () => {

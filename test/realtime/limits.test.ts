@@ -92,6 +92,7 @@ describe("the codes", () => {
   test("say by their number whether to come back", () => {
     const back = [
       CLOSE.shutdown,
+      CLOSE.internal,
       CLOSE.expired,
       CLOSE.slow,
       CLOSE.insufficientState,

@@ -119,4 +119,18 @@ describe("Postgres is away", () => {
     }
     expect(raw.closeCode).toBe(3013);
   });
+
+  test("who is kept waiting for the answer to a connect is closed with a code to come back", async () => {
+    const hasty = await world.node({
+      redisUrl: redis.url,
+      databaseUrl: postgres.url,
+      limits: { authenticateMs: 300, deadlineCheckMs: 50 },
+    });
+    const token = await world.token("ada");
+    postgres.mute();
+    const raw = await new RawSocket(hasty).opened();
+    raw.send({ id: 1, connect: { token } });
+    expect(await raw.closed()).toBe(3004);
+    postgres.restore();
+  });
 });
