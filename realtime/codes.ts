@@ -1,3 +1,4 @@
+import type { ConnectableState } from "../shared/db/rights.ts";
 import type { ErrorCode } from "../shared/errors.ts";
 
 /**
@@ -68,6 +69,12 @@ export const CONNECT_REFUSAL = {
   internal: NOT_NOW,
   unavailable: NOT_NOW,
 } as const satisfies Record<ErrorCode, ConnectRefusal>;
+
+/** Why somebody who was let in may not stay; as for one who asks to be let in. */
+export const STANDING_CLOSE = {
+  gone: CLOSE.forceDisconnect,
+  paused: CLOSE.invalidToken,
+} as const satisfies Record<Exclude<ConnectableState, "active">, Close>;
 
 /** The close of an order that names a number; one that is not in the table closes for good all the same. */
 export function closeOfCode(code: number): Close {

@@ -71,7 +71,8 @@ async function letIn(deps: ConnectDeps, connection: Connection, { id, request }:
 }
 
 function requireActive(rights: Rights): Rights {
-  if (!rights.isActive) throw new AppError("forbidden", "The user is locked or gone.");
+  if (rights.state === "paused") throw new AppError("unauthorized", "The tenant is paused.");
+  if (rights.state === "gone") throw new AppError("forbidden", "The user is locked or gone.");
   return rights;
 }
 

@@ -4,6 +4,7 @@ import {
   readGrants,
   readRights,
   readStandings,
+  type ConnectableState,
   type GrantRow,
 } from "../shared/db/rights.ts";
 import type { Db } from "../shared/db/open.ts";
@@ -22,7 +23,7 @@ export type Identity = { userRef: TopicRef; expiresAtMs: number };
 /** A room that a user may hear, and where it stood when that was read. */
 export type Grant = { ref: TopicRef; top: StreamTop };
 
-export type Standing = { isActive: boolean; fingerprint: string };
+export type Standing = { state: ConnectableState; fingerprint: string };
 export type Rights = Standing & { grants: Grant[] };
 
 /** Who may connect, and who may hear what. */
@@ -67,8 +68,8 @@ export function createPolicy({
     authenticate,
     async rightsOf(userId) {
       const row = await readRightsOf(userId);
-      if (!row) return { isActive: false, fingerprint: "", grants: [] };
-      return { isActive: row.is_active, fingerprint: row.fingerprint, grants: row.grants.map(presentGrant) };
+      if (!row) return { state: "gone", fingerprint: "", grants: [] };
+      return { state: row.state, fingerprint: row.fingerprint, grants: row.grants.map(presentGrant) };
     },
     async findRooms(userId, channels) {
       const addresses = channels.flatMap((channel) => parseRoomKey(channel) ?? []);
@@ -81,9 +82,7 @@ export function createPolicy({
     },
     async standingsOf(userIds) {
       const rows = await readStandings(db, userIds);
-      return new Map(
-        rows.map((row) => [row.user_id, { isActive: row.is_active, fingerprint: row.fingerprint }]),
-      );
+      return new Map(rows.map(({ user_id, state, fingerprint }) => [user_id, { state, fingerprint }]));
     },
   };
 }

@@ -1,7 +1,7 @@
 import { errorText } from "../shared/errors.ts";
 import type { Log } from "../shared/log.ts";
 import type { CatchUp } from "./catch-up.ts";
-import { CLOSE } from "./codes.ts";
+import { STANDING_CLOSE } from "./codes.ts";
 import type { Connection } from "./connection.ts";
 import type { Hub } from "./hub.ts";
 import type { Orders } from "./orders.ts";
@@ -143,9 +143,10 @@ export class PositionCheck {
 
   async #settleUser(userId: string, standing: Standing | undefined): Promise<void> {
     const { hub, orders } = this.#deps;
+    const state = standing?.state ?? "gone";
     for (const connection of [...(hub.users.get(userId) ?? [])]) {
-      if (!standing?.isActive) connection.close(CLOSE.forceDisconnect);
-      else if (connection.state === "ready" && connection.fingerprint !== standing.fingerprint)
+      if (state !== "active") connection.close(STANDING_CLOSE[state]);
+      else if (connection.state === "ready" && connection.fingerprint !== standing?.fingerprint)
         await orders.review(connection);
     }
   }

@@ -4,17 +4,21 @@ import { rowsOf, type Db } from "./open.ts";
 /** A room that a user may hear, with where its timeline stands. */
 export type GrantRow = { room_id: string; kind: RoomKind; slug: string; epoch: string; last_number: number };
 
+/** `gone`: locked or deleted; `paused`: the tenant is. */
+export type ConnectableState = "active" | "gone" | "paused";
+
 /**
  * Whether a user may be connected at all, and a fingerprint of the rooms that the user may hear: it changes whenever
  * that set does, and tells nothing else.
  */
-export type StandingRow = { user_id: string; is_active: boolean; fingerprint: string };
+export type StandingRow = { user_id: string; state: ConnectableState; fingerprint: string };
 
 export type RightsRow = StandingRow & { grants: GrantRow[] };
 
 const SELECT_STANDING = `
   select u.id as user_id,
-         (u.deleted_at is null and u.status <> 'locked' and t.status = 'active') as is_active,
+         case when t.status <> 'active' then 'paused'
+              when u.deleted_at is not null or u.status = 'locked' then 'gone' else 'active' end as state,
          (select coalesce(md5(string_agg(m.room_id::text, ',' order by m.room_id)), '')
             from memberships m join rooms r on r.id = m.room_id and r.deleted_at is null
            where m.user_id = u.id and m.desired = 'in') as fingerprint

@@ -323,6 +323,14 @@ describe("while connected", () => {
     await waitFor(() => quin.disconnected.length > 0);
     expect(quin.disconnected).toEqual([3503]);
   });
+
+  test("the users of a tenant that is paused are sent away as if they came now", async () => {
+    const other = await world.otherTenant();
+    const rosa = await connectListener(node, await other.token("rosa"));
+    await world.db("tenants").where({ id: other.tenant.id }).update({ status: "paused" });
+    await waitFor(() => rosa.disconnected.length > 0);
+    expect(rosa.disconnected).toEqual([3500]);
+  });
 });
 
 test("a flushed Redis loses nothing of a room", async () => {
