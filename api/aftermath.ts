@@ -67,12 +67,7 @@ export function createAftermath(deps: AftermathDeps): Aftermath {
       );
     },
     tellAccepted(accepted) {
-      start("accepted", () =>
-        publishPending(
-          deps.redis,
-          accepted.map(({ message }) => message),
-        ),
-      );
+      start("accepted", () => publishPending(deps.redis, accepted));
     },
     async drain() {
       await Promise.race([

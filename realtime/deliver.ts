@@ -1,4 +1,4 @@
-import { roomLiveMessage, userLiveMessage } from "../shared/frames.ts";
+import { roomLiveMessage, userLiveMessage, type RoomLiveMessage } from "../shared/frames.ts";
 import type { Log } from "../shared/log.ts";
 import type { CatchUp } from "./catch-up.ts";
 import type { Connection } from "./connection.ts";
@@ -18,6 +18,9 @@ export type DeliverDeps = {
   suspect: (topic: Topic) => void;
 };
 
+/** Well above what an entry takes from its commit to the live channel. */
+const COMING_MS = 100;
+
 /** Takes what a live channel brought to the subscribers of its topic. */
 export function deliver(deps: DeliverDeps, liveChannel: string, text: string): void {
   const topic = deps.hub.topics.get(liveChannel);
@@ -34,7 +37,35 @@ function deliverToRoom(deps: DeliverDeps, topic: Topic, text: string): void {
   }
   const { number, epoch, leaver, requestId, data } = parsed.data;
   if (number !== null) take(deps, topic, epoch, { number, leaver, requestId, data });
-  else if (topic.epoch !== null) countTold(deps, topic, parsed.data, topic.deliverLoose(data));
+  else takeLoose(deps, topic, parsed.data);
+}
+
+/**
+ * What has no number is told behind what was in the timeline before it: somebody who was removed there hears none of it.
+ */
+function takeLoose(deps: DeliverDeps, topic: Topic, loose: RoomLiveMessage): void {
+  if (topic.epoch === null) return;
+  const { after, epoch, data } = loose;
+  const tell = () => {
+    countTold(deps, topic, loose, topic.deliverLoose(data));
+  };
+  if (after === undefined) tell();
+  else if (epoch !== topic.epoch) deps.suspect(topic);
+  else {
+    topic.tellAfter(after, tell);
+    if (after > topic.position) awaitEntry(deps, topic, after);
+  }
+}
+
+/**
+ * Catches up with an entry that is in the timeline and was not heard of. Most often it is being published at this moment:
+ * it is given time to come by itself.
+ */
+function awaitEntry({ catchUp }: DeliverDeps, topic: Topic, number: number): void {
+  const { epoch } = topic;
+  setTimeout(() => {
+    if (topic.epoch === epoch && topic.position < number) catchUp.start(topic, number);
+  }, COMING_MS).unref();
 }
 
 function deliverToUser(deps: DeliverDeps, topic: Topic, text: string): void {

@@ -49,6 +49,9 @@ export class Joining {
   }
 }
 
+/** Of one topic, what waits for its turn; more is left out. */
+const MAX_EARLY = 100;
+
 /**
  * One stream as this process follows it: everything up to `position` in `epoch` was delivered to every subscriber.
  * Closed until both were read from where the truth is.
@@ -67,6 +70,7 @@ export class Topic {
   /** The highest number heard of. */
   seen = 0;
   catching: Promise<void> | null = null;
+  #early: { after: number; tell: () => void }[] = [];
 
   constructor(ref: TopicRef) {
     this.ref = ref;
@@ -81,6 +85,7 @@ export class Topic {
     this.epoch = top?.epoch ?? null;
     this.position = top?.number ?? 0;
     this.openedAt = this.position;
+    this.#early = [];
   }
 
   /** Whether what was read at `top` may be older than a removal that was never met here. */
@@ -93,7 +98,22 @@ export class Topic {
     if (entry.leaver) this.#drop(entry.leaver);
     this.position = entry.number;
     for (const joining of this.joining) joining.hold(entry);
-    return this.#send(formatPublication(this.ref.channel, entry.data, entry.number));
+    const told = this.#send(formatPublication(this.ref.channel, entry.data, entry.number));
+    if (this.#early.length > 0) this.#tellEarly();
+    return told;
+  }
+
+  /** Has `tell` called when everything up to `after` was delivered, and before what follows; never when too many wait. */
+  tellAfter(after: number, tell: () => void): void {
+    if (after <= this.position) tell();
+    else if (this.#early.length < MAX_EARLY) this.#early.push({ after, tell });
+  }
+
+  #tellEarly(): void {
+    const isDue = ({ after }: { after: number }) => after <= this.position;
+    const due = this.#early.filter(isDue);
+    this.#early = this.#early.filter((early) => !isDue(early));
+    for (const { tell } of due) tell();
   }
 
   /** Delivers what is not part of the stream. */

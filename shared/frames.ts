@@ -50,11 +50,14 @@ export type EntryType = z.infer<typeof entryType>;
 
 /**
  * What travels on a room's live channel and stands in its stream; a reader passes over fields that it does not know, so
- * that versions may differ during an upgrade. `number` null: not part of the timeline. `leaver`: the user (row id) who must
- * be dropped from the room before anybody is told. `requestId`: of the request that a message came with. `data` is a publication as JSON text, carried unparsed.
+ * that versions may differ during an upgrade. `number` null: not part of the timeline, and told only where everything up
+ * to `after` in `epoch` was told; at once without an `after`. `leaver`: the user (row id) who must be dropped from the room
+ * before anybody is told. `requestId`: of the request that a message came with. `data` is a publication as JSON text,
+ * carried unparsed.
  */
 export const roomLiveMessage = z.object({
   number: z.int().nullable(),
+  after: z.int().optional(),
   epoch: z.string(),
   leaver: z.uuid().nullable(),
   requestId: z.string().nullable().default(null),

@@ -1,23 +1,31 @@
-import { presentMessage, type MessageRow } from "./db/messages.ts";
+import { presentMessage, type Accepted } from "./db/messages.ts";
+import type { TimelinePosition } from "./db/timeline.ts";
 import type { Publication, RoomLiveMessage } from "./frames.ts";
 import { roomLiveChannel } from "./keys.ts";
 import type { Redis } from "./redis.ts";
 
 const LIMIT_MS = 250;
 
-type Ephemeral = { roomId: string; requestId: string | null; publication: Publication };
+/** `position`: what the timeline has up to there is told first, removals above all. */
+type Ephemeral = {
+  roomId: string;
+  requestId: string | null;
+  position: TimelinePosition;
+  publication: Publication;
+};
 
 /**
  * Shows accepted messages to their rooms before Matrix has them. Resolves within 250 ms, false when Redis did not take
  * all of them: never throws and is not repeated, since the timeline tells them again.
  */
-export function publishPending(redis: Redis, rows: readonly MessageRow[]): Promise<boolean> {
+export function publishPending(redis: Redis, accepted: readonly Accepted[]): Promise<boolean> {
   return publishEphemeral(
     redis,
-    rows.map((row) => ({
-      roomId: row.room_id,
-      requestId: row.request_id,
-      publication: { type: "message.pending", ...presentMessage(row) },
+    accepted.map(({ message, position }) => ({
+      roomId: message.room_id,
+      requestId: message.request_id,
+      position,
+      publication: { type: "message.pending", ...presentMessage(message) },
     })),
   );
 }
@@ -25,6 +33,7 @@ export function publishPending(redis: Redis, rows: readonly MessageRow[]): Promi
 /** A message that will not be sent, to be told to its room. */
 export type FailedMessage = {
   roomId: string;
+  position: TimelinePosition;
   room: string;
   id: string;
   error: { code: string; message: string };
@@ -34,8 +43,9 @@ export type FailedMessage = {
 export function publishFailed(redis: Redis, failed: readonly FailedMessage[]): Promise<boolean> {
   return publishEphemeral(
     redis,
-    failed.map(({ roomId, room, id, error }) => ({
+    failed.map(({ roomId, position, room, id, error }) => ({
       roomId,
+      position,
       requestId: null,
       publication: { type: "message.failed", room, id, error },
     })),
@@ -54,10 +64,11 @@ async function publishEphemeral(redis: Redis, list: readonly Ephemeral[]): Promi
 /** All in one write. @throws what Redis throws, of the first that failed. */
 async function tell(redis: Redis, list: readonly Ephemeral[]): Promise<void> {
   const pipeline = redis.pipeline();
-  for (const { roomId, requestId, publication } of list) {
+  for (const { roomId, requestId, position, publication } of list) {
     const live: RoomLiveMessage = {
       number: null,
-      epoch: "",
+      after: position.lastNumber,
+      epoch: position.epoch,
       leaver: null,
       requestId,
       data: JSON.stringify(publication),

@@ -1,28 +1,20 @@
-import type { Publication, RoomLiveMessage } from "../shared/frames.ts";
-import { roomLiveChannel } from "../shared/keys.ts";
+import type { TimelinePosition } from "../shared/db/timeline.ts";
 import { formatRoomKey, type RoomKind } from "../shared/names.ts";
+import { publishFailed as publishAll } from "../shared/pending.ts";
 import type { WorkerContext } from "./context.ts";
 
-/** Tells a room that a message will never be sent. A hint: the message's status is the truth, so a loss is no harm. */
+/**
+ * Tells a room that a message will never be sent, behind what its timeline had when that was decided. A hint: the
+ * message's status is the truth, so a loss is no harm.
+ */
 export async function publishFailed(
   { redis, log }: WorkerContext,
   room: { id: string; kind: RoomKind; slug: string },
-  message: { id: string; code: string; reason: string },
+  { id, code, reason, position }: { id: string; code: string; reason: string; position: TimelinePosition },
 ): Promise<void> {
-  const data: Publication = {
-    type: "message.failed",
-    room: formatRoomKey(room),
-    id: message.id,
-    error: { code: message.code, message: message.reason },
-  };
-  const live: RoomLiveMessage = {
-    number: null,
-    epoch: "",
-    leaver: null,
-    requestId: null,
-    data: JSON.stringify(data),
-  };
-  await redis.publish(roomLiveChannel(room.id), JSON.stringify(live)).catch((error: unknown) => {
-    log.debug({ err: error, message: message.id }, "telling of a dead message failed");
-  });
+  const error = { code, message: reason };
+  const isTold = await publishAll(redis, [
+    { roomId: room.id, position, room: formatRoomKey(room), id, error },
+  ]);
+  if (!isTold) log.debug({ message: id }, "telling of a dead message failed");
 }

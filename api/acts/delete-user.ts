@@ -2,10 +2,9 @@ import { endMemberships, listRoomIdsOf, touchMembers } from "../../shared/db/mem
 import { killQueuedMessages } from "../../shared/db/messages.ts";
 import { insertNotices } from "../../shared/db/notices.ts";
 import type { Db } from "../../shared/db/open.ts";
-import { listRoomAddresses, lockOutboxes } from "../../shared/db/rooms.ts";
+import { lockOutboxes } from "../../shared/db/rooms.ts";
 import { StaleView, transact } from "../../shared/db/transact.ts";
 import { findUser, lockUser, markUserDeleted } from "../../shared/db/users.ts";
-import { formatRoomKey } from "../../shared/names.ts";
 import type { FailedMessage } from "../../shared/pending.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import type { Effects } from "./effects.ts";
@@ -46,23 +45,18 @@ async function leaveRooms(
 ): Promise<FailedMessage[]> {
   if (roomIds.length === 0) return [];
   const ended = await endMemberships(trx, tenantId, userId, roomIds);
-  const keys = new Map(
-    (await listRoomAddresses(trx, tenantId, roomIds)).map((room) => [room.id, formatRoomKey(room)]),
-  );
-  const failed: FailedMessage[] = [];
-  for (const { room_id: roomId } of ended) {
-    const killed = await killQueuedMessages(trx, tenantId, { roomId, senderId: userId });
-    failed.push(...describeKilled(roomId, keys.get(roomId) ?? "", killed));
-  }
+  const killed = new Map<string, string[]>();
+  for (const { room_id: roomId } of ended)
+    killed.set(roomId, await killQueuedMessages(trx, tenantId, { roomId, senderId: userId }));
   await touchMembers(
     trx,
     tenantId,
     ended.map((row) => row.room_id),
     -1,
   );
-  await appendEntries(
+  const left = await appendEntries(
     trx,
     ended.map((row) => ({ roomId: row.room_id, entries: [memberEntry("member.left", userId, row.role)] })),
   );
-  return failed;
+  return left.flatMap((row) => describeKilled(row, killed.get(row.room_id) ?? []));
 }

@@ -7,7 +7,7 @@ import { transact } from "../../shared/db/transact.ts";
 import { AppError } from "../../shared/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/names.ts";
 import type { FailedMessage } from "../../shared/pending.ts";
-import { appendEntries } from "../../shared/timeline/append.ts";
+import { appendEntries, type AppendedRow } from "../../shared/timeline/append.ts";
 import { effectsOnRoom, type Effects } from "./effects.ts";
 import { memberEntry } from "./wish-members.ts";
 
@@ -29,10 +29,10 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
     const killed = await killQueuedMessages(trx, tenantId, { roomId: room.id, senderId: member.user_id });
     await touchMembers(trx, tenantId, [room.id], -1);
     await insertNotices(trx, [{ tenantId, kind: "room.removed", userId: member.user_id, roomId: room.id }]);
-    await appendEntries(trx, [
+    const left = await appendEntries(trx, [
       { roomId: room.id, entries: [memberEntry("member.left", member.user_id, ended.role)] },
     ]);
-    const failed = describeKilled(room.id, formatRoomKey(room), killed);
+    const failed = left.flatMap((row) => describeKilled(row, killed));
     return {
       roomId: room.id,
       member,
@@ -41,11 +41,12 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
   });
 }
 
-/** What a room is told of the queued messages of somebody who was removed. */
-export function describeKilled(roomId: string, room: string, messageIds: readonly string[]): FailedMessage[] {
+/** What a room is told, behind the entry of a removal, of the queued messages of the person who left. */
+export function describeKilled(left: AppendedRow, messageIds: readonly string[]): FailedMessage[] {
   const error = {
     code: "sender_removed",
     message: "The sender was removed from the room before the message was sent.",
   };
-  return messageIds.map((id) => ({ roomId, room, id, error }));
+  const position = { epoch: left.epoch, lastNumber: left.last_number };
+  return messageIds.map((id) => ({ roomId: left.room_id, position, room: formatRoomKey(left), id, error }));
 }

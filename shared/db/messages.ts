@@ -3,6 +3,7 @@ import { formatRoomKey, type RoomAddress, type RoomKind } from "../names.ts";
 import type { MessageResource, MessageStatus } from "../resources.ts";
 import { transactAtOnce } from "./at-once.ts";
 import { rowsOf, type Db } from "./open.ts";
+import type { TimelinePosition } from "./timeline.ts";
 
 /** What somebody asks to send. `requestHash` (hex) tells a repeated request from another one with the same client id. */
 export type NewMessage = {
@@ -40,10 +41,11 @@ export type MessageRow = {
 };
 
 /**
- * `replayed`: the sender's client id is known; the row is the first request's.
+ * `replayed`: the sender's client id is known; the row is the first request's. `position`: where the room's timeline stood;
+ * every removal that came before the message is in it.
  */
 export type Acceptance =
-  | { outcome: "accepted"; message: MessageRow }
+  | { outcome: "accepted"; message: MessageRow; position: TimelinePosition }
   | { outcome: "replayed"; message: MessageRow }
   | { outcome: "no_such_room" | "may_not_post" };
 
@@ -108,8 +110,13 @@ export async function acceptMessages(
   return rows.map(({ position, external_id: senderUser, ...asked }) => {
     const inserted = byId.get(asked.id);
     if (!inserted) return explain(refusals.get(position));
+    const { epoch, last_number: lastNumber, ...made } = inserted;
     const fresh = { error_code: null, error_message: null, timeline_number: null, sender_user: senderUser };
-    return { outcome: "accepted", message: { ...asked, ...fresh, ...inserted } };
+    return {
+      outcome: "accepted",
+      message: { ...asked, ...fresh, ...made },
+      position: { epoch, lastNumber },
+    };
   });
 }
 
@@ -148,8 +155,8 @@ const INSERT_ALLOWED = `
     returning id, room_id, sender_id, order_number, status, accepted_at
   )
   select n.id, n.room_id, n.sender_id, n.order_number, n.status, n.accepted_at,
-         u.display_name as sender_display_name, u.avatar as sender_avatar
-    from inserted n join users u on u.id = n.sender_id`;
+         u.display_name as sender_display_name, u.avatar as sender_avatar, t.epoch, t.last_number
+    from inserted n join users u on u.id = n.sender_id join room_timeline t on t.room_id = n.room_id`;
 
 type Inserted = Pick<
   MessageRow,
@@ -161,7 +168,7 @@ type Inserted = Pick<
   | "accepted_at"
   | "sender_display_name"
   | "sender_avatar"
->;
+> & { epoch: string; last_number: number };
 
 type Refusal = Omit<MessageRow, "id"> & {
   position: number;

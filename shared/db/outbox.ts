@@ -1,4 +1,5 @@
 import { execute, rowsOf, type Db } from "./open.ts";
+import type { TimelinePosition } from "./timeline.ts";
 
 /** How long a lease lasts without being renewed; a dead holder is taken over after it. */
 export const LEASE_MS = 6_000;
@@ -161,22 +162,28 @@ export async function endBatch(
   return rows[0]?.held ?? false;
 }
 
-/** Ends a message for good, with a reason people can read; changes nothing when the lease is gone. */
+/**
+ * Ends a message for good, with a reason people can read. Answers where its room's timeline stood; null when the lease is
+ * gone: then nothing was changed.
+ */
 export async function markDead(
   db: Db,
   roomId: string,
   fence: string,
   message: { id: string; code: string; reason: string },
-): Promise<boolean> {
-  const rows = await rowsOf(
+): Promise<TimelinePosition | null> {
+  const rows = await rowsOf<TimelinePosition>(
     db,
-    `update messages set status = 'dead', open = false, error_code = :code, error_message = :reason
-      where id = :id and open
-        and exists (select 1 from room_outbox where room_id = :roomId and fence = :fence and lease_until > now())
-     returning 1 as marked`,
+    `with dead as (
+       update messages set status = 'dead', open = false, error_code = :code, error_message = :reason
+        where id = :id and open
+          and exists (select 1 from room_outbox where room_id = :roomId and fence = :fence and lease_until > now())
+       returning room_id
+     )
+     select t.epoch, t.last_number as "lastNumber" from dead join room_timeline t using (room_id)`,
     { roomId, fence, ...message },
   );
-  return rows.length > 0;
+  return rows[0] ?? null;
 }
 
 /** The room's messages wait: after an expected failure, or for a full time slice (delay 0). Returns the due time. */

@@ -98,18 +98,6 @@ export async function lockOutboxes(trx: Db, tenantId: string, roomIds: readonly 
   );
 }
 
-export function listRoomAddresses(
-  db: Db,
-  tenantId: string,
-  roomIds: readonly string[],
-): Promise<(RoomAddress & { id: string })[]> {
-  return rowsOf<RoomAddress & { id: string }>(
-    db,
-    "select id, kind, slug from rooms where tenant_id = ? and id = any(?)",
-    [tenantId, roomIds],
-  );
-}
-
 /** Writes a new wish for a locked room, due at once; returns the fields that differ, none when nothing does. */
 export async function changeRoom(trx: Db, room: Room, wish: Partial<RoomWish>): Promise<Partial<RoomWish>> {
   const differing = differingFields(room, wish);

@@ -130,6 +130,30 @@ test("who was removed can no longer read, and what was queued is dead", async ()
   expect(seen.body).toMatchObject({ status: "dead", error: { code: "sender_removed" } });
 });
 
+test("a room is told behind the removal what the removed had queued", async () => {
+  const room = await makeRoom("failed", [{ user: "bob" }]);
+  await (
+    await tenant.user("bob")
+  )("POST", `${room}/messages`, { body: { text: "too late" } });
+  const { rows } = await world.db.raw<{ rows: { id: string }[] }>(
+    "select id from rooms where slug = 'failed'",
+  );
+  const subscriber = world.redis.duplicate({ enableOfflineQueue: true });
+  const heard: { number: number | null; after?: number }[] = [];
+  subscriber.on("message", (_channel, text: string) =>
+    heard.push(JSON.parse(text) as (typeof heard)[number]),
+  );
+  await subscriber.subscribe(`omc:{${rows[0]?.id}}:live`);
+  await tenant.server("DELETE", `${room}/members/bob`);
+  await until(() => heard.length === 2, "the room heard of both");
+  subscriber.disconnect();
+  const { epoch, offset } = (await tenant.server("GET", room)).body as { epoch: string; offset: number };
+  expect(heard).toMatchObject([
+    { number: offset, epoch },
+    { number: null, after: offset, epoch, data: expect.stringContaining("message.failed") },
+  ]);
+});
+
 test("people are told of the rooms they come into and go out of", async () => {
   const room = await makeRoom("told");
   await tenant.server("PUT", `${room}/members/ada`);

@@ -175,17 +175,23 @@ test("what is accepted and not yet in the timeline is shown beside the page", as
 test("a message is shown to its room before Matrix has it", async () => {
   const room = await makeRoom("shown");
   const subscriber = world.redis.duplicate({ enableOfflineQueue: true });
-  const heard: { number: unknown; data: { type: string; text: string } }[] = [];
+  const heard: { data: { type: string; text: string } }[] = [];
   subscriber.on("message", (_channel, text: string) => {
-    const live = JSON.parse(text) as { number: unknown; data: string };
-    heard.push({ number: live.number, data: JSON.parse(live.data) as { type: string; text: string } });
+    const live = JSON.parse(text) as { data: string };
+    heard.push({ ...live, data: JSON.parse(live.data) as { type: string; text: string } });
   });
   await subscriber.subscribe(`omc:{${room.id}}:live`);
   await ada("POST", room.path, { body: { text: "soon" } });
   await until(() => heard.length > 0, "the room heard of the message");
   subscriber.disconnect();
+  const { epoch, offset } = (await ada("GET", room.path)).body as { epoch: string; offset: number };
   expect(heard).toMatchObject([
-    { number: null, data: { type: "message.pending", text: "soon", status: "queued", number: null } },
+    {
+      number: null,
+      epoch,
+      after: offset,
+      data: { type: "message.pending", text: "soon", status: "queued", number: null },
+    },
   ]);
 });
 

@@ -2,6 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/gl
 import { closeListeners, connectListener, connectRaw, waitFor } from "../support/centrifuge.ts";
 import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
 import { orderUser, publishHint } from "../../shared/timeline/user-stream.ts";
+import { readPositions } from "../../shared/db/rights.ts";
+import type { Room } from "../../shared/db/rooms.ts";
 import { roomLiveChannel } from "../../shared/keys.ts";
 
 let world: World;
@@ -13,6 +15,14 @@ beforeAll(async () => {
 afterEach(() => {
   closeListeners();
 });
+
+/** Tells a room of a message that was accepted when its timeline stood at `after`. */
+async function publishLoose(room: Room, text: string, after: number): Promise<void> {
+  const [place] = await readPositions(world.db, [room.id]);
+  const data = JSON.stringify({ type: "message.pending", text });
+  const live = { number: null, after, epoch: place?.epoch, leaver: null, data };
+  await world.redis.publish(roomLiveChannel(room.id), JSON.stringify(live));
+}
 afterAll(() => world.close());
 
 describe("connecting", () => {
@@ -62,6 +72,30 @@ describe("connecting", () => {
       channel: "group:loose",
       data: { type: "message.pending", text: "soon" },
     });
+  });
+
+  test("hears what is not part of the timeline behind what was in it before", async () => {
+    const room = await world.room("group:behind", ["lou", "mel"]);
+    const lou = await connectListener(node, await world.token("lou"));
+    const mel = await connectListener(node, await world.token("mel"));
+    await world.remove(room, "mel", { isPublished: false });
+    await publishLoose(room, "after the removal", 1);
+    await world.publish(room);
+    await waitFor(() => lou.publications.length === 2 && mel.unsubscribed.length === 1);
+    expect(lou.publications.map(({ data }) => (data as { type: string }).type)).toEqual([
+      "member.left",
+      "message.pending",
+    ]);
+    expect(mel.publications).toEqual([]);
+  });
+
+  test("hears both soon when what was before did not come", async () => {
+    const room = await world.room("group:untold", ["ora"]);
+    const ora = await connectListener(node, await world.token("ora"));
+    await world.append(room, ["lost on the way"]);
+    await publishLoose(room, "soon", 1);
+    await waitFor(() => ora.publications.length === 2, 5_000);
+    expect(ora.texts("group:untold")).toEqual(["lost on the way", "soon"]);
   });
 
   test("hears hints on the user's own channel", async () => {

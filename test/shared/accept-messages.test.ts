@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { acceptMessages, type NewMessage } from "../../shared/db/messages.ts";
+import { lockOutboxes } from "../../shared/db/rooms.ts";
+import { newId } from "../../shared/ids.ts";
+import { appendEntries } from "../../shared/timeline/append.ts";
+import { until } from "../support/wait.ts";
 import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
 
 let world: ApiWorld;
@@ -78,3 +82,47 @@ test("only the first message of an idle room asks for it to be woken: who is wok
   );
   expect(await wakes("3")).toEqual([true]);
 });
+
+test("a message says where its room's timeline stood, with what was removed while it waited", async () => {
+  await tenant.server("PUT", "/v1/rooms/group/place", {
+    body: { name: "place", members: [{ user: "ada" }] },
+  });
+  const [room] = await read<{ id: string; epoch: string; last_number: number }>(
+    "select r.id, t.epoch, t.last_number from rooms r join room_timeline t on t.room_id = r.id where r.slug = 'place'",
+  );
+  if (!room) throw new Error("no room");
+  const { trx, left } = await removeSomebody(room.id);
+  const answer = acceptMessages(world.db, [message("place", "behind it")]);
+  await until(async () => {
+    const waiting =
+      "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    return (await read(waiting)).length > 0;
+  }, "the message waits for the removal");
+  await trx.commit();
+  expect(left).toBe(room.last_number + 1);
+  expect(await answer).toMatchObject([
+    { outcome: "accepted", position: { epoch: room.epoch, lastNumber: left } },
+  ]);
+});
+
+async function read<Row>(sql: string): Promise<Row[]> {
+  return (await world.db.raw<{ rows: Row[] }>(sql)).rows;
+}
+
+/** A transaction that holds a room's lock and has appended that somebody left; ending it is the caller's. */
+async function removeSomebody(roomId: string) {
+  const trx = await world.db.transaction();
+  await lockOutboxes(trx, tenant.row.id, [roomId]);
+  const [row] = await appendEntries(trx, [
+    {
+      roomId,
+      entries: [
+        {
+          ...{ entryId: newId(), eventId: null, type: "member.left", senderId: null, senderName: null },
+          ...{ clientId: null, content: { role: "member", by: null }, at: null },
+        },
+      ],
+    },
+  ]);
+  return { trx, left: row?.number };
+}

@@ -3,12 +3,15 @@ import { endMemberships } from "../../shared/db/memberships.ts";
 import { killQueuedMessages, killRoomMessages } from "../../shared/db/messages.ts";
 import type { Room } from "../../shared/db/rooms.ts";
 import { setTenantLimits } from "../../shared/db/tenants.ts";
+import { roomLiveChannel } from "../../shared/keys.ts";
+import { openPatientRedis } from "../../shared/redis.ts";
 import { NOT_ANSWERING } from "../../workers/breaker.ts";
 import type { JobResult } from "../../workers/context.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { MatrixFailure } from "../../workers/matrix/failure.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+import { until } from "../support/wait.ts";
 
 let place: Workplace;
 let homeserver: FakeHomeserver;
@@ -227,6 +230,22 @@ test("a call that was held back is no try: operators see none", async () => {
     [room.id],
   );
   expect(tries).toEqual([]);
+});
+
+test("a room is told of a message that is given up, behind what its timeline had then", async () => {
+  await place.accept(room, "ada", "one");
+  await place.sql("update room_timeline set last_number = 7, epoch = 'e' where room_id = ?", [room.id]);
+  homeserver.refuse(/\/send\//, "permanent");
+  const heard: unknown[] = [];
+  const listener = openPatientRedis(place.redisUrl, place.log, "listener");
+  listener.on("message", (_channel, text) => heard.push(JSON.parse(text)));
+  await listener.subscribe(roomLiveChannel(room.id));
+  await drain();
+  await until(() => heard.length > 0, "the room is told");
+  listener.disconnect();
+  expect(heard).toMatchObject([
+    { number: null, after: 7, epoch: "e", data: expect.stringContaining("message.failed") },
+  ]);
 });
 
 test("nobody is joined again who was removed while their message waited", async () => {

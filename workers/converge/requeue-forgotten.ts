@@ -1,4 +1,5 @@
 import { rowsOf, type Db } from "../../shared/db/open.ts";
+import type { TimelinePosition } from "../../shared/db/timeline.ts";
 import type { WorkerContext } from "../context.ts";
 import type { Requester } from "../matrix/client.ts";
 import { lookUpEvent } from "../matrix/rooms.ts";
@@ -44,16 +45,19 @@ export async function requeueForgotten(
 async function giveUp(context: WorkerContext, room: RoomFacts, { id, event_id }: Unseen): Promise<void> {
   const code = "redacted";
   const reason = "The message was taken back on the chat server before anybody was shown it.";
-  const ended = await rowsOf(
+  const [position] = await rowsOf<TimelinePosition>(
     context.db,
-    `update messages set status = 'dead', open = false, error_code = ?, error_message = ?
-      where id = ? and event_id = ? and open and status = 'sent' returning 1 as ended`,
+    `with ended as (
+       update messages set status = 'dead', open = false, error_code = ?, error_message = ?
+        where id = ? and event_id = ? and open and status = 'sent' returning room_id
+     )
+     select t.epoch, t.last_number as "lastNumber" from ended join room_timeline t using (room_id)`,
     [code, reason, id, event_id],
   );
-  if (ended.length === 0) return;
+  if (!position) return;
   context.metrics.messagesDead.inc({ code });
   context.log.warn({ room: room.id, message: id, code }, "message given up");
-  await publishFailed(context, room, { id, code, reason });
+  await publishFailed(context, room, { id, code, reason, position });
 }
 
 /** Sent, and not come home. */

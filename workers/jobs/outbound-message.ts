@@ -18,8 +18,8 @@ import { NotWanted } from "../converge/ensure-joined.ts";
 import { NOT_ANSWERING } from "../breaker.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import { decideRetry } from "../retry.ts";
-import { LeaseLost, withRoomLease, type RoomLease } from "../room-lease.ts";
 import { publishFailed } from "../publish-failed.ts";
+import { LeaseLost, withRoomLease, type RoomLease } from "../room-lease.ts";
 
 /** A room that is never quiet gives way after this where others may wait for its place. */
 const SLICE_MS = 500;
@@ -208,11 +208,11 @@ async function giveUp(
   message: ClaimedMessage,
   { code, reason }: { code: string; reason: string },
 ): Promise<void> {
-  if (!(await markDead(context.db, room.id, lease.fence, { id: message.id, code, reason })))
-    throw new LeaseLost();
+  const position = await markDead(context.db, room.id, lease.fence, { id: message.id, code, reason });
+  if (position === null) throw new LeaseLost();
   context.metrics.messagesDead.inc({ code });
   context.log.error({ ...naming(room, message), code }, "message given up");
-  await publishFailed(context, room, { id: message.id, code, reason });
+  await publishFailed(context, room, { id: message.id, code, reason, position });
 }
 
 /** What was claimed behind the dead message is still to be sent: the room goes on at once, as a new job. */
