@@ -8,9 +8,10 @@ import { presentEntry, SELECT_ENTRY, type EntryRow } from "./read.ts";
 
 export type Publishing = { db: Db; redis: Redis };
 
-/** Entries a stream keeps; a client further behind loads from REST. */
-const WINDOW_ENTRIES = 1_000;
-const STREAM_TTL_S = 7 * 86_400;
+/** Entries a stream keeps, as many as one connect may recover; a client further behind loads from REST. */
+const WINDOW_ENTRIES = 300;
+/** A stream that is gone is made again when somebody wants to recover: Redis holds it for who is away for a while. */
+const STREAM_TTL_S = 86_400;
 /** Entries that one round publishes of one room. */
 const BATCH_ENTRIES = 300;
 const ROUNDS_AT_MOST = 100;

@@ -160,8 +160,18 @@ test("ten who publish while others append tell everything once, in order", async
 
 test("more than one batch is published in one call", async () => {
   await appendTexts(1, 700);
+  expect(await hear(publish, 700)).toEqual(upTo(700));
+});
+
+test("a stream keeps for a day what may be recovered at once, and little more", async () => {
+  await appendTexts(1, 700);
   await publish();
-  expect(await streamNumbers()).toEqual(upTo(700));
+  const kept = await streamNumbers();
+  expect(kept).toEqual(upTo(700).slice(-kept.length));
+  expect(kept.length).toBeGreaterThanOrEqual(300);
+  // Redis cuts whole nodes of a hundred entries.
+  expect(kept.length).toBeLessThanOrEqual(400);
+  expect(await place.redis.ttl(roomStreamKey(room.id, (await state()).epoch))).toBeLessThanOrEqual(86_400);
 });
 
 test("a stream that Redis lost begins with what is published next, and is rebuilt when wanted", async () => {
