@@ -32,7 +32,7 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       messages: { type: "string", default: "3000" },
-      sockets: { type: "string", default: "2000" },
+      sockets: { type: "string", default: "5000" },
       json: { type: "boolean", default: false },
     },
   });
