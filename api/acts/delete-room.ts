@@ -1,5 +1,5 @@
 import { endAllMemberships } from "../../shared/db/memberships.ts";
-import { killRoomMessages } from "../../shared/db/messages.ts";
+import { killRoomMessages } from "../../shared/db/dead-messages.ts";
 import { insertNotices } from "../../shared/db/notices.ts";
 import type { Db } from "../../shared/db/open.ts";
 import { lockRoom, markRoomDeleted } from "../../shared/db/rooms.ts";

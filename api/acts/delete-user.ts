@@ -1,5 +1,5 @@
 import { endMemberships, listRoomIdsOf, touchMembers } from "../../shared/db/memberships.ts";
-import { killQueuedMessages } from "../../shared/db/messages.ts";
+import { killQueuedMessages } from "../../shared/db/dead-messages.ts";
 import { insertNotices } from "../../shared/db/notices.ts";
 import type { Db } from "../../shared/db/open.ts";
 import { lockOutboxes } from "../../shared/db/rooms.ts";
@@ -45,18 +45,12 @@ async function leaveRooms(
 ): Promise<FailedMessage[]> {
   if (roomIds.length === 0) return [];
   const ended = await endMemberships(trx, tenantId, userId, roomIds);
-  const killed = new Map<string, string[]>();
-  for (const { room_id: roomId } of ended)
-    killed.set(roomId, await killQueuedMessages(trx, tenantId, { roomId, senderId: userId }));
-  await touchMembers(
-    trx,
-    tenantId,
-    ended.map((row) => row.room_id),
-    -1,
-  );
+  const roomsLeft = ended.map((row) => row.room_id);
+  const killed = await killQueuedMessages(trx, tenantId, { senderId: userId, roomIds: roomsLeft });
+  await touchMembers(trx, tenantId, roomsLeft, -1);
   const left = await appendEntries(
     trx,
     ended.map((row) => ({ roomId: row.room_id, entries: [memberEntry("member.left", userId, row.role)] })),
   );
-  return left.flatMap((row) => describeKilled(row, killed.get(row.room_id) ?? []));
+  return describeKilled(left, killed);
 }

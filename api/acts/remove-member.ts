@@ -1,5 +1,5 @@
 import { endMemberships, findMember, touchMembers, type MemberRow } from "../../shared/db/memberships.ts";
-import { killQueuedMessages } from "../../shared/db/messages.ts";
+import { killQueuedMessages } from "../../shared/db/dead-messages.ts";
 import { insertNotices } from "../../shared/db/notices.ts";
 import type { Db } from "../../shared/db/open.ts";
 import { lockRoom } from "../../shared/db/rooms.ts";
@@ -26,13 +26,13 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
     const [ended] = member ? await endMemberships(trx, tenantId, member.user_id, [room.id]) : [];
     if (!member || !ended)
       return { roomId: room.id, member, effects: effectsOnRoom(target, { room: false, members: false }) };
-    const killed = await killQueuedMessages(trx, tenantId, { roomId: room.id, senderId: member.user_id });
+    const killed = await killQueuedMessages(trx, tenantId, { senderId: member.user_id, roomIds: [room.id] });
     await touchMembers(trx, tenantId, [room.id], -1);
     await insertNotices(trx, [{ tenantId, kind: "room.removed", userId: member.user_id, roomId: room.id }]);
     const left = await appendEntries(trx, [
       { roomId: room.id, entries: [memberEntry("member.left", member.user_id, ended.role)] },
     ]);
-    const failed = left.flatMap((row) => describeKilled(row, killed));
+    const failed = describeKilled(left, killed);
     return {
       roomId: room.id,
       member,
@@ -41,12 +41,20 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
   });
 }
 
-/** What a room is told, behind the entry of a removal, of the queued messages of the person who left. */
-export function describeKilled(left: AppendedRow, messageIds: readonly string[]): FailedMessage[] {
+/** What rooms are told, behind the entries of somebody's removal, of the messages that the person had queued there. */
+export function describeKilled(
+  left: readonly AppendedRow[],
+  killed: readonly { id: string; room_id: string }[],
+): FailedMessage[] {
   const error = {
     code: "sender_removed",
     message: "The sender was removed from the room before the message was sent.",
   };
-  const position = { epoch: left.epoch, lastNumber: left.last_number };
-  return messageIds.map((id) => ({ roomId: left.room_id, position, room: formatRoomKey(left), id, error }));
+  const byRoom = new Map(left.map((row) => [row.room_id, row]));
+  return killed.flatMap(({ id, room_id: roomId }) => {
+    const row = byRoom.get(roomId);
+    if (!row) return [];
+    const position = { epoch: row.epoch, lastNumber: row.last_number };
+    return [{ roomId, position, room: formatRoomKey(row), id, error }];
+  });
 }

@@ -235,36 +235,6 @@ export async function countOpenMessages(db: Db, tenantId: string, limit: number)
   return rows[0]?.count ?? 0;
 }
 
-/** Ends the queued messages of somebody who was removed, in the transaction that removes them. Returns them. */
-export async function killQueuedMessages(
-  trx: Db,
-  tenantId: string,
-  target: { roomId: string; senderId: string },
-): Promise<string[]> {
-  const rows = await rowsOf<{ id: string }>(
-    trx,
-    `update messages set status = 'dead', open = false, error_code = 'sender_removed',
-            error_message = 'The sender was removed from the room before the message was sent.'
-      where id in (select id from messages where tenant_id = ? and room_id = ? and sender_id = ? and open and status = 'queued'
-                    order by order_number for update)
-      returning id`,
-    [tenantId, target.roomId, target.senderId],
-  );
-  return rows.map((row) => row.id);
-}
-
-/** Ends all messages of a room, in the transaction that deletes it; nobody reads there what was sent last. */
-export async function killRoomMessages(trx: Db, tenantId: string, roomId: string): Promise<void> {
-  await trx.raw(
-    `update messages set open = false,
-            status = case when status = 'sent' then status else 'dead' end,
-            error_code = case when status = 'sent' then error_code else 'room_deleted' end,
-            error_message = case when status = 'sent' then error_message else 'The room was deleted before the message was sent.' end
-      where tenant_id = ? and room_id = ? and open`,
-    [tenantId, roomId],
-  );
-}
-
 /** What a client is shown of a message. */
 export function presentMessage(row: MessageRow): MessageResource {
   return {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { deleteUser } from "../../api/acts/delete-user.ts";
 import { User } from "../../shared/db/users.ts";
 import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
 
@@ -86,6 +87,25 @@ test("deleting a user empties the user's rooms, ends what was queued and frees t
     .findOne({ external_id: "gone", deleted_at: null })
     .throwIfNotFound();
   expect(again.matrix_user_id).not.toBe(before.matrix_user_id);
+});
+
+test("deleting somebody who wrote in many rooms holds them for as many statements as one room", async () => {
+  const statementsFor = async (user: string, rooms: number) => {
+    const ask = await tenant.user(user);
+    for (let index = 0; index < rooms; index++) {
+      const path = `/v1/rooms/group/${user}-${index}`;
+      await tenant.server("PUT", path, { body: { name: "R", members: [{ user }] } });
+      await ask("POST", `${path}/messages`, { body: { text: "queued" } });
+    }
+    const heard: string[] = [];
+    const note = ({ sql }: { sql: string }) => heard.push(sql);
+    world.db.on("query", note);
+    const effects = await deleteUser(world.db, tenant.row.id, user);
+    world.db.off("query", note);
+    expect(new Set(effects?.failed.map(({ room }) => room)).size).toBe(rooms);
+    return heard.length;
+  };
+  expect(await statementsFor("everywhere", 6)).toBe(await statementsFor("in-two", 2));
 });
 
 test("deleting who is not there is fine", async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { endMemberships } from "../../shared/db/memberships.ts";
-import { killQueuedMessages, killRoomMessages } from "../../shared/db/messages.ts";
+import { killQueuedMessages, killRoomMessages } from "../../shared/db/dead-messages.ts";
 import type { Room } from "../../shared/db/rooms.ts";
 import { setTenantLimits } from "../../shared/db/tenants.ts";
 import { roomLiveChannel } from "../../shared/keys.ts";
@@ -90,7 +90,7 @@ test("what waits behind a message that may have been sent dies with its sender's
   const [behind] = await place.accept(room, "bob", "two");
   homeserver.refuse(/\/send\//, "transient");
   await drain();
-  const bob = { roomId: room.id, senderId: behind?.sender_id ?? "" };
+  const bob = { senderId: behind?.sender_id ?? "", roomIds: [room.id] };
   await killQueuedMessages(place.db, place.tenantId, bob);
   expect(await statuses()).toEqual(["sending", "dead sender_removed"]);
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { acceptMessages, killQueuedMessages } from "../../shared/db/messages.ts";
+import { killQueuedMessages } from "../../shared/db/dead-messages.ts";
+import { acceptMessages } from "../../shared/db/messages.ts";
 import { claimMessages, endBatch, releaseRoomLease } from "../../shared/db/outbox.ts";
 import type { Room } from "../../shared/db/rooms.ts";
 import { newFence } from "../../shared/ids.ts";
@@ -235,8 +236,8 @@ test("somebody's queued messages are dead when they are removed; what is being s
   await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 1 });
 
   const killed = await killQueuedMessages(place.db, place.tenantId, {
-    roomId: room.id,
     senderId: await place.userId("bob"),
+    roomIds: [room.id],
   });
 
   expect(killed).toHaveLength(1);
