@@ -1,41 +1,45 @@
+import { isLockTimeout, isRepeatable } from "../shared/db/failures.ts";
 import type { Acceptance, NewMessage } from "../shared/db/messages.ts";
-import { isRepeatable } from "../shared/db/failures.ts";
 import { AppError } from "../shared/errors.ts";
+import { createRoomLines, type Waiting, type WriteWaiting } from "./room-lines.ts";
 
 const BATCH_MESSAGES = 200;
 const FLUSHES_AT_ONCE = 4;
 const BACKLOG_MESSAGES = 4_000;
-const TRIES_EACH = 5;
 
 export type Accept = (message: NewMessage) => Promise<Acceptance>;
-
-type Waiting = {
-  message: NewMessage;
-  resolve: (acceptance: Acceptance) => void;
-  reject: (error: unknown) => void;
-};
+type Write = (messages: readonly NewMessage[]) => Promise<Acceptance[]>;
+type OnWritten = (acceptances: readonly Acceptance[]) => void;
 
 /**
  * Accepts messages in batches: a lone message goes at once, those that come while a batch is written go together in
- * the next. `write` is `acceptMessages` on the pool; `onWritten` hears what each batch made.
+ * the next. `write` is `acceptMessages` on the pool; `onWritten` hears what each batch made. A batch that waits for a
+ * room too long, or that fails for a reason that may pass, is written room by room.
  * @throws AppError `unavailable` when more than 4,000 messages wait to be written.
  */
-export function createAcceptBatcher(
-  write: (messages: readonly NewMessage[]) => Promise<Acceptance[]>,
-  onWritten: (acceptances: readonly Acceptance[]) => void,
-): Accept {
+export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () => number): Accept {
   const waiting: Waiting[] = [];
+  const writeWaiting = createWriteWaiting(write, onWritten);
+  const lines = createRoomLines(writeWaiting, now);
   let running = 0;
   let isScheduled = false;
 
   const flush = async (): Promise<void> => {
     isScheduled = false;
-    const batch = waiting.splice(0, BATCH_MESSAGES);
-    if (batch.length === 0) return;
+    const batch = waiting.splice(0, BATCH_MESSAGES).filter((one) => !lines.take(one));
     running++;
-    await writeBatch(batch, write, onWritten);
+    await writeTogether(batch);
     running--;
     schedule();
+  };
+  const writeTogether = async (batch: readonly Waiting[]): Promise<void> => {
+    if (batch.length === 0) return;
+    try {
+      await writeWaiting(batch);
+    } catch (error) {
+      if (isLockTimeout(error) || isRepeatable(error)) lines.open(batch);
+      else for (const { reject } of batch) reject(error);
+    }
   };
   const schedule = (): void => {
     const isDue =
@@ -52,18 +56,14 @@ export function createAcceptBatcher(
       );
     }
     return new Promise((resolve, reject) => {
-      waiting.push({ message, resolve, reject });
+      waiting.push({ message, sinceMs: now(), tries: 0, resolve, reject });
       schedule();
     });
   };
 }
 
-async function writeBatch(
-  batch: readonly Waiting[],
-  write: (messages: readonly NewMessage[]) => Promise<Acceptance[]>,
-  onWritten: (acceptances: readonly Acceptance[]) => void,
-): Promise<void> {
-  try {
+function createWriteWaiting(write: Write, onWritten: OnWritten): WriteWaiting {
+  return async (batch) => {
     const acceptances = await write(batch.map(({ message }) => message));
     onWritten(acceptances);
     for (const [index, { resolve, reject }] of batch.entries()) {
@@ -71,40 +71,5 @@ async function writeBatch(
       if (acceptance) resolve(acceptance);
       else reject(new Error("a message of the batch was not answered"));
     }
-  } catch (error) {
-    if (isRepeatable(error)) await writeEach(batch, write, onWritten);
-    else for (const { reject } of batch) reject(error);
-  }
-}
-
-/** One by one, so that one message's trouble is not the others'. */
-async function writeEach(
-  batch: readonly Waiting[],
-  write: (messages: readonly NewMessage[]) => Promise<Acceptance[]>,
-  onWritten: (acceptances: readonly Acceptance[]) => void,
-): Promise<void> {
-  for (const { message, resolve, reject } of batch) {
-    try {
-      const acceptance = await writeOne(message, write);
-      onWritten([acceptance]);
-      resolve(acceptance);
-    } catch (error) {
-      reject(error);
-    }
-  }
-}
-
-async function writeOne(
-  message: NewMessage,
-  write: (messages: readonly NewMessage[]) => Promise<Acceptance[]>,
-): Promise<Acceptance> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const [acceptance] = await write([message]);
-      if (!acceptance) throw new Error("the message was not answered");
-      return acceptance;
-    } catch (error) {
-      if (attempt >= TRIES_EACH || !isRepeatable(error)) throw error;
-    }
-  }
+  };
 }

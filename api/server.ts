@@ -50,7 +50,7 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
     (it) => it.drain(),
   );
   const reach = createKillPoint(config.killPoint);
-  const accept = openAccept({ db, aftermath, accepted: metrics.accepted, reach });
+  const accept = openAccept({ db, aftermath, accepted: metrics.accepted, reach, now });
   const findTenant = createFindTenant(db, config.sealKeys, now);
   const requireQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
   const authenticate = createAuthenticate({ db, findTenant, now });
@@ -92,6 +92,7 @@ function openAccept(deps: {
   aftermath: Aftermath;
   accepted: Counter;
   reach: ReturnType<typeof createKillPoint>;
+  now: () => number;
 }): Accept {
   return createAcceptBatcher(
     (messages) => acceptMessages(deps.db, messages, deps.aftermath.wakeRooms),
@@ -102,6 +103,7 @@ function openAccept(deps: {
       deps.reach("between commit and wake");
       deps.aftermath.tellAccepted(accepted);
     },
+    deps.now,
   );
 }
 

@@ -110,6 +110,7 @@ async function withArms(
     (acceptances) => {
       aftermath.tellAccepted(acceptances.filter((it) => it.outcome === "accepted"));
     },
+    Date.now,
   );
   try {
     await work({

@@ -7,7 +7,7 @@ export type Statement = { sql: string; bindings: Record<string, unknown> | reado
  * Runs statements as one transaction in one round trip: begin, statements and commit are sent together, so no statement
  * may be made of another's answer. Each sees what was committed before it began, as in any transaction. Answers each
  * one's rows, as the caller says they are. `onFirst` hears of the first one's rows while the others still run: of locks
- * that it took, say.
+ * that it took, say. `lockWaitMs`: how long each lock is waited for, then 55P03; absent, as long as a statement may take.
  * @throws what the first statement that failed throws; then nothing was changed. Where the connection was lost nobody
  * knows: Postgres may have gone on to the commit.
  */
@@ -15,6 +15,7 @@ export async function transactAtOnce<Rows extends readonly unknown[][]>(
   db: Db,
   statements: readonly Statement[],
   onFirst: (rows: Rows[0]) => void = () => undefined,
+  lockWaitMs?: number,
 ): Promise<Rows> {
   const pool = db.client as ConnectionPool;
   const native = statements.map(({ sql, bindings }) => toNative(db, sql, bindings));
@@ -30,7 +31,9 @@ export async function transactAtOnce<Rows extends readonly unknown[][]>(
       pool.emit("query", { sql: statement.text });
       return connection.query({ ...statement, query_timeout });
     };
-    const begun = ask({ text: "begin" });
+    // In the words of `begin`: a statement of its own would cost its way.
+    const limit = lockWaitMs === undefined ? "" : `; set local lock_timeout = ${lockWaitMs}`;
+    const begun = ask({ text: `begin${limit}` });
     const answers = native.map(ask);
     const committed = ask({ text: "commit" });
     stream.uncork();

@@ -57,6 +57,9 @@ const SELECT_MESSAGE = `
          u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
     from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id`;
 
+/** A drain holds a room for some milliseconds; who holds it for longer is not waited for with the other rooms locked. */
+const LOCK_WAIT_MS = 250;
+
 /** A room that had nothing to send. */
 export type IdleRoom = { tenantId: string; roomId: string };
 
@@ -68,6 +71,7 @@ export type IdleRoom = { tenantId: string; roomId: string };
  * `onLocked` hears which of the rooms had nothing to send, to wake them. Their locks are held then: whoever takes such a
  * room waits for the end of this transaction and sees its messages, so the way out begins while they are still written.
  * In the others, whoever was woken before sends these messages too, or wakes the room when giving it back.
+ * @throws a lock timeout when somebody holds one of the rooms for 250 ms; then nothing was accepted.
  */
 export async function acceptMessages(
   db: Db,
@@ -97,6 +101,7 @@ export async function acceptMessages(
     (rooms) => {
       onLocked(rooms.filter(({ isIdle }) => isIdle));
     },
+    LOCK_WAIT_MS,
   );
   const byId = new Map(accepted.map((row) => [row.id, row]));
   const isComplete = byId.size === messages.length;

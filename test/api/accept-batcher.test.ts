@@ -4,10 +4,10 @@ import { createQuota } from "../../api/quota.ts";
 import { createWaiting, readPreferredWaitS } from "../../api/waiting.ts";
 import type { Acceptance, NewMessage } from "../../shared/db/messages.ts";
 
-const message = (text: string): NewMessage => ({
+const message = (text: string, slug = "g"): NewMessage => ({
   tenantId: "t",
   user: "ada",
-  room: { kind: "group", slug: "g" },
+  room: { kind: "group", slug },
   text,
   clientId: null,
   requestHash: null,
@@ -27,6 +27,7 @@ test("a lone message goes at once, those that come meanwhile go together", async
       return batch.map(() => refused);
     },
     () => undefined,
+    () => 0,
   );
   const first = accept(message("1"));
   await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
@@ -44,15 +45,79 @@ test("after a deadlock the messages are tried one by one, and the bad one fails 
       return Promise.resolve(batch.map(() => refused));
     },
     () => undefined,
+    () => 0,
   );
   const outcomes = await Promise.allSettled(["good", "bad", "fine"].map((text) => accept(message(text))));
   expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+});
+
+const lockTimeout = () =>
+  Object.assign(new Error("canceling statement due to lock timeout"), { code: "55P03" });
+/** A write of rooms, some of which somebody holds for as long as they are in `held`. */
+function createHeldWrite(held: ReadonlySet<string>) {
+  const written: string[] = [];
+  const write = async (batch: readonly NewMessage[]) => {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (batch.some(({ room }) => held.has(room.slug))) throw lockTimeout();
+    written.push(...batch.map(({ text }) => text));
+    return batch.map(() => refused);
+  };
+  return { written, write };
+}
+
+test("while many rooms are held, the others' messages go on, and the held ones' follow in their order", async () => {
+  const held = new Set(Array.from({ length: 20 }, (_, index) => `held-${index}`));
+  const { write, written } = createHeldWrite(held);
+  const accept = createAcceptBatcher(
+    write,
+    () => undefined,
+    () => 0,
+  );
+  const waiting = [...held].map((slug) => accept(message(`${slug}: 1`, slug)));
+  await accept(message("free: 1", "free"));
+  waiting.push(...[...held].map((slug) => accept(message(`${slug}: 2`, slug))));
+  await accept(message("free: 2", "free"));
+  expect(written).toEqual(["free: 1", "free: 2"]);
+  const slugs = [...held];
+  held.clear();
+  await Promise.all(waiting);
+  for (const slug of slugs) {
+    expect(written.filter((text) => text.startsWith(`${slug}:`))).toEqual([`${slug}: 1`, `${slug}: 2`]);
+  }
+});
+
+test("what waits for a held room for ten seconds is asked to come back", async () => {
+  let nowMs = 0;
+  const accept = createAcceptBatcher(
+    createHeldWrite(new Set(["g"])).write,
+    () => undefined,
+    () => nowMs,
+  );
+  const waiting = accept(message("1"));
+  await accept(message("1", "free"));
+  nowMs = 10_000;
+  await expect(waiting).rejects.toMatchObject({ code: "unavailable", retryAfterMs: 1_000 });
+});
+
+test("a held room takes a thousand messages at most, and keeps no place from the others", async () => {
+  const held = new Set(["g"]);
+  const accept = createAcceptBatcher(
+    createHeldWrite(held).write,
+    () => undefined,
+    () => 0,
+  );
+  const all = Array.from({ length: 1_001 }, (_, index) => accept(message(String(index))));
+  await expect(all.pop()).rejects.toMatchObject({ code: "unavailable" });
+  expect(await accept(message("1", "free"))).toBe(refused);
+  held.clear();
+  expect(await Promise.all(all)).toHaveLength(1_000);
 });
 
 test("too many at once are asked to come back", async () => {
   const accept = createAcceptBatcher(
     () => new Promise(() => undefined),
     () => undefined,
+    () => 0,
   );
   const last = Array.from({ length: 4_001 }, (_, index) => accept(message(String(index)))).at(-1);
   await expect(last).rejects.toMatchObject({ code: "unavailable", retryAfterMs: 1_000 });
