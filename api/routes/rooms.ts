@@ -143,6 +143,7 @@ function patchRoute(deps: Deps): Route {
       const address = pathRoom(params);
       const { tenantId } = caller;
       const fields = withoutUndefined(body);
+      requirePrivateDirect(address, fields);
       deps.aftermath.tell(
         await deps.turns(turnOf(tenantId, address), () => patchRoom(deps.db, tenantId, address, fields)),
       );
@@ -202,11 +203,11 @@ function describePut(address: RoomAddress, body: z.infer<typeof roomBody>): Room
   return { initial: wish, fields: wish, members: body.members };
 }
 
-function describeDirectPut({ slug }: RoomAddress, body: z.infer<typeof roomBody>): RoomPut {
+function describeDirectPut(address: RoomAddress, body: z.infer<typeof roomBody>): RoomPut {
   const { members, ...rest } = body;
   const fields = withoutUndefined(rest);
-  if (fields.visibility === "public") throw fieldError("visibility", "of a direct room is private");
-  const pair = parseDirectSlug(slug);
+  requirePrivateDirect(address, fields);
+  const pair = parseDirectSlug(address.slug);
   const people: MemberWish[] = pair.map(
     (user) => members.find((member) => member.user === user) ?? { user, role: "member" },
   );
@@ -219,6 +220,11 @@ function describeDirectPut({ slug }: RoomAddress, body: z.infer<typeof roomBody>
     ...fields,
   };
   return { initial, fields, members: [...people, ...others] };
+}
+
+function requirePrivateDirect({ kind }: RoomAddress, { visibility }: Partial<RoomWish>): void {
+  if (kind === "direct" && visibility === "public")
+    throw fieldError("visibility", "of a direct room is private");
 }
 
 function withoutUndefined(fields: z.infer<typeof roomPatch>): Partial<RoomWish> {

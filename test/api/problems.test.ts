@@ -31,6 +31,7 @@ beforeAll(async () => {
   await other.server("PUT", "/v1/rooms/group/theirs", {
     body: { name: "Theirs", members: [{ user: "ada" }] },
   });
+  await tenant.server("PUT", "/v1/rooms/direct/ada~eve");
   ada = await tenant.user("ada");
   await ada("POST", POST, { body: { text: "taken", clientId: "taken" } });
 });
@@ -268,6 +269,22 @@ const cases: Case[] = [
     "PUT",
     "/v1/rooms/direct",
     { body: { users: ["ada", "ada"] } },
+  ],
+  [
+    "a direct room that is made public",
+    "invalid",
+    server,
+    "PUT",
+    "/v1/rooms/direct/ada~gil",
+    { body: { visibility: "public" } },
+  ],
+  [
+    "a direct room that is changed to be public",
+    "invalid",
+    server,
+    "PATCH",
+    "/v1/rooms/direct/ada~eve",
+    { body: { visibility: "public" } },
   ],
   ["a room without a name", "invalid", server, "PUT", "/v1/rooms/event/new-one", { body: {} }],
   [
