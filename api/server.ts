@@ -52,9 +52,9 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
   const reach = createKillPoint(config.killPoint);
   const accept = openAccept({ db, aftermath, accepted: metrics.accepted, reach, now });
   const findTenant = createFindTenant(db, config.sealKeys, now);
-  const requireQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
+  const withinQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
   const authenticate = createAuthenticate({ db, findTenant, now });
-  const routes = createRoutes({ db, aftermath, turns: createTurns(), accept, requireQuota, findTenant, now });
+  const routes = createRoutes({ db, aftermath, turns: createTurns(), accept, withinQuota, findTenant, now });
   const take = createTake(redis, now, () => {
     metrics.limitsAlone.inc();
   });

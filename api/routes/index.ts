@@ -2,7 +2,7 @@ import type { Db } from "../../shared/db/open.ts";
 import type { Accept } from "../accept-batcher.ts";
 import type { Aftermath } from "../aftermath.ts";
 import type { FindTenant } from "../auth.ts";
-import type { RequireQuota } from "../quota.ts";
+import type { WithinQuota } from "../quota.ts";
 import type { Route } from "../route.ts";
 import type { Turns } from "../turns.ts";
 import { meRoutes } from "./me.ts";
@@ -17,7 +17,7 @@ export type RouteDeps = {
   aftermath: Aftermath;
   turns: Turns;
   accept: Accept;
-  requireQuota: RequireQuota;
+  withinQuota: WithinQuota;
   findTenant: FindTenant;
   now: () => number;
 };

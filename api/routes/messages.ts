@@ -1,7 +1,15 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { findStanding, markOpened, type Standing } from "../../shared/db/memberships.ts";
-import { findMessage, listOpenMessages, presentMessage, type MessageRow } from "../../shared/db/messages.ts";
+import {
+  findMessage,
+  findMessageByClientId,
+  listOpenMessages,
+  presentMessage,
+  type Acceptance,
+  type MessageRow,
+  type NewMessage,
+} from "../../shared/db/messages.ts";
 import type { Db } from "../../shared/db/open.ts";
 import {
   findTimelineMessage,
@@ -17,7 +25,7 @@ import { presentTimelineMessage } from "../../shared/timeline/read.ts";
 import type { Accept } from "../accept-batcher.ts";
 import type { UserCaller } from "../auth.ts";
 import { clientId, messageText, pageLimit, pathRoom, timelineNumber } from "../fields.ts";
-import type { RequireQuota } from "../quota.ts";
+import { describeOverQuota, type WithinQuota } from "../quota.ts";
 import { answerResource, userRoute, type Answer, type Route } from "../route.ts";
 
 const PENDING_AT_MOST = 100;
@@ -44,13 +52,14 @@ const messagePage = z
 const tag = "messages";
 const listPath = "/v1/rooms/{kind}/{slug}/messages";
 
-type Deps = { db: Db; accept: Accept; requireQuota: RequireQuota };
+type Deps = { db: Db; accept: Accept; withinQuota: WithinQuota };
 
 export function messageRoutes(deps: Deps): Route[] {
   return [postRoute(deps), listRoute(deps), getRoute(deps)];
 }
 
-function postRoute({ db, accept, requireQuota }: Deps): Route {
+function postRoute(deps: Deps): Route {
+  const { db } = deps;
   return userRoute(
     {
       method: "post",
@@ -72,17 +81,9 @@ function postRoute({ db, accept, requireQuota }: Deps): Route {
       const room = pathRoom(params);
       const id = readClientId(header("idempotency-key"), body.clientId);
       const requestHash = id === null ? null : hashRequest(room, body.text);
-      await requireQuota(caller.tenantId, caller.limits.queuedMessages);
       const { tenantId, user } = caller;
-      const acceptance = await accept({
-        tenantId,
-        user,
-        room,
-        text: body.text,
-        clientId: id,
-        requestHash,
-        requestId,
-      });
+      const asked = { tenantId, user, room, text: body.text, clientId: id, requestHash, requestId };
+      const acceptance = await acceptWithinQuota(deps, asked, caller.limits.queuedMessages);
       if (!("message" in acceptance)) throw describeRefusal(acceptance.outcome);
       const { outcome, message } = acceptance;
       if (outcome === "replayed" && message.request_hash !== requestHash) {
@@ -158,6 +159,20 @@ function getRoute({ db }: Deps): Route {
       return { status: 200, body: message };
     },
   );
+}
+
+/** @throws AppError `unavailable` over the quota, unless the message was accepted before. */
+async function acceptWithinQuota(
+  { db, accept, withinQuota }: Deps,
+  asked: NewMessage,
+  limit: number,
+): Promise<Acceptance> {
+  const { tenantId, user, clientId: id } = asked;
+  const acceptance = await withinQuota(tenantId, limit, () => accept(asked));
+  if (acceptance) return acceptance;
+  const message = id === null ? null : await findMessageByClientId(db, { tenantId, user, clientId: id });
+  if (!message) throw describeOverQuota();
+  return { outcome: "replayed", message };
 }
 
 async function readMessage(

@@ -216,6 +216,20 @@ export async function findMessage(
   return rows[0] ?? null;
 }
 
+/** What a living user of a tenant has sent under a client id, or null. */
+export async function findMessageByClientId(
+  db: Db,
+  sent: { tenantId: string; user: string; clientId: string },
+): Promise<MessageRow | null> {
+  const rows = await rowsOf<MessageRow>(
+    db,
+    `${SELECT_MESSAGE}
+      where u.tenant_id = :tenantId and u.external_id = :user and u.deleted_at is null and m.client_id = :clientId`,
+    sent,
+  );
+  return rows[0] ?? null;
+}
+
 /** Accepted and not yet in the timeline, in order. */
 export function listOpenMessages(
   db: Db,

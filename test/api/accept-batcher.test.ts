@@ -2,7 +2,7 @@ import { expect, test } from "@jest/globals";
 import { createAcceptBatcher } from "../../api/accept-batcher.ts";
 import { createQuota } from "../../api/quota.ts";
 import { createWaiting, readPreferredWaitS } from "../../api/waiting.ts";
-import type { Acceptance, NewMessage } from "../../shared/db/messages.ts";
+import type { Acceptance, MessageRow, NewMessage } from "../../shared/db/messages.ts";
 
 const message = (text: string, slug = "g"): NewMessage => ({
   tenantId: "t",
@@ -13,6 +13,13 @@ const message = (text: string, slug = "g"): NewMessage => ({
   requestHash: null,
 });
 const refused: Acceptance = { outcome: "no_such_room" };
+// Nothing here looks into a message.
+const someMessage = {} as MessageRow;
+const accepted: Acceptance = {
+  outcome: "accepted",
+  message: someMessage,
+  position: { epoch: "e", lastNumber: 0 },
+};
 
 test("a lone message goes at once, those that come meanwhile go together", async () => {
   const sizes: number[] = [];
@@ -125,15 +132,30 @@ test("too many at once are asked to come back", async () => {
 
 test("a quota counts what it let through since it last looked", async () => {
   let nowMs = 0;
-  const requireQuota = createQuota(
+  const withinQuota = createQuota(
     () => Promise.resolve(8),
     () => nowMs,
   );
-  await requireQuota("t", 10);
-  await requireQuota("t", 10);
-  await expect(requireQuota("t", 10)).rejects.toMatchObject({ code: "unavailable" });
+  const ask = () => withinQuota("t", 10, () => Promise.resolve(accepted));
+  expect(await Promise.all([ask(), ask(), ask()])).toEqual([accepted, accepted, null]);
   nowMs = 1_001;
-  await requireQuota("t", 10);
+  expect(await ask()).toBe(accepted);
+});
+
+test("what is refused or replayed takes nothing of a quota, nor what fails", async () => {
+  const withinQuota = createQuota(
+    () => Promise.resolve(8),
+    () => 0,
+  );
+  const ask = (outcome: () => Promise<Acceptance>) => withinQuota("t", 10, outcome);
+  for (let index = 0; index < 5; index++) {
+    await ask(() => Promise.resolve(refused));
+    await ask(() => Promise.resolve({ outcome: "replayed", message: someMessage }));
+    await ask(() => Promise.reject(new Error("failed"))).catch(() => undefined);
+  }
+  expect(await ask(() => Promise.resolve(accepted))).toBe(accepted);
+  expect(await ask(() => Promise.resolve(accepted))).toBe(accepted);
+  expect(await ask(() => Promise.resolve(accepted))).toBeNull();
 });
 
 test.each([

@@ -276,3 +276,26 @@ test("a tenant with too many messages waiting is asked to come back later", asyn
   expect(replies.map(({ status }) => status)).toEqual([202, 202, 202, 503, 503]);
   expect(replies[4]?.headers.get("retry-after")).toBe("5");
 });
+
+test("over the quota, a repeated request still has its message, and what is refused takes no place", async () => {
+  const other = await world.tenant("full-quota");
+  await world.db.raw("update tenants set limits = ? where slug = 'full-quota'", [
+    JSON.stringify({ queuedMessages: 2 }),
+  ]);
+  const body = { name: "Full", members: [{ user: "ada" }, { user: "gil", role: "guest" }] };
+  await other.server("PUT", "/v1/rooms/group/full", { body });
+  const [ada, gil] = [await other.user("ada"), await other.user("gil")];
+  const path = "/v1/rooms/group/full/messages";
+  expect((await gil("POST", path, { body: { text: "x" } })).status).toBe(403);
+  expect((await ada("POST", "/v1/rooms/group/none/messages", { body: { text: "x" } })).status).toBe(404);
+
+  const first = await ada("POST", path, { body: { text: "one", clientId: "k" } });
+  expect((await ada("POST", path, { body: { text: "two" } })).status).toBe(202);
+  expect((await ada("POST", path, { body: { text: "three", clientId: "l" } })).status).toBe(503);
+
+  const again = await ada("POST", path, { body: { text: "one", clientId: "k" } });
+  expect(again).toMatchObject({ status: 202, body: first.body });
+  expect(again.headers.get("idempotency-replayed")).toBe("true");
+  expect((await ada("POST", path, { body: { text: "other", clientId: "k" } })).status).toBe(422);
+  expect((await gil("POST", path, { body: { text: "one", clientId: "k" } })).status).toBe(503);
+});
