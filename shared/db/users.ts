@@ -2,6 +2,7 @@ import { Model } from "objection";
 import { newId, randomToken } from "../ids.ts";
 import type { UserResource } from "../resources.ts";
 import { rowsOf, type Db } from "./open.ts";
+import { StaleView, transact } from "./transact.ts";
 
 /** A person of a tenant, and the wish for an account on Matrix. */
 export class User extends Model {
@@ -33,19 +34,25 @@ export async function findUser(db: Db, tenantId: string, name: string): Promise<
 export async function putUser(db: Db, tenantId: string, name: string, wish: UserWish): Promise<User> {
   const seen = await findUser(db, tenantId, name);
   if (seen?.display_name === wish.displayName && seen.avatar === wish.avatar) return seen;
-  if (!seen) await insertUsers(db, tenantId, [{ name, ...wish }]);
-  await db.raw(
+  return transact(db, async (trx) => {
+    await insertUsers(trx, tenantId, [{ name, ...wish }]);
+    await changeUser(trx, tenantId, name, wish);
+    const user = await findUser(trx, tenantId, name);
+    if (!user) throw new StaleView("the user went away while being changed");
+    return user;
+  });
+}
+
+async function changeUser(trx: Db, tenantId: string, name: string, wish: UserWish): Promise<void> {
+  await trx.raw(
     `update users
         set display_name = :displayName, avatar = :avatar, desired_version = desired_version + 1,
             next_attempt_at = least(coalesce(next_attempt_at, now()), now()), attempts = 0, error = null,
             status = case when status = 'failed' then 'pending' else status end
       where tenant_id = :tenantId and external_id = :name and deleted_at is null
         and (display_name is distinct from :displayName or avatar is distinct from :avatar)`,
-    { tenantId, name, displayName: wish.displayName, avatar: wish.avatar },
+    { tenantId, name, ...wish },
   );
-  return User.query(db)
-    .findOne({ tenant_id: tenantId, external_id: name, deleted_at: null })
-    .throwIfNotFound();
 }
 
 /** A living user, kept from being deleted until the transaction ends. */

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { deleteUser } from "../../api/acts/delete-user.ts";
 import { User } from "../../shared/db/users.ts";
 import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
+import { until } from "../support/wait.ts";
 
 let world: ApiWorld;
 let tenant: TestTenant;
@@ -106,6 +107,24 @@ test("deleting somebody who wrote in many rooms holds them for as many statement
     return heard.length;
   };
   expect(await statementsFor("everywhere", 6)).toBe(await statementsFor("in-two", 2));
+});
+
+test("a user who is deleted while being changed is made anew", async () => {
+  await tenant.server("PUT", "/v1/users/raced", { body: { displayName: "Old" } });
+  let changing: Promise<{ status: number; body: unknown }> | undefined;
+  await world.db.transaction(async (trx) => {
+    await trx.raw("update users set deleted_at = now() where tenant_id = ? and external_id = 'raced'", [
+      tenant.row.id,
+    ]);
+    changing = tenant.server("PUT", "/v1/users/raced", { body: { displayName: "New" } });
+    await until(async () => {
+      const { rows } = await world.db.raw<{ rows: unknown[] }>(
+        "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      return rows.length > 0;
+    }, "the change waits for the deletion");
+  });
+  expect(await changing).toMatchObject({ status: 202, body: { user: "raced", displayName: "New" } });
 });
 
 test("deleting who is not there is fine", async () => {
