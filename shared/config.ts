@@ -1,9 +1,25 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { parseKillSpec, type KillSpec } from "./kill-points.ts";
+import { webOrigin } from "./names.ts";
 import type { SealKey } from "./seal.ts";
 
-const port = z.coerce.number().int().min(0).max(65_535);
+const count = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/, "must be a whole number, in digits alone")
+    .transform(Number)
+    .pipe(z.int().min(min).max(max));
+const port = count(0, 65_535);
+const list = z
+  .string()
+  .default("")
+  .transform((text) =>
+    text
+      .split(",")
+      .map((item) => item.trim())
+      .filter(Boolean),
+  );
 const url = (...protocols: string[]) =>
   z
     .string()
@@ -29,29 +45,12 @@ const environment = z.object({
   REALTIME_PORT: port.default(3001),
   JOBS_PORT: port.default(3002),
   SYNC_PORT: port.default(3003),
-  REALTIME_PROCESSES: z.coerce.number().int().min(1).max(64).default(1),
-  ALLOWED_ORIGINS: z
-    .string()
-    .default("")
-    .transform((text) =>
-      text
-        .split(",")
-        .map((origin) => origin.trim())
-        .filter(Boolean),
-    ),
-  TRUSTED_PROXIES: z
-    .string()
-    .default("")
-    .transform((text) =>
-      text
-        .split(",")
-        .map((proxy) => proxy.trim())
-        .filter(Boolean),
-    )
-    .refine(
-      (proxies) => proxies.every(isProxy),
-      "must be addresses, networks like 10.0.0.0/8, loopback, linklocal or uniquelocal",
-    ),
+  REALTIME_PROCESSES: count(1, 64).default(1),
+  ALLOWED_ORIGINS: list.pipe(z.array(webOrigin)),
+  TRUSTED_PROXIES: list.refine(
+    (proxies) => proxies.every(isProxy),
+    "must be addresses, networks like 10.0.0.0/8, loopback, linklocal or uniquelocal",
+  ),
   KILL_POINT: z.string().transform(readKillPoint).optional(),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
@@ -100,11 +99,12 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   // An empty variable means an absent one, as in a shell or a compose file.
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
   const parsed = environment.safeParse(given);
-  if (!parsed.success) {
-    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`));
-  }
+  const issues = parsed.error?.issues ?? [];
+  const faults = issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+  // Beside the schema, which looks at several variables together only when each is good.
+  faults.push(...findMissingSecret(given));
+  if (!parsed.success || faults.length > 0) throw new ConfigError(faults);
   const values = parsed.data;
-  requireSecretOf(values);
   return {
     databaseUrl: values.DATABASE_URL,
     redisUrl: values.REDIS_URL,
@@ -132,13 +132,11 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   };
 }
 
-function requireSecretOf(values: z.infer<typeof environment>): void {
-  if (values.MATRIX_MODE === "appservice" && !values.SYNAPSE_AS_TOKEN) {
-    throw new ConfigError(["SYNAPSE_AS_TOKEN: needed when MATRIX_MODE is appservice"]);
-  }
-  if (values.MATRIX_MODE === "admin" && !values.SYNAPSE_REGISTRATION_SECRET) {
-    throw new ConfigError(["SYNAPSE_REGISTRATION_SECRET: needed when MATRIX_MODE is admin"]);
-  }
+function findMissingSecret(given: Record<string, string | undefined>): string[] {
+  const mode = environment.shape.MATRIX_MODE.safeParse(given["MATRIX_MODE"]).data;
+  const needed = { appservice: "SYNAPSE_AS_TOKEN", admin: "SYNAPSE_REGISTRATION_SECRET" };
+  if (mode === undefined || given[needed[mode]] !== undefined) return [];
+  return [`${needed[mode]}: needed when MATRIX_MODE is ${mode}`];
 }
 
 function parseSealKeys(text: string, context: z.RefinementCtx): SealKey[] {

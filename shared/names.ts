@@ -1,5 +1,15 @@
 import { z } from "zod";
 
+/** Where a page comes from, as browsers name it: another way to write it would match no page. */
+export const webOrigin = z.string().refine(isWebOrigin, {
+  error: ({ input }) =>
+    `${String(input)} is not an origin as browsers name it, such as https://app.example.org`,
+});
+
+function isWebOrigin(text: string): boolean {
+  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+}
+
 /** A tenant's slug. */
 export const tenantSlug = z.string().regex(/^[a-z][a-z0-9-]{1,31}$/, "must match ^[a-z][a-z0-9-]{1,31}$");
 

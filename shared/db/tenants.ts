@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { Model } from "objection";
 import { z } from "zod";
 import { newId, randomToken } from "../ids.ts";
+import { webOrigin } from "../names.ts";
 import { seal, unseal, type SealKey } from "../seal.ts";
 import { tokenKeys, type TokenKeys } from "../tokens.ts";
 import type { Homeserver } from "./homeservers.ts";
@@ -33,6 +34,11 @@ export const tenantLimits = z.object({
     .optional(),
 });
 export type TenantLimits = z.infer<typeof tenantLimits>;
+
+/** What an operator may set them to. What was set before is read all the same: it keeps pages out, and nobody else. */
+export const tenantLimitsWish = tenantLimits.extend({
+  allowedOrigins: z.array(webOrigin).max(100).optional(),
+});
 
 /** One customer product. */
 export class Tenant extends Model {

@@ -9,7 +9,7 @@ import {
   listTenants,
   setTenantLimits,
   setTenantStatus,
-  tenantLimits,
+  tenantLimitsWish,
   type Tenant,
 } from "../../shared/db/tenants.ts";
 import { AppError } from "../../shared/errors.ts";
@@ -67,7 +67,7 @@ export async function limitTenant(
     if (value === null) Reflect.deleteProperty(next, name);
     else next[name] = value;
   }
-  const parsed = tenantLimits.safeParse(next);
+  const parsed = tenantLimitsWish.safeParse(next);
   if (!parsed.success) {
     const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
     throw new AppError("invalid", faults.join("\n"));
@@ -88,10 +88,10 @@ export async function limitTenant(
 
 function parseLimit(change: string): { name: string; value: number | string | string[] | null } {
   const [, name = "", text = ""] = /^(\w+)=(.*)$/.exec(change) ?? [];
-  if (!(name in tenantLimits.shape))
+  if (!(name in tenantLimitsWish.shape))
     throw new AppError(
       "invalid",
-      `${change}: name=value, with one of ${Object.keys(tenantLimits.shape).join(", ")}`,
+      `${change}: name=value, with one of ${Object.keys(tenantLimitsWish.shape).join(", ")}`,
     );
   if (text === "") return { name, value: null };
   if (name === "allowedOrigins") return { name, value: text.split(",") };

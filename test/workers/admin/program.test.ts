@@ -79,7 +79,15 @@ test("a tenant's limits are shown and changed, and a wrong one is refused", asyn
   const waits = await admin("tenant", "limits", "limits", "maxAgeMs=3600000", "join=eager", "--json");
   expect(JSON.parse(waits.out)).toMatchObject({ maxAgeMs: 3_600_000, join: "eager" });
   const requests = ["userRequests=0", "userRequests=many", "nothing=1", "allowedOrigins=nonsense"];
-  for (const wrong of [...requests, "maxAgeMs=59999", "maxAgeMs=2592000001", "join=sometimes", "join=1"]) {
+  const origins = ["allowedOrigins=https://a.example/", "allowedOrigins=https://a.example,*"];
+  for (const wrong of [
+    ...requests,
+    ...origins,
+    "maxAgeMs=59999",
+    "maxAgeMs=2592000001",
+    "join=sometimes",
+    "join=1",
+  ]) {
     expect((await admin("tenant", "limits", "limits", wrong)).code).toBe(1);
   }
 });

@@ -1,0 +1,61 @@
+import { expect, test } from "@jest/globals";
+import { readConfig } from "../../shared/config.ts";
+
+const good = {
+  DATABASE_URL: "postgres://127.0.0.1/chat",
+  REDIS_URL: "redis://127.0.0.1",
+  SYNAPSE_URL: "http://127.0.0.1:8008",
+  SYNAPSE_SERVER_NAME: "hs.test",
+  SYNAPSE_AS_TOKEN: "a token of the tests",
+  SEAL_KEYS: `t:${Buffer.alloc(32, 7).toString("base64")}`,
+};
+
+test("every fault is named at once, a missing secret beside a bad value", () => {
+  const { SYNAPSE_AS_TOKEN: _, ...rest } = good;
+  const read = () => readConfig({ ...rest, SEAL_KEYS: "short", API_PORT: "no", ALLOWED_ORIGINS: "*" });
+  for (const name of ["SEAL_KEYS", "API_PORT", "ALLOWED_ORIGINS", "SYNAPSE_AS_TOKEN"]) {
+    expect(read).toThrow(name);
+  }
+});
+
+test.each([
+  ["appservice", "SYNAPSE_AS_TOKEN"],
+  ["admin", "SYNAPSE_REGISTRATION_SECRET"],
+])("the mode %s needs %s", (mode, secret) => {
+  const env = { ...good, SYNAPSE_AS_TOKEN: "", MATRIX_MODE: mode };
+  expect(() => readConfig(env)).toThrow(`${secret}: needed when MATRIX_MODE is ${mode}`);
+  expect(() => readConfig({ ...env, [secret]: "a secret of the tests" })).not.toThrow();
+});
+
+test.each([
+  "https://app.example.org/",
+  "https://app.example.org/chat",
+  "https://app.example.org:443",
+  "https://App.example.org",
+  "app.example.org",
+  "ftp://app.example.org",
+  "*",
+  "null",
+])("the origin %s, which no browser sends, is refused by name", (origin) => {
+  const env = { ...good, ALLOWED_ORIGINS: `https://good.example, ${origin}` };
+  expect(() => readConfig(env)).toThrow(`${origin} is not an origin as browsers name it`);
+});
+
+test("origins as browsers send them are taken, with a port and of plain http too", () => {
+  const env = { ...good, ALLOWED_ORIGINS: "https://app.example.org, http://localhost:5173" };
+  expect(readConfig(env).allowedOrigins).toEqual(["https://app.example.org", "http://localhost:5173"]);
+  expect(readConfig(good).allowedOrigins).toEqual([]);
+});
+
+test.each(["0x50", "8e3", "80.0", "+80", "65536", "-1"])("the port %s is refused", (text) => {
+  expect(() => readConfig({ ...good, API_PORT: text })).toThrow("API_PORT");
+});
+
+test("a port in digits is taken, nought for any free one", () => {
+  expect(readConfig({ ...good, API_PORT: "0", JOBS_PORT: "4002" }).ports).toEqual({
+    api: 0,
+    realtime: 3001,
+    jobs: 4002,
+    sync: 3003,
+  });
+});
