@@ -27,7 +27,8 @@ import { createRoutes } from "./routes/index.ts";
 import { createTurns } from "./turns.ts";
 import { createWaiting } from "./waiting.ts";
 
-const API_VERSION = "1.0.0";
+/** Of the contract, which the document describes: it goes with /v1, not with the program's releases. */
+const CONTRACT_VERSION = "1.0.0";
 const DB_CONNECTIONS = 16;
 const DRAIN_PAUSE_MS = 5_000;
 
@@ -75,7 +76,7 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
     durations: metrics.requestSeconds,
     pages: [
       ...healthPages({ db, redis, metrics: registry, isClosing: () => isClosing }),
-      docsPage(createOpenApi(routes, API_VERSION)),
+      docsPage(createOpenApi(routes, CONTRACT_VERSION)),
       adminPage({ db, redis, queues, authenticate, limits, sealKeys: config.sealKeys, now }),
     ],
   });

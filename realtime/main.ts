@@ -5,12 +5,12 @@ import { createLog } from "../shared/log.ts";
 import { createMetrics } from "../shared/metrics.ts";
 import { closeRedis, openRedis, openSubscriberRedis, waitForRedis } from "../shared/redis.ts";
 import { runProcess } from "../shared/shutdown.ts";
+import { VERSION } from "../shared/version.ts";
 import { LIMITS } from "./limits.ts";
 import { createPolicy } from "./policy.ts";
 import { isChild, readAllMetrics, reportToParent, superviseProcesses } from "./processes.ts";
 import { openTier } from "./tier.ts";
 
-const VERSION = "openmeet-chat 0.1.0";
 /** Beyond the drain: closing the last sockets and pools. */
 const STOP_LIMIT_MS = LIMITS.drainMs + 5_000;
 const START_WAIT_MS = 2_000;
@@ -46,7 +46,7 @@ await runProcess(log, STOP_LIMIT_MS, async (held) => {
     isSharedPort: isChild(),
     allowedOrigins: config.allowedOrigins,
     limits: LIMITS,
-    version: VERSION,
+    version: `openmeet-chat ${VERSION}`,
     db,
     redis,
     subscriber,

@@ -1,0 +1,7 @@
+import { expect, test } from "@jest/globals";
+import { VERSION } from "../../shared/version.ts";
+import { readRoot } from "../deploy/compose-file.ts";
+
+test("the program says the version of package.json", () => {
+  expect(JSON.parse(readRoot("package.json"))).toMatchObject({ version: VERSION });
+});
