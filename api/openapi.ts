@@ -19,17 +19,22 @@ const problem = z
   })
   .meta({ id: "Problem" });
 
-/** What every call may answer, beside the problems of its own. */
+/**
+ * What every call may answer, beside the problems of its own: a query that is not known, and a body where none is read,
+ * are refused too.
+ */
 const COMMON: readonly ErrorCode[] = [
   "unauthorized",
   "rate_limited",
   "token_expired",
   "forbidden",
   "wrong_credential",
+  "too_large",
+  "unsupported_media_type",
+  "invalid",
   "internal",
   "unavailable",
 ];
-const WITH_BODY: readonly ErrorCode[] = ["malformed", "too_large", "unsupported_media_type", "invalid"];
 
 const PATH_PARAMETERS: Record<string, { schema: z.ZodType; description: string; example: string }> = {
   user: { schema: userName, description: "The product's own id of the user", example: "ada" },
@@ -52,6 +57,25 @@ const HEADER_PARAMETERS: Record<string, { description: string; example: string; 
     description: "The same as clientId in the body",
     example: "c-17",
     schema: { type: "string", pattern: "^[\\x21-\\x7e]{1,128}$" },
+  },
+};
+
+const RETRY_AFTER = {
+  "Retry-After": { description: "Seconds after which to try again", schema: { type: "integer" } },
+};
+/** What answers to a header of the request. */
+const ANSWER_HEADERS: Record<string, Json> = {
+  Prefer: {
+    "Preference-Applied": {
+      description: "The wait that was kept, where one was preferred: wait=N",
+      schema: { type: "string" },
+    },
+  },
+  "Idempotency-Key": {
+    "Idempotency-Replayed": {
+      description: "true: the message is the one that the key was used for before",
+      schema: { type: "string", enum: ["true"] },
+    },
   },
 };
 
@@ -92,8 +116,8 @@ function describeRoute({ shape, access }: Route, components: Json): Json {
   const codes = new Set([
     ...COMMON,
     ...problems,
-    ...(body ? WITH_BODY : []),
-    ...(shape.query ? (["invalid"] as const) : []),
+    // A body that is no JSON, or a path with a broken escape.
+    ...(body || shape.path.includes("{") ? (["malformed"] as const) : []),
   ]);
   return {
     operationId: `${shape.method}${shape.path.replace(/^\/v1/, "").replace(/[/{}]+(\w?)/g, (_all, letter: string) => letter.toUpperCase())}`,
@@ -103,7 +127,7 @@ function describeRoute({ shape, access }: Route, components: Json): Json {
     security: [access === "server" ? { serverKey: [] } : { userToken: [] }],
     parameters: describeParameters(shape, components),
     ...(body ? { requestBody: describeBody(body, components) } : {}),
-    responses: { ...describeAnswers(shape.answers, components), ...describeProblems([...codes]) },
+    responses: { ...describeAnswers(shape, components), ...describeProblems([...codes]) },
   };
 }
 
@@ -139,15 +163,15 @@ function describeBody(body: NonNullable<Route["shape"]["body"]>, components: Jso
   };
 }
 
-function describeAnswers(answers: Route["shape"]["answers"], components: Json): Json {
+function describeAnswers({ answers, headers: asked = [] }: Route["shape"], components: Json): Json {
+  const answering = Object.assign({}, ...asked.map((name) => ANSWER_HEADERS[name])) as Json;
+  const location = { Location: { description: "Where to ask again", schema: { type: "string" } } };
   return Object.fromEntries(
     Object.entries(answers).map(([status, { schema, description }]) => [
       status,
       {
         description,
-        ...(status === "202"
-          ? { headers: { Location: { description: "Where to ask again", schema: { type: "string" } } } }
-          : {}),
+        headers: { ...(status === "202" ? location : {}), ...answering },
         content: { "application/json": { schema: describeSchema(schema, "output", components) } },
       },
     ]),
@@ -162,6 +186,7 @@ function describeProblems(codes: readonly ErrorCode[]): Json {
       String(status),
       {
         description: list.map((code) => `\`${code}\`: ${PROBLEMS[code].title}`).join("; "),
+        ...(status === 429 || status === 503 ? { headers: RETRY_AFTER } : {}),
         content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
       },
     ]),

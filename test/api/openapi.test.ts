@@ -1,11 +1,19 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { Validator } from "@seriousme/openapi-schema-validator";
+import { request } from "node:http";
 import { createRoutes, type RouteDeps } from "../../api/routes/index.ts";
 import { openApiWorld, type ApiWorld } from "../support/api.ts";
 
 let world: ApiWorld;
+type Parameter = { name: string; in: string; example?: string };
+type Described = {
+  summary: string;
+  security: object[];
+  parameters: Parameter[];
+  responses: Record<string, { headers?: object }>;
+};
 type Document = {
-  paths: Record<string, Record<string, { summary: string; security: unknown[]; responses: object }>>;
+  paths: Record<string, Record<string, Described>>;
   components: { schemas: object };
 };
 let document: Document;
@@ -43,6 +51,78 @@ test("every call that is served is described, with its credential and its proble
       expect(Object.keys(responses)).toEqual(expect.arrayContaining(["200", "401", "403", "503"]));
     }
   }
+});
+
+/** Also a body with a GET, which `fetch` does not send. */
+function askStatus(
+  credential: string,
+  method: string,
+  path: string,
+  { body = "", headers = {} }: { body?: string; headers?: Record<string, string> },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request(
+      world.url + path,
+      { method, agent: false, headers: { authorization: `Bearer ${credential}`, ...headers } },
+      (response) => {
+        response.resume();
+        response.once("end", () => {
+          resolve(response.statusCode ?? 0);
+        });
+      },
+    );
+    asked.once("error", reject);
+    asked.end(body);
+  });
+}
+
+test("what any call answers to a strange query, body or path is among what it is described to answer", async () => {
+  const tenant = await world.tenant("described");
+  const { key } = await tenant.key("server");
+  const token = await tenant.token("ada");
+  const packed = { "content-encoding": "gzip", "content-length": "2" };
+  const large = "x".repeat(70_000);
+  for (const [template, methods] of Object.entries(document.paths)) {
+    if (!template.startsWith("/v1/")) continue;
+    for (const [method, { parameters, responses, security }] of Object.entries(methods)) {
+      const fill = (value: (one: Parameter) => string) =>
+        parameters.reduce((path, one) => path.replace(`{${one.name}}`, value(one)), template);
+      const path = fill(({ example }) => example ?? "x");
+      const credential = "serverKey" in (security[0] ?? {}) ? key : token;
+      const ask = (at: string, options: Parameters<typeof askStatus>[3]) =>
+        askStatus(credential, method.toUpperCase(), at, options);
+      const seen = [
+        await ask(`${path}?nonsense=1`, {}),
+        await ask(path, { body: "{}", headers: packed }),
+        await ask(path, { body: large, headers: { "content-length": String(large.length) } }),
+        ...(template.includes("{")
+          ? [
+              await ask(
+                fill(() => "%E0%A4%A"),
+                {},
+              ),
+            ]
+          : []),
+      ];
+      expect(seen).toEqual([422, 415, 413, 400].slice(0, seen.length));
+      expect(Object.keys(responses)).toEqual(expect.arrayContaining(seen.map(String)));
+    }
+  }
+});
+
+test("the headers that answers come with are described", () => {
+  const headersOf = (method: string, path: string, status: number) => {
+    const answer = document.paths[path]?.[method]?.responses[status];
+    return Object.keys(answer?.headers ?? {}).sort();
+  };
+  const messages = "/v1/rooms/{kind}/{slug}/messages";
+  const replay = ["Idempotency-Replayed", "Preference-Applied"];
+  expect(headersOf("post", messages, 200)).toEqual(replay);
+  expect(headersOf("post", messages, 202)).toEqual([replay[0], "Location", replay[1]]);
+  expect(headersOf("put", "/v1/users/{user}", 202)).toEqual(["Location", "Preference-Applied"]);
+  expect(headersOf("get", messages, 200)).toEqual([]);
+  expect(headersOf("get", messages, 429)).toEqual(["Retry-After"]);
+  expect(headersOf("get", messages, 503)).toEqual(["Retry-After"]);
 });
 
 test("the page of the document comes from here alone", async () => {
