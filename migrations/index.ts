@@ -11,6 +11,7 @@ import * as requestIds from "./0009-request-ids.ts";
 import * as rereadings from "./0010-rereadings.ts";
 import * as strangers from "./0011-strangers.ts";
 import * as requirements from "./0012-requirements.ts";
+import * as attemptsByTime from "./0013-attempts-by-time.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -28,6 +29,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0010-rereadings", ...rereadings },
   { name: "0011-strangers", ...strangers },
   { name: "0012-requirements", ...requirements },
+  { name: "0013-attempts-by-time", ...attemptsByTime },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -1,10 +1,12 @@
-import { rowsOf } from "../../shared/db/open.ts";
+import { rowsOf, type Db } from "../../shared/db/open.ts";
 import type { JobPayload } from "../../shared/jobs/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../context.ts";
 import { addObservers } from "../converge/add-observers.ts";
 
 const ATTEMPTS_KEPT = "30 days";
 const ROWS_AT_ONCE = 5_000;
+/** What is left is cut an hour later. */
+const ROUNDS_AT_MOST = 100;
 /** A message that a homeserver took must show in `/sync` within this; later, its room is read again. */
 const SHOWS_WITHIN = "10 minutes";
 
@@ -22,14 +24,24 @@ export async function handleMaintenance(
 }
 
 /** Failed tries are kept for operators, for a month. */
-async function cutAttempts(context: WorkerContext): Promise<void> {
+async function cutAttempts({ db, log, stopping }: WorkerContext): Promise<void> {
+  let rows = 0;
+  for (let round = 0; round < ROUNDS_AT_MOST && !stopping.aborted; round++) {
+    const cut = await cutSomeAttempts(db);
+    rows += cut;
+    if (cut < ROWS_AT_ONCE) break;
+  }
+  log.info({ rows }, "old delivery attempts cut");
+}
+
+async function cutSomeAttempts(db: Db): Promise<number> {
   const rows = await rowsOf(
-    context.db,
+    db,
     `delete from delivery_attempts where id in (
        select id from delivery_attempts where at < now() - cast(? as interval) limit ?) returning 1 as cut`,
     [ATTEMPTS_KEPT, ROWS_AT_ONCE],
   );
-  context.log.info({ rows: rows.length }, "old delivery attempts cut");
+  return rows.length;
 }
 
 /** Sent, and never seen by the observer: the room is read from its beginning, where what is known is left out. */
