@@ -12,6 +12,7 @@ import * as rereadings from "./0010-rereadings.ts";
 import * as strangers from "./0011-strangers.ts";
 import * as requirements from "./0012-requirements.ts";
 import * as attemptsByTime from "./0013-attempts-by-time.ts";
+import * as memberCounts from "./0014-member-counts.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -30,6 +31,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0011-strangers", ...strangers },
   { name: "0012-requirements", ...requirements },
   { name: "0013-attempts-by-time", ...attemptsByTime },
+  { name: "0014-member-counts", ...memberCounts },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -1,6 +1,7 @@
 import { jobOptions, type Queues } from "../shared/queue.ts";
 import { JOBS, type JobName, type JobPayload } from "../shared/jobs/index.ts";
 import { rowsOf } from "../shared/db/open.ts";
+import { tellDueCounts } from "../shared/timeline/member-counts.ts";
 import { publishNotices } from "../shared/timeline/notices.ts";
 import { findUnpublishedRooms, publishRooms } from "../shared/timeline/publish.ts";
 import type { WorkerContext } from "./context.ts";
@@ -17,7 +18,7 @@ export type Sweeper = { stop: () => Promise<void> };
 
 /**
  * Finds in Postgres, every second, whatever no job woke, and wakes it: Redis may have lost everything. Every jobs
- * process sweeps; the same work found twice is one job.
+ * process sweeps; the same work found twice is one job. It also tells what nobody told yet.
  */
 export function startSweeper(context: WorkerContext, queues: Queues): Sweeper {
   const dueSince = new Map<string, number>();
@@ -56,6 +57,7 @@ async function sweepOnce(
   );
   await publishRooms(context, await findUnpublishedRooms(context.db, FOUND_AT_MOST));
   await publishNotices(context, FOUND_AT_MOST);
+  await publishRooms(context, await tellDueCounts(context.db, FOUND_AT_MOST));
 }
 
 function firstSeen(dueSince: Map<string, number>, key: string, nowMs: number): number {

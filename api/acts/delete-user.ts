@@ -7,9 +7,9 @@ import { StaleView, transact } from "../../shared/db/transact.ts";
 import { findUser, lockUser, markUserDeleted } from "../../shared/db/users.ts";
 import type { FailedMessage } from "../../shared/pending.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
+import { memberEntry } from "../../shared/timeline/own-entries.ts";
 import type { Effects } from "./effects.ts";
 import { describeKilled } from "./remove-member.ts";
-import { memberEntry } from "./wish-members.ts";
 
 /** Deletes a user, out of every room, in one transaction. Nothing when there is no such user. */
 export function deleteUser(db: Db, tenantId: string, name: string): Promise<Effects | null> {

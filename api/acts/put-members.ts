@@ -19,9 +19,9 @@ export async function putMembers(
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
-    const entries = await wishMembers(trx, room, members);
+    const { isChanged, entries } = await wishMembers(trx, room, members);
     await appendEntries(trx, [{ roomId: room.id, entries }]);
-    return describe(room, entries.length > 0);
+    return describe(room, isChanged);
   });
 }
 

@@ -11,8 +11,9 @@ import { StaleView, transact } from "../../shared/db/transact.ts";
 import { AppError } from "../../shared/errors.ts";
 import type { RoomAddress } from "../../shared/names.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
+import { roomChangedEntry } from "../../shared/timeline/own-entries.ts";
 import { effectsOnRoom, type Effects } from "./effects.ts";
-import { areAsWished, roomChangedEntry, wishMembers, type MemberWish } from "./wish-members.ts";
+import { areAsWished, wishMembers, type MemberWish } from "./wish-members.ts";
 
 /** `fields` of a room that is there; absent ones stay. `initial` when it has to be made. */
 export type RoomPut = { initial: RoomWish; fields: Partial<RoomWish>; members: readonly MemberWish[] };
@@ -35,12 +36,12 @@ export async function putRoom(
     if (!room) throw new StaleView("the room went away while it was being changed");
     const changed = isMade ? {} : await changeRoom(trx, room, wish.fields);
     const isChanged = Object.keys(changed).length > 0;
-    const memberEntries = await wishMembers(trx, room, wish.members);
-    const entries = [...(isChanged ? [roomChangedEntry(changed)] : []), ...memberEntries];
+    const members = await wishMembers(trx, room, wish.members);
+    const entries = [...(isChanged ? [roomChangedEntry(changed)] : []), ...members.entries];
     await appendEntries(trx, [{ roomId: room.id, entries }]);
     return effectsOnRoom(
       { tenantId, roomId: room.id },
-      { room: isMade || isChanged, members: memberEntries.length > 0 },
+      { room: isMade || isChanged, members: members.isChanged },
     );
   });
 }

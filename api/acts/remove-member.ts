@@ -8,8 +8,8 @@ import { AppError } from "../../shared/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/names.ts";
 import type { FailedMessage } from "../../shared/pending.ts";
 import { appendEntries, type AppendedRow } from "../../shared/timeline/append.ts";
+import { memberEntry } from "../../shared/timeline/own-entries.ts";
 import { effectsOnRoom, type Effects } from "./effects.ts";
-import { memberEntry } from "./wish-members.ts";
 
 export type Removal = { roomId: string; member: MemberRow | undefined; effects: Effects };
 

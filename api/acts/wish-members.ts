@@ -11,23 +11,31 @@ import type { Db } from "../../shared/db/open.ts";
 import type { Room } from "../../shared/db/rooms.ts";
 import { ensureUsers } from "../../shared/db/users.ts";
 import { AppError } from "../../shared/errors.ts";
-import { newId } from "../../shared/ids.ts";
 import { parseDirectSlug, type Role } from "../../shared/names.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
+import { makeCountDue } from "../../shared/timeline/member-counts.ts";
+import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries.ts";
 
 export type MemberWish = { user: string; role: Role };
 
 /** Members with a power level of their own that a room may have: its power-level map must stay below Matrix's limit. */
 const MAX_LEVELS = 1_000;
-/** Members up to which a bulk change tells of each person. */
+/** Members up to which a room tells of each person who comes. */
 const BIG_ROOM_MEMBERS = 100;
+
+/** Whether anything changed, and what the caller is to append of it: a count that is told later has no entry yet. */
+export type MembersChange = { isChanged: boolean; entries: NewEntry[] };
 
 /**
  * Wishes people into a locked room with a role each, making unknown people; who is in already with that role is left
- * alone. Returns the entries for the caller to append: none when nothing changes.
+ * alone.
  */
-export async function wishMembers(trx: Db, room: Room, wanted: readonly MemberWish[]): Promise<NewEntry[]> {
-  if (wanted.length === 0) return [];
+export async function wishMembers(
+  trx: Db,
+  room: Room,
+  wanted: readonly MemberWish[],
+): Promise<MembersChange> {
+  if (wanted.length === 0) return { isChanged: false, entries: [] };
   requireOwnPair(room, wanted);
   const users = await ensureUsers(
     trx,
@@ -45,7 +53,7 @@ export async function wishMembers(trx: Db, room: Room, wanted: readonly MemberWi
     people.map(({ userId }) => userId),
   );
   const changes = decideChanges(people, current);
-  if (changes.length === 0) return [];
+  if (changes.length === 0) return { isChanged: false, entries: [] };
   const joined = changes.filter(({ type }) => type === "member.joined");
   await upsertMembers(trx, room.tenant_id, room.id, changes);
   const count = await touchMembers(trx, room.tenant_id, [room.id], joined.length);
@@ -54,7 +62,9 @@ export async function wishMembers(trx: Db, room: Room, wanted: readonly MemberWi
     trx,
     joined.map(({ userId }) => ({ tenantId: room.tenant_id, kind: "room.added", userId, roomId: room.id })),
   );
-  return describeChanges(changes, count);
+  const told = howToTell(changes, count);
+  if (told === "count later") await makeCountDue(trx, room.tenant_id, room.id);
+  return { isChanged: true, entries: describeChanges(changes, count, told) };
 }
 
 /** Whether all of these people are in already with that role: asked without a lock, so that a repeated wish costs little. */
@@ -84,30 +94,24 @@ function decideChanges(
   });
 }
 
-/** One entry each; in a big room a bulk change is one entry with the new count. */
-function describeChanges(changes: readonly MemberChange[], memberCount: number): NewEntry[] {
-  if (changes.length > 1 && memberCount > BIG_ROOM_MEMBERS) {
-    return [roomChangedEntry({ members: String(memberCount) })];
+type Telling = "each" | "count" | "count later";
+
+/** In a big room a bulk change is told by the new count, and so are people who come one by one, together. */
+function howToTell(changes: readonly MemberChange[], memberCount: number): Telling {
+  if (memberCount <= BIG_ROOM_MEMBERS) return "each";
+  if (changes.length > 1) return "count";
+  return changes[0]?.type === "member.joined" ? "count later" : "each";
+}
+
+function describeChanges(changes: readonly MemberChange[], memberCount: number, told: Telling): NewEntry[] {
+  switch (told) {
+    case "each":
+      return changes.map(({ userId, role, type }) => memberEntry(type, userId, role));
+    case "count":
+      return [memberCountEntry(memberCount)];
+    case "count later":
+      return [];
   }
-  return changes.map(({ userId, role, type }) => memberEntry(type, userId, role));
-}
-
-/** An entry about a member, caused by the tenant's backend. */
-export function memberEntry(
-  type: "member.joined" | "member.changed" | "member.left",
-  userId: string,
-  role: Role,
-): NewEntry {
-  return { ...ownEntry(), type, senderId: userId, content: { role, by: null } };
-}
-
-/** An entry about the room itself; `changed` has the new values by name. */
-export function roomChangedEntry(changed: Record<string, string | null>): NewEntry {
-  return { ...ownEntry(), type: "room.changed", senderId: null, content: { changed } };
-}
-
-function ownEntry(): Omit<NewEntry, "type" | "senderId" | "content"> {
-  return { entryId: newId(), eventId: null, senderName: null, clientId: null, at: null };
 }
 
 /** A direct room has the two people that it is named after, and nobody else. */

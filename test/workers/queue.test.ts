@@ -6,6 +6,7 @@ import { counter, createMetrics } from "../../shared/metrics.ts";
 import { asConnection, createWake, jobOptions } from "../../shared/queue.ts";
 import { openPatientRedis, type Redis } from "../../shared/redis.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
+import { makeCountDue } from "../../shared/timeline/member-counts.ts";
 import { startSweeper, type Sweeper } from "../../workers/sweep.ts";
 import { foreignEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
@@ -192,4 +193,25 @@ test("a timeline that nobody published is published", async () => {
     "it is published",
     WAIT_MS,
   );
+});
+
+test("a count of members that is due is told and published", async () => {
+  const room = await place.room("group:counted");
+  await place.sql("update rooms set member_count = 150 where id = ?", [room.id]);
+  await place.db.transaction((trx) => makeCountDue(trx, place.tenantId, room.id));
+  sweeper = startSweeper(place.context(), place.queues);
+  await until(
+    async () => {
+      const [row] = await place.sql<{ published_number: number }>(
+        "select published_number from room_timeline where room_id = ?",
+        [room.id],
+      );
+      return row?.published_number === 1;
+    },
+    "it is published",
+    WAIT_MS,
+  );
+  expect(await place.sql("select content from timeline where room_id = ?", [room.id])).toEqual([
+    { content: { changed: { members: "150" } } },
+  ]);
 });

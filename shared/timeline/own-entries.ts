@@ -1,0 +1,26 @@
+import { newId } from "../ids.ts";
+import type { Role } from "../names.ts";
+import type { NewEntry } from "./append.ts";
+
+/** An entry about a member, caused by the tenant's backend. */
+export function memberEntry(
+  type: "member.joined" | "member.changed" | "member.left",
+  userId: string,
+  role: Role,
+): NewEntry {
+  return { ...ownEntry(), type, senderId: userId, content: { role, by: null } };
+}
+
+/** An entry about the room itself; `changed` has the new values by name. */
+export function roomChangedEntry(changed: Record<string, string | null>): NewEntry {
+  return { ...ownEntry(), type: "room.changed", senderId: null, content: { changed } };
+}
+
+/** How many members a room has, where it does not tell of each. */
+export function memberCountEntry(count: number): NewEntry {
+  return roomChangedEntry({ members: String(count) });
+}
+
+function ownEntry(): Omit<NewEntry, "type" | "senderId" | "content"> {
+  return { entryId: newId(), eventId: null, senderName: null, clientId: null, at: null };
+}
