@@ -13,6 +13,7 @@ import * as strangers from "./0011-strangers.ts";
 import * as requirements from "./0012-requirements.ts";
 import * as attemptsByTime from "./0013-attempts-by-time.ts";
 import * as memberCounts from "./0014-member-counts.ts";
+import * as roomsByObserver from "./0015-rooms-by-observer.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -32,6 +33,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0012-requirements", ...requirements },
   { name: "0013-attempts-by-time", ...attemptsByTime },
   { name: "0014-member-counts", ...memberCounts },
+  { name: "0015-rooms-by-observer", ...roomsByObserver },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -2,7 +2,7 @@ import { endMemberships, listRoomIdsOf, touchMembers } from "../../shared/db/mem
 import { killQueuedMessages } from "../../shared/db/dead-messages.ts";
 import { insertNotices } from "../../shared/db/notices.ts";
 import type { Db } from "../../shared/db/open.ts";
-import { lockOutboxes } from "../../shared/db/rooms.ts";
+import { lockRooms } from "../../shared/db/rooms.ts";
 import { StaleView, transact } from "../../shared/db/transact.ts";
 import { findUser, lockUser, markUserDeleted } from "../../shared/db/users.ts";
 import type { FailedMessage } from "../../shared/pending.ts";
@@ -17,7 +17,7 @@ export function deleteUser(db: Db, tenantId: string, name: string): Promise<Effe
     const seen = await findUser(trx, tenantId, name);
     if (!seen) return null;
     const locked = await listRoomIdsOf(trx, tenantId, seen.id);
-    await lockOutboxes(trx, tenantId, locked);
+    await lockRooms(trx, tenantId, locked);
     if (!(await lockUser(trx, tenantId, seen.id))) return null;
     const roomIds = await listRoomIdsOf(trx, tenantId, seen.id);
     if (roomIds.some((roomId) => !locked.includes(roomId)))
