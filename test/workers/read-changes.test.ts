@@ -115,6 +115,16 @@ describe("what happened is read", () => {
     expect(paths()).toEqual(["/events", "/sync", "/sync"]);
   });
 
+  test("from /sync from now on where several processes of the homeserver write events", async () => {
+    const answers = {
+      "/events": { chunk: [event("!a")], start: SINCE, end: "m19~2.21_0_1" },
+      "/sync": syncAnswer,
+    };
+    expect((await read(answers)).next_batch).toBe("s30_0_1");
+    await read(answers);
+    expect(paths()).toEqual(["/events", "/sync", "/sync"]);
+  });
+
   test("from /sync first, without waiting, after a start: the position may be one that the homeserver has lost", async () => {
     run.reading.isConfirmed = false;
     await read({ "/sync": syncAnswer });
@@ -129,8 +139,12 @@ describe("what happened is read", () => {
     expect(paths()).toEqual(["/sync"]);
   });
 
-  test("not at all where the stream fails: the loop waits and asks again", async () => {
-    const failure = new MatrixFailure("transient", { errcode: "M_UNKNOWN", httpStatus: 500 });
+  test.each([
+    ["the stream fails", 500],
+    ["a proxy answers for a homeserver that is away", 404],
+  ])("not at all where %s: the loop waits and asks again", async (_, httpStatus) => {
+    const failure = new MatrixFailure("transient", { errcode: "no Matrix answer", httpStatus });
     await expect(read({ "/events": failure })).rejects.toBe(failure);
+    expect(run.reading.fromStream).toBe(true);
   });
 });

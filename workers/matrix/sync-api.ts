@@ -178,6 +178,11 @@ export function isBackwards(since: string, next: string): boolean {
   return before !== null && after !== null && after < before;
 }
 
+/** Synapse's position where several of its processes write events and are not at the same place. */
+export function isOfManyWriters(position: string): boolean {
+  return position.startsWith("m");
+}
+
 /** The homeserver's place in a position; null when it cannot be told. */
 function positionOrdinal(position: string): number | null {
   const match = /^s(\d+)/.exec(position);
