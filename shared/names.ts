@@ -7,7 +7,9 @@ export const webOrigin = z.string().refine(isWebOrigin, {
 });
 
 function isWebOrigin(text: string): boolean {
-  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+  if (/^https?:/.test(text)) return URL.canParse(text) && new URL(text).origin === text;
+  // Of apps and extensions, which name theirs in no other way: capacitor://localhost.
+  return !/^(ftp|file|wss?):/.test(text) && /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/.test(text);
 }
 
 /** A tenant's slug. */

@@ -13,13 +13,18 @@ export type Breaker = {
   isOpen: () => boolean;
 };
 
+/** No answer, or one that says nothing but that there is none: not a refusal by something before the homeserver. */
+function isSilence({ kind, httpStatus }: MatrixFailure): boolean {
+  return kind === "transient" && (httpStatus === null || httpStatus >= 500);
+}
+
 /**
  * Refuses calls to a homeserver that did not answer five times in a row; every 2 s one call may try. `onClose` runs
  * when it answers again.
  */
 export function createBreaker(on: { open: () => void; close: () => void }): Breaker {
   const policy = circuitBreaker(
-    handleWhen((error) => error instanceof MatrixFailure && error.kind === "transient"),
+    handleWhen((error) => error instanceof MatrixFailure && isSilence(error)),
     { halfOpenAfter: HALF_OPEN_AFTER_MS, breaker: new ConsecutiveBreaker(FAILURES_IN_A_ROW) },
   );
   let isOpen = false;

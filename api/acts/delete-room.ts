@@ -2,7 +2,7 @@ import { endAllMemberships } from "../../shared/db/memberships.ts";
 import { killRoomMessages } from "../../shared/db/dead-messages.ts";
 import { insertNotices } from "../../shared/db/notices.ts";
 import type { Db } from "../../shared/db/open.ts";
-import { lockRoom, markRoomDeleted } from "../../shared/db/rooms.ts";
+import { lockRoom, lockTimelines, markRoomDeleted } from "../../shared/db/rooms.ts";
 import { transact } from "../../shared/db/transact.ts";
 import type { RoomAddress } from "../../shared/names.ts";
 import { effectsOnRoom, type Effects } from "./effects.ts";
@@ -12,6 +12,7 @@ export function deleteRoom(db: Db, tenantId: string, address: RoomAddress): Prom
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) return null;
+    await lockTimelines(trx, tenantId, [room.id]);
     const userIds = await endAllMemberships(trx, tenantId, room.id);
     await killRoomMessages(trx, tenantId, room.id);
     await markRoomDeleted(trx, room);

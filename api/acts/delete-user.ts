@@ -2,7 +2,7 @@ import { endMemberships, listRoomIdsOf, touchMembers } from "../../shared/db/mem
 import { killQueuedMessages } from "../../shared/db/dead-messages.ts";
 import { insertNotices } from "../../shared/db/notices.ts";
 import type { Db } from "../../shared/db/open.ts";
-import { lockRooms } from "../../shared/db/rooms.ts";
+import { lockOutboxes, lockTimelines } from "../../shared/db/rooms.ts";
 import { StaleView, transact } from "../../shared/db/transact.ts";
 import { findUser, lockUser, markUserDeleted } from "../../shared/db/users.ts";
 import type { FailedMessage } from "../../shared/pending.ts";
@@ -17,11 +17,12 @@ export function deleteUser(db: Db, tenantId: string, name: string): Promise<Effe
     const seen = await findUser(trx, tenantId, name);
     if (!seen) return null;
     const locked = await listRoomIdsOf(trx, tenantId, seen.id);
-    await lockRooms(trx, tenantId, locked);
+    await lockOutboxes(trx, tenantId, locked);
     if (!(await lockUser(trx, tenantId, seen.id))) return null;
     const roomIds = await listRoomIdsOf(trx, tenantId, seen.id);
     if (roomIds.some((roomId) => !locked.includes(roomId)))
       throw new StaleView("the user came into another room");
+    await lockTimelines(trx, tenantId, roomIds);
     const failed = await leaveRooms(trx, tenantId, seen.id, roomIds);
     await markUserDeleted(trx, tenantId, seen.id);
     await insertNotices(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);

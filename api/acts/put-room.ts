@@ -5,6 +5,8 @@ import {
   insertRoom,
   isRoomAsWished,
   lockRoom,
+  lockTimelines,
+  type Room,
   type RoomWish,
 } from "../../shared/db/rooms.ts";
 import { StaleView, transact } from "../../shared/db/transact.ts";
@@ -34,7 +36,7 @@ export async function putRoom(
       !(await findRoom(trx, tenantId, address)) && (await insertRoom(trx, tenantId, address, wish.initial));
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new StaleView("the room went away while it was being changed");
-    const changed = isMade ? {} : await changeRoom(trx, room, wish.fields);
+    const changed = isMade ? {} : await changeLocked(trx, room, wish.fields);
     const isChanged = Object.keys(changed).length > 0;
     const members = await wishMembers(trx, room, wish.members);
     const entries = [...(isChanged ? [roomChangedEntry(changed)] : []), ...members.entries];
@@ -56,9 +58,15 @@ export function patchRoom(
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
-    const changed = await changeRoom(trx, room, fields);
+    const changed = await changeLocked(trx, room, fields);
     const isChanged = Object.keys(changed).length > 0;
     if (isChanged) await appendEntries(trx, [{ roomId: room.id, entries: [roomChangedEntry(changed)] }]);
     return effectsOnRoom({ tenantId, roomId: room.id }, { room: isChanged, members: false });
   });
+}
+
+async function changeLocked(trx: Db, room: Room, fields: Partial<RoomWish>): Promise<Partial<RoomWish>> {
+  if (isRoomAsWished(room, fields)) return {};
+  await lockTimelines(trx, room.tenant_id, [room.id]);
+  return changeRoom(trx, room, fields);
 }

@@ -2,7 +2,7 @@ import { endMemberships, findMember, touchMembers, type MemberRow } from "../../
 import { killQueuedMessages } from "../../shared/db/dead-messages.ts";
 import { insertNotices } from "../../shared/db/notices.ts";
 import type { Db } from "../../shared/db/open.ts";
-import { lockRoom } from "../../shared/db/rooms.ts";
+import { lockRoom, lockTimelines } from "../../shared/db/rooms.ts";
 import { transact } from "../../shared/db/transact.ts";
 import { AppError } from "../../shared/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/names.ts";
@@ -23,6 +23,7 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
     if (!room) throw new AppError("not_found", "There is no such room.");
     const target = { tenantId, roomId: room.id };
     const member = await findMember(trx, tenantId, room.id, user);
+    if (member) await lockTimelines(trx, tenantId, [room.id]);
     const [ended] = member ? await endMemberships(trx, tenantId, member.user_id, [room.id]) : [];
     if (!member || !ended)
       return { roomId: room.id, member, effects: effectsOnRoom(target, { room: false, members: false }) };

@@ -8,7 +8,7 @@ import {
 } from "../../shared/db/memberships.ts";
 import { insertNotices } from "../../shared/db/notices.ts";
 import type { Db } from "../../shared/db/open.ts";
-import type { Room } from "../../shared/db/rooms.ts";
+import { lockTimelines, type Room } from "../../shared/db/rooms.ts";
 import { ensureUsers } from "../../shared/db/users.ts";
 import { AppError } from "../../shared/errors.ts";
 import { parseDirectSlug, type Role } from "../../shared/names.ts";
@@ -46,6 +46,7 @@ export async function wishMembers(
     const id = users.get(user)?.id;
     return id === undefined ? [] : [{ userId: id, role }];
   });
+  await lockTimelines(trx, room.tenant_id, [room.id]);
   const current = await lockMemberships(
     trx,
     room.tenant_id,

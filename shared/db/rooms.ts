@@ -79,25 +79,40 @@ export async function insertRoom(
   return inserted.length > 0;
 }
 
-/** The living room at an address, locked until the transaction ends as `lockRooms` does. */
+/**
+ * The living room at an address, its outbox row locked until the transaction ends: whoever changes a room or its
+ * members, or accepts a message, holds this lock first.
+ */
 export async function lockRoom(trx: Db, tenantId: string, address: RoomAddress): Promise<Room | undefined> {
   const seen = await findRoom(trx, tenantId, address);
   if (!seen) return undefined;
-  await lockRooms(trx, tenantId, [seen.id]);
+  await lockOutboxes(trx, tenantId, [seen.id]);
   return Room.query(trx).findOne({ tenant_id: tenantId, id: seen.id, deleted_at: null });
 }
 
+/** Locks the outbox rows of rooms, in id order. */
+export function lockOutboxes(trx: Db, tenantId: string, roomIds: readonly string[]): Promise<void> {
+  return lockRows(trx, "room_outbox", tenantId, roomIds);
+}
+
 /**
- * Locks rooms, in id order, for whoever changes them or their members: first their outboxes, which whoever accepts
- * messages locks too; then their timelines, which whoever reads from Matrix locks before anything else of a room.
+ * Locks the timelines of rooms whose outboxes are locked, in id order: before anything else of a room is changed, since
+ * whoever reads from Matrix does so too, and waits until the transaction ends.
  */
-export async function lockRooms(trx: Db, tenantId: string, roomIds: readonly string[]): Promise<void> {
-  for (const table of ["room_outbox", "room_timeline"]) {
-    await trx.raw(
-      `select 1 from ${table} where tenant_id = ? and room_id = any(?) order by room_id for update`,
-      [tenantId, [...roomIds]],
-    );
-  }
+export function lockTimelines(trx: Db, tenantId: string, roomIds: readonly string[]): Promise<void> {
+  return lockRows(trx, "room_timeline", tenantId, roomIds);
+}
+
+async function lockRows(
+  trx: Db,
+  table: "room_outbox" | "room_timeline",
+  tenantId: string,
+  roomIds: readonly string[],
+): Promise<void> {
+  await trx.raw(
+    `select 1 from ${table} where tenant_id = ? and room_id = any(?) order by room_id for update`,
+    [tenantId, [...roomIds]],
+  );
 }
 
 /** Writes a new wish for a locked room, due at once; returns the fields that differ, none when nothing does. */

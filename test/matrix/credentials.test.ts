@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { findCredential } from "../../shared/db/credentials.ts";
 import { newId, randomToken } from "../../shared/ids.ts";
 import { startThrowAwayServers } from "../../stack/throw-away.mjs";
+import { speakAs } from "../../workers/converge/speak-as.ts";
 import { createAdminHomeserver } from "../../workers/matrix/admin-homeserver.ts";
 import { createAppserviceHomeserver } from "../../workers/matrix/appservice.ts";
 import { createConnection } from "../../workers/matrix/client.ts";
@@ -87,6 +88,16 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     await homeserver.ensureAccount(matrixUserId);
     const request = await homeserver.as(matrixUserId);
     const whoami = await request({ method: "GET", path: "/account/whoami" });
+    expect(whoami).toMatchObject({ user_id: matrixUserId, device_id: "OPENMEET" });
+  });
+
+  test("an account whose devices were all ended by the person speaks again", async () => {
+    const matrixUserId = await person();
+    const before = await homeserver.as(matrixUserId);
+    await before({ method: "POST", path: "/logout/all", body: {} });
+    const whoami = await speakAs(homeserver, matrixUserId, (request) =>
+      request({ method: "GET", path: "/account/whoami" }),
+    );
     expect(whoami).toMatchObject({ user_id: matrixUserId, device_id: "OPENMEET" });
   });
 

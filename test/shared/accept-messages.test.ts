@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { acceptMessages, type NewMessage } from "../../shared/db/messages.ts";
-import { lockRooms } from "../../shared/db/rooms.ts";
+import { lockOutboxes } from "../../shared/db/rooms.ts";
 import { newId } from "../../shared/ids.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { until } from "../support/wait.ts";
@@ -112,7 +112,7 @@ async function read<Row>(sql: string): Promise<Row[]> {
 /** A transaction that holds a room's lock and has appended that somebody left; ending it is the caller's. */
 async function removeSomebody(roomId: string) {
   const trx = await world.db.transaction();
-  await lockRooms(trx, tenant.row.id, [roomId]);
+  await lockOutboxes(trx, tenant.row.id, [roomId]);
   const [row] = await appendEntries(trx, [
     {
       roomId,

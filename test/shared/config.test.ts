@@ -41,9 +41,9 @@ test.each([
   expect(() => readConfig(env)).toThrow(`${origin} is not an origin as browsers name it`);
 });
 
-test("origins as browsers send them are taken, with a port and of plain http too", () => {
-  const env = { ...good, ALLOWED_ORIGINS: "https://app.example.org, http://localhost:5173" };
-  expect(readConfig(env).allowedOrigins).toEqual(["https://app.example.org", "http://localhost:5173"]);
+test("origins as browsers and apps send them are taken, with a port and of plain http too", () => {
+  const origins = ["https://app.example.org", "http://localhost:5173", "capacitor://localhost"];
+  expect(readConfig({ ...good, ALLOWED_ORIGINS: origins.join(", ") }).allowedOrigins).toEqual(origins);
   expect(readConfig(good).allowedOrigins).toEqual([]);
 });
 

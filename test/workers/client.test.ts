@@ -39,6 +39,11 @@ test.each<[string, Said, object]>([
     { kind: "transient", httpStatus: 404 },
   ],
   ["a proxy that lets nobody in", plain(403, "Forbidden"), { kind: "transient", httpStatus: 403 }],
+  [
+    "a proxy that speaks JSON",
+    { status: 404, type: "application/json", body: '{"message":"no Route matched with those values"}' },
+    { kind: "transient", httpStatus: 404 },
+  ],
   ["the homeserver's own word", matrix(404, "M_NOT_FOUND"), { kind: "missing", errcode: "M_NOT_FOUND" }],
   [
     "a device that is gone",

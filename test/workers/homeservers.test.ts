@@ -21,3 +21,19 @@ test.each([
   await call(path);
   expect(asked).toEqual(isAsked ? [path] : []);
 });
+
+test.each([
+  [null, true],
+  [502, true],
+  [404, false],
+])(
+  "an answer %s, five times in a row, means that the homeserver is silent: %s",
+  async (httpStatus, isSilent) => {
+    const breaker = createBreaker({ open: () => undefined, close: () => undefined });
+    const request = breaker.guard(() =>
+      Promise.reject(new MatrixFailure("transient", { errcode: "no Matrix answer", httpStatus })),
+    );
+    for (let time = 0; time < 5; time++) await request({ method: "GET", path: "/x" }).catch(() => undefined);
+    expect(breaker.isOpen()).toBe(isSilent);
+  },
+);

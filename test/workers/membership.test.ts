@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms.ts";
 import { setTenantLimits } from "../../shared/db/tenants.ts";
 import { handleMembership } from "../../workers/jobs/membership.ts";
+import { MatrixFailure } from "../../workers/matrix/failure.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 
@@ -52,11 +53,14 @@ test("people are joined in the background only where they opened the room, unles
   }
 });
 
-test("an account that the homeserver never lets in keeps nobody else out", async () => {
+test.each([
+  ["never lets in", "permanent", "M_USER_LOCKED"],
+  ["does not let in until its operator mends something", "limited", "M_RESOURCE_LIMIT_EXCEEDED"],
+] as const)("an account that the homeserver %s keeps nobody else out", async (_, kind, errcode) => {
   await setTenantLimits(place.db, "acme", { join: "eager" });
   try {
     const room = await place.room(`group:locked-${++count}`, ["ada", "bob", "cleo"]);
-    homeserver.refuse(/\/join$/, "permanent");
+    homeserver.fail(/\/join$/, new MatrixFailure(kind, { errcode, httpStatus: 403 }));
     expect(await move(room)).toEqual({ retryInMs: null });
     const found = (await members(room)) as { applied: string; hasFailed: boolean }[];
     expect(found.filter(({ applied }) => applied === "in")).toHaveLength(2);

@@ -95,6 +95,35 @@ test("what waits behind a message that may have been sent dies with its sender's
   expect(await statuses()).toEqual(["sending", "dead sender_removed"]);
 });
 
+test("what was claimed when its sender was removed, and never tried, is not sent later", async () => {
+  const [, behind] = [
+    ...(await place.accept(room, "ada", "one")),
+    ...(await place.accept(room, "bob", "two")),
+  ];
+  await place.sql("update memberships set applied = 'in' where room_id = ?", [room.id]);
+  homeserver.refuse(/\/send\//, "transient");
+  homeserver.meanwhile = async (path) => {
+    if (!path.includes("/send/")) return;
+    homeserver.meanwhile = () => Promise.resolve();
+    await endMemberships(place.db, place.tenantId, behind?.sender_id ?? "", [room.id]);
+  };
+  await drain();
+  await becomeDue();
+  await drain();
+  await drain();
+  expect(homeserver.texts).toEqual(["one"]);
+  expect(await statuses()).toEqual(["sent", "dead sender_removed"]);
+});
+
+test("what somebody who died may have sent is settled with Matrix, also of a sender who was removed since", async () => {
+  const [message] = await place.accept(room, "ada", "one");
+  await place.sql("update memberships set applied = 'in' where room_id = ?", [room.id]);
+  await place.sql("update messages set status = 'sending' where room_id = ?", [room.id]);
+  await endMemberships(place.db, place.tenantId, message?.sender_id ?? "", [room.id]);
+  await drain();
+  expect(await statuses()).toEqual(["sent"]);
+});
+
 test("what somebody who died may have sent stays so, also behind a message that fails", async () => {
   await place.accept(room, "ada", "one", "two");
   await place.sql("update messages set status = 'sending' where room_id = ?", [room.id]);
@@ -110,8 +139,12 @@ test("nothing is made or sent for a room that is deleted, and none of its messag
   await killRoomMessages(place.db, place.tenantId, room.id);
   await place.sql("update rooms set deleted_at = now() where id = ?", [room.id]);
   await becomeDue();
+  place.wakes.length = 0;
   await drain();
-  expect(homeserver.calls).toEqual([]);
+  expect([homeserver.calls, place.wakes.map(({ name }) => name)]).toEqual([[], ["provisioning"]]);
+  expect(await place.sql("select next_attempt_at from room_outbox where room_id = ?", [room.id])).toEqual([
+    { next_attempt_at: null },
+  ]);
   expect(await statuses()).toEqual(["sent", "dead room_deleted", "dead room_deleted"]);
   expect(await place.sql("select 1 as one from messages where room_id = ? and open", [room.id])).toEqual([]);
 });

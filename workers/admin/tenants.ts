@@ -1,3 +1,4 @@
+import type { z } from "zod";
 import type { Config } from "../../shared/config.ts";
 import { insertAudit } from "../../shared/db/audit.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers.ts";
@@ -9,6 +10,7 @@ import {
   listTenants,
   setTenantLimits,
   setTenantStatus,
+  tenantLimits,
   tenantLimitsWish,
   type Tenant,
 } from "../../shared/db/tenants.ts";
@@ -61,21 +63,18 @@ export async function limitTenant(
   changes: readonly string[],
 ): Promise<Record<string, unknown>> {
   const tenant = await requireTenant(db, slug);
-  const next = { ...tenant.limits };
-  for (const change of changes) {
-    const { name, value } = parseLimit(change);
-    if (value === null) Reflect.deleteProperty(next, name);
-    else next[name] = value;
-  }
-  const parsed = tenantLimitsWish.safeParse(next);
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
-    throw new AppError("invalid", faults.join("\n"));
-  }
+  const wished = changes.map(parseLimit);
+  const given = Object.fromEntries(
+    wished.flatMap(({ name, value }) => (value === null ? [] : [[name, value]])),
+  );
+  requireValid(tenantLimitsWish.partial(), given);
+  const next = { ...tenant.limits, ...given };
+  for (const { name, value } of wished) if (value === null) Reflect.deleteProperty(next, name);
+  const limits = requireValid(tenantLimits, next);
   if (changes.length > 0) {
     await setTenantLimits(db, slug, next);
     // Rooms that nothing else happens in would keep their people out for ever.
-    if (parsed.data.join === "eager") await makeJoinsDue(db, tenant.id);
+    if (limits.join === "eager") await makeJoinsDue(db, tenant.id);
     await insertAudit(db, {
       tenantId: tenant.id,
       actor: "cli",
@@ -83,7 +82,14 @@ export async function limitTenant(
       subject: `${slug} ${changes.join(" ")}`,
     });
   }
-  return { tenant: slug, ...parsed.data };
+  return { tenant: slug, ...limits };
+}
+
+function requireValid<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+  throw new AppError("invalid", faults.join("\n"));
 }
 
 function parseLimit(change: string): { name: string; value: number | string | string[] | null } {

@@ -4,6 +4,7 @@ import type { Homeserver } from "../matrix/homeserver.ts";
 import { joinMember } from "../matrix/rooms.ts";
 import type { RoomLease } from "../room-lease.ts";
 import type { RoomFacts } from "./room-facts.ts";
+import { speakAs } from "./speak-as.ts";
 
 /** The tenant wants this person out: no join is made. */
 export class NotWanted extends Error {}
@@ -26,10 +27,9 @@ export async function ensureJoined(
   );
   if (wanted.length === 0) throw new NotWanted("not a member");
   lease.check();
-  await joinMember(await homeserver.as(room.observer_matrix_id), await homeserver.as(member.matrixUserId), {
-    matrixRoomId: room.matrix_room_id,
-    matrixUserId: member.matrixUserId,
-  });
+  const observer = await homeserver.as(room.observer_matrix_id);
+  const target = { matrixRoomId: room.matrix_room_id, matrixUserId: member.matrixUserId };
+  await speakAs(homeserver, member.matrixUserId, (self) => joinMember(observer, self, target));
   // A role above member counts only when the map names it: the members' job is due for those alone.
   await context.db.raw(
     `with joined as (

@@ -3,8 +3,8 @@ import type { TimelinePosition } from "../../shared/db/timeline.ts";
 import type { WorkerContext } from "../context.ts";
 import type { Requester } from "../matrix/client.ts";
 import { lookUpEvent } from "../matrix/rooms.ts";
-import { publishFailed } from "../publish-failed.ts";
 import { withRoomLease } from "../room-lease.ts";
+import { tellGivenUp } from "../tell-given-up.ts";
 import type { RoomFacts } from "./room-facts.ts";
 
 const LOOKED_UP_AT_ONCE = 200;
@@ -55,9 +55,7 @@ async function giveUp(context: WorkerContext, room: RoomFacts, { id, event_id }:
     [code, reason, id, event_id],
   );
   if (!position) return;
-  context.metrics.messagesDead.inc({ code });
-  context.log.warn({ room: room.id, message: id, code }, "message given up");
-  await publishFailed(context, room, { id, code, reason, position });
+  await tellGivenUp(context, room, { message: id, code, reason, position });
 }
 
 /** Sent, and not come home. */

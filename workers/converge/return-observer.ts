@@ -1,5 +1,4 @@
-import { transactAtOnce } from "../../shared/db/at-once.ts";
-import { rowsOf } from "../../shared/db/open.ts";
+import { execute, rowsOf } from "../../shared/db/open.ts";
 import type { WorkerContext } from "../context.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
@@ -8,6 +7,7 @@ import { fetchPosition } from "../matrix/sync-api.ts";
 import type { RoomLease } from "../room-lease.ts";
 import { noteObserverBack } from "../sync/observed-rooms.ts";
 import type { RoomFacts } from "./room-facts.ts";
+import { speakAs } from "./speak-as.ts";
 
 /**
  * Brings an observer that was put out back into its room: somebody of ours who may invite there asks it in.
@@ -35,11 +35,10 @@ export async function returnObserver(
   }
   lease.check();
   const observer = await homeserver.as(room.observer_matrix_id);
-  await joinMember(await homeserver.as(inviter), observer, {
-    matrixRoomId: room.matrix_room_id,
-    matrixUserId: room.observer_matrix_id,
-  });
-  await transactAtOnce(context.db, [noteObserverBack(room.id, await fetchPosition(observer))]);
+  const target = { matrixRoomId: room.matrix_room_id, matrixUserId: room.observer_matrix_id };
+  await speakAs(homeserver, inviter, (asking) => joinMember(asking, observer, target));
+  const { sql, bindings } = noteObserverBack(room.id, await fetchPosition(observer));
+  await execute(context.db, sql, bindings);
   context.metrics.driftRepaired.inc({ what: "observer" });
   context.log.warn({ room: room.id }, "the observer was put out of the room and is back");
 }

@@ -75,11 +75,15 @@ export async function takeRoom(
 ): Promise<TakenRoom | null> {
   const bindings = { ...room, leaseMs: LEASE_MS };
   try {
-    const [, , rows] = await transactAtOnce<[unknown[], unknown[], TakenRoom[]]>(db, [
-      { sql: LIMIT_WAIT, bindings: { limitMs: String(LOCK_LIMIT_MS) } },
-      { sql: LOCK_ROOM, bindings },
-      { sql: TAKE_ROOM, bindings },
-    ]);
+    const [, rows] = await transactAtOnce<[unknown[], TakenRoom[]]>(
+      db,
+      [
+        { sql: LOCK_ROOM, bindings },
+        { sql: TAKE_ROOM, bindings },
+      ],
+      undefined,
+      LOCK_LIMIT_MS,
+    );
     return rows[0] ?? null;
   } catch (error) {
     if (isLockTimeout(error)) return null;
@@ -89,7 +93,6 @@ export async function takeRoom(
 
 /** Whoever is woken early does not keep a connection for longer: the sweeper finds the room again. */
 const LOCK_LIMIT_MS = 1_000;
-const LIMIT_WAIT = "select set_config('lock_timeout', :limitMs, true)";
 
 const LOCK_ROOM = "select 1 from room_outbox where tenant_id = :tenantId and room_id = :roomId for update";
 

@@ -13,7 +13,8 @@ import type { RoomFacts } from "./room-facts.ts";
 /**
  * Sends one message, after making whatever it needs on Matrix: the room, the sender's account, the join. Answers the
  * event's id.
- * @throws MatrixFailure, NotWanted when the sender was removed and had not joined, LeaseLost.
+ * @throws MatrixFailure, LeaseLost, NotWanted when the sender was removed and nobody tried to send it before, or had not
+ *   joined.
  */
 export async function sendMessage(
   context: WorkerContext,
@@ -21,6 +22,8 @@ export async function sendMessage(
   message: ClaimedMessage,
   lease: RoomLease,
 ): Promise<string> {
+  // Whether it was sent before is not known of a message that somebody died with: that is settled by sending it again.
+  if (!message.was_sending && !message.sender_is_wanted) throw new NotWanted("the sender was removed");
   const homeserver = await context.homeserver(room.homeserver_id);
   // Kept on the facts, so that the batch's other messages need not ask again.
   if (room.matrix_room_id === null || room.observer_is_out || room.successor_matrix_room_id !== null) {

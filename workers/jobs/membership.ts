@@ -9,7 +9,7 @@ import { ensureRoom } from "../converge/ensure-room.ts";
 import { putOutStrangers } from "../converge/put-out-strangers.ts";
 import type { RoomFacts } from "../converge/room-facts.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
-import { MatrixFailure } from "../matrix/failure.ts";
+import { isForOperators, MatrixFailure } from "../matrix/failure.ts";
 import { removeMember } from "../matrix/rooms.ts";
 import { convergeOrPostpone } from "../postpone.ts";
 import { withRoomLease, type RoomLease } from "../room-lease.ts";
@@ -151,7 +151,8 @@ async function join(
   } catch (error) {
     // Removed between reading and joining: the removal made its own work due.
     if (error instanceof NotWanted) return null;
-    if (!(error instanceof MatrixFailure && error.kind === "permanent")) throw error;
+    const isTheirs = error instanceof MatrixFailure && (error.kind === "permanent" || isForOperators(error));
+    if (!isTheirs) throw error;
     context.log.error({ room: room.id, err: error }, "a member cannot be joined");
     return errorText(error);
   }

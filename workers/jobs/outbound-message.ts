@@ -18,7 +18,7 @@ import { NotWanted } from "../converge/ensure-joined.ts";
 import { NOT_ANSWERING } from "../breaker.ts";
 import { MatrixFailure } from "../matrix/failure.ts";
 import { decideRetry } from "../retry.ts";
-import { publishFailed } from "../publish-failed.ts";
+import { tellGivenUp } from "../tell-given-up.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../room-lease.ts";
 
 /** A room that is never quiet gives way after this where others may wait for its place. */
@@ -40,7 +40,7 @@ export async function handleOutboundMessage(
     const result = await withRoomLease(
       context,
       payload,
-      async (lease, room) => (room.tenant_is_active && !room.is_deleted ? drain(context, room, lease) : DONE),
+      (lease, room) => sendFrom(context, room, lease),
       context.outboundPace.batchMessages(),
     );
     return result ?? DONE;
@@ -48,6 +48,14 @@ export async function handleOutboundMessage(
     const next = context.outboundGate.leave(tenantId);
     if (next !== null) void context.wake("outbound-message", { tenantId, roomId: next });
   }
+}
+
+async function sendFrom(context: WorkerContext, room: TakenRoom, lease: RoomLease): Promise<JobResult> {
+  if (!room.tenant_is_active) return DONE;
+  if (!room.is_deleted) return drain(context, room, lease);
+  // Its messages ended with it: nothing is due here any more.
+  lease.settle(room.claimed_order, []);
+  return DONE;
 }
 
 async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease): Promise<JobResult> {
@@ -210,9 +218,7 @@ async function giveUp(
 ): Promise<void> {
   const position = await markDead(context.db, room.id, lease.fence, { id: message.id, code, reason });
   if (position === null) throw new LeaseLost();
-  context.metrics.messagesDead.inc({ code });
-  context.log.error({ ...naming(room, message), code }, "message given up");
-  await publishFailed(context, room, { id: message.id, code, reason, position });
+  await tellGivenUp(context, room, { ...naming(room, message), code, reason, position });
 }
 
 /** What was claimed behind the dead message is still to be sent: the room goes on at once, as a new job. */

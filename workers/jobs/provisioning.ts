@@ -5,6 +5,7 @@ import { DONE, type JobResult, type WorkerContext } from "../context.ts";
 import { applyProfile } from "../converge/ensure-account.ts";
 import { describeRoom, ensureRoom } from "../converge/ensure-room.ts";
 import type { RoomFacts } from "../converge/room-facts.ts";
+import { speakAs } from "../converge/speak-as.ts";
 import { unlessForbidden } from "../matrix/failure.ts";
 import { aliasLocalpart, leaveRoom, listJoined, removeAlias, removeMember } from "../matrix/rooms.ts";
 import type { Homeserver } from "../matrix/homeserver.ts";
@@ -175,7 +176,7 @@ async function leaveAsMembers(
   );
   for (const member of members) {
     lease.check();
-    await leaveRoom(await homeserver.as(member.matrix_user_id), matrixRoomId);
+    await speakAs(homeserver, member.matrix_user_id, (self) => leaveRoom(self, matrixRoomId));
   }
 }
 

@@ -84,7 +84,7 @@ async function request(
 function toFailure(error: unknown): MatrixFailure {
   if (error instanceof HTTPError) {
     const httpStatus = error.httpStatus ?? 0;
-    const errcode = error instanceof MatrixError ? (error.errcode ?? "M_UNKNOWN") : null;
+    const errcode = error instanceof MatrixError ? (error.errcode ?? null) : null;
     return new MatrixFailure(translateError(httpStatus, errcode), {
       errcode: errcode ?? "no Matrix answer",
       httpStatus,

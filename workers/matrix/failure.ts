@@ -39,6 +39,11 @@ export class MatrixFailure extends Error {
   }
 }
 
+/** Whether a refusal of one account is the homeserver's operator's to mend: it says nothing of other accounts. */
+export function isForOperators(error: MatrixFailure): boolean {
+  return FOR_OPERATORS.has(error.errcode);
+}
+
 function delayOf(errcode: string): number {
   return FOR_OPERATORS.has(errcode) ? OPERATORS_DELAY_MS : LIMITED_DELAY_MS;
 }
@@ -53,7 +58,6 @@ const BY_ERRCODE: Record<string, FailureKind> = {
   M_USER_DEACTIVATED: "permanent",
   M_USER_SUSPENDED: "permanent",
   M_FORBIDDEN: "forbidden",
-  // Our device was ended, as by a person who logs all of theirs out: it is made again like a join.
   M_UNKNOWN_DEVICE: "forbidden",
   M_USER_IN_USE: "conflict",
   M_ROOM_IN_USE: "conflict",

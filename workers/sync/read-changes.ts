@@ -27,41 +27,44 @@ export async function readChanges(
   { since, failures }: { since: string; failures: number },
 ): Promise<SyncAnswer> {
   const { reading, signal } = run;
-  if (reading.fromStream && reading.isConfirmed && failures === 0) {
-    const changes = await readStream(context, run, request, since);
-    if (changes !== null) return changes;
-  }
+  const isStreamDue = reading.fromStream && reading.isConfirmed && failures === 0;
+  const streamed = isStreamDue ? await readStream(context, run, request, since) : "untold";
+  if (typeof streamed === "object") return streamed;
   // After a failure: answer at once, and by another request than before, since a homeserver keeps answers for minutes.
   const pollMs = failures > 0 ? failures : reading.fromStream && !reading.isConfirmed ? 0 : POLL_MS;
   const changes = await fetchChanges(request, { since, pollMs, signal });
   reading.isConfirmed = true;
+  if (streamed === "unknown") {
+    reading.fromStream = false;
+    context.log.warn("the homeserver has no stream of events: reading /sync instead");
+  }
   context.metrics.syncReads.inc({ from: "sync" });
   return changes;
 }
 
-/** Null where `/sync` must say it: for this once, or from now on where the homeserver's stream is none to be read. */
+/**
+ * Or why `/sync` must say it: `untold` by the stream for this once; `unknown` to whatever answered, which has no stream if
+ * it answers `/sync`.
+ */
 async function readStream(
   { log, metrics }: ReadContext,
   { observer, reading, signal }: ReadRun,
   request: Requester,
   since: string,
-): Promise<SyncAnswer | null> {
+): Promise<SyncAnswer | "untold" | "unknown"> {
   const options = { since, reader: observer.matrix_user_id, signal };
   const changes = await fetchStream(request, options).catch((error: unknown) => {
-    const isUnknown =
-      error instanceof MatrixFailure && error.httpStatus === 404 && error.kind !== "transient";
-    if (!isUnknown) throw error;
-    reading.fromStream = false;
-    log.warn("the homeserver has no stream of events: reading /sync instead");
-    return null;
+    if (error instanceof MatrixFailure && error.httpStatus === 404) return "unknown" as const;
+    throw error;
   });
-  if (changes === null || isBackwards(since, changes.next_batch)) return null;
+  if (changes === "unknown") return changes;
+  if (changes === null || isBackwards(since, changes.next_batch)) return "untold";
   if (isOfManyWriters(changes.next_batch)) {
     reading.fromStream = false;
     log.error(
       "several processes of the homeserver write events: reading /sync instead, set MATRIX_READ=sync",
     );
-    return null;
+    return "untold";
   }
   metrics.syncReads.inc({ from: "events" });
   return changes;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { findKeyHolder } from "../../../shared/db/api-keys.ts";
-import { findTenantBySlug } from "../../../shared/db/tenants.ts";
+import { findTenantBySlug, setTenantLimits } from "../../../shared/db/tenants.ts";
 import { ensureUsers } from "../../../shared/db/users.ts";
 import { run } from "../../../workers/admin/program.ts";
 import { openTestDatabase, type TestDatabase } from "../../support/db.ts";
@@ -90,6 +90,14 @@ test("a tenant's limits are shown and changed, and a wrong one is refused", asyn
   ]) {
     expect((await admin("tenant", "limits", "limits", wrong)).code).toBe(1);
   }
+});
+
+test("an origin that was set before origins were checked keeps no other limit from being changed", async () => {
+  await admin("tenant", "create", "old-origins");
+  const allowedOrigins = ["https://a.example/"];
+  await setTenantLimits(database.db, "old-origins", { allowedOrigins });
+  const { out } = await admin("tenant", "limits", "old-origins", "queuedMessages=20000", "--json");
+  expect(JSON.parse(out)).toMatchObject({ queuedMessages: 20_000, allowedOrigins });
 });
 
 test("a key works until it is revoked, and only its hash is kept", async () => {
