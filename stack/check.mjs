@@ -34,7 +34,7 @@ async function main() {
       advice: `name one of ${checks.map(({ name }) => name).join(", ")}`,
     });
   const log = createProgress();
-  await ensureDependencies({ stackDir: openPlaces().stackDir, log });
+  await ensureDependencies({ ...openPlaces(), log });
   const wanted = checks.filter(({ name }) => names.length === 0 || names.includes(name));
   const outcomes = await Promise.all(wanted.map((check) => runCheck(check, log)));
   const failed = outcomes.filter((isFine) => !isFine).length;

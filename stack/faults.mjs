@@ -16,7 +16,7 @@ async function main() {
   const { minutes, seed, rate } = readOptions();
   const { stackDir, cacheDir } = openPlaces();
   const log = createProgress();
-  const installed = ensureDependencies({ stackDir, log });
+  const installed = ensureDependencies({ cacheDir, stackDir, log });
   // Durable: what Postgres has acknowledged must survive its being killed.
   const starting = startThrowAwayServers({
     cacheDir,

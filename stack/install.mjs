@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Fault } from "./fault.mjs";
+import { keepPackages, takeKeptPackages } from "./kept-packages.mjs";
 import { withLock } from "./lock.mjs";
 import { withProgress } from "./log.mjs";
 import { checkoutDir } from "./places.mjs";
@@ -14,12 +15,13 @@ const stamp = join(checkoutDir, "node_modules", ".stack-installed");
 
 /**
  * Installs the npm packages of the lockfile, unless they are there.
- * @param {{stackDir: string, log: (line: string) => void}} given
+ * @param {{cacheDir: string, stackDir: string, log: (line: string) => void}} given
  */
-export async function ensureDependencies({ stackDir, log }) {
+export async function ensureDependencies({ cacheDir, stackDir, log }) {
   if (areInstalled()) return;
   await withLock(join(stackDir, "install.lock"), async () => {
     if (areInstalled()) return;
+    if (await takeKeptPackages({ cacheDir, log })) return;
     log("npm: installing the packages of package-lock.json");
     const clean = await runNpm("ci", log);
     // The lockfile was written where a registry had not all packages for other systems: its versions are kept.
@@ -27,6 +29,7 @@ export async function ensureDependencies({ stackDir, log }) {
     if (done.code !== 0) throw describeNpmFailure(done.output);
     writeFileSync(stamp, hashLockfile());
     log("npm: installed");
+    await keepPackages({ cacheDir });
   });
 }
 

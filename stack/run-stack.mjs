@@ -62,7 +62,7 @@ export async function startStack({ places, fresh, log, roster, announce }) {
  */
 async function openServersAndBuild({ places, mode, ports, log, adopt }) {
   const { stackDir, stateDir } = places;
-  const installed = ensureDependencies({ stackDir, log });
+  const installed = ensureDependencies({ cacheDir: places.cacheDir, stackDir, log });
   const built = installed.then(() => ensureBuild({ stackDir, log }));
   const started = startServers({
     ...places,

@@ -29,13 +29,13 @@ async function main() {
       exitCode: 2,
       advice: `name one of ${Object.keys(tools).join(", ")}`,
     });
-  const { stackDir } = openPlaces();
+  const { cacheDir, stackDir } = openPlaces();
   const runs = readLiveRun(stackDir)?.status === "ready";
   if (!runs && (tool.needsStack || !process.env.DATABASE_URL))
     throw new Fault("no stack is running: npm run up", { exitCode: 2 });
   // Progress goes to the standard error: the tool's own output may be read by a program.
   const log = createProgress({ write: (text) => process.stderr.write(text) });
-  await ensureDependencies({ stackDir, log });
+  await ensureDependencies({ cacheDir, stackDir, log });
   if (!existsSync(join(checkoutDir, tool.program))) await ensureBuild({ stackDir, log });
   const env = { ...(runs ? readJson(join(stackDir, "env.json")) : {}), ...process.env };
   return runInherited([process.execPath, join(checkoutDir, tool.program), ...args], env);

@@ -38,7 +38,7 @@ async function main() {
  */
 async function prepare({ places, log, onService }) {
   const { cacheDir, stackDir } = places;
-  const installed = ensureDependencies({ stackDir, log });
+  const installed = ensureDependencies({ cacheDir, stackDir, log });
   const starting = startThrowAwayServers({ cacheDir, log, installed, onService });
   const [servers, nioPython, built] = await Promise.allSettled([
     starting,

@@ -1,8 +1,17 @@
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { expect, test } from "@jest/globals";
+import { afterEach, expect, test } from "@jest/globals";
 import { removeFolder } from "../../stack/places.mjs";
 import { makeFakeCheckout } from "./fake-checkout.ts";
 
@@ -26,28 +35,91 @@ function makeIncompleteCheckout(): string {
   return checkout;
 }
 
+/** Installs in a checkout as `up` does; answers what was printed. */
+async function install(checkout: string, cacheDir: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
+  const given = JSON.stringify({ cacheDir, stackDir: join(checkout, ".stack") });
+  const script = `
+    const { ensureDependencies } = await import("./stack/install.mjs");
+    await ensureDependencies({ ...${given}, log: console.log });`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script], {
+    cwd: checkout,
+    env: { ...process.env, ...env },
+  });
+  return stdout;
+}
+
+const isInstalled = (checkout: string): boolean =>
+  existsSync(join(checkout, "node_modules", "local", "package.json"));
+
+let folders: string[] = [];
+const makeFolder = (): string => {
+  const folder = mkdtempSync(join(tmpdir(), "omc-cache-"));
+  folders.push(folder);
+  return folder;
+};
+const makeCheckout = (): string => {
+  const checkout = makeIncompleteCheckout();
+  folders.push(checkout);
+  return checkout;
+};
+afterEach(() => {
+  for (const folder of folders) removeFolder(folder);
+  folders = [];
+});
+
 test.each(["silent", "error", "notice"])(
   "what the lockfile lacks is installed where npm was started with the log level %s",
   async (level) => {
-    const checkout = makeIncompleteCheckout();
-    try {
-      const script = `
-        const { ensureDependencies } = await import("./stack/install.mjs");
-        await ensureDependencies({ stackDir: ${JSON.stringify(join(checkout, ".stack"))}, log: console.log });`;
-      const env = { ...process.env, npm_config_loglevel: level };
-      const { stdout } = await promisify(execFile)(
-        process.execPath,
-        ["--input-type=module", "--eval", script],
-        {
-          cwd: checkout,
-          env,
-        },
-      );
-      expect(stdout).toContain("npm: installed");
-      expect(existsSync(join(checkout, "node_modules", "local", "package.json"))).toBe(true);
-    } finally {
-      removeFolder(checkout);
+    const checkout = makeCheckout();
+    expect(await install(checkout, makeFolder(), { npm_config_loglevel: level })).toContain("npm: installed");
+    expect(isInstalled(checkout)).toBe(true);
+  },
+  limitMs,
+);
+
+/** Whoever asks npm fails. */
+const withoutNpm = { npm_execpath: "/nowhere/npm.js" };
+
+test(
+  "the next checkout with the same lockfile takes the packages of the first, without npm, and they are its own",
+  async () => {
+    const [cacheDir, first, second] = [makeFolder(), makeCheckout(), makeCheckout()];
+    await install(first, cacheDir);
+    expect(await install(second, cacheDir, withoutNpm)).toContain("npm: packages copied from");
+    expect(isInstalled(second)).toBe(true);
+    expect(await install(second, cacheDir, withoutNpm)).toBe("");
+
+    const own = (checkout: string) => join(checkout, "node_modules", ".package-lock.json");
+    writeFileSync(own(second), "changed");
+    expect(readFileSync(own(first), "utf8")).not.toBe("changed");
+  },
+  limitMs,
+);
+
+test(
+  "another lockfile is installed by npm, and no more than two installations are kept",
+  async () => {
+    const cacheDir = makeFolder();
+    for (const version of ["1.0.1", "1.0.2", "1.0.3"]) {
+      const checkout = makeCheckout();
+      const lockfile = join(checkout, "package-lock.json");
+      writeFileSync(lockfile, readFileSync(lockfile, "utf8").replaceAll("1.0.0", version));
+      expect(await install(checkout, cacheDir)).toContain("npm: installed");
     }
+    expect(readdirSync(cacheDir).filter((name) => name.startsWith("packages-"))).toHaveLength(2);
+  },
+  limitMs,
+);
+
+test(
+  "a copy that was not finished is not taken",
+  async () => {
+    const [cacheDir, first, second] = [makeFolder(), makeCheckout(), makeCheckout()];
+    await install(first, cacheDir);
+    const [kept = ""] = readdirSync(cacheDir).filter((name) => name.startsWith("packages-"));
+    rmSync(join(cacheDir, kept, "complete"));
+    expect(await install(second, cacheDir)).toContain("npm: installed");
+    expect(isInstalled(second)).toBe(true);
   },
   limitMs,
 );
