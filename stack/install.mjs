@@ -21,7 +21,7 @@ export async function ensureDependencies({ cacheDir, stackDir, log }) {
   if (areInstalled()) return;
   await withLock(join(stackDir, "install.lock"), async () => {
     if (areInstalled()) return;
-    if (await takeKeptPackages({ cacheDir, log })) return;
+    if (await takeKeptPackages({ cacheDir, stackDir, log })) return;
     log("npm: installing the packages of package-lock.json");
     const clean = await runNpm("ci", log);
     // The lockfile was written where a registry had not all packages for other systems: its versions are kept.

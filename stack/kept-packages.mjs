@@ -21,15 +21,18 @@ const modules = join(checkoutDir, "node_modules");
 /**
  * Takes the packages of this lockfile as npm installed them in another checkout: a copy takes a second, npm half a
  * minute. Answers whether they were there.
- * @param {{cacheDir: string, log: (line: string) => void}} given
+ * @param {{cacheDir: string, stackDir: string, log: (line: string) => void}} given
  */
-export async function takeKeptPackages({ cacheDir, log }) {
+export async function takeKeptPackages({ cacheDir, stackDir, log }) {
   const kept = findFolder(cacheDir);
-  if (!existsSync(join(kept, "complete"))) return false;
-  const part = `${modules}.part`;
+  if (!isComplete(kept)) return false;
+  // Where no tool of the checkout looks, should this end in the middle.
+  const part = join(stackDir, "node_modules.part");
   removeFolder(part);
-  if (!(await copyTree(join(kept, "node_modules"), part))) {
+  // Complete still: another checkout may remove it meanwhile.
+  if (!(await copyTree(join(kept, "node_modules"), part)) || !isComplete(kept)) {
     removeFolder(part);
+    log(`npm: the packages in ${kept} cannot be copied`);
     return false;
   }
   removeFolder(modules);
@@ -45,11 +48,11 @@ export async function takeKeptPackages({ cacheDir, log }) {
 export async function keepPackages({ cacheDir }) {
   const kept = findFolder(cacheDir);
   await withLock(`${kept}.lock`, async () => {
-    if (existsSync(join(kept, "complete"))) return;
-    removeFolder(kept);
+    if (isComplete(kept)) return;
+    removeKept(kept);
     mkdirSync(kept, { recursive: true });
-    if (await copyTree(modules, join(kept, "node_modules"))) writeFileSync(join(kept, "complete"), "");
-    else removeFolder(kept);
+    if (await copyTree(modules, join(kept, "node_modules"))) writeFileSync(markOf(kept), "");
+    else removeKept(kept);
     removeOld(cacheDir);
   });
 }
@@ -79,8 +82,27 @@ async function copyTree(from, to) {
 /** @param {string} cacheDir */
 function removeOld(cacheDir) {
   const ages = readdirSync(cacheDir)
-    .filter((name) => name.startsWith(prefix) && existsSync(join(cacheDir, name, "complete")))
-    .map((name) => ({ name, atMs: statSync(join(cacheDir, name, "complete")).mtimeMs }))
+    .filter((name) => name.startsWith(prefix) && isComplete(join(cacheDir, name)))
+    .map((name) => ({ name, atMs: statSync(markOf(join(cacheDir, name))).mtimeMs }))
     .sort((a, b) => b.atMs - a.atMs);
-  for (const { name } of ages.slice(keptAtMost)) removeFolder(join(cacheDir, name));
+  for (const { name } of ages.slice(keptAtMost)) removeKept(join(cacheDir, name));
+}
+
+/** @param {string} kept */
+function markOf(kept) {
+  return join(kept, "complete");
+}
+
+/** @param {string} kept */
+function isComplete(kept) {
+  return existsSync(markOf(kept));
+}
+
+/**
+ * First the mark, so that nobody takes what is half gone for whole.
+ * @param {string} kept
+ */
+function removeKept(kept) {
+  removeFolder(markOf(kept));
+  removeFolder(kept);
 }

@@ -14,8 +14,7 @@ export type Statement = { sql: string; bindings: Record<string, unknown> | reado
 export async function transactAtOnce<Rows extends readonly unknown[][]>(
   db: Db,
   statements: readonly Statement[],
-  onFirst: (rows: Rows[0]) => void = () => undefined,
-  lockWaitMs?: number,
+  { onFirst, lockWaitMs }: { onFirst?: (rows: Rows[0]) => void; lockWaitMs?: number } = {},
 ): Promise<Rows> {
   const pool = db.client as ConnectionPool;
   const native = statements.map(({ sql, bindings }) => toNative(db, sql, bindings));
@@ -40,7 +39,7 @@ export async function transactAtOnce<Rows extends readonly unknown[][]>(
     // A statement's failure is met below, with those of the others.
     answers[0]?.then(
       ({ rows }) => {
-        onFirst(rows);
+        onFirst?.(rows);
       },
       () => undefined,
     );

@@ -98,10 +98,12 @@ export async function acceptMessages(
       { sql: LOCK_ROOMS, bindings: { input } },
       { sql: INSERT_ALLOWED, bindings: { input } },
     ],
-    (rooms) => {
-      onLocked(rooms.filter(({ isIdle }) => isIdle));
+    {
+      onFirst: (rooms) => {
+        onLocked(rooms.filter(({ isIdle }) => isIdle));
+      },
+      lockWaitMs: LOCK_WAIT_MS,
     },
-    LOCK_WAIT_MS,
   );
   const byId = new Map(accepted.map((row) => [row.id, row]));
   const isComplete = byId.size === messages.length;

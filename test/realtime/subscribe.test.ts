@@ -27,20 +27,26 @@ function begin(room: Room, person: Person, hold: (reading: number) => Promise<vo
   return { outcome, readings: () => readings };
 }
 
+/** Begins, and holds what the first reading found until it is released. */
+async function beginAndHold(...[room, person]: Parameters<typeof begin>) {
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const held = begin(room, person, (reading) => (reading === 1 ? released : Promise.resolve()));
+  await waitFor(() => held.readings() === 1);
+  return { ...held, release };
+}
+
 test("who is removed while a subscription is made hears nothing, though somebody else opened the room behind the removal", async () => {
   const room = await world.room("group:late", ["ada", "bob"]);
   await world.say(room, "1", "2", "3", "4");
   parts = await openParts(world);
   const [ada, bob] = [await parts.person("ada"), await parts.person("bob")];
-  let release: () => void = () => undefined;
-  const released = new Promise<void>((resolve) => (release = resolve));
-  const bobs = begin(room, bob, (reading) => (reading === 1 ? released : Promise.resolve()));
-  await waitFor(() => bobs.readings() === 1);
+  const bobs = await beginAndHold(room, bob);
 
   await world.remove(room, "bob", { isPublished: false });
   expect(await begin(room, ada).outcome).toMatchObject({ result: { offset: 5 } });
   await world.publish(room);
-  release();
+  bobs.release();
 
   expect(await bobs.outcome).toMatchObject({ refusal: "denied" });
   await world.say(room, "6");
@@ -53,15 +59,12 @@ test("rights of an epoch that is over are read again, and those who have them ar
   await world.say(room, "1");
   parts = await openParts(world);
   const [ada, bob] = [await parts.person("ada"), await parts.person("bob")];
-  let release: () => void = () => undefined;
-  const released = new Promise<void>((resolve) => (release = resolve));
-  const bobs = begin(room, bob, (reading) => (reading === 1 ? released : Promise.resolve()));
-  await waitFor(() => bobs.readings() === 1);
+  const bobs = await beginAndHold(room, bob);
 
   const epoch = newFence();
   await world.db("room_timeline").where({ room_id: room.id }).update({ epoch });
   expect(await begin(room, ada).outcome).toMatchObject({ result: { epoch } });
-  release();
+  bobs.release();
 
   expect(await bobs.outcome).toMatchObject({ result: { epoch, offset: 1 } });
   expect(bobs.readings()).toBe(2);

@@ -81,8 +81,7 @@ export async function takeRoom(
         { sql: LOCK_ROOM, bindings },
         { sql: TAKE_ROOM, bindings },
       ],
-      undefined,
-      LOCK_LIMIT_MS,
+      { lockWaitMs: LOCK_LIMIT_MS },
     );
     return rows[0] ?? null;
   } catch (error) {
