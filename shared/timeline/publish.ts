@@ -190,7 +190,7 @@ export async function findUnpublishedRooms(db: Db, limit: number): Promise<strin
 
 /**
  * Makes a stream hold the newest entries of its timeline again, telling nobody: for a stream that was lost, or whose
- * window starts too late for a client that wants to recover. A stream that already reaches back to `from` is left.
+ * window starts too late for a client that wants to recover.
  */
 export async function rebuildStream({ db, redis }: Publishing, roomId: string): Promise<void> {
   const states = await rowsOf<RoomState>(
