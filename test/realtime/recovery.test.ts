@@ -155,8 +155,10 @@ describe("a client that comes back", () => {
     const room = await world.room("group:drops", ["ada", "bob"]);
     const bob = await connectListener(node, await world.token("bob"));
     const over = new AbortController();
+    let said = 0;
     const talk = (async () => {
-      for (let n = 0; n < 150; n++) await world.say(room, `m${n}`);
+      // On a fast machine 150 are said before the client was dropped and came back often enough.
+      for (; said < 150 || bob.connecting.length <= 3; said++) await world.say(room, `m${said}`);
       over.abort();
     })();
     while (!over.signal.aborted) {
@@ -164,8 +166,8 @@ describe("a client that comes back", () => {
       dropTransport(bob.client);
     }
     await talk;
-    await waitFor(() => bob.publications.length >= 150);
-    expect(bob.texts("group:drops")).toEqual(Array.from({ length: 150 }, (_, n) => `m${n}`));
+    await waitFor(() => bob.publications.length >= said);
+    expect(bob.texts("group:drops")).toEqual(Array.from({ length: said }, (_, n) => `m${n}`));
     expect(bob.connecting.length).toBeGreaterThan(3);
   });
 
