@@ -45,9 +45,10 @@ async function checkUrl(text) {
 
 /**
  * A Redis of our own on a port of 127.0.0.1, its append-only file below the state folder.
- * @param {{binary: string, stateDir: string, logDir: string, port: number}} given
+ * @param {{binary: string, stateDir: string, logDir: string, port: number, durable: boolean}} given
+ *   `durable: false` never waits for the disk: a slow one would hold up every write for seconds
  */
-export function createRedis({ binary, stateDir, logDir, port }) {
+export function createRedis({ binary, stateDir, logDir, port, durable }) {
   const dataDir = join(stateDir, "redis");
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const settingsPath = join(stateDir, "redis.json");
@@ -64,7 +65,7 @@ export function createRedis({ binary, stateDir, logDir, port }) {
       `dir "${dataDir}"`,
       "daemonize no",
       "appendonly yes",
-      "appendfsync everysec",
+      `appendfsync ${durable ? "everysec" : "no"}`,
       "maxmemory-policy noeviction",
       'save ""',
       "",

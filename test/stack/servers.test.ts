@@ -62,6 +62,22 @@ describe("servers of our own", () => {
     ).toEqual(["yes", ["maxmemory-policy", "noeviction"]]);
   });
 
+  test.each([
+    [true, "everysec"],
+    [false, "no"],
+  ])("write Redis' log to the disk when their data is kept (%s: %s)", async (durable, sync) => {
+    const kept = await startThrowAwayServers({ only: ["redis"], durable });
+    try {
+      const settings = ["appendonly", "appendfsync"].map((name) => ["CONFIG", "GET", name]);
+      expect(await askRedis(kept.redisUrl, settings)).toEqual([
+        ["appendonly", "yes"],
+        ["appendfsync", sync],
+      ]);
+    } finally {
+      await kept.stop();
+    }
+  });
+
   test("let the Application Service send as a user's device, once per transaction id, also over a restart of Synapse", async () => {
     const sender = `user_id=@omc_ann:${servers.synapseServerName}`;
     await askSynapse("POST", "/_matrix/client/v3/register", {
