@@ -95,8 +95,9 @@ describe("who may connect", () => {
     const errors: number[] = [];
     client.client.on("error", ({ error }) => errors.push(error.code));
     client.client.connect();
-    await client.client.ready(5_000);
-    expect(errors).toEqual([109]);
+    await client.client.ready(20_000);
+    // A busy machine may make the second attempt late, which asks for a third (100).
+    expect(errors.filter((code) => code !== 100)).toEqual([109]);
   });
 
   test("a client refreshes its token while connected", async () => {
