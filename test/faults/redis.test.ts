@@ -24,7 +24,7 @@ async function expectAccepted(crowd: Crowd, what: string, sinceMs: number, until
       0.95,
     ) ?? Infinity;
   faults.report(`p95 of posting ${what}`, p95);
-  expect(p95).toBeLessThan(await faults.limitMs(crowd, 400));
+  expect(p95).toBeLessThan(await faults.limitMs(400));
 }
 
 /** Runs `work` with the queues as an operator's tools see them. */

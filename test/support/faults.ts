@@ -1,4 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect } from "@jest/globals";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { resolve } from "node:path";
 import { gather, type Crowd, type CrowdPlan } from "../../bench/faults/crowd.ts";
 import { openHouse, type House, type HouseOptions, type RealHomeserver } from "../../bench/faults/house.ts";
@@ -10,12 +12,11 @@ import {
   waitForAll,
   type Verdict,
 } from "../../bench/faults/verdict.ts";
-import { percentile } from "../../bench/percentile.ts";
 import { startThrowAwayServers } from "../../stack/throw-away.mjs";
 import { readDistFolder } from "./stack-servers.ts";
 
-/** How many deliveries one recovery is worth. */
-const BUSY_FACTOR = 20;
+/** How long Node takes to start, and end, on a machine that does nothing else. */
+const CALM_START_MS = 120;
 const OPEN_LIMIT_MS = 120_000;
 const SEED = 20_261_123;
 
@@ -102,19 +103,17 @@ export class Faults {
   }
 
   /**
-   * A limit as it is on a machine that is busy with other things: so much longer as five deliveries, measured now,
-   * take longer than none.
+   * A limit as it is on a machine that is busy with other things: so many times as long as starting Node takes longer
+   * than on a calm one.
    */
-  async limitMs(crowd: Crowd, calmLimitMs: number): Promise<number> {
-    const [room = ""] = crowd.rooms;
-    const waits: number[] = [];
-    for (let said = 0; said < 5; said++) {
-      const sinceMs = performance.now();
-      await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
-      await waitForAll(crowd, 20_000);
-      waits.push(this.lastDeliveryMs(crowd) - sinceMs);
+  async limitMs(calmLimitMs: number): Promise<number> {
+    let longestMs = CALM_START_MS;
+    for (let start = 0; start < 5; start++) {
+      const startedAtMs = performance.now();
+      await once(spawn(process.execPath, ["-e", "0"], { stdio: "ignore" }), "exit");
+      longestMs = Math.max(longestMs, performance.now() - startedAtMs);
     }
-    return calmLimitMs + BUSY_FACTOR * (percentile(waits, 0.5) ?? 0);
+    return calmLimitMs * (longestMs / CALM_START_MS);
   }
 
   /** Prints a measured figure beside the test's outcome. */
