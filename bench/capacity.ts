@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
-import { z } from "zod";
 import { openAudience } from "./capacity/audience.ts";
 import { openScales, type Scales, type Sizes } from "./capacity/sizes.ts";
+import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 import { createRest, type Rest } from "./play/rest.ts";
 import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";
@@ -20,27 +19,15 @@ const LIMIT_MS = 300_000;
 /** Let go of what was needed only for a moment. */
 const SETTLE_MS = 5_000;
 
-const numbers = z.object({
-  messages: z.coerce.number().int().min(100).max(100_000),
-  sockets: z.coerce.number().int().min(1).max(20_000),
-});
+const NUMBERS = {
+  messages: { otherwise: 3_000, from: 100, to: 100_000 },
+  sockets: { otherwise: 5_000, from: 1, to: 20_000 },
+};
 
 type Fanout = { p50FirstMs: number; p50LastMs: number; p99LastMs: number };
 type Outcome = { perMessage: Sizes; perSocket: number; perSocketAtRest: number; fanout: Fanout };
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      messages: { type: "string", default: "3000" },
-      sockets: { type: "string", default: "5000" },
-      json: { type: "boolean", default: false },
-    },
-  });
-  const asked = numbers.safeParse(values);
-  if (!asked.success) {
-    process.stderr.write(`${z.prettifyError(asked.error)}\n`);
-    return 2;
-  }
+async function main(options: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
   const [databaseUrl, redisUrl] = [process.env["DATABASE_URL"], process.env["REDIS_URL"]];
   if (!stack || databaseUrl === undefined || redisUrl === undefined) {
@@ -49,9 +36,9 @@ async function main(): Promise<number> {
   }
   const scales = openScales({ databaseUrl, redisUrl });
   try {
-    const perMessage = await weighMessages(stack, scales, asked.data.messages);
-    const outcome = { perMessage, ...(await measureSockets(stack, asked.data.sockets)) };
-    print(outcome, asked.data, values.json);
+    const perMessage = await weighMessages(stack, scales, options.messages);
+    const outcome = { perMessage, ...(await measureSockets(stack, options.sockets)) };
+    print(outcome, options);
     return 0;
   } finally {
     await scales.close();
@@ -162,8 +149,8 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-function print(outcome: Outcome, asked: { messages: number; sockets: number }, isJson: boolean): void {
-  if (isJson) {
+function print(outcome: Outcome, { json, ...asked }: Options<typeof NUMBERS>): void {
+  if (json) {
     process.stdout.write(`${JSON.stringify({ ...asked, ...outcome })}\n`);
     return;
   }
@@ -183,4 +170,4 @@ function print(outcome: Outcome, asked: { messages: number; sockets: number }, i
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
-process.exit(await main());
+await runBench(NUMBERS, main);

@@ -1,6 +1,5 @@
-import { parseArgs } from "node:util";
-import { z } from "zod";
 import { openMatrixPair } from "./direct/matrix-pair.ts";
+import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 import { openListener, type Heard } from "./play/listener.ts";
 import { createRest } from "./play/rest.ts";
@@ -18,28 +17,15 @@ import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";
 const WARM_UP = 200;
 const LIMIT_MS = 30_000;
 
-const numbers = z.object({
-  messages: z.coerce.number().int().min(1),
-  turn: z.coerce.number().int().min(1),
-  pause: z.coerce.number().int().min(0),
-});
+const NUMBERS = {
+  messages: { otherwise: 200, from: 1, to: 100_000 },
+  turn: { otherwise: 1, from: 1, to: 100_000 },
+  pause: { otherwise: 60, from: 0, to: 60_000 },
+};
 
 type Sample = { direct: number; accepted: number; pending: number; delivered: number };
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      messages: { type: "string", default: "200" },
-      turn: { type: "string", default: "1" },
-      pause: { type: "string", default: "60" },
-      json: { type: "boolean", default: false },
-    },
-  });
-  const asked = numbers.safeParse(values);
-  if (!asked.success) {
-    process.stderr.write(`${z.prettifyError(asked.error)}\n`);
-    return 2;
-  }
+async function main({ messages, turn, pause, json }: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
   const homeserverUrl = process.env["SYNAPSE_URL"];
   const registrationSecret = process.env["SYNAPSE_REGISTRATION_SECRET"];
@@ -49,7 +35,6 @@ async function main(): Promise<number> {
   }
   const pair = await openMatrixPair({ homeserverUrl, registrationSecret });
   const ours = await openOurs(stack);
-  const { messages, turn, pause } = asked.data;
   const take = <T>(
     arm: { exchange: (text: string) => Promise<T> },
     { first, count, pauseMs = pause }: { first: number; count: number; pauseMs?: number },
@@ -66,7 +51,7 @@ async function main(): Promise<number> {
   }
   pair.close();
   ours.close();
-  print(samples, values.json);
+  print(samples, json);
   return 0;
 }
 
@@ -150,4 +135,4 @@ async function inTurn<T>(count: number, pauseMs: number, work: (index: number) =
   return results;
 }
 
-process.exit(await main());
+await runBench(NUMBERS, main);

@@ -1,13 +1,14 @@
 import { openListener } from "./play/listener.ts";
+import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 import { createRest } from "./play/rest.ts";
 import { readDemoStack, type DemoStack } from "./play/stack.ts";
 
 /**
- * `npm run bench:outage`: how long a post takes to be accepted while Synapse, or Redis, is frozen: its process is
- * stopped and continued. Afterwards everything must have been delivered, once and in order.
+ * `npm run bench:outage [-- --messages N --json]`: how long a post takes to be accepted while Synapse, or Redis, is
+ * frozen: its process is stopped and continued. Afterwards everything must have been delivered, once and in order.
  */
-const POSTS = 200;
+const NUMBERS = { messages: { otherwise: 200, from: 1, to: 10_000 } };
 const PAUSE_MS = 20;
 const LIMIT_MS = 120_000;
 
@@ -20,15 +21,24 @@ type Outcome = {
   isKept: boolean;
 };
 
-async function main(): Promise<number> {
+async function main({ messages, json }: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
   if (!stack) {
     process.stderr.write("no stack is running: npm run up\n");
     return 2;
   }
   const outcomes: Outcome[] = [];
-  for (const server of ["nothing", "synapse", "redis"]) outcomes.push(await measure(stack, server));
-  process.stdout.write(`${String(POSTS)} posts each, one after the other\n`);
+  for (const server of ["nothing", "synapse", "redis"]) outcomes.push(await measure(stack, server, messages));
+  print(outcomes, { messages, json });
+  return outcomes.every(({ isKept }) => isKept) ? 0 : 1;
+}
+
+function print(outcomes: readonly Outcome[], { messages, json }: Options<typeof NUMBERS>): void {
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ messages, outcomes })}\n`);
+    return;
+  }
+  process.stdout.write(`${String(messages)} posts each, one after the other\n`);
   process.stdout.write("frozen      accept p50 ms   p95 ms   max ms   all delivered after ms   kept\n");
   for (const { server, p50, p95, max, deliveredAfterMs, isKept } of outcomes) {
     const cells = [p50.toFixed(1).padStart(13), p95.toFixed(1).padStart(9), max.toFixed(1).padStart(9)];
@@ -36,10 +46,9 @@ async function main(): Promise<number> {
       `${server.padEnd(12)}${cells.join("")}${deliveredAfterMs.toFixed(0).padStart(25)}   ${isKept ? "yes" : "NO"}\n`,
     );
   }
-  return outcomes.every(({ isKept }) => isKept) ? 0 : 1;
 }
 
-async function measure(stack: DemoStack, server: string): Promise<Outcome> {
+async function measure(stack: DemoStack, server: string, messages: number): Promise<Outcome> {
   const run = `${server}-${Date.now().toString(36)}`;
   const room = `group:outage-${run}`;
   const backend = createRest(stack.apiUrl, stack.serverKey);
@@ -64,7 +73,7 @@ async function measure(stack: DemoStack, server: string): Promise<Outcome> {
   const ids = [first.id];
   const times: number[] = [];
   try {
-    for (let index = 0; index < POSTS; index++) {
+    for (let index = 0; index < messages; index++) {
       const askedAtMs = performance.now();
       ids.push((await rest.post(room, `during ${String(index)}`, `during-${String(index)}`)).id);
       times.push(performance.now() - askedAtMs);
@@ -94,4 +103,4 @@ async function until(condition: () => boolean): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-process.exit(await main());
+await runBench(NUMBERS, main);

@@ -1,4 +1,3 @@
-import { parseArgs } from "node:util";
 import { createAcceptBatcher, type Accept } from "../api/accept-batcher.ts";
 import { createAftermath } from "../api/aftermath.ts";
 import { createApiMetrics } from "../api/metrics.ts";
@@ -9,41 +8,32 @@ import { createLog } from "../shared/log.ts";
 import { createMetrics } from "../shared/metrics.ts";
 import { closeQueues, createWake, openQueues } from "../shared/queue.ts";
 import { closeRedis, openRedis, waitForRedis, type Redis } from "../shared/redis.ts";
-import { startChild, type Child } from "./pipeline/children.ts";
+import { startChild, type Asked, type Child } from "./pipeline/children.ts";
+import { countRedisCommands } from "./pipeline/count-commands.ts";
 import { createFixture, readLedger, type Fixture } from "./pipeline/fixture.ts";
 import { runInFlight, waitFor } from "./pipeline/in-flight.ts";
 import { openRawQueue } from "./pipeline/raw-queue.ts";
+import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 
 /**
- * `npm run bench:pipeline [-- --messages N --rounds N --rate N --json]`: the way out, with a homeserver that does
+ * `npm run bench:pipeline [-- --messages N --rounds N --rate N --seconds N --json]`: the way out, with a homeserver that does
  * nothing, beside BullMQ alone and an insert alone; in turn, on the running stack's Postgres and Redis (a database and
  * a Redis database of its own), so with the same durability.
  */
 const ROOMS = 200;
 const IN_FLIGHT = 256;
-const OPEN_LOOP_S = 20;
 /** Of the open loop, not counted: a process that was just started plans its statements and compiles its code. */
 const WARM_UP_S = 6;
 const LIMIT_MS = 120_000;
 const REDIS_DATABASE = 9;
 
-const { values } = parseArgs({
-  options: {
-    messages: { type: "string", default: "20000" },
-    rounds: { type: "string", default: "3" },
-    rate: { type: "string", default: "300" },
-    json: { type: "boolean", default: false },
-  },
-});
-const messages = Number(values.messages);
-const stackDatabaseUrl = process.env["DATABASE_URL"];
-const stackRedisUrl = process.env["REDIS_URL"];
-if (stackDatabaseUrl === undefined || stackRedisUrl === undefined) {
-  process.stderr.write("no stack is running: npm run up\n");
-  process.exit(2);
-}
-process.exit(await main(stackDatabaseUrl, stackRedisUrl));
+const NUMBERS = {
+  messages: { otherwise: 20_000, from: 1, to: 1_000_000 },
+  rounds: { otherwise: 3, from: 1, to: 100 },
+  rate: { otherwise: 300, from: 1, to: 10_000 },
+  seconds: { otherwise: 20, from: 1, to: 3_600 },
+};
 
 type Arms = {
   db: Db;
@@ -52,7 +42,9 @@ type Arms = {
   fixture: Fixture;
   databaseUrl: string;
   redisUrl: string;
-  statements: () => number;
+  messages: number;
+  /** What this process has asked of the servers. */
+  counts: () => Asked;
 };
 
 type Round = {
@@ -64,17 +56,24 @@ type Round = {
   redisPerMessage: number;
 };
 
-async function main(databaseUrl: string, redisUrl: string): Promise<number> {
+async function main(options: Options<typeof NUMBERS>): Promise<number> {
+  const [databaseUrl, redisUrl] = [process.env["DATABASE_URL"], process.env["REDIS_URL"]];
+  if (databaseUrl === undefined || redisUrl === undefined) {
+    process.stderr.write("no stack is running: npm run up\n");
+    return 2;
+  }
   const name = `bench_${Date.now().toString(36)}`;
   const stack = openDb({ url: databaseUrl, name: "bench", max: 2 });
   await stack.raw(`create database ${name}`);
-  const ownDatabaseUrl = databaseUrl.replace(/\/[^/?]+(\?|$)/, `/${name}$1`);
-  const ownRedisUrl = `${redisUrl.replace(/\/\d+$/, "")}/${String(REDIS_DATABASE)}`;
+  const places = {
+    databaseUrl: databaseUrl.replace(/\/[^/?]+(\?|$)/, `/${name}$1`),
+    redisUrl: `${redisUrl.replace(/\/\d+$/, "")}/${String(REDIS_DATABASE)}`,
+  };
   try {
-    await withArms(ownDatabaseUrl, ownRedisUrl, async (arms) => {
+    await withArms({ ...places, messages: options.messages }, async (arms) => {
       const rounds: Round[] = [];
-      for (let round = 0; round < Number(values.rounds); round++) rounds.push(await runRound(arms));
-      print(rounds, await runOpenLoop(arms, Number(values.rate)));
+      for (let round = 0; round < options.rounds; round++) rounds.push(await runRound(arms));
+      print(options, rounds, await runOpenLoop(arms, options));
     });
   } finally {
     await stack.raw(`drop database if exists ${name} with (force)`);
@@ -84,10 +83,10 @@ async function main(databaseUrl: string, redisUrl: string): Promise<number> {
 }
 
 async function withArms(
-  databaseUrl: string,
-  redisUrl: string,
+  { databaseUrl, redisUrl, messages }: Pick<Arms, "databaseUrl" | "redisUrl" | "messages">,
   work: (arms: Arms) => Promise<void>,
 ): Promise<void> {
+  const commands = countRedisCommands();
   const log = createLog({ level: "warn", tier: "bench" });
   const db = openDb({ url: databaseUrl, name: "bench-api", max: 16 });
   await migrateUp(db);
@@ -120,7 +119,8 @@ async function withArms(
       fixture: await createFixture(db, ROOMS),
       databaseUrl,
       redisUrl,
-      statements: () => statements,
+      messages,
+      counts: () => ({ statements, commands: commands() }),
     });
   } finally {
     await aftermath.drain();
@@ -138,7 +138,7 @@ async function runRound(arms: Arms): Promise<Round> {
 }
 
 /** Jobs a second through BullMQ alone: added by 200 in flight, done by a worker process that does nothing. */
-async function measureBullmq({ redis, databaseUrl, redisUrl }: Arms): Promise<number> {
+async function measureBullmq({ redis, databaseUrl, redisUrl, messages }: Arms): Promise<number> {
   const queue = openRawQueue(redis);
   const child = await startChild("raw", databaseUrl, redisUrl);
   const startedAtMs = performance.now();
@@ -152,7 +152,7 @@ async function measureBullmq({ redis, databaseUrl, redisUrl }: Arms): Promise<nu
 }
 
 /** Rows a second, one insert a row, 16 connections. */
-async function measureInsert({ db }: Arms): Promise<number> {
+async function measureInsert({ db, messages }: Arms): Promise<number> {
   const content = JSON.stringify({ text: "x".repeat(200) });
   const seconds = await runInFlight(messages, 64, (index) =>
     db.raw("insert into bare (room, content) values (?, cast(? as jsonb))", [String(index % ROOMS), content]),
@@ -161,14 +161,10 @@ async function measureInsert({ db }: Arms): Promise<number> {
 }
 
 async function measureOurs(arms: Arms): Promise<Omit<Round, "bullmq" | "insert">> {
-  const { db, fixture, redis } = arms;
+  const { db, fixture, messages } = arms;
   const child = await startChild("ours", arms.databaseUrl, arms.redisUrl);
   const since = await readNow(db);
-  const before = {
-    own: arms.statements(),
-    child: await child.statements(),
-    redis: await countCommands(redis),
-  };
+  const before = [arms.counts(), await child.counts()];
   const startedAtMs = performance.now();
   const acceptSeconds = await runInFlight(messages, IN_FLIGHT, (index) =>
     arms.accept(fixture.message(index)),
@@ -179,26 +175,34 @@ async function measureOurs(arms: Arms): Promise<Omit<Round, "bullmq" | "insert">
     async () => (await readLedger(db, fixture.tenantId, since)).sent >= messages,
   );
   const seconds = (performance.now() - startedAtMs) / 1_000;
-  const statements = arms.statements() - before.own + (await child.statements()) - before.child;
-  const commands = (await countCommands(redis)) - before.redis;
+  const after = [arms.counts(), await child.counts()];
   await child.stop();
+  const perMessage = (name: keyof Asked) =>
+    (sumOf(after.map((asked) => asked[name])) - sumOf(before.map((asked) => asked[name]))) / messages;
   return {
     accept: messages / acceptSeconds,
     endToEnd: messages / seconds,
-    sqlPerMessage: statements / messages,
-    redisPerMessage: commands / messages,
+    sqlPerMessage: perMessage("statements"),
+    redisPerMessage: perMessage("commands"),
   };
 }
 
-type OpenLoop = { rate: number; p50: number; p99: number; messages: number };
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
+type OpenLoop = { rate: number; seconds: number; p50: number; p99: number; messages: number };
 
 /** At a steady rate: milliseconds from the moment a message was due to its mark as sent. */
-async function runOpenLoop(arms: Arms, rate: number): Promise<OpenLoop> {
+async function runOpenLoop(
+  arms: Arms,
+  { rate, seconds }: { rate: number; seconds: number },
+): Promise<OpenLoop> {
   const { db, fixture } = arms;
   const child: Child = await startChild("ours", arms.databaseUrl, arms.redisUrl);
   await postAtRate(arms, rate, WARM_UP_S);
   const since = await readNow(db);
-  const total = await postAtRate(arms, rate, OPEN_LOOP_S);
+  const total = await postAtRate(arms, rate, seconds);
   await waitFor(
     LIMIT_MS,
     "open loop",
@@ -211,7 +215,13 @@ async function runOpenLoop(arms: Arms, rate: number): Promise<OpenLoop> {
     [fixture.tenantId, since],
   );
   const times = rows.map((row) => row.ms);
-  return { rate, p50: percentile(times, 0.5) ?? 0, p99: percentile(times, 0.99) ?? 0, messages: total };
+  return {
+    rate,
+    seconds,
+    p50: percentile(times, 0.5) ?? 0,
+    p99: percentile(times, 0.99) ?? 0,
+    messages: total,
+  };
 }
 
 /** Posts at a steady rate, whether or not the answers come; resolves with their count when all were accepted. */
@@ -234,17 +244,8 @@ async function readNow(db: Db): Promise<Date> {
   return rows[0]?.now ?? new Date();
 }
 
-/** Commands that Redis has run, whoever asked; scripts count as one with what they call beside it. */
-async function countCommands(redis: Redis): Promise<number> {
-  const stats = await redis.info("commandstats");
-  const calls = [...stats.matchAll(/cmdstat_(eval|evalsha|publish|hset|bzpopmin|xadd|get|set):calls=(\d+)/g)];
-  return calls
-    .filter(([, name]) => name === "evalsha" || name === "eval" || name === "publish")
-    .reduce((sum, [, , count]) => sum + Number(count), 0);
-}
-
-function print(rounds: readonly Round[], open: OpenLoop): void {
-  if (values.json) {
+function print({ messages, json }: Options<typeof NUMBERS>, rounds: readonly Round[], open: OpenLoop): void {
+  if (json) {
     process.stdout.write(`${JSON.stringify({ messages, rounds, open })}\n`);
     return;
   }
@@ -262,6 +263,8 @@ function print(rounds: readonly Round[], open: OpenLoop): void {
     process.stdout.write(`${name.padEnd(16)}${cells.join("")}\n`);
   }
   process.stdout.write(
-    `open loop at ${String(open.rate)}/s for ${String(OPEN_LOOP_S)} s: accepted to sent p50=${open.p50.toFixed(1)} ms p99=${open.p99.toFixed(1)} ms\n`,
+    `open loop at ${String(open.rate)}/s for ${String(open.seconds)} s: accepted to sent p50=${open.p50.toFixed(1)} ms p99=${open.p99.toFixed(1)} ms\n`,
   );
 }
+
+await runBench(NUMBERS, main);

@@ -1,25 +1,26 @@
-import { parseArgs } from "node:util";
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { openDb, rowsOf, type Db } from "../shared/db/open.ts";
 import { createRest } from "./play/rest.ts";
+import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";
 import { waitFor } from "./pipeline/in-flight.ts";
 
 /**
- * `npm run bench:synapse [-- --messages N --rounds N]`: messages a second that the real Synapse takes from us, beside a
- * bare loop of sends in as many rooms at a time, with the same Application Service and device; in turn, after a round of
- * each that does not count, since a program that has just started runs slower.
+ * `npm run bench:synapse [-- --messages N --rounds N --json]`: messages a second that the real Synapse takes from us,
+ * beside a bare loop of sends in as many rooms at a time, with the same Application Service and device; in turn, after a
+ * round of each that does not count, since a program that has just started runs slower.
  */
 const ROOMS = 10;
 const WARM_UP_MESSAGES = 500;
 const LOOK_EVERY_MS = 200;
 const LIMIT_MS = 300_000;
 
-const { values } = parseArgs({
-  options: { messages: { type: "string", default: "300" }, rounds: { type: "string", default: "8" } },
-});
+const NUMBERS = {
+  messages: { otherwise: 300, from: ROOMS, to: 100_000 },
+  rounds: { otherwise: 8, from: 1, to: 100 },
+};
 
 const environment = z.object({
   DATABASE_URL: z.string(),
@@ -30,13 +31,16 @@ type Environment = z.infer<typeof environment>;
 
 type Speaker = { roomId: string; room: string; user: string; matrixRoomId: string; matrixUserId: string };
 
-async function main(): Promise<number> {
+async function main(options: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
   const env = environment.safeParse(process.env);
   if (!stack || !env.success) {
     process.stderr.write("no stack in mode appservice is running: npm run up\n");
     return 2;
   }
+  const say = (line: string) => {
+    if (!options.json) process.stdout.write(line);
+  };
   const db = openDb({ url: env.data.DATABASE_URL, name: "bench", max: 4 });
   const speakers = await prepare(stack, db);
   const play = async (messages: number) => {
@@ -45,9 +49,9 @@ async function main(): Promise<number> {
   };
   await play(WARM_UP_MESSAGES);
   const rounds: { bare: number; ours: number }[] = [];
-  for (let round = 0; round < Number(values.rounds); round++) {
-    const { bare, ours } = await play(Number(values.messages));
-    process.stdout.write(
+  for (let round = 0; round < options.rounds; round++) {
+    const { bare, ours } = await play(options.messages);
+    say(
       `round ${String(round + 1)}: bare=${bare.toFixed(1)}/s ours=${ours.toFixed(1)}/s ours/bare=${(ours / bare).toFixed(2)}\n`,
     );
     rounds.push({ bare, ours });
@@ -63,12 +67,13 @@ async function main(): Promise<number> {
       rounds.map(({ bare, ours }) => ours / bare),
       0.5,
     ) ?? 0;
-  process.stdout.write(
-    `${values.messages} messages a round in ${String(ROOMS)} rooms, ${values.rounds} rounds, in turn; ${SYNAPSE_DATA}\n`,
+  say(
+    `${String(options.messages)} messages a round in ${String(ROOMS)} rooms, ${String(options.rounds)} rounds, in turn; ${SYNAPSE_DATA}\n`,
   );
-  process.stdout.write(
+  say(
     `synapse: bare=${median("bare").toFixed(1)}/s ours=${median("ours").toFixed(1)}/s ours/bare=${ratio.toFixed(2)}\n`,
   );
+  if (options.json) process.stdout.write(`${JSON.stringify({ ...options, rounds, ratio })}\n`);
   return 0;
 }
 
@@ -182,4 +187,4 @@ async function waitForRooms(db: Db, roomIds: readonly string[]): Promise<number>
   return endedAtMs;
 }
 
-process.exit(await main());
+await runBench(NUMBERS, main);

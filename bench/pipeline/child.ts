@@ -10,6 +10,7 @@ import { createTenantGate } from "../../workers/tenant-gate.ts";
 import { runJobs } from "../../workers/run-jobs.ts";
 import { startSweeper } from "../../workers/sweep.ts";
 import type { WorkerContext } from "../../workers/context.ts";
+import { countRedisCommands } from "./count-commands.ts";
 import { createNoOpHomeserver } from "./no-op-homeserver.ts";
 import { runRawWorker } from "./raw-queue.ts";
 
@@ -27,13 +28,14 @@ process.on("message", (message) => {
 process.send?.({ ready: true });
 
 async function runOurs(): Promise<() => Promise<void>> {
+  const commands = countRedisCommands();
   let statements = 0;
   const db = openDb({ url: databaseUrl, name: "bench-workers", max: 20 });
   db.on("query", () => {
     statements++;
   });
   process.on("message", (message) => {
-    if (message === "statements") process.send?.({ statements });
+    if (message === "counts") process.send?.({ counts: { statements, commands: commands() } });
   });
   const redis = openRedis(redisUrl, log, "bench");
   await waitForRedis(redis, 5_000);

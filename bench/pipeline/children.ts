@@ -1,8 +1,13 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { z } from "zod";
+
+/** What a process has asked of the servers since it started. */
+const asked = z.object({ statements: z.number(), commands: z.number() });
+export type Asked = z.infer<typeof asked>;
 
 /** The working process of one arm. */
-export type Child = { statements: () => Promise<number>; stop: () => Promise<void> };
+export type Child = { counts: () => Promise<Asked>; stop: () => Promise<void> };
 
 export async function startChild(
   kind: "ours" | "raw",
@@ -13,9 +18,9 @@ export async function startChild(
   const child = fork(path, [kind, databaseUrl, redisUrl]);
   await answerOf(child, "ready");
   return {
-    statements: async () => {
-      child.send("statements");
-      return Number(await answerOf(child, "statements"));
+    counts: async () => {
+      child.send("counts");
+      return asked.parse(await answerOf(child, "counts"));
     },
     stop: async () => {
       const ended = new Promise((resolve) => child.once("exit", resolve));

@@ -1,0 +1,16 @@
+import { Redis } from "ioredis";
+
+/**
+ * Counts what this process sends to Redis from now on, over every connection: each command of a pipeline counts, a
+ * script counts as one, whatever it calls inside Redis.
+ */
+export function countRedisCommands(): () => number {
+  let sent = 0;
+  const { prototype } = Redis;
+  const send = Object.getOwnPropertyDescriptor(prototype, "sendCommand")?.value as Redis["sendCommand"];
+  prototype.sendCommand = function (this: Redis, ...args) {
+    sent++;
+    return send.apply(this, args);
+  };
+  return () => sent;
+}

@@ -1,0 +1,56 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { startThrowAwayServers } from "../../stack/throw-away.mjs";
+import { runProgram } from "../support/journey-tiers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "bench-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const run = (program: string, args: readonly string[], env: Record<string, string> = {}): Promise<string> =>
+  runProgram([`bench/${program}.js`, ...args], { PATH: process.env["PATH"], ...env }, folder);
+
+describe.each(["capacity", "latency", "outage", "pipeline", "synapse-rate"])("%s", (program) => {
+  test("says what it takes when it is used wrongly", async () => {
+    await expect(run(program, ["--messages", "0"])).rejects.toThrow(
+      /\(2\): --messages takes a whole number from \d+ to \d+\n$/,
+    );
+    await expect(run(program, ["--mesages", "9"])).rejects.toThrow(/\(2\): Unknown option '--mesages'/);
+  });
+
+  test("says how to start a stack when none runs", async () => {
+    await expect(run(program, [])).rejects.toThrow(
+      /\(2\): no stack (in mode appservice )?is running: npm run up\n$/,
+    );
+  });
+});
+
+test("the pipeline's bench counts every message of its arms, and what each asks of the servers", async () => {
+  const servers = await startThrowAwayServers({ only: ["postgres", "redis"] });
+  try {
+    const printed = await run(
+      "pipeline",
+      ["--messages", "300", "--rounds", "1", "--rate", "40", "--seconds", "2", "--json"],
+      { DATABASE_URL: servers.databaseUrl, REDIS_URL: servers.redisUrl },
+    );
+    const { rounds, open } = JSON.parse(printed) as {
+      rounds: Record<string, number>[];
+      open: Record<string, number>;
+    };
+    const [round = {}] = rounds;
+    expect(open).toMatchObject({ rate: 40, seconds: 2, messages: 80 });
+    const names = ["bullmq", "insert", "accept", "endToEnd", "sqlPerMessage", "redisPerMessage"];
+    expect(Object.keys(round)).toEqual(names);
+    // A room's messages share statements and commands, and none costs nothing.
+    for (const name of ["sqlPerMessage", "redisPerMessage"]) {
+      expect(round[name]).toBeGreaterThan(0.05);
+      expect(round[name]).toBeLessThan(20);
+    }
+  } finally {
+    await servers.stop();
+  }
+}, 120_000);
