@@ -29,7 +29,7 @@ export async function ensureDependencies({ cacheDir, stackDir, log }) {
     if (done.code !== 0) throw describeNpmFailure(done.output);
     writeFileSync(stamp, hashLockfile());
     log("npm: installed");
-    await keepPackages({ cacheDir });
+    await keepPackages({ cacheDir, log });
   });
 }
 

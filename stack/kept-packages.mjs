@@ -42,19 +42,27 @@ export async function takeKeptPackages({ cacheDir, stackDir, log }) {
 }
 
 /**
- * Keeps what npm has just installed for the next checkout; where there is no room for it, it is installed again there.
- * @param {{cacheDir: string}} given
+ * Keeps what npm has just installed for the next checkout. Where that fails, as on a full disk, it says so: this
+ * checkout has its packages all the same, and npm installs them again in the next.
+ * @param {{cacheDir: string, log: (line: string) => void}} given
  */
-export async function keepPackages({ cacheDir }) {
+export async function keepPackages({ cacheDir, log }) {
   const kept = findFolder(cacheDir);
-  await withLock(`${kept}.lock`, async () => {
-    if (isComplete(kept)) return;
-    removeKept(kept);
-    mkdirSync(kept, { recursive: true });
-    if (await copyTree(modules, join(kept, "node_modules"))) writeFileSync(markOf(kept), "");
-    else removeKept(kept);
-    removeOld(cacheDir);
-  });
+  try {
+    await withLock(`${kept}.lock`, async () => {
+      if (isComplete(kept)) return;
+      removeKept(kept);
+      mkdirSync(kept, { recursive: true });
+      if (await copyTree(modules, join(kept, "node_modules"))) writeFileSync(markOf(kept), "");
+      else {
+        removeKept(kept);
+        log(`npm: the packages cannot be copied to ${kept}`);
+      }
+      removeOld(cacheDir);
+    });
+  } catch (error) {
+    log(`npm: the packages cannot be kept in ${kept}: ${String(error)}`);
+  }
 }
 
 /**

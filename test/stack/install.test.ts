@@ -123,3 +123,15 @@ test(
   },
   limitMs,
 );
+
+test(
+  "packages that cannot be kept for the next checkout are installed all the same, and it is said",
+  async () => {
+    const file = join(makeFolder(), "file");
+    writeFileSync(file, "");
+    const checkout = makeCheckout();
+    expect(await install(checkout, join(file, "cache"))).toContain("npm: the packages cannot be kept in");
+    expect(isInstalled(checkout)).toBe(true);
+  },
+  limitMs,
+);
