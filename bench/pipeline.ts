@@ -17,9 +17,9 @@ import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 
 /**
- * `npm run bench:pipeline [-- --messages N --rounds N --rate N --seconds N --json]`: the way out, with a homeserver that does
- * nothing, beside BullMQ alone and an insert alone; in turn, on the running stack's Postgres and Redis (a database and
- * a Redis database of its own), so with the same durability.
+ * `npm run bench:pipeline [-- --messages N --rounds N --rate N --seconds N --json]`: the way out, with a homeserver that
+ * does nothing, beside BullMQ alone and an insert alone; in turn, on the running stack's Postgres and Redis (a database
+ * and a Redis database of its own), so with the same durability.
  */
 const ROOMS = 200;
 const IN_FLIGHT = 256;
@@ -164,7 +164,14 @@ async function measureOurs(arms: Arms): Promise<Omit<Round, "bullmq" | "insert">
   const { db, fixture, messages } = arms;
   const child = await startChild("ours", arms.databaseUrl, arms.redisUrl);
   const since = await readNow(db);
-  const before = [arms.counts(), await child.counts()];
+  const countAll = async (): Promise<Asked> => {
+    const [own, childs] = [arms.counts(), await child.counts()];
+    return {
+      statements: own.statements + childs.statements,
+      commands: own.commands + childs.commands,
+    };
+  };
+  const before = await countAll();
   const startedAtMs = performance.now();
   const acceptSeconds = await runInFlight(messages, IN_FLIGHT, (index) =>
     arms.accept(fixture.message(index)),
@@ -175,20 +182,14 @@ async function measureOurs(arms: Arms): Promise<Omit<Round, "bullmq" | "insert">
     async () => (await readLedger(db, fixture.tenantId, since)).sent >= messages,
   );
   const seconds = (performance.now() - startedAtMs) / 1_000;
-  const after = [arms.counts(), await child.counts()];
+  const after = await countAll();
   await child.stop();
-  const perMessage = (name: keyof Asked) =>
-    (sumOf(after.map((asked) => asked[name])) - sumOf(before.map((asked) => asked[name]))) / messages;
   return {
     accept: messages / acceptSeconds,
     endToEnd: messages / seconds,
-    sqlPerMessage: perMessage("statements"),
-    redisPerMessage: perMessage("commands"),
+    sqlPerMessage: (after.statements - before.statements) / messages,
+    redisPerMessage: (after.commands - before.commands) / messages,
   };
-}
-
-function sumOf(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0);
 }
 
 type OpenLoop = { rate: number; seconds: number; p50: number; p99: number; messages: number };
