@@ -6,7 +6,7 @@ import tseslint from "typescript-eslint";
 const programs = [
   "{api,migrations,realtime,workers}/main.ts",
   "workers/admin.ts",
-  "shared/shutdown.ts",
+  "shared/platform/shutdown.ts",
   "{bench,deploy,stack,test}/**",
   "*.mjs",
 ];

@@ -1,6 +1,6 @@
-import { readConfig } from "../shared/config.ts";
-import { createLog } from "../shared/log.ts";
-import { runProcess } from "../shared/shutdown.ts";
+import { readConfig } from "../shared/platform/config.ts";
+import { createLog } from "../shared/platform/log.ts";
+import { runProcess } from "../shared/platform/shutdown.ts";
 import { openApi } from "./server.ts";
 
 const STOP_LIMIT_MS = 15_000;

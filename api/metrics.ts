@@ -1,4 +1,9 @@
-import { counter, createMessageMetrics, durationHistogram, type Registry } from "../shared/metrics.ts";
+import {
+  counter,
+  createMessageMetrics,
+  durationHistogram,
+  type Registry,
+} from "../shared/platform/metrics.ts";
 
 /** What the API counts; scraped at `/metrics`. */
 export function createApiMetrics(registry: Registry) {

@@ -3,8 +3,8 @@ import { openAudience } from "./capacity/audience.ts";
 import { openScales, type Scales, type Sizes } from "./capacity/sizes.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
-import { createRest, type Rest } from "./play/rest.ts";
-import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";
+import { createRest, type Rest } from "./scenario/rest.ts";
+import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./scenario/stack.ts";
 
 /**
  * `npm run bench:capacity [-- --messages N --sockets N --json]`: on the running stack, what a message takes up in each

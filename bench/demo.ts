@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
-import { perform, type Performance } from "./play/perform.ts";
-import { printPerformance, summaryLine } from "./play/print.ts";
-import { readDemoStack } from "./play/stack.ts";
+import { perform, type Performance } from "./scenario/scenario.ts";
+import { printPerformance, summaryLine } from "./scenario/print.ts";
+import { readDemoStack } from "./scenario/stack.ts";
 
 /** `npm run demo [-- --messages N --kill workers|sync|realtime --json]`: 0 all kept, 1 not, 2 no stack or wrong use. */
 const TIERS = ["workers", "sync", "realtime"] as const;

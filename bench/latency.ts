@@ -1,9 +1,9 @@
 import { openMatrixPair } from "./direct/matrix-pair.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
-import { openListener, type Heard } from "./play/listener.ts";
-import { createRest } from "./play/rest.ts";
-import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";
+import { openListener, type Heard } from "./scenario/listener.ts";
+import { createRest } from "./scenario/rest.ts";
+import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./scenario/stack.ts";
 
 /**
  * `npm run bench:latency [-- --messages N --turn N --pause MS --json]`: on the running stack's Synapse, in turn, a plain

@@ -1,8 +1,8 @@
-import { openListener } from "./play/listener.ts";
+import { openListener } from "./scenario/listener.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
-import { createRest } from "./play/rest.ts";
-import { readDemoStack, type DemoStack } from "./play/stack.ts";
+import { createRest } from "./scenario/rest.ts";
+import { readDemoStack, type DemoStack } from "./scenario/stack.ts";
 
 /**
  * `npm run bench:outage [-- --messages N --json]`: how long a post takes to be accepted while Synapse, or Redis, is

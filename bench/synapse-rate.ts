@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { openDb, rowsOf, type Db } from "../shared/db/open.ts";
-import { createRest } from "./play/rest.ts";
+import { openDb, rowsOf, type Db } from "../shared/db/connection/open.ts";
+import { createRest } from "./scenario/rest.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
-import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./play/stack.ts";
+import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./scenario/stack.ts";
 import { waitFor } from "./pipeline/in-flight.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { openDb } from "../shared/db/open.ts";
+import { openDb } from "../shared/db/connection/open.ts";
 import { migrateDown, migrateUp } from "./index.ts";
 
 // `node dist/migrations/main.js` goes forward; with `down`, one step back.

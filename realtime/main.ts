@@ -1,15 +1,15 @@
-import { readConfig } from "../shared/config.ts";
-import { openDb } from "../shared/db/open.ts";
-import { requireSchema } from "../shared/db/schema.ts";
-import { createLog } from "../shared/log.ts";
-import { createMetrics } from "../shared/metrics.ts";
-import { closeRedis, openRedis, openSubscriberRedis, waitForRedis } from "../shared/redis.ts";
-import { runProcess } from "../shared/shutdown.ts";
-import { VERSION } from "../shared/version.ts";
+import { readConfig } from "../shared/platform/config.ts";
+import { openDb } from "../shared/db/connection/open.ts";
+import { requireSchema } from "../shared/db/connection/schema.ts";
+import { createLog } from "../shared/platform/log.ts";
+import { createMetrics } from "../shared/platform/metrics.ts";
+import { closeRedis, openRedis, openSubscriberRedis, waitForRedis } from "../shared/platform/redis.ts";
+import { runProcess } from "../shared/platform/shutdown.ts";
+import { VERSION } from "../shared/platform/version.ts";
 import { LIMITS } from "./limits.ts";
-import { createPolicy } from "./policy.ts";
-import { isChild, readAllMetrics, reportToParent, superviseProcesses } from "./processes.ts";
-import { openTier } from "./tier.ts";
+import { createPolicy } from "./policy/policy.ts";
+import { isChild, readAllMetrics, reportToParent, superviseProcesses } from "./cluster/processes.ts";
+import { openTier } from "./app.ts";
 
 /** Beyond the drain: closing the last sockets and pools. */
 const STOP_LIMIT_MS = LIMITS.drainMs + 5_000;

@@ -1,13 +1,13 @@
 import { parseArgs } from "node:util";
-import { readConfig, type Config } from "../shared/config.ts";
-import { ensureHomeserver } from "../shared/db/homeservers.ts";
-import { isDbUp, openDb, type Db } from "../shared/db/open.ts";
-import { requireSchema } from "../shared/db/schema.ts";
-import { closeServer, openHealthServer, type Readiness } from "../shared/health.ts";
-import { createKillPoint } from "../shared/kill-points.ts";
-import { createLog, type Log } from "../shared/log.ts";
-import { createMetrics, gauge, gaugeOfEach } from "../shared/metrics.ts";
-import { closeQueues, createWake, openQueues, type Queues } from "../shared/queue.ts";
+import { readConfig, type Config } from "../shared/platform/config.ts";
+import { ensureHomeserver } from "../shared/db/homeservers/homeservers.ts";
+import { isDbUp, openDb, type Db } from "../shared/db/connection/open.ts";
+import { requireSchema } from "../shared/db/connection/schema.ts";
+import { closeServer, openHealthServer, type Readiness } from "../shared/platform/health.ts";
+import { createKillPoint } from "../shared/platform/failpoints.ts";
+import { createLog, type Log } from "../shared/platform/log.ts";
+import { createMetrics, gauge, gaugeOfEach } from "../shared/platform/metrics.ts";
+import { closeQueues, createWake, openQueues, type Queues } from "../shared/queues/open.ts";
 import {
   closeRedis,
   openPatientRedis,
@@ -15,22 +15,22 @@ import {
   requireNoEviction,
   waitForRedis,
   type Redis,
-} from "../shared/redis.ts";
-import { endStuck, runProcess, type Held } from "../shared/shutdown.ts";
-import type { WorkerContext } from "./context.ts";
-import { createHeldRoomsWaker } from "./held-rooms.ts";
-import { openHomeserverPool } from "./homeservers.ts";
+} from "../shared/platform/redis.ts";
+import { endStuck, runProcess, type Held } from "../shared/platform/shutdown.ts";
+import type { WorkerContext } from "./runtime/context.ts";
+import { createHeldRoomsWaker } from "./runtime/resume-after-outage.ts";
+import { openHomeserverPool } from "./matrix/homeserver/pool.ts";
 import { OUTBOUND_PLACES } from "./jobs/index.ts";
-import { createWorkerMetrics } from "./metrics.ts";
-import { watchObservers, watchQueues, type OnStuck } from "./monitors.ts";
-import { registerBacklogGauges } from "./backlog-gauges.ts";
-import { runJobs } from "./run-jobs.ts";
-import { keepSchedules } from "./schedules.ts";
-import { startSweeper } from "./sweep.ts";
-import { syncReadiness } from "./sync/readiness.ts";
-import { createPace } from "./pace.ts";
-import { createTenantGate } from "./tenant-gate.ts";
-import { startObservers } from "./sync/observers.ts";
+import { createWorkerMetrics } from "./runtime/metrics.ts";
+import { watchObservers, watchQueues, type OnStuck } from "./runtime/health-monitors.ts";
+import { registerBacklogGauges } from "./runtime/backlog-gauges.ts";
+import { runJobs } from "./runtime/run-jobs.ts";
+import { keepSchedules } from "./runtime/schedules.ts";
+import { startSweeper } from "./runtime/sweeper.ts";
+import { syncReadiness } from "./inbound/observers/readiness.ts";
+import { createPace } from "./outbound/adaptive-batch-size.ts";
+import { createTenantGate } from "./outbound/tenant-semaphore.ts";
+import { startObservers } from "./inbound/observers/observers.ts";
 
 const ROLES = ["jobs", "sync"] as const;
 type WorkerRole = (typeof ROLES)[number];

@@ -1,12 +1,12 @@
 import express, { Router, type Request, type Response } from "express";
-import { AppError } from "../../shared/errors.ts";
-import type { Db } from "../../shared/db/open.ts";
-import type { SealKey } from "../../shared/seal.ts";
-import { authenticateKey } from "../auth.ts";
-import type { Limits } from "../limits.ts";
-import { problemHeaders, PROBLEMS } from "../problem.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import type { SealKey } from "../../shared/platform/seal.ts";
+import { authenticateKey } from "../auth/authenticate.ts";
+import type { Limits } from "../rate-limit/rate-limits.ts";
+import { problemHeaders, PROBLEMS } from "../http/problem.ts";
 import { requireOperator } from "./operator.ts";
-import { requireSameSite } from "./same-site.ts";
+import { requireSameSite } from "./same-origin.ts";
 import { SESSION_COOKIE, SESSION_LIFETIME_MS, signSession } from "./session.ts";
 
 const FORM_BYTES = 1_024;

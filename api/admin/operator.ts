@@ -1,9 +1,9 @@
 import type { Request } from "express";
-import { findKeyHolderById } from "../../shared/db/api-keys.ts";
-import type { Db } from "../../shared/db/open.ts";
-import { AppError } from "../../shared/errors.ts";
-import type { SealKey } from "../../shared/seal.ts";
-import { callerOf, type Authenticate, type Caller, type KeyCaller } from "../auth.ts";
+import { findKeyHolderById } from "../../shared/db/tenants/api-keys.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import type { SealKey } from "../../shared/platform/seal.ts";
+import { callerOf, type Authenticate, type Caller, type KeyCaller } from "../auth/authenticate.ts";
 import { findSession, readSession } from "./session.ts";
 
 export type OperatorDeps = {

@@ -1,15 +1,15 @@
 import { Router, type Handler } from "express";
-import { insertAudit } from "../../shared/db/audit.ts";
-import { AppError } from "../../shared/errors.ts";
-import type { Queues } from "../../shared/queue.ts";
-import type { Redis } from "../../shared/redis.ts";
-import type { Page } from "../health.ts";
-import { contextOf } from "../request-context.ts";
-import { identifyCaller, type Limits } from "../limits.ts";
+import { insertAudit } from "../../shared/db/tenants/audit.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import type { Queues } from "../../shared/queues/open.ts";
+import type { Redis } from "../../shared/platform/redis.ts";
+import type { Page } from "../http/health.ts";
+import { contextOf } from "../http/request-context.ts";
+import { identifyCaller, type Limits } from "../rate-limit/rate-limits.ts";
 import { loginRouter } from "./login.ts";
 import { identifyOperator, isReading, requireMayDo, type OperatorDeps } from "./operator.ts";
-import { createQueuesBoard } from "./queues.ts";
-import { requireSameSite } from "./same-site.ts";
+import { createQueuesBoard } from "./queue-board.ts";
+import { requireSameSite } from "./same-origin.ts";
 
 const QUEUES_PATH = "/admin/queues";
 const POLICY =

@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
-import type { SealKey } from "../../shared/seal.ts";
+import type { SealKey } from "../../shared/platform/seal.ts";
 
 export const SESSION_COOKIE = "omc_session";
 export const SESSION_LIFETIME_MS = 8 * 3_600_000;

@@ -4,13 +4,13 @@ import {
   presentMyRooms,
   type ActivityCursor,
   type MyRoomRow,
-} from "../../shared/db/my-rooms.ts";
-import type { Db } from "../../shared/db/open.ts";
-import { findUser } from "../../shared/db/users.ts";
-import { AppError } from "../../shared/errors.ts";
-import { myRoomResource } from "../../shared/resources.ts";
-import { cursorText, decodeCursor, encodeCursor, pageLimit } from "../fields.ts";
-import { userRoute, type Route } from "../route.ts";
+} from "../../shared/db/rooms/my-rooms.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { findUser } from "../../shared/db/users/users.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import { myRoomResource } from "../../shared/contract/resources.ts";
+import { cursorText, decodeCursor, encodeCursor, pageLimit } from "../http/fields.ts";
+import { userRoute, type Route } from "../http/route.ts";
 
 const listQuery = z.strictObject({ limit: pageLimit, cursor: cursorText.optional() });
 const myRoomPage = z

@@ -1,14 +1,19 @@
 import { z } from "zod";
-import { findMember, findMembers, listMembers, presentMember } from "../../shared/db/memberships.ts";
-import type { Db } from "../../shared/db/open.ts";
-import { findRoom } from "../../shared/db/rooms.ts";
-import { AppError } from "../../shared/errors.ts";
-import { role, userName, type RoomAddress } from "../../shared/names.ts";
-import { memberResource, type MemberResource } from "../../shared/resources.ts";
-import { putMembers } from "../acts/put-members.ts";
-import { removeMember } from "../acts/remove-member.ts";
-import type { Aftermath } from "../aftermath.ts";
-import { turnOf, type Turns } from "../turns.ts";
+import {
+  findMember,
+  findMembers,
+  listMembers,
+  presentMember,
+} from "../../shared/db/memberships/memberships.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { findRoom } from "../../shared/db/rooms/rooms.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import { role, userName, type RoomAddress } from "../../shared/contract/names.ts";
+import { memberResource, type MemberResource } from "../../shared/contract/resources.ts";
+import { putMembers } from "../mutations/put-members.ts";
+import { removeMember } from "../mutations/remove-member.ts";
+import type { Aftermath } from "../accept/after-commit.ts";
+import { turnOf, type Turns } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import {
   cursorText,
   decodeCursor,
@@ -18,8 +23,8 @@ import {
   pathNewUser,
   pathRoom,
   pathUser,
-} from "../fields.ts";
-import { answerResource, serverRoute, type Answer, type Route } from "../route.ts";
+} from "../http/fields.ts";
+import { answerResource, serverRoute, type Answer, type Route } from "../http/route.ts";
 
 const memberBody = z.strictObject({ role: role.default("member") }).meta({ id: "MemberWish" });
 const membersBody = z.strictObject({ members: memberWishes.min(1) }).meta({ id: "MembersWish" });

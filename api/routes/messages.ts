@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { findStanding, markOpened, type Standing } from "../../shared/db/memberships.ts";
+import { findStanding, markOpened, type Standing } from "../../shared/db/memberships/memberships.ts";
 import {
   findMessage,
   findMessageByClientId,
@@ -9,24 +9,24 @@ import {
   type Acceptance,
   type MessageRow,
   type NewMessage,
-} from "../../shared/db/messages.ts";
-import type { Db } from "../../shared/db/open.ts";
+} from "../../shared/db/messages/messages.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
 import {
   findTimelineMessage,
   listTimelineMessages,
   readPosition,
   type PageEdge,
-} from "../../shared/db/timeline.ts";
-import { AppError } from "../../shared/errors.ts";
-import { formatRoomKey, type RoomAddress } from "../../shared/names.ts";
-import { messageResource, type MessageResource } from "../../shared/resources.ts";
-import { mayPost } from "../../shared/roles.ts";
+} from "../../shared/db/timeline/pages.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
+import { messageResource, type MessageResource } from "../../shared/contract/resources.ts";
+import { mayPost } from "../../shared/contract/permissions.ts";
 import { presentTimelineMessage } from "../../shared/timeline/read.ts";
-import type { Accept } from "../accept-batcher.ts";
-import type { UserCaller } from "../auth.ts";
-import { clientId, messageText, pageLimit, pathRoom, timelineNumber } from "../fields.ts";
-import { describeOverQuota, type WithinQuota } from "../quota.ts";
-import { answerResource, userRoute, type Answer, type Route } from "../route.ts";
+import type { Accept } from "../accept/accept-batcher.ts";
+import type { UserCaller } from "../auth/authenticate.ts";
+import { clientId, messageText, pageLimit, pathRoom, timelineNumber } from "../http/fields.ts";
+import { describeOverQuota, type WithinQuota } from "../rate-limit/message-quota.ts";
+import { answerResource, userRoute, type Answer, type Route } from "../http/route.ts";
 
 const PENDING_AT_MOST = 100;
 

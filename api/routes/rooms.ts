@@ -1,14 +1,19 @@
 import { z } from "zod";
-import type { Db } from "../../shared/db/open.ts";
-import { findPlacedRoom, presentRoom, type RoomWish } from "../../shared/db/rooms.ts";
-import { AppError } from "../../shared/errors.ts";
-import { formatDirectSlug, parseDirectSlug, userName, type RoomAddress } from "../../shared/names.ts";
-import { roomResource, type RoomResource } from "../../shared/resources.ts";
-import { deleteRoom } from "../acts/delete-room.ts";
-import { patchRoom, putRoom, type RoomPut } from "../acts/put-room.ts";
-import type { MemberWish } from "../acts/wish-members.ts";
-import type { Aftermath } from "../aftermath.ts";
-import { turnOf, type Turns } from "../turns.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { findPlacedRoom, presentRoom, type RoomWish } from "../../shared/db/rooms/rooms.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import {
+  formatDirectSlug,
+  parseDirectSlug,
+  userName,
+  type RoomAddress,
+} from "../../shared/contract/names.ts";
+import { roomResource, type RoomResource } from "../../shared/contract/resources.ts";
+import { deleteRoom } from "../mutations/delete-room.ts";
+import { patchRoom, putRoom, type RoomPut } from "../mutations/put-room.ts";
+import type { MemberWish } from "../mutations/set-members.ts";
+import type { Aftermath } from "../accept/after-commit.ts";
+import { turnOf, type Turns } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import {
   avatarUrl,
   memberWishes,
@@ -17,9 +22,9 @@ import {
   roomName,
   roomTopic,
   visibility,
-} from "../fields.ts";
-import { answerResource, serverRoute, type Answer, type Call, type Route } from "../route.ts";
-import type { KeyCaller } from "../auth.ts";
+} from "../http/fields.ts";
+import { answerResource, serverRoute, type Answer, type Call, type Route } from "../http/route.ts";
+import type { KeyCaller } from "../auth/authenticate.ts";
 
 const roomBody = z
   .strictObject({

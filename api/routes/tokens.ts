@@ -1,11 +1,11 @@
 import { z } from "zod";
-import type { Db } from "../../shared/db/open.ts";
-import { findUser } from "../../shared/db/users.ts";
-import { AppError } from "../../shared/errors.ts";
-import { signUserToken } from "../../shared/tokens.ts";
-import type { FindTenant } from "../auth.ts";
-import { pathUser } from "../fields.ts";
-import { serverRoute, type Route } from "../route.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { findUser } from "../../shared/db/users/users.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import { signUserToken } from "../../shared/auth/tokens.ts";
+import type { FindTenant } from "../auth/authenticate.ts";
+import { pathUser } from "../http/fields.ts";
+import { serverRoute, type Route } from "../http/route.ts";
 
 const tokenBody = z
   .strictObject({

@@ -1,13 +1,13 @@
 import { z } from "zod";
-import type { Db } from "../../shared/db/open.ts";
-import { findUser, presentUser, putUser } from "../../shared/db/users.ts";
-import { AppError } from "../../shared/errors.ts";
-import { userResource, type UserResource } from "../../shared/resources.ts";
-import { deleteUser } from "../acts/delete-user.ts";
-import type { Aftermath } from "../aftermath.ts";
-import type { Turns } from "../turns.ts";
-import { avatarUrl, displayName, pathNewUser, pathUser } from "../fields.ts";
-import { answerResource, serverRoute, type Route } from "../route.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { findUser, presentUser, putUser } from "../../shared/db/users/users.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import { userResource, type UserResource } from "../../shared/contract/resources.ts";
+import { deleteUser } from "../mutations/delete-user.ts";
+import type { Aftermath } from "../accept/after-commit.ts";
+import type { Turns } from "../../shared/platform/concurrency/keyed-mutex.ts";
+import { avatarUrl, displayName, pathNewUser, pathUser } from "../http/fields.ts";
+import { answerResource, serverRoute, type Route } from "../http/route.ts";
 
 const userBody = z
   .strictObject({

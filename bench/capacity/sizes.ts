@@ -1,6 +1,6 @@
-import { openDb, rowsOf } from "../../shared/db/open.ts";
-import { createLog } from "../../shared/log.ts";
-import { openRedis } from "../../shared/redis.ts";
+import { openDb, rowsOf } from "../../shared/db/connection/open.ts";
+import { createLog } from "../../shared/platform/log.ts";
+import { openRedis } from "../../shared/platform/redis.ts";
 
 /** Bytes as they lie in the servers now: tables with their indexes, and what no vacuum has given back. */
 export type Sizes = { ours: number; synapse: number | null; redis: number };

@@ -1,6 +1,6 @@
-import { rowsOf, type Db } from "../../shared/db/open.ts";
-import { newFence, newId } from "../../shared/ids.ts";
-import type { NewMessage } from "../../shared/db/messages.ts";
+import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
+import { newFence, newId } from "../../shared/platform/ids.ts";
+import type { NewMessage } from "../../shared/db/messages/messages.ts";
 
 /** A tenant with rooms that exist already and a person in each who has joined: only messages are left to do. */
 export type Fixture = { tenantId: string; message: (index: number) => NewMessage };

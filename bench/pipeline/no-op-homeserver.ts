@@ -1,4 +1,4 @@
-import type { Homeserver } from "../../workers/matrix/homeserver.ts";
+import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 
 /** A homeserver that takes everything at once and keeps nothing: what is measured with it is our own work. */
 export function createNoOpHomeserver(): Homeserver {

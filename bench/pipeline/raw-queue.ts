@@ -1,7 +1,7 @@
 import { Queue, Worker } from "bullmq";
-import type { Log } from "../../shared/log.ts";
-import { asConnection } from "../../shared/queue.ts";
-import { closeRedis, openPatientRedis, type Redis } from "../../shared/redis.ts";
+import type { Log } from "../../shared/platform/log.ts";
+import { asConnection } from "../../shared/queues/open.ts";
+import { closeRedis, openPatientRedis, type Redis } from "../../shared/platform/redis.ts";
 
 const NAME = "raw";
 const PREFIX = "{bench-raw}";

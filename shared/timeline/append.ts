@@ -1,6 +1,6 @@
-import type { Statement } from "../db/at-once.ts";
-import { rowsOf, type Db } from "../db/open.ts";
-import type { EntryType } from "../frames.ts";
+import type { Statement } from "../db/connection/pipelined-transaction.ts";
+import { rowsOf, type Db } from "../db/connection/open.ts";
+import type { EntryType } from "../contract/frames.ts";
 import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./read.ts";
 
 /** What is to be told in a room's timeline; it has no number yet. */

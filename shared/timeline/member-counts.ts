@@ -1,4 +1,4 @@
-import { execute, rowsOf, type Db } from "../db/open.ts";
+import { execute, rowsOf, type Db } from "../db/connection/open.ts";
 import { appendEntries } from "./append.ts";
 import { memberCountEntry } from "./own-entries.ts";
 

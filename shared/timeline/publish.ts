@@ -1,8 +1,8 @@
-import { newFence } from "../ids.ts";
-import { roomLiveChannel, roomStreamKey } from "../keys.ts";
-import type { RoomLiveMessage } from "../frames.ts";
-import type { Redis } from "../redis.ts";
-import { execute, rowsOf, type Db } from "../db/open.ts";
+import { newFence } from "../platform/ids.ts";
+import { roomLiveChannel, roomStreamKey } from "../platform/redis-keys.ts";
+import type { RoomLiveMessage } from "../contract/frames.ts";
+import type { Redis } from "../platform/redis.ts";
+import { execute, rowsOf, type Db } from "../db/connection/open.ts";
 import type { RoomState } from "./append.ts";
 import { presentEntry, SELECT_ENTRY, type EntryRow } from "./read.ts";
 

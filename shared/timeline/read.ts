@@ -1,7 +1,7 @@
 import { z } from "zod";
-import type { EntryType, Publication } from "../frames.ts";
-import { formatRoomKey, role, type RoomKind } from "../names.ts";
-import type { MessageResource, Person } from "../resources.ts";
+import type { EntryType, Publication } from "../contract/frames.ts";
+import { formatRoomKey, role, type RoomKind } from "../contract/names.ts";
+import type { MessageResource, Person } from "../contract/resources.ts";
 
 /** An entry of a timeline with what is needed to show it. */
 export type EntryRow = {

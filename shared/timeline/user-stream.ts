@@ -1,7 +1,7 @@
-import type { Publication, UserLiveMessage } from "../frames.ts";
-import { newFence } from "../ids.ts";
-import { userEpochKey, userLiveChannel, userStreamKey } from "../keys.ts";
-import type { Redis } from "../redis.ts";
+import type { Publication, UserLiveMessage } from "../contract/frames.ts";
+import { newFence } from "../platform/ids.ts";
+import { userEpochKey, userLiveChannel, userStreamKey } from "../platform/redis-keys.ts";
+import type { Redis } from "../platform/redis.ts";
 
 /** Hints a user's stream keeps, and for how long; their truth is `GET /v1/me/rooms`. */
 const STREAM_ENTRIES = 100;

@@ -1,8 +1,8 @@
 import { expect, test } from "@jest/globals";
-import { createAcceptBatcher } from "../../api/accept-batcher.ts";
-import { createQuota } from "../../api/quota.ts";
-import { createWaiting, readPreferredWaitS } from "../../api/waiting.ts";
-import type { Acceptance, MessageRow, NewMessage } from "../../shared/db/messages.ts";
+import { createAcceptBatcher } from "../../api/accept/accept-batcher.ts";
+import { createQuota } from "../../api/rate-limit/message-quota.ts";
+import { createWaiting, readPreferredWaitS } from "../../api/http/long-poll.ts";
+import type { Acceptance, MessageRow, NewMessage } from "../../shared/db/messages/messages.ts";
 
 const message = (text: string, slug = "g"): NewMessage => ({
   tenantId: "t",

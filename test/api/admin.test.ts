@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { signSession } from "../../api/admin/session.ts";
-import { openQueues, closeQueues } from "../../shared/queue.ts";
-import { createLog } from "../../shared/log.ts";
+import { openQueues, closeQueues } from "../../shared/queues/open.ts";
+import { createLog } from "../../shared/platform/log.ts";
 import { openApiWorld, type ApiWorld, type Ask, type TestTenant } from "../support/api.ts";
 import { until } from "../support/wait.ts";
 

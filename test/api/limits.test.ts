@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { nameAddress } from "../../api/limits.ts";
-import { createTake } from "../../api/limiter.ts";
-import { readConfig } from "../../shared/config.ts";
-import { setTenantLimits } from "../../shared/db/tenants.ts";
-import { limitKey } from "../../shared/keys.ts";
-import { createLog } from "../../shared/log.ts";
-import { openRedis, waitForRedis, type Redis } from "../../shared/redis.ts";
+import { nameAddress } from "../../api/rate-limit/rate-limits.ts";
+import { createTake } from "../../api/rate-limit/shared-counters.ts";
+import { readConfig } from "../../shared/platform/config.ts";
+import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
+import { limitKey } from "../../shared/platform/redis-keys.ts";
+import { createLog } from "../../shared/platform/log.ts";
+import { openRedis, waitForRedis, type Redis } from "../../shared/platform/redis.ts";
 import { openApiWorld, type ApiWorld, type Ask, type Reply, type TestTenant } from "../support/api.ts";
 import { until } from "../support/wait.ts";
 
@@ -121,7 +121,7 @@ describe("requests", () => {
 /** A second API on the same database and Redis. */
 async function openApiWorldBeside(): Promise<{ as: ApiWorld["as"]; close: () => Promise<void> }> {
   const { openApi } = await import("../../api/server.ts");
-  const { Held } = await import("../../shared/shutdown.ts");
+  const { Held } = await import("../../shared/platform/shutdown.ts");
   const held = new Held();
   const server = await openApi(world.config, log, held);
   const address = server.address();

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { SignJWT } from "jose";
-import { PROBLEMS } from "../../api/problem.ts";
-import { revokeApiKey } from "../../shared/db/api-keys.ts";
-import { openTokenKeys, rotateTokenKeys, setTenantStatus } from "../../shared/db/tenants.ts";
+import { PROBLEMS } from "../../api/http/problem.ts";
+import { revokeApiKey } from "../../shared/db/tenants/api-keys.ts";
+import { openTokenKeys, rotateTokenKeys, setTenantStatus } from "../../shared/db/tenants/tenants.ts";
 import {
   countRows,
   openApiWorld,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { Room } from "../../shared/db/rooms.ts";
+import { Room } from "../../shared/db/rooms/rooms.ts";
 import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
 
 let world: ApiWorld;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { deleteUser } from "../../api/acts/delete-user.ts";
-import { User } from "../../shared/db/users.ts";
+import { deleteUser } from "../../api/mutations/delete-user.ts";
+import { User } from "../../shared/db/users/users.ts";
 import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
 import { until } from "../support/wait.ts";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { countRedisCommands } from "../../bench/pipeline/count-commands.ts";
-import { waitForRedis } from "../../shared/redis.ts";
+import { waitForRedis } from "../../shared/platform/redis.ts";
 import { openOwnRedis } from "../support/stack-servers.ts";
 
 test("counts what goes to Redis over any connection, and a script as one", async () => {

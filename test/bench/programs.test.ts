@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { startThrowAwayServers } from "../../stack/throw-away.mjs";
+import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
 import { runProgram } from "../support/journey-tiers.ts";
 
 let folder: string;

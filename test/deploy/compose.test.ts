@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import { Ajv2019 } from "ajv/dist/2019.js";
-import { readConfig } from "../../shared/config.ts";
+import { readConfig } from "../../shared/platform/config.ts";
 import {
   fillIn,
   interpolate,
@@ -60,7 +60,9 @@ describe("docker-compose.yml", () => {
   test.each(product)(
     "gives a process only variables that it reads, and all that it needs: %s",
     (_name, service) => {
-      const known = [...readRoot("shared/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)].map((match) => match[1]);
+      const known = [...readRoot("shared/platform/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)].map(
+        (match) => match[1],
+      );
       expect(Object.keys(service.environment).filter((name) => !known.includes(name))).toEqual([]);
       const env: Record<string, string> = {};
       for (const [name, value] of Object.entries(service.environment))

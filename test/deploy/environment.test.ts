@@ -1,10 +1,10 @@
 import { describe, expect, test } from "@jest/globals";
-import { readConfig } from "../../shared/config.ts";
+import { readConfig } from "../../shared/platform/config.ts";
 import { fillIn, readEnvFile, readRoot } from "./compose-file.ts";
 
 /** For the fault tests: nobody should set it. */
 const testOnly = ["KILL_POINT"];
-const variables = [...readRoot("shared/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)]
+const variables = [...readRoot("shared/platform/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)]
   .flatMap((match) => match[1] ?? [])
   .filter((name) => !testOnly.includes(name));
 /** For the containers beside ours. */

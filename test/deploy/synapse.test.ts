@@ -4,12 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { parse, stringify } from "yaml";
-import { openPlaces } from "../../stack/places.mjs";
-import { findFreePort } from "../../stack/ports.mjs";
-import { createPythonEnv } from "../../stack/python.mjs";
-import { createService } from "../../stack/service.mjs";
-import { createHomeserverConfig, createLogConfig, createRegistration } from "../../stack/synapse-config.mjs";
-import { chooseSynapse } from "../../stack/synapse.mjs";
+import { openPlaces } from "../../stack/machine/paths.mjs";
+import { findFreePort } from "../../stack/machine/ports.mjs";
+import { createPythonEnv } from "../../stack/packages/python.mjs";
+import { createService } from "../../stack/supervisor/service.mjs";
+import {
+  createHomeserverConfig,
+  createLogConfig,
+  createRegistration,
+} from "../../stack/servers/synapse/synapse-config.mjs";
+import { chooseSynapse } from "../../stack/servers/synapse/synapse.mjs";
 import { root } from "./compose-file.ts";
 
 const env = {

@@ -31,7 +31,7 @@ const bases: Record<string, string[]> = {
     "stack",
     "test",
     "workers/matrix",
-    "shared/jobs",
+    "shared/queues",
   ],
 };
 

@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from "@jest/globals";
-import type { TierProcess } from "../../bench/faults/processes.ts";
+import type { TierProcess } from "./environment/processes.ts";
 import { migrateUp } from "../../migrations/index.ts";
-import { openDb } from "../../shared/db/open.ts";
+import { openDb } from "../../shared/db/connection/open.ts";
 import { withPath } from "../support/db.ts";
 import { openDeafRedis, type DeafRedis } from "../support/deaf-redis.ts";
 import { useHouse } from "../support/faults.ts";

@@ -1,9 +1,9 @@
 import { expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Crowd } from "../../bench/faults/crowd.ts";
-import type { FaultKind } from "../../bench/faults/homeserver/faults.ts";
-import type { TierProcess } from "../../bench/faults/processes.ts";
-import { judge, textsOf, waitForAll } from "../../bench/faults/verdict.ts";
+import type { Crowd } from "./environment/load.ts";
+import type { FaultKind } from "./environment/homeserver/faults.ts";
+import type { TierProcess } from "./environment/processes.ts";
+import { judge, textsOf, waitForAll } from "./environment/checker.ts";
 import { percentile } from "../../bench/percentile.ts";
 import { useHouse } from "../support/faults.ts";
 import { until } from "../support/wait.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
-import { killService } from "../../bench/faults/house.ts";
+import { killService } from "./environment/environment.ts";
 import { useHouse } from "../support/faults.ts";
 
 const faults = useHouse();

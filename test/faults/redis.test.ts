@@ -1,11 +1,11 @@
 import { expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Crowd } from "../../bench/faults/crowd.ts";
-import { killService } from "../../bench/faults/house.ts";
+import type { Crowd } from "./environment/load.ts";
+import { killService } from "./environment/environment.ts";
 import { percentile } from "../../bench/percentile.ts";
-import { createLog } from "../../shared/log.ts";
-import { closeQueues, openQueues, type Queues } from "../../shared/queue.ts";
-import { closeRedis, openRedis, waitForRedis } from "../../shared/redis.ts";
+import { createLog } from "../../shared/platform/log.ts";
+import { closeQueues, openQueues, type Queues } from "../../shared/queues/open.ts";
+import { closeRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
 import { useHouse } from "../support/faults.ts";
 import { until } from "../support/wait.ts";
 

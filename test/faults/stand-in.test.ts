@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { randomBytes } from "node:crypto";
-import { createRandom } from "../../bench/faults/random.ts";
-import { openStandIn, type StandIn } from "../../bench/faults/homeserver/stand-in.ts";
+import { createRandom } from "./environment/random.ts";
+import { openStandIn, type StandIn } from "./environment/homeserver/stand-in.ts";
 import { readTestSynapse } from "../support/stack-servers.ts";
 
 type Server = { url: string; serverName: string; asToken: string };

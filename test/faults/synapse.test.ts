@@ -1,8 +1,8 @@
 import { afterAll, expect, test } from "@jest/globals";
 import { copyFileSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { TierProcess } from "../../bench/faults/processes.ts";
-import { startThrowAwayServers } from "../../stack/throw-away.mjs";
+import type { TierProcess } from "./environment/processes.ts";
+import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
 import { useHouse } from "../support/faults.ts";
 import { until } from "../support/wait.ts";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { TierProcess } from "../../bench/faults/processes.ts";
+import type { TierProcess } from "./environment/processes.ts";
 import { useHouse } from "../support/faults.ts";
 import { until } from "../support/wait.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { buildPowerLevels } from "../../workers/matrix/levels.ts";
+import { buildPowerLevels } from "../../workers/matrix/power-levels.ts";
 import { roomPath } from "../support/journey-clients.ts";
 import { useJourney } from "../support/journey.ts";
 

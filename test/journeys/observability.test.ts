@@ -5,7 +5,7 @@ import { WebSocket } from "ws";
 import { z } from "zod";
 import { FailingHomeserver } from "../support/journey-homeserver.ts";
 import { roomPath, type Person } from "../support/journey-clients.ts";
-import { TIER_NAMES, type TierName } from "../../bench/tiers.ts";
+import { TIER_NAMES, type TierName } from "../faults/environment/tiers.ts";
 import { required, useJourney } from "../support/journey.ts";
 import { readTestSynapse } from "../support/stack-servers.ts";
 

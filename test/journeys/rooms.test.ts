@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { aliasLocalpart } from "../../workers/matrix/rooms.ts";
-import { roomResource } from "../../shared/resources.ts";
+import { roomResource } from "../../shared/contract/resources.ts";
 import { roomPath, type Answer } from "../support/journey-clients.ts";
 import { required, useJourney } from "../support/journey.ts";
 

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { findCredential } from "../../shared/db/credentials.ts";
-import { newId, randomToken } from "../../shared/ids.ts";
-import { startThrowAwayServers } from "../../stack/throw-away.mjs";
-import { speakAs } from "../../workers/converge/speak-as.ts";
-import { createAdminHomeserver } from "../../workers/matrix/admin-homeserver.ts";
-import { createAppserviceHomeserver } from "../../workers/matrix/appservice.ts";
-import { createConnection } from "../../workers/matrix/client.ts";
-import type { Homeserver } from "../../workers/matrix/homeserver.ts";
-import { buildPowerLevels, isSameLevels } from "../../workers/matrix/levels.ts";
+import { findCredential } from "../../shared/db/homeservers/credentials.ts";
+import { newId, randomToken } from "../../shared/platform/ids.ts";
+import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
+import { speakAs } from "../../workers/reconcile/act-as.ts";
+import { createAdminHomeserver } from "../../workers/matrix/homeserver/admin-homeserver.ts";
+import { createAppserviceHomeserver } from "../../workers/matrix/homeserver/appservice-homeserver.ts";
+import { createConnection } from "../../workers/matrix/http/client.ts";
+import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
+import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-levels.ts";
 import {
   ensureMatrixRoom,
   getState,

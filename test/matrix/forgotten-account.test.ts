@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { saveCredential } from "../../shared/db/credentials.ts";
-import { newId, randomToken } from "../../shared/ids.ts";
-import { startThrowAwayServers } from "../../stack/throw-away.mjs";
-import { createAdminHomeserver } from "../../workers/matrix/admin-homeserver.ts";
+import { saveCredential } from "../../shared/db/homeservers/credentials.ts";
+import { newId, randomToken } from "../../shared/platform/ids.ts";
+import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
+import { createAdminHomeserver } from "../../workers/matrix/homeserver/admin-homeserver.ts";
 import { openTestDatabase, type TestDatabase } from "../support/db.ts";
 
 const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 9) }];

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { migrateDown, migrateUp } from "../../migrations/index.ts";
-import { NEEDED_MIGRATION, requireSchema } from "../../shared/db/schema.ts";
-import { openDb } from "../../shared/db/open.ts";
+import { NEEDED_MIGRATION, requireSchema } from "../../shared/db/connection/schema.ts";
+import { openDb } from "../../shared/db/connection/open.ts";
 import { openTestDatabase, type TestDatabase } from "../support/db.ts";
 
 let database: TestDatabase;

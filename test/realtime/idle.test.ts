@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { decideDue, firstPingAtMs, silentConnections, type Life } from "../../realtime/idle.ts";
+import { decideDue, firstPingAtMs, silentConnections, type Life } from "../../realtime/session/idle.ts";
 
 test("spares a connection that was heard from exactly at the limit", () => {
   expect(silentConnections([{ id: "a", lastHeardAtMs: 0 }], { nowMs: 60_000, maxSilenceMs: 60_000 })).toEqual(

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "@jest/globals";
-import { CLOSE, closeOfCode, REPLY_ERROR } from "../../realtime/codes.ts";
-import { batchSize, drain } from "../../realtime/drain.ts";
-import { Gate } from "../../realtime/gate.ts";
+import { CLOSE, closeOfCode, REPLY_ERROR } from "../../realtime/protocol/codes.ts";
+import { batchSize, drain } from "../../realtime/session/drain.ts";
+import { Gate } from "../../shared/platform/concurrency/semaphore.ts";
 import { Bucket } from "../../realtime/limits.ts";
-import { Flusher, OutboundQueue } from "../../realtime/outbound-queue.ts";
-import { createFrame } from "../../realtime/protocol.ts";
+import { Flusher, OutboundQueue } from "../../realtime/session/outbound-queue.ts";
+import { createFrame } from "../../realtime/protocol/json.ts";
 
 function createSocket(buffered = 0) {
   const written: string[] = [];

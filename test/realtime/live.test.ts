@@ -2,9 +2,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/gl
 import { closeListeners, connectListener, connectRaw, waitFor } from "../support/centrifuge.ts";
 import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
 import { orderUser, publishHint } from "../../shared/timeline/user-stream.ts";
-import { readPositions } from "../../shared/db/rights.ts";
-import type { Room } from "../../shared/db/rooms.ts";
-import { roomLiveChannel } from "../../shared/keys.ts";
+import { readPositions } from "../../shared/db/memberships/subscription-rights.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";
 
 let world: World;
 let node: RealtimeNode;

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { once } from "node:events";
-import { signUserToken } from "../../shared/tokens.ts";
+import { signUserToken } from "../../shared/auth/tokens.ts";
 import {
   closeListeners,
   connectListener,

@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { closeListeners, connectListener, connectRaw, waitFor } from "../support/centrifuge.ts";
 import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
-import { readPositions } from "../../shared/db/rights.ts";
-import type { Room } from "../../shared/db/rooms.ts";
-import { newFence } from "../../shared/ids.ts";
-import { roomStreamKey } from "../../shared/keys.ts";
+import { readPositions } from "../../shared/db/memberships/subscription-rights.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { newFence } from "../../shared/platform/ids.ts";
+import { roomStreamKey } from "../../shared/platform/redis-keys.ts";
 import { rebuildStream } from "../../shared/timeline/publish.ts";
 import { publishHint } from "../../shared/timeline/user-stream.ts";
 

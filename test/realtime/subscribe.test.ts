@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
-import { readGrants } from "../../shared/db/rights.ts";
-import type { Room } from "../../shared/db/rooms.ts";
-import { newFence } from "../../shared/ids.ts";
+import { readGrants } from "../../shared/db/memberships/subscription-rights.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { newFence } from "../../shared/platform/ids.ts";
 import { openParts, type Parts, type Person } from "../support/realtime-parts.ts";
 import { openWorld, type World } from "../support/realtime.ts";
 import { waitFor } from "../support/centrifuge.ts";

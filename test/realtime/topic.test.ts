@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { Topic, type Entry } from "../../realtime/topic.ts";
+import { Topic, type Entry } from "../../realtime/channels/topic.ts";
 
 const entry = (number: number): Entry => ({ number, leaver: null, requestId: null, data: "{}" });
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { acceptMessages, type NewMessage } from "../../shared/db/messages.ts";
-import { lockOutboxes } from "../../shared/db/rooms.ts";
-import { newId } from "../../shared/ids.ts";
+import { acceptMessages, type NewMessage } from "../../shared/db/messages/messages.ts";
+import { lockOutboxes } from "../../shared/db/rooms/rooms.ts";
+import { newId } from "../../shared/platform/ids.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { until } from "../support/wait.ts";
 import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { readConfig } from "../../shared/config.ts";
+import { readConfig } from "../../shared/platform/config.ts";
 
 const good = {
   DATABASE_URL: "postgres://127.0.0.1/chat",

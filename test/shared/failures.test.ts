@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { isDbUnavailable } from "../../shared/db/failures.ts";
+import { isDbUnavailable } from "../../shared/db/connection/failures.ts";
 
 const withCode = (code: string) => Object.assign(new Error("it failed"), { code });
 

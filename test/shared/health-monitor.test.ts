@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "@jest/globals";
 import { setImmediate } from "node:timers/promises";
-import { startHealthMonitor, type HealthMonitor } from "../../shared/health-monitor.ts";
+import { startHealthMonitor, type HealthMonitor } from "../../shared/platform/stall/health-monitor.ts";
 import { until } from "../support/wait.ts";
 
 const LIMITS = { everyMs: 20, limitMs: 100 };

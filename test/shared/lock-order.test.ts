@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
-import { deleteUser } from "../../api/acts/delete-user.ts";
-import { putMembers } from "../../api/acts/put-members.ts";
-import { removeMember } from "../../api/acts/remove-member.ts";
-import type { Room } from "../../shared/db/rooms.ts";
+import { deleteUser } from "../../api/mutations/delete-user.ts";
+import { putMembers } from "../../api/mutations/put-members.ts";
+import { removeMember } from "../../api/mutations/remove-member.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { waitUntil } from "../support/stack-wait.ts";
 

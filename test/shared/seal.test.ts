@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { seal, unseal } from "../../shared/seal.ts";
+import { seal, unseal } from "../../shared/platform/seal.ts";
 
 const old = { id: "old", key: Buffer.alloc(32, 1) };
 const fresh = { id: "new", key: Buffer.alloc(32, 2) };

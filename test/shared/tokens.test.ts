@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { signUserToken, verifyUserToken, type TokenKeys } from "../../shared/tokens.ts";
+import { signUserToken, verifyUserToken, type TokenKeys } from "../../shared/auth/tokens.ts";
 
 const secretOf = (byte: number) => Buffer.alloc(32, byte).toString("base64url");
 const nowMs = 1_700_000_000_000;

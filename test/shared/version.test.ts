@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { VERSION } from "../../shared/version.ts";
+import { VERSION } from "../../shared/platform/version.ts";
 import { readRoot } from "../deploy/compose-file.ts";
 
 test("the program says the version of package.json", () => {

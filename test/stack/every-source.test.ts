@@ -2,10 +2,10 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
-import { Fault } from "../../stack/fault.mjs";
-import { openPlaces } from "../../stack/places.mjs";
-import { askRedis } from "../../stack/redis-wire.mjs";
-import { startThrowAwayServers, withoutServers } from "../../stack/throw-away.mjs";
+import { Fault } from "../../stack/machine/fault.mjs";
+import { openPlaces } from "../../stack/machine/paths.mjs";
+import { askRedis } from "../../stack/servers/redis/redis-wire.mjs";
+import { startThrowAwayServers, withoutServers } from "../../stack/servers/throw-away.mjs";
 
 /**
  * Each source of each server is started once and asked. A source that this machine does not have (no root, no Debian, no

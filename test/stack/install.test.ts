@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, expect, test } from "@jest/globals";
-import { removeFolder } from "../../stack/places.mjs";
+import { removeFolder } from "../../stack/machine/paths.mjs";
 import { makeFakeCheckout } from "./fake-checkout.ts";
 
 const limitMs = 60_000;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
-import { withLock } from "../../stack/lock.mjs";
+import { withLock } from "../../stack/machine/lock.mjs";
 
 let folder: string;
 

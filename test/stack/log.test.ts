@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
-import { openLogFile, readLastLines } from "../../stack/log.mjs";
+import { openLogFile, readLastLines } from "../../stack/machine/log.mjs";
 
 let folder: string;
 

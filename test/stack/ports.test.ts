@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { findFreePort, isPortFree, readPort, refuseTakenPorts } from "../../stack/ports.mjs";
+import { findFreePort, isPortFree, readPort, refuseTakenPorts } from "../../stack/machine/ports.mjs";
 
 const hasIPv6 = Object.values(networkInterfaces()).some((list) =>
   list?.some(({ address }) => address === "::1"),

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { parseReplies } from "../../stack/redis-wire.mjs";
+import { parseReplies } from "../../stack/servers/redis/redis-wire.mjs";
 
 test("replies are read once they are whole", () => {
   const text = "+PONG\r\n*2\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n$-1\r\n:7\r\n";

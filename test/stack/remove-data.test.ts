@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { removeData } from "../../stack/remove-data.mjs";
-import { ensureSealKeys } from "../../stack/stack-env.mjs";
+import { removeData } from "../../stack/servers/remove-data.mjs";
+import { ensureSealKeys } from "../../stack/supervisor/stack-env.mjs";
 
 describe("a fresh start", () => {
   let folder: string;

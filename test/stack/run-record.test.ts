@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
-import { recordProcess, type ProcessRecord } from "../../stack/processes.mjs";
-import { readRun, stopLeftovers, writeRun } from "../../stack/run-record.mjs";
+import { recordProcess, type ProcessRecord } from "../../stack/supervisor/processes.mjs";
+import { readRun, stopLeftovers, writeRun } from "../../stack/supervisor/run-record.mjs";
 
 const dead: ProcessRecord = { pid: process.pid, startedAt: "another boot/1" };
 let stackDir: string;

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
-import { askRedis } from "../../stack/redis-wire.mjs";
-import { startServers } from "../../stack/servers.mjs";
-import { startAdminSynapse, startThrowAwayServers, withoutServers } from "../../stack/throw-away.mjs";
+import { askRedis } from "../../stack/servers/redis/redis-wire.mjs";
+import { startServers } from "../../stack/servers/servers.mjs";
+import { startAdminSynapse, startThrowAwayServers, withoutServers } from "../../stack/servers/throw-away.mjs";
 
 const silent = (): void => undefined;
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { chooseSource, listSources, Unavailable } from "../../stack/sources.mjs";
+import { chooseSource, listSources, Unavailable } from "../../stack/servers/sources.mjs";
 
 const found = (text: string) => () => Promise.resolve({ text, value: text });
 const missing = (reason: string) => () => Promise.reject(new Unavailable(reason));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { chooseRestartDelayMs } from "../../stack/supervise.mjs";
+import { chooseRestartDelayMs } from "../../stack/supervisor/supervise.mjs";
 
 describe("a dead process is started again", () => {
   test("after half a second, doubling to ten seconds", () => {

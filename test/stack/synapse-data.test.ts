@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { openSynapseData } from "../../stack/synapse-data.mjs";
+import { openSynapseData } from "../../stack/servers/synapse/synapse-data.mjs";
 
 describe("where Synapse keeps its data", () => {
   let dataDir: string;

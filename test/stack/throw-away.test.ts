@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { withoutServers } from "../../stack/throw-away.mjs";
+import { withoutServers } from "../../stack/servers/throw-away.mjs";
 
 test("tests see none of the caller's servers, and pip and npm keep their configuration", () => {
   const kept = {

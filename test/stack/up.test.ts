@@ -14,10 +14,10 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
-import { findFreePort } from "../../stack/ports.mjs";
-import { readStartedAt } from "../../stack/processes.mjs";
-import { makeTemporaryFolder } from "../../stack/throw-away.mjs";
-import { removeFolder, resolvePlaces } from "../../stack/places.mjs";
+import { findFreePort } from "../../stack/machine/ports.mjs";
+import { readStartedAt } from "../../stack/supervisor/processes.mjs";
+import { makeTemporaryFolder } from "../../stack/servers/throw-away.mjs";
+import { removeFolder, resolvePlaces } from "../../stack/machine/paths.mjs";
 import { makeFakeCheckout } from "./fake-checkout.ts";
 
 const limitMs = 180_000;
@@ -92,7 +92,7 @@ describe("npm run up", () => {
   });
 
   afterEach(async () => {
-    await run(checkout, ["stack/down.mjs"], env);
+    await run(checkout, ["stack/commands/down.mjs"], env);
   }, limitMs);
 
   afterAll(() => {
@@ -100,7 +100,8 @@ describe("npm run up", () => {
     removeFolder(folder);
   });
 
-  const up = (...flags: string[]): Promise<Ran> => run(checkout, ["stack/up.mjs", "--detach", ...flags], env);
+  const up = (...flags: string[]): Promise<Ran> =>
+    run(checkout, ["stack/commands/up.mjs", "--detach", ...flags], env);
 
   test(
     "detached holds none of the caller's outputs, is ready, and says so again when asked again",
@@ -110,7 +111,7 @@ describe("npm run up", () => {
         /ready api=http:\/\/127\.0\.0\.1:\d+ socket=ws:\/\/127\.0\.0\.1:\d+\/connection\/websocket seconds=\d+\n$/,
       );
       expect(first.code).toBe(0);
-      const second = await run(checkout, ["stack/up.mjs"], env);
+      const second = await run(checkout, ["stack/commands/up.mjs"], env);
       expect(second.code).toBe(0);
       expect(second.output).toMatch(/already running[^]*\nready api=/);
       expect((await fetch(`${readDemo(checkout).apiUrl}/readyz`)).status).toBe(200);
@@ -171,13 +172,13 @@ describe("npm run up", () => {
     async () => {
       await up();
       const { pids } = readDemo(checkout);
-      expect(await run(checkout, ["stack/down.mjs"], env)).toMatchObject({
+      expect(await run(checkout, ["stack/commands/down.mjs"], env)).toMatchObject({
         code: 0,
         output: expect.stringContaining("stopped"),
       });
       expect(Object.values(pids).filter(isAlive)).toEqual([]);
       expect(listProcesses(checkout)).toEqual([]);
-      expect(await run(checkout, ["stack/down.mjs"], env)).toMatchObject({
+      expect(await run(checkout, ["stack/commands/down.mjs"], env)).toMatchObject({
         code: 0,
         output: expect.stringContaining("nothing is running"),
       });
@@ -188,7 +189,7 @@ describe("npm run up", () => {
   test(
     "in front stops everything on Ctrl-C",
     async () => {
-      const child = spawn(process.execPath, ["stack/up.mjs"], {
+      const child = spawn(process.execPath, ["stack/commands/up.mjs"], {
         cwd: checkout,
         env: { ...process.env, ...env },
         stdio: ["ignore", "pipe", "inherit"],
@@ -208,12 +209,12 @@ describe("npm run up", () => {
   test(
     "gives its environment to the tools, which say when there is no stack",
     async () => {
-      expect(await run(checkout, ["stack/run-tool.mjs", "demo"], env)).toMatchObject({
+      expect(await run(checkout, ["stack/commands/run-tool.mjs", "demo"], env)).toMatchObject({
         code: 2,
         output: expect.stringContaining("no stack is running: npm run up"),
       });
       await up();
-      expect(await run(checkout, ["stack/run-tool.mjs", "demo"], {})).toEqual({
+      expect(await run(checkout, ["stack/commands/run-tool.mjs", "demo"], {})).toEqual({
         code: 0,
         output: `demo: ${env.API_PORT}\n`,
       });
@@ -224,7 +225,10 @@ describe("npm run up", () => {
   test(
     "says what is wrong when a process does not come up, and leaves nothing running",
     async () => {
-      const failed = await run(checkout, ["stack/up.mjs", "--detach"], { ...env, BROKEN: "REALTIME_PORT" });
+      const failed = await run(checkout, ["stack/commands/up.mjs", "--detach"], {
+        ...env,
+        BROKEN: "REALTIME_PORT",
+      });
       expect(failed.code).toBe(1);
       expect(failed.output).toMatch(/failed: realtime ended while it started[^]*broken on purpose/);
       expect(listProcesses(checkout)).toEqual([]);
@@ -257,7 +261,7 @@ describe("npm run up", () => {
   });
 
   test.each([["--bogus"], ["surplus"]])("exits 2 for %s, saying what may be said", async (argument) => {
-    const refused = await run(checkout, ["stack/up.mjs", argument], env);
+    const refused = await run(checkout, ["stack/commands/up.mjs", argument], env);
     expect(refused.code).toBe(2);
     expect(refused.output).toContain("npm run up [-- [--detach] [--fresh]]");
   });
@@ -276,10 +280,10 @@ describe("npm run up", () => {
       chownTree(folder, ordinary);
       chmodSync(folder, 0o755);
       const env = { ...(await choosePorts()), HOME: home, XDG_CACHE_HOME: "", XDG_STATE_HOME: "" };
-      const started = await run(checkout, ["stack/up.mjs", "--detach"], env, ordinary);
+      const started = await run(checkout, ["stack/commands/up.mjs", "--detach"], env, ordinary);
       expect(started.output).toMatch(/\nready api=\S+ socket=\S+ seconds=\d+\n$/);
       expect(existsSync(join(home, ".cache", "openmeet-chat"))).toBe(true);
-      expect((await run(checkout, ["stack/down.mjs"], env, ordinary)).code).toBe(0);
+      expect((await run(checkout, ["stack/commands/down.mjs"], env, ordinary)).code).toBe(0);
       expect(listProcesses(folder)).toEqual([]);
     } finally {
       removeFolder(folder);

@@ -1,13 +1,13 @@
 import { openApi } from "../../api/server.ts";
-import { readConfig, type Config } from "../../shared/config.ts";
-import { createApiKey, type ApiKeyRole } from "../../shared/db/api-keys.ts";
-import { ensureHomeserver } from "../../shared/db/homeservers.ts";
-import type { Db } from "../../shared/db/open.ts";
-import { createTenant, openTokenKeys, type Tenant } from "../../shared/db/tenants.ts";
-import { createLog } from "../../shared/log.ts";
-import { openRedis, waitForRedis, type Redis } from "../../shared/redis.ts";
-import { Held } from "../../shared/shutdown.ts";
-import { signUserToken } from "../../shared/tokens.ts";
+import { readConfig, type Config } from "../../shared/platform/config.ts";
+import { createApiKey, type ApiKeyRole } from "../../shared/db/tenants/api-keys.ts";
+import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { createTenant, openTokenKeys, type Tenant } from "../../shared/db/tenants/tenants.ts";
+import { createLog } from "../../shared/platform/log.ts";
+import { openRedis, waitForRedis, type Redis } from "../../shared/platform/redis.ts";
+import { Held } from "../../shared/platform/shutdown.ts";
+import { signUserToken } from "../../shared/auth/tokens.ts";
 import { openTestDatabase, requireEnv, withPath } from "./db.ts";
 import { until } from "./wait.ts";
 

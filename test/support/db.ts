@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { migrateUp } from "../../migrations/index.ts";
-import { openDb, type Db } from "../../shared/db/open.ts";
-import { randomToken } from "../../shared/ids.ts";
+import { openDb, type Db } from "../../shared/db/connection/open.ts";
+import { randomToken } from "../../shared/platform/ids.ts";
 import { watchPool } from "./open-pools.ts";
 
 const MIGRATIONS = join(dirname(fileURLToPath(import.meta.url)), "../../migrations");

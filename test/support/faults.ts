@@ -2,17 +2,22 @@ import { afterAll, afterEach, beforeAll, expect } from "@jest/globals";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
-import { gather, type Crowd, type CrowdPlan } from "../../bench/faults/crowd.ts";
-import { openHouse, type House, type HouseOptions, type RealHomeserver } from "../../bench/faults/house.ts";
-import { createRandom, type Random } from "../../bench/faults/random.ts";
+import { gather, type Crowd, type CrowdPlan } from "../faults/environment/load.ts";
+import {
+  openHouse,
+  type House,
+  type HouseOptions,
+  type RealHomeserver,
+} from "../faults/environment/environment.ts";
+import { createRandom, type Random } from "../faults/environment/random.ts";
 import {
   firstDeliveryMs,
   judge,
   longestDeliveryMs,
   waitForAll,
   type Verdict,
-} from "../../bench/faults/verdict.ts";
-import { startThrowAwayServers } from "../../stack/throw-away.mjs";
+} from "../faults/environment/checker.ts";
+import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
 import { readDistFolder } from "./stack-servers.ts";
 
 /** How long Node takes to start, and end, on a machine that does nothing else. */

@@ -1,7 +1,7 @@
 import { Centrifuge, State, type ServerSubscribedContext } from "centrifuge";
 import { z } from "zod";
 import { WebSocket } from "ws";
-import { publication, type Publication } from "../../shared/frames.ts";
+import { publication, type Publication } from "../../shared/contract/frames.ts";
 import {
   memberResource,
   messageResource,
@@ -11,7 +11,7 @@ import {
   type MessageResource,
   type MyRoomResource,
   type RoomResource,
-} from "../../shared/resources.ts";
+} from "../../shared/contract/resources.ts";
 import { waitUntil } from "./stack-wait.ts";
 
 export type Answer = { status: number; body: unknown; headers: Headers };

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
-import { answers, findPort, launchTier, readMetrics, type TierName } from "../../bench/tiers.ts";
+import { answers, findPort, launchTier, readMetrics, type TierName } from "../faults/environment/tiers.ts";
 import { readDistFolder } from "./stack-servers.ts";
 import { waitUntil } from "./stack-wait.ts";
 

@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll } from "@jest/globals";
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { rowsOf } from "../../shared/db/open.ts";
-import { findTenantBySlug, insertObserver } from "../../shared/db/tenants.ts";
+import { rowsOf } from "../../shared/db/connection/open.ts";
+import { findTenantBySlug, insertObserver } from "../../shared/db/tenants/tenants.ts";
 import { Backend, Person, Socket, type Heard } from "./journey-clients.ts";
 import { Synapse } from "./journey-synapse.ts";
-import { TIER_NAMES, type TierName } from "../../bench/tiers.ts";
+import { TIER_NAMES, type TierName } from "../faults/environment/tiers.ts";
 import { createTiers, runProgram, type Tier } from "./journey-tiers.ts";
 import { openTestDatabase, type TestDatabase } from "./db.ts";
 import { openOwnRedis, readTestSynapse, type OwnRedis } from "./stack-servers.ts";

@@ -1,4 +1,4 @@
-import type { Db } from "../../shared/db/open.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
 
 const pools = new Set<Db>();
 

@@ -8,13 +8,13 @@ const options = JSON.parse(text);
 const load = (file) => import(pathToFileURL(join(dist, file)).href);
 const [{ openTier }, { createPolicy }, { LIMITS }, { openDb }, redisDoor, { createLog }, { createMetrics }] =
   await Promise.all([
-    load("realtime/tier.js"),
-    load("realtime/policy.js"),
+    load("realtime/app.js"),
+    load("realtime/policy/policy.js"),
     load("realtime/limits.js"),
-    load("shared/db/open.js"),
-    load("shared/redis.js"),
-    load("shared/log.js"),
-    load("shared/metrics.js"),
+    load("shared/db/connection/open.js"),
+    load("shared/platform/redis.js"),
+    load("shared/platform/log.js"),
+    load("shared/platform/metrics.js"),
   ]);
 const log = createLog({ level: options.logLevel ?? "error", tier: "realtime" });
 const limits = { ...LIMITS, ...options.limits };

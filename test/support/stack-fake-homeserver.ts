@@ -1,6 +1,6 @@
-import type { MatrixCall } from "../../workers/matrix/client.ts";
-import { MatrixFailure, type FailureKind } from "../../workers/matrix/failure.ts";
-import type { Homeserver } from "../../workers/matrix/homeserver.ts";
+import type { MatrixCall } from "../../workers/matrix/http/client.ts";
+import { MatrixFailure, type FailureKind } from "../../workers/matrix/http/failure.ts";
+import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 
 export type RecordedCall = {
   as: string;

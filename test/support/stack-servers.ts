@@ -1,5 +1,5 @@
-import { createLog } from "../../shared/log.ts";
-import { closeRedis, openRedis, waitForRedis, type Redis } from "../../shared/redis.ts";
+import { createLog } from "../../shared/platform/log.ts";
+import { closeRedis, openRedis, waitForRedis, type Redis } from "../../shared/platform/redis.ts";
 import { withPath } from "./db.ts";
 
 export type TestSynapse = { url: string; serverName: string; asToken: string; registrationSecret: string };

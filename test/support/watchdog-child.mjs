@@ -6,8 +6,8 @@ const [dist = "", limits = "{}"] = process.argv.slice(2);
 /** @param {string} file */
 const load = (file) => import(pathToFileURL(join(dist, file)).href);
 const [{ startWatchdog }, { createLog }] = await Promise.all([
-  load("shared/watchdog.js"),
-  load("shared/log.js"),
+  load("shared/platform/stall/watchdog.js"),
+  load("shared/platform/log.js"),
 ]);
 
 function countForEver() {

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { createConnection, NOT_IN_TIME } from "../../workers/matrix/client.ts";
-import { createBoundedFetch, ResponseTooLarge } from "../../workers/matrix/bounded-fetch.ts";
+import { createConnection, NOT_IN_TIME } from "../../workers/matrix/http/client.ts";
+import { createBoundedFetch, ResponseTooLarge } from "../../workers/matrix/http/bounded-fetch.ts";
 
 const LIMIT = 1_000;
 const fetchBounded = createBoundedFetch({ maxResponseBytes: LIMIT });

@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { createConnection, type Requester } from "../../workers/matrix/client.ts";
+import { createConnection, type Requester } from "../../workers/matrix/http/client.ts";
 
 type Said = { status: number; type: string; body: string; retryAfter?: string };
 

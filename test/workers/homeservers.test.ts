@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
-import { createBreaker } from "../../workers/breaker.ts";
-import { guardOf } from "../../workers/homeservers.ts";
-import { MatrixFailure } from "../../workers/matrix/failure.ts";
+import { createBreaker } from "../../workers/matrix/homeserver/breaker.ts";
+import { guardOf } from "../../workers/matrix/homeserver/pool.ts";
+import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 
 test.each([
   ["/sync", true],

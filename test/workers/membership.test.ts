@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
-import type { Room } from "../../shared/db/rooms.ts";
-import { setTenantLimits } from "../../shared/db/tenants.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { handleMembership } from "../../workers/jobs/membership.ts";
-import { MatrixFailure } from "../../workers/matrix/failure.ts";
+import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 

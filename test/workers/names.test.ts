@@ -1,5 +1,10 @@
 import { expect, test } from "@jest/globals";
-import { formatDirectSlug, formatRoomKey, parseDirectSlug, parseRoomKey } from "../../shared/names.ts";
+import {
+  formatDirectSlug,
+  formatRoomKey,
+  parseDirectSlug,
+  parseRoomKey,
+} from "../../shared/contract/names.ts";
 import { aliasLocalpart } from "../../workers/matrix/rooms.ts";
 
 test("a direct room of two people is named the same whoever asks, by the bytes of their ids", () => {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { killQueuedMessages } from "../../shared/db/dead-messages.ts";
-import { acceptMessages } from "../../shared/db/messages.ts";
-import { claimMessages, endBatch, releaseRoomLease } from "../../shared/db/outbox.ts";
-import type { Room } from "../../shared/db/rooms.ts";
-import { newFence } from "../../shared/ids.ts";
-import { takeRoom } from "../../workers/converge/room-facts.ts";
+import { killQueuedMessages } from "../../shared/db/messages/dead-messages.ts";
+import { acceptMessages } from "../../shared/db/messages/messages.ts";
+import { claimMessages, endBatch, releaseRoomLease } from "../../shared/db/messages/outbox.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { newFence } from "../../shared/platform/ids.ts";
+import { takeRoom } from "../../shared/db/rooms/work-room.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 
 let place: Workplace;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
-import type { Room } from "../../shared/db/rooms.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { handleProvisioning } from "../../workers/jobs/provisioning.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";

@@ -1,13 +1,13 @@
 import { Worker } from "bullmq";
 import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
-import type { Room } from "../../shared/db/rooms.ts";
-import { QUEUE_PREFIX } from "../../shared/keys.ts";
-import { counter, createMetrics } from "../../shared/metrics.ts";
-import { asConnection, createWake, jobOptions } from "../../shared/queue.ts";
-import { openPatientRedis, type Redis } from "../../shared/redis.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { QUEUE_PREFIX } from "../../shared/platform/redis-keys.ts";
+import { counter, createMetrics } from "../../shared/platform/metrics.ts";
+import { asConnection, createWake, jobOptions } from "../../shared/queues/open.ts";
+import { openPatientRedis, type Redis } from "../../shared/platform/redis.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { makeCountDue } from "../../shared/timeline/member-counts.ts";
-import { startSweeper, type Sweeper } from "../../workers/sweep.ts";
+import { startSweeper, type Sweeper } from "../../workers/runtime/sweeper.ts";
 import { foreignEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
 

@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, test } from "@jest/globals";
-import { createLog } from "../../shared/log.ts";
-import { createMetrics } from "../../shared/metrics.ts";
-import type { MatrixCall } from "../../workers/matrix/client.ts";
-import { MatrixFailure } from "../../workers/matrix/failure.ts";
-import { createWorkerMetrics } from "../../workers/metrics.ts";
-import { readChanges } from "../../workers/sync/read-changes.ts";
+import { createLog } from "../../shared/platform/log.ts";
+import { createMetrics } from "../../shared/platform/metrics.ts";
+import type { MatrixCall } from "../../workers/matrix/http/client.ts";
+import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
+import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
+import { readChanges } from "../../workers/inbound/observers/read-changes.ts";
 
 const OBSERVER = "@omc_bot:hs.test";
 const SINCE = "s10_0_1";

@@ -4,9 +4,9 @@ import {
   translateError,
   unlessConflict,
   unlessMissing,
-} from "../../workers/matrix/failure.ts";
-import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants.ts";
-import { backoffMs, decideRetry, type FailedTry } from "../../workers/retry.ts";
+} from "../../workers/matrix/http/failure.ts";
+import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants/tenants.ts";
+import { backoffMs, decideRetry, type FailedTry } from "../../workers/outbound/retry.ts";
 
 const failed: FailedTry = {
   kind: "transient",

@@ -6,10 +6,10 @@ import {
   postponeOutbox,
   renewRoomLease,
   releaseRoomLease,
-} from "../../shared/db/outbox.ts";
-import type { Room } from "../../shared/db/rooms.ts";
-import { newFence } from "../../shared/ids.ts";
-import { LeaseLost, withRoomLease } from "../../workers/room-lease.ts";
+} from "../../shared/db/messages/outbox.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { newFence } from "../../shared/platform/ids.ts";
+import { LeaseLost, withRoomLease } from "../../workers/runtime/room-lease.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
 

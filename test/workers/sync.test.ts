@@ -1,17 +1,17 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import type { Room } from "../../shared/db/rooms.ts";
-import { takeObservers, type LeasedObserver } from "../../shared/db/sync-positions.ts";
-import { newFence } from "../../shared/ids.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { takeObservers, type LeasedObserver } from "../../shared/db/observers/sync-positions.ts";
+import { newFence } from "../../shared/platform/ids.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
-import { ResponseTooLarge } from "../../workers/matrix/bounded-fetch.ts";
-import { NOT_IN_TIME } from "../../workers/matrix/client.ts";
-import { MatrixFailure } from "../../workers/matrix/failure.ts";
+import { ResponseTooLarge } from "../../workers/matrix/http/bounded-fetch.ts";
+import { NOT_IN_TIME } from "../../workers/matrix/http/client.ts";
+import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 import { MARKER } from "../../workers/matrix/rooms.ts";
 import type { MatrixEvent, SyncAnswer } from "../../workers/matrix/sync-api.ts";
-import { runObserver } from "../../workers/sync/observer-loop.ts";
-import { ObserverLeaseLost } from "../../workers/sync/observer-run.ts";
-import { saveChanges } from "../../workers/sync/save-changes.ts";
-import { startAnew } from "../../workers/sync/save-gaps.ts";
+import { runObserver } from "../../workers/inbound/observers/observer-loop.ts";
+import { ObserverLeaseLost } from "../../workers/inbound/observers/observer-run.ts";
+import { saveChanges } from "../../workers/inbound/save-changes.ts";
+import { startAnew } from "../../workers/inbound/save-gaps.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 

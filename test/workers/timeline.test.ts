@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
-import { transact } from "../../shared/db/transact.ts";
-import { roomLiveMessage } from "../../shared/frames.ts";
-import type { Room } from "../../shared/db/rooms.ts";
-import { roomLiveChannel, roomStreamKey } from "../../shared/keys.ts";
-import { openPatientRedis } from "../../shared/redis.ts";
+import { transact } from "../../shared/db/connection/transaction.ts";
+import { roomLiveMessage } from "../../shared/contract/frames.ts";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { roomLiveChannel, roomStreamKey } from "../../shared/platform/redis-keys.ts";
+import { openPatientRedis } from "../../shared/platform/redis.ts";
 import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
 import { findUnpublishedRooms, publishRooms, rebuildStream } from "../../shared/timeline/publish.ts";
 import { foreignEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { foreignEntryId } from "../../shared/ids.ts";
+import { foreignEntryId } from "../../shared/platform/ids.ts";
 import { MARKER } from "../../workers/matrix/rooms.ts";
 import type { MatrixEvent } from "../../workers/matrix/sync-api.ts";
 import {
@@ -7,8 +7,8 @@ import {
   translateEvent,
   type EventFacts,
   type MarkedMessage,
-} from "../../workers/matrix/translate-event.ts";
-import { readMeaning } from "../../workers/sync/meaning.ts";
+} from "../../workers/inbound/translate-event.ts";
+import { readMeaning } from "../../workers/inbound/sync-plan.ts";
 
 const room = "01990000-0000-7000-8000-000000000001";
 const otherRoom = "01990000-0000-7000-8000-000000000002";

@@ -1,10 +1,10 @@
-import type { Config } from "../../shared/config.ts";
-import { insertAudit } from "../../shared/db/audit.ts";
-import { rowsOf, type Db } from "../../shared/db/open.ts";
-import { findRoom } from "../../shared/db/rooms.ts";
-import { AppError } from "../../shared/errors.ts";
-import { formatRoomKey, type RoomAddress } from "../../shared/names.ts";
-import type { Difference } from "../converge/diagnose-room.ts";
+import type { Config } from "../../shared/platform/config.ts";
+import { insertAudit } from "../../shared/db/tenants/audit.ts";
+import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
+import { findRoom } from "../../shared/db/rooms/rooms.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
+import type { Difference } from "../reconcile/diagnose-room.ts";
 import { requireTenant } from "./tenants.ts";
 
 const REPAIR_LIMIT_MS = 60_000;
@@ -33,9 +33,9 @@ export async function diagnose(
   const action = input.repair ? "room.repair" : "room.diagnose";
   await insertAudit(db, { tenantId: tenant.id, actor: "cli", action, subject: key });
   // Only this command needs the Matrix client, which is slow to load.
-  const { openHomeserver } = await import("../matrix/open-homeserver.ts");
-  const { diagnoseRoom, makeRepairDue } = await import("../converge/diagnose-room.ts");
-  const { findRoomFacts } = await import("../converge/room-facts.ts");
+  const { openHomeserver } = await import("../matrix/homeserver/open-homeserver.ts");
+  const { diagnoseRoom, makeRepairDue } = await import("../reconcile/diagnose-room.ts");
+  const { findRoomFacts } = await import("../../shared/db/rooms/work-room.ts");
   const homeserver = await openHomeserver(db, config.sealKeys, tenant.homeserver_id);
   const look = async () => {
     const facts = await findRoomFacts(db, tenant.id, row.id);

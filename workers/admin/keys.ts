@@ -1,7 +1,12 @@
-import { createApiKey, listApiKeys, revokeApiKey, type ApiKeyRole } from "../../shared/db/api-keys.ts";
-import { insertAudit } from "../../shared/db/audit.ts";
-import type { Db } from "../../shared/db/open.ts";
-import { AppError } from "../../shared/errors.ts";
+import {
+  createApiKey,
+  listApiKeys,
+  revokeApiKey,
+  type ApiKeyRole,
+} from "../../shared/db/tenants/api-keys.ts";
+import { insertAudit } from "../../shared/db/tenants/audit.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { AppError } from "../../shared/contract/errors.ts";
 import { requireTenant } from "./tenants.ts";
 
 const KEYS_AT_MOST = 1_000;

@@ -1,7 +1,7 @@
-import type { Config } from "../../shared/config.ts";
-import { insertAudit } from "../../shared/db/audit.ts";
-import type { Db } from "../../shared/db/open.ts";
-import type { MatrixLogin } from "../matrix/login.ts";
+import type { Config } from "../../shared/platform/config.ts";
+import { insertAudit } from "../../shared/db/tenants/audit.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import type { MatrixLogin } from "./matrix-login.ts";
 import { requireTenant } from "./tenants.ts";
 
 /** Logs in as one of the tenant's people; written down before it is done. */
@@ -13,6 +13,6 @@ export async function logInToMatrix(
   const tenant = await requireTenant(db, slug);
   await insertAudit(db, { tenantId: tenant.id, actor: "cli", action: "matrix.login", subject: user });
   // Only this command needs the Matrix client, which is slow to load.
-  const { loginUser } = await import("../matrix/login.ts");
+  const { loginUser } = await import("./matrix-login.ts");
   return loginUser({ db, config, tenantSlug: slug, user });
 }

@@ -1,9 +1,9 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { ConfigError, readConfig, type Config } from "../../shared/config.ts";
-import { openDb, type Db } from "../../shared/db/open.ts";
-import { AppError, errorText } from "../../shared/errors.ts";
-import { scrub } from "../../shared/log.ts";
-import { parseRoomKey, tenantSlug, userName, type RoomAddress } from "../../shared/names.ts";
+import { ConfigError, readConfig, type Config } from "../../shared/platform/config.ts";
+import { openDb, type Db } from "../../shared/db/connection/open.ts";
+import { AppError, errorText } from "../../shared/contract/errors.ts";
+import { scrub } from "../../shared/platform/log.ts";
+import { parseRoomKey, tenantSlug, userName, type RoomAddress } from "../../shared/contract/names.ts";
 import { diagnose } from "./diagnose.ts";
 import { createKey, listKeys, revokeKey } from "./keys.ts";
 import { logInToMatrix } from "./matrix.ts";

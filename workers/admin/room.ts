@@ -1,8 +1,8 @@
-import { insertAudit } from "../../shared/db/audit.ts";
-import { rowsOf, type Db } from "../../shared/db/open.ts";
-import { findRoom } from "../../shared/db/rooms.ts";
-import { AppError } from "../../shared/errors.ts";
-import { formatRoomKey, type RoomAddress } from "../../shared/names.ts";
+import { insertAudit } from "../../shared/db/tenants/audit.ts";
+import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
+import { findRoom } from "../../shared/db/rooms/rooms.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
 import { requireTenant } from "./tenants.ts";
 
 const MEMBERS_SHOWN = 200;

@@ -1,9 +1,9 @@
-import type { Config } from "../../shared/config.ts";
-import { insertAudit } from "../../shared/db/audit.ts";
-import { resealCredentials } from "../../shared/db/credentials.ts";
-import { resealHomeservers } from "../../shared/db/homeservers.ts";
-import type { Db } from "../../shared/db/open.ts";
-import { openTokenKeys, resealTenants, rotateTokenKeys } from "../../shared/db/tenants.ts";
+import type { Config } from "../../shared/platform/config.ts";
+import { insertAudit } from "../../shared/db/tenants/audit.ts";
+import { resealCredentials } from "../../shared/db/homeservers/credentials.ts";
+import { resealHomeservers } from "../../shared/db/homeservers/homeservers.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { openTokenKeys, resealTenants, rotateTokenKeys } from "../../shared/db/tenants/tenants.ts";
 import { requireTenant } from "./tenants.ts";
 
 /** Seals every secret with the first of SEAL_KEYS, after which the others may be taken out of it. */

@@ -1,9 +1,9 @@
 import type { z } from "zod";
-import type { Config } from "../../shared/config.ts";
-import { insertAudit } from "../../shared/db/audit.ts";
-import { ensureHomeserver } from "../../shared/db/homeservers.ts";
-import { makeJoinsDue } from "../../shared/db/memberships.ts";
-import type { Db } from "../../shared/db/open.ts";
+import type { Config } from "../../shared/platform/config.ts";
+import { insertAudit } from "../../shared/db/tenants/audit.ts";
+import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
+import { makeJoinsDue } from "../../shared/db/memberships/memberships.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
 import {
   createTenant,
   findTenantBySlug,
@@ -13,8 +13,8 @@ import {
   tenantLimits,
   tenantLimitsWish,
   type Tenant,
-} from "../../shared/db/tenants.ts";
-import { AppError } from "../../shared/errors.ts";
+} from "../../shared/db/tenants/tenants.ts";
+import { AppError } from "../../shared/contract/errors.ts";
 
 const TENANTS_AT_MOST = 10_000;
 

@@ -1,10 +1,10 @@
-import type { Db } from "../../shared/db/open.ts";
-import { insertAudit } from "../../shared/db/audit.ts";
-import { openTokenKeys } from "../../shared/db/tenants.ts";
-import { findUser } from "../../shared/db/users.ts";
-import { AppError } from "../../shared/errors.ts";
-import type { SealKey } from "../../shared/seal.ts";
-import { signUserToken } from "../../shared/tokens.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { insertAudit } from "../../shared/db/tenants/audit.ts";
+import { openTokenKeys } from "../../shared/db/tenants/tenants.ts";
+import { findUser } from "../../shared/db/users/users.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import type { SealKey } from "../../shared/platform/seal.ts";
+import { signUserToken } from "../../shared/auth/tokens.ts";
 import { requireTenant } from "./tenants.ts";
 
 const LIFETIME_S = 3_600;

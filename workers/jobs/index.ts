@@ -1,5 +1,5 @@
-import type { JobName, JobPayload } from "../../shared/jobs/index.ts";
-import type { JobResult, WorkerContext } from "../context.ts";
+import type { JobName, JobPayload } from "../../shared/queues/index.ts";
+import type { JobResult, WorkerContext } from "../runtime/context.ts";
 import { handleMaintenance } from "./maintenance.ts";
 import { handleMembership } from "./membership.ts";
 import { handleOutboundMessage } from "./outbound-message.ts";

@@ -1,7 +1,7 @@
-import { rowsOf, type Db } from "../../shared/db/open.ts";
-import type { JobPayload } from "../../shared/jobs/index.ts";
-import { DONE, type JobResult, type WorkerContext } from "../context.ts";
-import { addObservers } from "../converge/add-observers.ts";
+import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
+import type { JobPayload } from "../../shared/queues/index.ts";
+import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
+import { addObservers } from "../reconcile/add-observers.ts";
 
 const ATTEMPTS_KEPT = "30 days";
 const ROWS_AT_ONCE = 5_000;

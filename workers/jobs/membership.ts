@@ -1,18 +1,18 @@
-import { rowsOf } from "../../shared/db/open.ts";
-import { errorText } from "../../shared/errors.ts";
-import type { JobPayload } from "../../shared/jobs/index.ts";
-import { DONE, type JobResult, type WorkerContext } from "../context.ts";
-import { applyLevels } from "../converge/apply-levels.ts";
-import { ensureAccount } from "../converge/ensure-account.ts";
-import { ensureJoined, NotWanted } from "../converge/ensure-joined.ts";
-import { ensureRoom } from "../converge/ensure-room.ts";
-import { putOutStrangers } from "../converge/put-out-strangers.ts";
-import type { RoomFacts } from "../converge/room-facts.ts";
-import type { Homeserver } from "../matrix/homeserver.ts";
-import { isForOperators, MatrixFailure } from "../matrix/failure.ts";
+import { rowsOf } from "../../shared/db/connection/open.ts";
+import { errorText } from "../../shared/contract/errors.ts";
+import type { JobPayload } from "../../shared/queues/index.ts";
+import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
+import { applyLevels } from "../reconcile/apply-power-levels.ts";
+import { ensureAccount } from "../reconcile/ensure-account.ts";
+import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
+import { ensureRoom } from "../reconcile/ensure-room.ts";
+import { putOutStrangers } from "../reconcile/remove-unknown-users.ts";
+import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
+import { isForOperators, MatrixFailure } from "../matrix/http/failure.ts";
 import { removeMember } from "../matrix/rooms.ts";
-import { convergeOrPostpone } from "../postpone.ts";
-import { withRoomLease, type RoomLease } from "../room-lease.ts";
+import { convergeOrPostpone } from "../runtime/reschedule.ts";
+import { withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 
 /** Members that one run moves on Matrix; the rest follow in later runs, so that messages are not held up. */
 const MOVES_AT_MOST = 20;

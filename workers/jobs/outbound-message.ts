@@ -1,4 +1,4 @@
-import { newId } from "../../shared/ids.ts";
+import { newId } from "../../shared/platform/ids.ts";
 import {
   claimMessages,
   endBatch,
@@ -8,18 +8,18 @@ import {
   type Claim,
   type ClaimedMessage,
   type SentMessage,
-} from "../../shared/db/outbox.ts";
-import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants.ts";
-import type { JobPayload } from "../../shared/jobs/index.ts";
-import { DONE, type JobResult, type WorkerContext } from "../context.ts";
-import type { RoomFacts, TakenRoom } from "../converge/room-facts.ts";
-import { sendMessage } from "../converge/send-message.ts";
-import { NotWanted } from "../converge/ensure-joined.ts";
-import { NOT_ANSWERING } from "../breaker.ts";
-import { MatrixFailure } from "../matrix/failure.ts";
-import { decideRetry } from "../retry.ts";
-import { tellGivenUp } from "../tell-given-up.ts";
-import { LeaseLost, withRoomLease, type RoomLease } from "../room-lease.ts";
+} from "../../shared/db/messages/outbox.ts";
+import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants/tenants.ts";
+import type { JobPayload } from "../../shared/queues/index.ts";
+import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
+import type { RoomFacts, TakenRoom } from "../../shared/db/rooms/work-room.ts";
+import { sendMessage } from "../outbound/send-message.ts";
+import { NotWanted } from "../reconcile/ensure-joined.ts";
+import { NOT_ANSWERING } from "../matrix/homeserver/breaker.ts";
+import { MatrixFailure } from "../matrix/http/failure.ts";
+import { decideRetry } from "../outbound/retry.ts";
+import { tellGivenUp } from "../outbound/report-dead-message.ts";
+import { LeaseLost, withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 
 /** A room that is never quiet gives way after this where others may wait for its place. */
 const SLICE_MS = 500;

@@ -1,16 +1,16 @@
 import { z } from "zod";
-import { rowsOf } from "../../shared/db/open.ts";
-import type { JobPayload } from "../../shared/jobs/index.ts";
-import { DONE, type JobResult, type WorkerContext } from "../context.ts";
-import { applyProfile } from "../converge/ensure-account.ts";
-import { describeRoom, ensureRoom } from "../converge/ensure-room.ts";
-import type { RoomFacts } from "../converge/room-facts.ts";
-import { speakAs } from "../converge/speak-as.ts";
-import { unlessForbidden } from "../matrix/failure.ts";
+import { rowsOf } from "../../shared/db/connection/open.ts";
+import type { JobPayload } from "../../shared/queues/index.ts";
+import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
+import { applyProfile } from "../reconcile/ensure-account.ts";
+import { describeRoom, ensureRoom } from "../reconcile/ensure-room.ts";
+import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import { speakAs } from "../reconcile/act-as.ts";
+import { unlessForbidden } from "../matrix/http/failure.ts";
 import { aliasLocalpart, leaveRoom, listJoined, removeAlias, removeMember } from "../matrix/rooms.ts";
-import type { Homeserver } from "../matrix/homeserver.ts";
-import { convergeOrPostpone } from "../postpone.ts";
-import { withRoomLease, type RoomLease } from "../room-lease.ts";
+import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
+import { convergeOrPostpone } from "../runtime/reschedule.ts";
+import { withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 
 /** Brings one account, or one room, into being on Matrix as the tenant wants it; or out of being. */
 export function handleProvisioning(

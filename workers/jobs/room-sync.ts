@@ -1,18 +1,18 @@
-import type { JobPayload } from "../../shared/jobs/index.ts";
-import { DONE, type JobResult, type WorkerContext } from "../context.ts";
-import { requeueForgotten } from "../converge/requeue-forgotten.ts";
-import { findRoomFacts, type RoomFacts } from "../converge/room-facts.ts";
+import type { JobPayload } from "../../shared/queues/index.ts";
+import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
+import { requeueForgotten } from "../outbound/requeue-missing.ts";
+import { findRoomFacts, type RoomFacts } from "../../shared/db/rooms/work-room.ts";
 import { fetchPage } from "../matrix/sync-api.ts";
-import { convergeOrPostpone } from "../postpone.ts";
-import { applyMeaning, type Applied } from "../sync/apply.ts";
-import { lookUp } from "../sync/facts.ts";
-import { readMeaning, type Meaning } from "../sync/meaning.ts";
-import { FROM_BEGINNING, requireGap } from "../sync/observed-rooms.ts";
-import { redactDoubles } from "../sync/redact-doubles.ts";
-import { count, logTold, publish } from "../sync/tell.ts";
-import type { Statement } from "../../shared/db/at-once.ts";
-import { isViewStale } from "../../shared/db/failures.ts";
-import { rowsOf } from "../../shared/db/open.ts";
+import { convergeOrPostpone } from "../runtime/reschedule.ts";
+import { applyMeaning, type Applied } from "../inbound/apply-plan.ts";
+import { lookUp } from "../inbound/look-up.ts";
+import { readMeaning, type Meaning } from "../inbound/sync-plan.ts";
+import { FROM_BEGINNING, requireGap } from "../../shared/db/observers/observed-rooms.ts";
+import { redactDoubles } from "../inbound/redact-duplicates.ts";
+import { count, logTold, publish } from "../inbound/publish-applied.ts";
+import type { Statement } from "../../shared/db/connection/pipelined-transaction.ts";
+import { isViewStale } from "../../shared/db/connection/failures.ts";
+import { rowsOf } from "../../shared/db/connection/open.ts";
 
 /** Pages of one run; a longer gap is filled by more runs, so that messages go out between. */
 const PAGES_AT_MOST = 20;

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import type { Requester } from "./client.ts";
-import { MatrixFailure, unlessConflict, unlessForbidden, unlessMissing } from "./failure.ts";
-import { buildPowerLevels } from "./levels.ts";
+import type { Requester } from "./http/client.ts";
+import { MatrixFailure, unlessConflict, unlessForbidden, unlessMissing } from "./http/failure.ts";
+import { buildPowerLevels } from "./power-levels.ts";
 
 /** Pinned: what every client reads; the observer is named in the power levels, as this version wants. */
 const ROOM_VERSION = "11";

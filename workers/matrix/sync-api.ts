@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Requester } from "./client.ts";
+import type { Requester } from "./http/client.ts";
 
 /** An event of a room as it comes from a homeserver; anything may be missing or odd in `content`. */
 export const matrixEvent = z.object({

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
-import { findKeyHolder } from "../../../shared/db/api-keys.ts";
-import { findTenantBySlug, setTenantLimits } from "../../../shared/db/tenants.ts";
-import { ensureUsers } from "../../../shared/db/users.ts";
+import { findKeyHolder } from "../../../shared/db/tenants/api-keys.ts";
+import { findTenantBySlug, setTenantLimits } from "../../../shared/db/tenants/tenants.ts";
+import { ensureUsers } from "../../../shared/db/users/users.ts";
 import { run } from "../../../workers/admin/program.ts";
 import { openTestDatabase, type TestDatabase } from "../../support/db.ts";
 

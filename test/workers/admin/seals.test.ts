@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
-import { saveCredential, findCredential } from "../../../shared/db/credentials.ts";
-import { findHomeserver, openHomeserverSecrets } from "../../../shared/db/homeservers.ts";
-import { findTenantBySlug, openTokenKeys } from "../../../shared/db/tenants.ts";
-import { signUserToken, verifyUserToken } from "../../../shared/tokens.ts";
+import { saveCredential, findCredential } from "../../../shared/db/homeservers/credentials.ts";
+import { findHomeserver, openHomeserverSecrets } from "../../../shared/db/homeservers/homeservers.ts";
+import { findTenantBySlug, openTokenKeys } from "../../../shared/db/tenants/tenants.ts";
+import { signUserToken, verifyUserToken } from "../../../shared/auth/tokens.ts";
 import { run } from "../../../workers/admin/program.ts";
 import { openTestDatabase, type TestDatabase } from "../../support/db.ts";
 

@@ -1,0 +1,112 @@
+import { findKeyHolder, type ApiKeyRole, type KeyHolder } from "../../shared/db/tenants/api-keys.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import {
+  findTenantBySlug,
+  openTokenKeys,
+  tenantLimits,
+  type Tenant,
+  type TenantLimits,
+} from "../../shared/db/tenants/tenants.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import type { SealKey } from "../../shared/platform/seal.ts";
+import { readTokenTenant, verifyUserToken, type TokenKeys } from "../../shared/auth/tokens.ts";
+
+/** Who calls. The tenant is that of the credential, never of a body, a header or a path. */
+export type KeyCaller = {
+  kind: ApiKeyRole;
+  tenantId: string;
+  tenantSlug: string;
+  keyId: string;
+  limits: TenantLimits;
+};
+export type UserCaller = {
+  kind: "user";
+  tenantId: string;
+  tenantSlug: string;
+  user: string;
+  limits: TenantLimits;
+};
+export type Caller = KeyCaller | UserCaller;
+
+export type KnownTenant = {
+  id: string;
+  slug: string;
+  status: Tenant["status"];
+  limits: TenantLimits;
+  keys: TokenKeys;
+};
+
+/** How long a tenant's status, limits and token keys are believed without asking again. */
+const TENANT_TTL_MS = 1_000;
+const TENANTS_AT_MOST = 1_000;
+
+export type Authenticate = (authorization: string | undefined) => Promise<Caller>;
+
+/** @throws AppError `unauthorized`, `token_expired`, or `forbidden` for a paused tenant. */
+export function createAuthenticate(lookUp: {
+  db: Db;
+  findTenant: FindTenant;
+  now: () => number;
+}): Authenticate {
+  return async (authorization) => {
+    const credential = /^Bearer +([\x21-\x7e]+)$/i.exec(authorization ?? "")?.[1];
+    if (credential === undefined)
+      throw new AppError("unauthorized", "Send a key or a token as Authorization: Bearer.");
+    return credential.startsWith("omc_")
+      ? authenticateKey(lookUp.db, credential)
+      : authenticateToken(lookUp, credential);
+  };
+}
+
+/** The holder of an API key that is good. @throws AppError `unauthorized` or `forbidden`. */
+export async function authenticateKey(db: Db, key: string): Promise<KeyCaller> {
+  const holder = await findKeyHolder(db, key);
+  if (!holder) throw new AppError("unauthorized", "The key is not valid.");
+  return callerOf(holder);
+}
+
+/** @throws AppError `forbidden` when the tenant is paused. */
+export function callerOf(holder: KeyHolder): KeyCaller {
+  requireActive(holder.tenantStatus);
+  const { role: kind, tenantId, tenantSlug, keyId } = holder;
+  return { kind, tenantId, tenantSlug, keyId, limits: tenantLimits.parse(holder.limits) };
+}
+
+async function authenticateToken(
+  { findTenant, now }: { findTenant: FindTenant; now: () => number },
+  token: string,
+): Promise<UserCaller> {
+  const slug = readTokenTenant(token);
+  const tenant = slug === null ? null : await findTenant(slug);
+  if (!tenant) throw new AppError("unauthorized", "The token is not valid.");
+  const { user } = await verifyUserToken(tenant.keys, tenant.slug, token, now());
+  requireActive(tenant.status);
+  return { kind: "user", tenantId: tenant.id, tenantSlug: tenant.slug, user, limits: tenant.limits };
+}
+
+function requireActive(status: Tenant["status"]): void {
+  if (status !== "active") throw new AppError("forbidden", "The tenant is paused.");
+}
+
+export type FindTenant = (slug: string) => Promise<KnownTenant | null>;
+
+/** Looks tenants up by slug and remembers them for a second. */
+export function createFindTenant(db: Db, sealKeys: readonly SealKey[], now: () => number): FindTenant {
+  const known = new Map<string, { tenant: KnownTenant; untilMs: number }>();
+  return async (slug) => {
+    const hit = known.get(slug);
+    if (hit && hit.untilMs > now()) return hit.tenant;
+    const row = await findTenantBySlug(db, slug);
+    if (!row) return null;
+    const tenant: KnownTenant = {
+      id: row.id,
+      slug: row.slug,
+      status: row.status,
+      limits: tenantLimits.parse(row.limits),
+      keys: openTokenKeys(sealKeys, row),
+    };
+    if (known.size >= TENANTS_AT_MOST) known.clear();
+    known.set(slug, { tenant, untilMs: now() + TENANT_TTL_MS });
+    return tenant;
+  };
+}

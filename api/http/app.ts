@@ -1,0 +1,160 @@
+import express, { type Express, type NextFunction, type Request, type Response } from "express";
+import { AppError } from "../../shared/contract/errors.ts";
+import type { Log } from "../../shared/platform/log.ts";
+import type { Histogram } from "../../shared/platform/metrics.ts";
+import type { Authenticate, Caller } from "../auth/authenticate.ts";
+import { checkShape, MAX_BODY_BYTES, readJson } from "./body.ts";
+import { createCors, requireOrigin } from "./cors.ts";
+import { identifyCaller, type Limits } from "../rate-limit/rate-limits.ts";
+import { describeProblem, problemHeaders, toAppError } from "./problem.ts";
+import { contextOf, createRequestLog } from "./request-context.ts";
+import type { Access, Answer, Call, Route } from "./route.ts";
+import { readPreferredWaitS, type Waiting } from "./long-poll.ts";
+
+export type AppDeps = {
+  log: Log;
+  authenticate: Authenticate;
+  routes: readonly Route[];
+  waiting: Waiting;
+  limits: Limits;
+  allowedOrigins: readonly string[];
+  isKnownOrigin: (origin: string) => boolean;
+  /** Whose word is believed about a client's address and protocol. */
+  trustedProxies: readonly string[];
+  durations: Histogram<"method" | "route" | "status">;
+  /** Pages that answer for themselves: health, documents, the operators' pages. */
+  pages: readonly { path: string; handler: express.Handler }[];
+};
+
+/** The API as an Express application: the routes of the table, and a problem for everything else. */
+export function createApp(deps: AppDeps): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.set("query parser", "simple");
+  app.set("trust proxy", deps.trustedProxies.length > 0 ? [...deps.trustedProxies] : false);
+  app.use(createRequestLog(deps.log, deps.durations));
+  app.use(setSecurityHeaders);
+  app.use(createCors(deps.isKnownOrigin));
+  for (const { path, handler } of deps.pages) app.use(path, handler);
+  const takeBody = express.raw({ type: () => true, limit: MAX_BODY_BYTES, inflate: false });
+  for (const route of deps.routes) {
+    const { method, path } = route.shape;
+    app[method](path.replace(/\{(\w+)\}/g, ":$1"), identify(deps, route), takeBody, run(deps, route));
+  }
+  app.use(() => {
+    throw new AppError("not_found", "There is nothing at this address.");
+  });
+  app.use(answerProblem(deps.log));
+  return app;
+}
+
+const HTTPS_FOR_S = 31_536_000;
+
+function setSecurityHeaders(request: Request, response: Response, next: NextFunction): void {
+  response.set({
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    ...(request.secure ? { "Strict-Transport-Security": `max-age=${HTTPS_FOR_S}` } : {}),
+  });
+  next();
+}
+
+/** Who calls, and whether not too often, before the body is taken. */
+function identify({ authenticate, limits, allowedOrigins }: AppDeps, route: Route): express.Handler {
+  return async (request, response, next) => {
+    const context = contextOf(response);
+    context.route = route.shape.path;
+    const caller = await identifyCaller(limits, request, authenticate(request.get("authorization")));
+    context.caller = caller;
+    requireOrigin(request, caller, allowedOrigins);
+    requireKind(caller, route.access);
+    next();
+  };
+}
+
+function requireKind(caller: Caller, access: Access): void {
+  if (caller.kind === access) return;
+  const needed = access === "server" ? "a server key" : "a user token";
+  throw new AppError("wrong_credential", `This call needs ${needed}.`);
+}
+
+function run(deps: AppDeps, route: Route): express.Handler {
+  return async (request, response) => {
+    const { caller } = contextOf(response);
+    if (!caller) throw new Error("a route ran without a caller");
+    const waitS = route.shape.headers?.includes("Prefer") ? readPreferredWaitS(request.get("prefer")) : 0;
+    const call: Call<Caller, unknown, unknown> = {
+      caller,
+      params: readParams(request),
+      query: readQuery(route, request),
+      body: readBody(route, request),
+      requestId: contextOf(response).requestId,
+      header: (name) => request.get(name),
+      settle: (first, read, isFinal) =>
+        deps.waiting(first, read, isFinal, { waitS, signal: closedSignal(response) }),
+    };
+    const answer = await route.handle(call);
+    contextOf(response).about = answer.about ?? {};
+    if (waitS > 0) response.set("Preference-Applied", `wait=${waitS}`);
+    send(response, answer);
+  };
+}
+
+function send(response: Response, { status, body, headers = {} }: Answer): void {
+  if (response.writableEnded || response.destroyed) return;
+  response.status(status).set(headers).json(body);
+}
+
+/** Ends when the caller goes away. */
+function closedSignal(response: Response): AbortSignal {
+  const controller = new AbortController();
+  response.once("close", () => {
+    controller.abort();
+  });
+  return controller.signal;
+}
+
+function readParams(request: Request): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(request.params).flatMap(([name, value]) =>
+      typeof value === "string" ? [[name, value]] : [],
+    ),
+  );
+}
+
+function readQuery({ shape }: Route, request: Request): unknown {
+  const given: Record<string, unknown> = { ...request.query };
+  if (shape.query) return checkShape(shape.query, given, "query");
+  const [unknown] = Object.keys(given);
+  if (unknown === undefined) return undefined;
+  throw new AppError("invalid", "The query is not valid.", {
+    errors: [{ path: unknown, message: "is not known" }],
+  });
+}
+
+function readBody({ shape }: Route, request: Request): unknown {
+  if (!shape.body) return undefined;
+  const taken: unknown = request.body;
+  const bytes = Buffer.isBuffer(taken) ? taken : Buffer.alloc(0);
+  const { schema, types = ["application/json"], isOptional = false } = shape.body;
+  return checkShape(schema, readJson(bytes, request.get("content-type"), { types, isOptional }), "body");
+}
+
+function answerProblem(log: Log): express.ErrorRequestHandler {
+  return (thrown: unknown, _request, response, next) => {
+    const error = toAppError(thrown);
+    const { requestId } = contextOf(response);
+    if (error.code === "internal") log.error({ err: error.cause, requestId }, "request failed");
+    else if (error.code === "unavailable") log.warn({ err: error.cause, requestId }, "request refused");
+    if (response.headersSent) {
+      next(thrown);
+      return;
+    }
+    const problem = describeProblem(error, requestId);
+    response.status(problem.status).set(problemHeaders(error)).send(JSON.stringify(problem));
+  };
+}

@@ -1,0 +1,118 @@
+import { z } from "zod";
+import {
+  role,
+  roomAddress,
+  roomSlug,
+  userName,
+  type RoomAddress,
+  type RoomKind,
+} from "../../shared/contract/names.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+
+/** Text of 1 to `maxBytes` bytes in UTF-8. */
+function boundedText(maxBytes: number) {
+  return z
+    .string()
+    .min(1)
+    .max(maxBytes)
+    .refine(
+      (text) => Buffer.byteLength(text, "utf8") <= maxBytes,
+      `must have at most ${maxBytes} bytes in UTF-8`,
+    )
+    .meta({ description: `1 to ${maxBytes} bytes in UTF-8` });
+}
+
+export const messageText = boundedText(10_000);
+export const displayName = boundedText(256);
+export const roomName = boundedText(256);
+export const roomTopic = boundedText(1_024);
+export const visibility = z.enum(["private", "public"]);
+
+export const avatarUrl = boundedText(2_048)
+  .refine(
+    (text) => /^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : ""),
+    "must be an http or https URL",
+  )
+  .meta({ description: "An http or https URL", examples: ["https://example.org/ada.png"] });
+
+export const clientId = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,128}$/, "must be 1 to 128 visible ASCII characters")
+  .meta({ description: "The sender's own id of the message: sending it twice is sending it once" });
+
+const memberWish = z.strictObject({ user: userName, role: role.default("member") });
+
+const MEMBERS_AT_MOST = 1_000;
+export const memberWishes = z
+  .array(memberWish)
+  .max(MEMBERS_AT_MOST)
+  .refine((list) => new Set(list.map(({ user }) => user)).size === list.length, "names a user twice");
+
+const wholeNumber = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, "must be a whole number")
+    .transform(Number)
+    .pipe(z.int().min(min).max(max));
+
+/** How many items a page has. */
+export const pageLimit = wholeNumber(1, 100).default(50);
+export const timelineNumber = wholeNumber(0, 999_999_999_999_999);
+export const cursorText = z.string().regex(/^[A-Za-z0-9_-]{1,300}$/, "is not a cursor");
+
+/** What a cursor stands for, as text. */
+export function encodeCursor(text: string): string {
+  return Buffer.from(text, "utf8").toString("base64url");
+}
+
+/** @throws AppError `invalid` when `parse` does not know the text. */
+export function decodeCursor<T>(cursor: string | undefined, parse: (text: string) => T | null): T | null {
+  if (cursor === undefined) return null;
+  const parsed = parse(Buffer.from(cursor, "base64url").toString("utf8"));
+  if (parsed === null)
+    throw new AppError("invalid", "The query is not valid.", {
+      errors: [{ path: "cursor", message: "is not a cursor" }],
+    });
+  return parsed;
+}
+
+type Params = Readonly<Record<string, string>>;
+
+/** The room that a path names. @throws AppError `not_found` when no room can have that address. */
+export function pathRoom(params: Params): RoomAddress {
+  const parsed = roomAddress.safeParse({ kind: params["kind"], slug: params["slug"] });
+  if (!parsed.success) throw new AppError("not_found", "There is no such room.");
+  return parsed.data;
+}
+
+/** The user that a path names. @throws AppError `not_found` when no user can have that name. */
+export function pathUser(params: Params): string {
+  const parsed = userName.safeParse(params["user"]);
+  if (!parsed.success) throw new AppError("not_found", "There is no such user.");
+  return parsed.data;
+}
+
+/** The address of a room to be made. @throws AppError `not_found` for an unknown kind, `invalid` for a slug that cannot be. */
+export function pathNewRoom(params: Params): RoomAddress {
+  const parsed = roomAddress.safeParse({ kind: params["kind"], slug: params["slug"] });
+  if (parsed.success) return parsed.data;
+  const kinds: readonly (string | undefined)[] = ["event", "group", "direct"] satisfies RoomKind[];
+  if (!kinds.includes(params["kind"])) throw new AppError("not_found", "There is no such kind of room.");
+  const message =
+    params["kind"] === "direct"
+      ? "must be two user ids, sorted by bytes and joined by ~"
+      : slugFault(params["slug"]);
+  throw new AppError("invalid", "The path is not valid.", { errors: [{ path: "slug", message }] });
+}
+
+function slugFault(slug: string | undefined): string {
+  return roomSlug.safeParse(slug).error?.issues[0]?.message ?? "is not a slug";
+}
+
+/** The name of a user to be made. @throws AppError `invalid` when no user can have it. */
+export function pathNewUser(params: Params): string {
+  const parsed = userName.safeParse(params["user"]);
+  if (parsed.success) return parsed.data;
+  const message = parsed.error.issues[0]?.message ?? "is not a user id";
+  throw new AppError("invalid", "The path is not valid.", { errors: [{ path: "user", message }] });
+}

@@ -1,0 +1,55 @@
+import type { Handler } from "express";
+import { isDbUp, type Db } from "../../shared/db/connection/open.ts";
+import type { Readiness } from "../../shared/platform/health.ts";
+import type { Registry } from "../../shared/platform/metrics.ts";
+import type { Redis } from "../../shared/platform/redis.ts";
+
+export type Page = { path: string; handler: Handler };
+
+/** `/livez`, `/readyz` and `/metrics`. Ready needs Postgres alone: without Redis, sweepers do what wake-ups do. */
+export function healthPages(deps: {
+  db: Db;
+  redis: Redis;
+  metrics: Registry;
+  isClosing: () => boolean;
+}): Page[] {
+  return [
+    { path: "/livez", handler: (_request, response) => void response.json({ live: true }) },
+    {
+      path: "/readyz",
+      handler: async (_request, response) => {
+        const readiness = await readReadiness(deps);
+        response.status(readiness.ready ? 200 : 503).json(readiness);
+      },
+    },
+    {
+      path: "/metrics",
+      handler: async (_request, response) => {
+        response.type(deps.metrics.contentType).send(await deps.metrics.metrics());
+      },
+    },
+  ];
+}
+
+async function readReadiness({
+  db,
+  redis,
+  isClosing,
+}: {
+  db: Db;
+  redis: Redis;
+  isClosing: () => boolean;
+}): Promise<Readiness> {
+  const degraded = redis.status === "ready" && (await isRedisUp(redis)) ? [] : ["redis"];
+  if (isClosing()) return { ready: false, degraded, reason: "stopping" };
+  return (await isDbUp(db))
+    ? { ready: true, degraded }
+    : { ready: false, degraded, reason: "postgres does not answer" };
+}
+
+function isRedisUp(redis: Redis): Promise<boolean> {
+  return redis.ping().then(
+    () => true,
+    () => false,
+  );
+}

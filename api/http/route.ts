@@ -1,0 +1,71 @@
+import type { z } from "zod";
+import type { ErrorCode } from "../../shared/contract/errors.ts";
+import type { Caller, KeyCaller, UserCaller } from "../auth/authenticate.ts";
+
+/** What a handler is given: nothing of Express. */
+export type Call<C extends Caller, Body, Query> = {
+  caller: C;
+  params: Readonly<Record<string, string>>;
+  body: Body;
+  query: Query;
+  requestId: string;
+  header: (name: string) => string | undefined;
+  /** Reads until `isFinal`, as long as the caller prefers to wait (`Prefer: wait=N`); at once without that. */
+  settle: <T>(first: T, read: () => Promise<T>, isFinal: (value: T) => boolean) => Promise<T>;
+};
+
+/** `about`: ids for the request's line in the log. */
+export type Answer = {
+  status: number;
+  body: unknown;
+  headers?: Record<string, string>;
+  about?: Record<string, string>;
+};
+
+/** One call of the API, for the server that answers it and the document that describes it. */
+export type RouteShape<Body, Query> = {
+  method: "get" | "put" | "post" | "patch" | "delete";
+  /** Parameters in braces: `/v1/users/{user}`. */
+  path: string;
+  summary: string;
+  description?: string;
+  tag: string;
+  body?: { schema: z.ZodType<Body>; isOptional?: boolean; types?: readonly string[]; example: unknown };
+  query?: z.ZodType<Query>;
+  /** What is answered, by status. */
+  answers: Readonly<Record<number, { schema: z.ZodType; description: string }>>;
+  problems: readonly ErrorCode[];
+  headers?: readonly string[];
+};
+
+export type Access = "server" | "user";
+
+export type Route = {
+  access: Access;
+  shape: RouteShape<unknown, unknown>;
+  handle: (call: Call<Caller, unknown, unknown>) => Promise<Answer>;
+};
+
+/** A call for a product's backend. Body and query are what the shape's schemas made of them. */
+export function serverRoute<Body = undefined, Query = undefined>(
+  shape: RouteShape<Body, Query>,
+  handle: (call: Call<KeyCaller, Body, Query>) => Promise<Answer>,
+): Route {
+  return { access: "server", shape, handle: handle as Route["handle"] };
+}
+
+/** A call for a person. */
+export function userRoute<Body = undefined, Query = undefined>(
+  shape: RouteShape<Body, Query>,
+  handle: (call: Call<UserCaller, Body, Query>) => Promise<Answer>,
+): Route {
+  return { access: "user", shape, handle: handle as Route["handle"] };
+}
+
+/** 200 when the resource is as it will stay, else 202 with the address to ask again. */
+export function answerResource(
+  body: unknown,
+  { isFinal, location }: { isFinal: boolean; location: string },
+): Answer {
+  return isFinal ? { status: 200, body } : { status: 202, body, headers: { Location: location } };
+}

@@ -1,0 +1,57 @@
+import { endMemberships, listRoomIdsOf, touchMembers } from "../../shared/db/memberships/memberships.ts";
+import { killQueuedMessages } from "../../shared/db/messages/dead-messages.ts";
+import { insertNotices } from "../../shared/db/users/user-event-outbox.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { lockOutboxes, lockTimelines } from "../../shared/db/rooms/rooms.ts";
+import { StaleView, transact } from "../../shared/db/connection/transaction.ts";
+import { findUser, lockUser, markUserDeleted } from "../../shared/db/users/users.ts";
+import type { FailedMessage } from "../../shared/timeline/publish-unnumbered.ts";
+import { appendEntries } from "../../shared/timeline/append.ts";
+import { memberEntry } from "../../shared/timeline/own-entries.ts";
+import type { Effects } from "./side-effects.ts";
+import { describeKilled } from "./remove-member.ts";
+
+/** Deletes a user, out of every room, in one transaction. Nothing when there is no such user. */
+export function deleteUser(db: Db, tenantId: string, name: string): Promise<Effects | null> {
+  return transact(db, async (trx) => {
+    const seen = await findUser(trx, tenantId, name);
+    if (!seen) return null;
+    const locked = await listRoomIdsOf(trx, tenantId, seen.id);
+    await lockOutboxes(trx, tenantId, locked);
+    if (!(await lockUser(trx, tenantId, seen.id))) return null;
+    const roomIds = await listRoomIdsOf(trx, tenantId, seen.id);
+    if (roomIds.some((roomId) => !locked.includes(roomId)))
+      throw new StaleView("the user came into another room");
+    await lockTimelines(trx, tenantId, roomIds);
+    const failed = await leaveRooms(trx, tenantId, seen.id, roomIds);
+    await markUserDeleted(trx, tenantId, seen.id);
+    await insertNotices(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);
+    return {
+      wakes: [
+        { name: "provisioning", payload: { tenantId, subject: "user", id: seen.id } },
+        ...roomIds.map((roomId) => ({ name: "membership" as const, payload: { tenantId, roomId } })),
+      ],
+      roomIds,
+      failed,
+    };
+  });
+}
+
+/** Takes a user out of locked rooms, with an entry in each and the end of what the user had queued there. */
+async function leaveRooms(
+  trx: Db,
+  tenantId: string,
+  userId: string,
+  roomIds: readonly string[],
+): Promise<FailedMessage[]> {
+  if (roomIds.length === 0) return [];
+  const ended = await endMemberships(trx, tenantId, userId, roomIds);
+  const roomsLeft = ended.map((row) => row.room_id);
+  const killed = await killQueuedMessages(trx, tenantId, { senderId: userId, roomIds: roomsLeft });
+  await touchMembers(trx, tenantId, roomsLeft, -1);
+  const left = await appendEntries(
+    trx,
+    ended.map((row) => ({ roomId: row.room_id, entries: [memberEntry("member.left", userId, row.role)] })),
+  );
+  return describeKilled(left, killed);
+}

@@ -1,0 +1,33 @@
+import type { Db } from "../../shared/db/connection/open.ts";
+import { findRoom, lockRoom, type Room } from "../../shared/db/rooms/rooms.ts";
+import { transact } from "../../shared/db/connection/transaction.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import type { RoomAddress } from "../../shared/contract/names.ts";
+import { appendEntries } from "../../shared/timeline/append.ts";
+import { effectsOnRoom, type Effects } from "./side-effects.ts";
+import { areAsWished, wishMembers, type MemberWish } from "./set-members.ts";
+
+/** Adds and changes members, all or none. Returns the room's row id too. @throws AppError `not_found`, `conflict`, `too_many_roles`. */
+export async function putMembers(
+  db: Db,
+  tenantId: string,
+  address: RoomAddress,
+  members: readonly MemberWish[],
+): Promise<{ roomId: string; effects: Effects }> {
+  const seen = await findRoom(db, tenantId, address);
+  if (seen && (await areAsWished(db, seen, members))) return describe(seen, false);
+  return transact(db, async (trx) => {
+    const room = await lockRoom(trx, tenantId, address);
+    if (!room) throw new AppError("not_found", "There is no such room.");
+    const { isChanged, entries } = await wishMembers(trx, room, members);
+    await appendEntries(trx, [{ roomId: room.id, entries }]);
+    return describe(room, isChanged);
+  });
+}
+
+function describe(
+  { tenant_id: tenantId, id: roomId }: Room,
+  isChanged: boolean,
+): { roomId: string; effects: Effects } {
+  return { roomId, effects: effectsOnRoom({ tenantId, roomId }, { room: false, members: isChanged }) };
+}

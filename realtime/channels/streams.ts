@@ -1,0 +1,90 @@
+import { z } from "zod";
+import { readPositions } from "../../shared/db/memberships/subscription-rights.ts";
+import { roomLiveMessage } from "../../shared/contract/frames.ts";
+import { roomStreamKey, userStreamKey } from "../../shared/platform/redis-keys.ts";
+import { publishRooms, rebuildStream, type Publishing } from "../../shared/timeline/publish.ts";
+import { readUserPosition } from "../../shared/timeline/user-stream.ts";
+import { liveChannelOf, type Entry, type StreamTop, type TopicRef } from "./topic.ts";
+
+export type ReadRequest = { ref: TopicRef; epoch: string; after: number; limit: number };
+
+const USERS_AT_ONCE = 500;
+const streamEntries = z.array(z.tuple([z.string(), z.array(z.string())]));
+
+/** Where entries are read from: Redis, which is caught up from Postgres when it lacks some. */
+export class Streams {
+  readonly #deps: Publishing;
+  readonly #repairs = new Map<string, Promise<void>>();
+
+  constructor(deps: Publishing) {
+    this.#deps = deps;
+  }
+
+  /** Where the streams truly end, by live channel: a room's timeline in one query, a user's hints in Redis. */
+  async tops(refs: readonly TopicRef[]): Promise<Map<string, StreamTop>> {
+    const tops = new Map<string, StreamTop>();
+    const rooms = refs.filter(({ kind }) => kind === "room");
+    if (rooms.length > 0) {
+      const rows = await readPositions(
+        this.#deps.db,
+        rooms.map(({ id }) => id),
+      );
+      const byId = new Map(rows.map((row) => [row.room_id, { epoch: row.epoch, number: row.last_number }]));
+      for (const ref of rooms) {
+        const top = byId.get(ref.id);
+        if (top) tops.set(liveChannelOf(ref), top);
+      }
+    }
+    const users = refs.filter(({ kind }) => kind === "user");
+    for (let start = 0; start < users.length; start += USERS_AT_ONCE) {
+      await Promise.all(
+        users.slice(start, start + USERS_AT_ONCE).map(async (ref) => {
+          const { epoch, offset } = await readUserPosition(this.#deps.redis, ref.id);
+          tops.set(liveChannelOf(ref), { epoch, number: offset });
+        }),
+      );
+    }
+    return tops;
+  }
+
+  /** The entries after `after`, oldest first, at most `limit`, of each stream; one round trip. */
+  async read(requests: readonly ReadRequest[]): Promise<Entry[][]> {
+    if (requests.length === 0) return [];
+    const pipeline = this.#deps.redis.pipeline();
+    for (const { ref, epoch, after, limit } of requests) {
+      const key = ref.kind === "room" ? roomStreamKey(ref.id, epoch) : userStreamKey(ref.id);
+      pipeline.xrange(key, `(${after}-0`, "+", "COUNT", limit);
+    }
+    const answers = (await pipeline.exec()) ?? [];
+    return requests.map(({ ref }, index) => {
+      const [error, rows] = answers[index] ?? [null, []];
+      if (error) throw error;
+      return streamEntries.parse(rows).map(([id, fields]) => parseEntry(ref, id, fields));
+    });
+  }
+
+  /**
+   * Brings a room's stream up to its timeline, and back to the entry after `after` where its window begins later; one
+   * repair of a room at a time.
+   */
+  repair({ ref, epoch, after }: Omit<ReadRequest, "limit">): Promise<void> {
+    if (ref.kind === "user") return Promise.resolve();
+    const running = this.#repairs.get(ref.id);
+    if (running) return running;
+    const repair = (async () => {
+      await publishRooms(this.#deps, [ref.id]);
+      const [entries] = await this.read([{ ref, epoch, after, limit: 1 }]);
+      if (entries?.[0]?.number !== after + 1) await rebuildStream(this.#deps, ref.id);
+    })().finally(() => this.#repairs.delete(ref.id));
+    this.#repairs.set(ref.id, repair);
+    return repair;
+  }
+}
+
+function parseEntry(ref: TopicRef, id: string, fields: readonly string[]): Entry {
+  const number = Number(id.slice(0, id.indexOf("-")));
+  const value = fields[1] ?? "";
+  if (ref.kind === "user") return { number, leaver: null, requestId: null, data: value };
+  const message = roomLiveMessage.parse(JSON.parse(value));
+  return { number, leaver: message.leaver, requestId: message.requestId, data: message.data };
+}

@@ -1,0 +1,121 @@
+import { counter, gauge, durationHistogram, type Registry } from "../shared/platform/metrics.ts";
+import type { Connection } from "./session/connection.ts";
+import type { Hub } from "./channels/hub.ts";
+import type { RedisLive } from "./broker/redis-subscriptions.ts";
+
+/** What the tier counts. */
+export class Figures {
+  readonly #publications;
+  readonly #deliveries;
+  readonly #closes;
+  readonly #recoveries;
+  readonly #recovered;
+  readonly #errors;
+  readonly #insufficient;
+  readonly #refused;
+  readonly #malformed;
+  readonly #lag;
+
+  constructor(registry: Registry) {
+    const name = (suffix: string) => `omc_realtime_${suffix}`;
+    this.#publications = counter(registry, {
+      name: name("publications_total"),
+      help: "Publications delivered to a topic",
+    });
+    this.#deliveries = counter(registry, {
+      name: name("deliveries_total"),
+      help: "Publications queued for a socket",
+    });
+    this.#closes = counter(registry, { name: name("closes_total"), help: "Sockets closed, by close code" }, [
+      "code",
+    ]);
+    this.#recoveries = counter(
+      registry,
+      { name: name("recoveries_total"), help: "Positions asked to recover from" },
+      ["recovered"],
+    );
+    this.#recovered = counter(registry, {
+      name: name("recovered_publications_total"),
+      help: "Publications recovered",
+    });
+    this.#errors = counter(
+      registry,
+      { name: name("reply_errors_total"), help: "Commands refused, by code" },
+      ["code"],
+    );
+    this.#insufficient = counter(registry, {
+      name: name("insufficient_total"),
+      help: "Subscriptions ended by a hole",
+    });
+    this.#refused = counter(registry, { name: name("upgrades_refused_total"), help: "Upgrades refused" }, [
+      "reason",
+    ]);
+    this.#malformed = counter(registry, {
+      name: name("malformed_total"),
+      help: "Live messages that were not understood",
+    });
+    this.#lag = durationHistogram(registry, {
+      name: name("live_lag_seconds"),
+      help: "Publish to receive, of the probe",
+    });
+  }
+
+  delivered(subscribers: number): void {
+    this.#publications.inc();
+    this.#deliveries.inc(subscribers);
+  }
+
+  closed(code: number): void {
+    // What a client sends is its own choice: only numbers of the protocol become a label.
+    this.#closes.inc({
+      code: (code >= 3_000 && code < 3_600) || code === 1_000 || code === 1_001 ? String(code) : "other",
+    });
+  }
+
+  recovery(isRecovered: boolean, publications: number): void {
+    this.#recoveries.inc({ recovered: String(isRecovered) });
+    this.#recovered.inc(publications);
+  }
+
+  refusedCommand(code: number): void {
+    this.#errors.inc({ code: String(code) });
+  }
+
+  insufficient(subscriptions: number): void {
+    this.#insufficient.inc(subscriptions);
+  }
+
+  refusedUpgrade(reason: "origin" | "protocol" | "full"): void {
+    this.#refused.inc({ reason });
+  }
+
+  malformed(): void {
+    this.#malformed.inc();
+  }
+
+  liveLag(seconds: number): void {
+    this.#lag.observe(seconds);
+  }
+}
+
+/** Gauges that are read from the hub at each scrape. */
+export function watchHub(registry: Registry, hub: Hub<Connection>, live: RedisLive): void {
+  const watch = (suffix: string, help: string, read: () => number) =>
+    gauge(registry, { name: `omc_realtime_${suffix}`, help }, read);
+  watch("connections", "Open sockets", () => hub.connections.size);
+  watch("users", "Users with a connection", () => hub.users.size);
+  watch("topics", "Rooms and users followed", () => hub.topics.size);
+  watch("subscriptions", "Subscriptions of all sockets", () =>
+    sum(hub, (connection) => connection.subscriptionCount),
+  );
+  watch("queue_bytes", "Bytes waiting to be taken by clients", () =>
+    sum(hub, (connection) => connection.queueBytes),
+  );
+  watch("live_ready", "1 while live delivery from Redis works", () => (live.isReady ? 1 : 0));
+}
+
+function sum(hub: Hub<Connection>, read: (connection: Connection) => number): number {
+  let total = 0;
+  for (const connection of hub.connections) total += read(connection);
+  return total;
+}

@@ -1,0 +1,148 @@
+import {
+  findConnectables,
+  findGrants,
+  readGrants,
+  readRights,
+  readStandings,
+  type ConnectableState,
+  type GrantRow,
+} from "../../shared/db/memberships/subscription-rights.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { findTenantBySlug, openTokenKeys, tenantLimits } from "../../shared/db/tenants/tenants.ts";
+import { AppError } from "../../shared/contract/errors.ts";
+import { formatRoomKey, parseRoomKey } from "../../shared/contract/names.ts";
+import { isTenantOrigin } from "../../shared/auth/origins.ts";
+import type { SealKey } from "../../shared/platform/seal.ts";
+import { readTokenTenant, verifyUserToken } from "../../shared/auth/tokens.ts";
+import { createBatcher } from "../../shared/platform/concurrency/batcher.ts";
+import type { StreamTop, TopicRef } from "../channels/topic.ts";
+
+/** Whose connection it is, and until when its token is good. */
+export type Identity = { userRef: TopicRef; expiresAtMs: number };
+
+/** A room that a user may hear, and where it stood when that was read. */
+export type Grant = { ref: TopicRef; top: StreamTop };
+
+export type Standing = { state: ConnectableState; fingerprint: string };
+export type Rights = Standing & { grants: Grant[] };
+
+/** Who may connect, and who may hear what. */
+export type Policy = {
+  /**
+   * `origin`: of the page, null where there is none. @throws AppError `unauthorized`, `token_expired`, or `forbidden` for
+   * a user who is locked or gone, and for a page that may not act for the tenant.
+   */
+  authenticate(token: string, origin: string | null): Promise<Identity>;
+  /** A user's standing and most recently active rooms. */
+  rightsOf(userId: string): Promise<Rights>;
+  /** Of rooms by channel, those that the user may hear. */
+  findRooms(userId: string, channels: readonly string[]): Promise<Grant[]>;
+  /** Of rooms by id, those that the user may hear. */
+  grantsOf(userId: string, roomIds: readonly string[]): Promise<Grant[]>;
+  /** By user; one who does not exist is absent. */
+  standingsOf(userIds: readonly string[]): Promise<Map<string, Standing>>;
+};
+
+/** Queries of one kind that may be open at once: what is asked meanwhile shares the next. */
+const QUERIES_AT_ONCE = 2;
+
+/** The policy of tenants, users and memberships in Postgres. A mass reconnect shares its queries. */
+export function createPolicy({
+  db,
+  sealKeys,
+  rooms,
+  allowedOrigins,
+}: {
+  db: Db;
+  sealKeys: readonly SealKey[];
+  rooms: number;
+  /** Of the configuration, for tenants without a list of their own. */
+  allowedOrigins: readonly string[];
+}): Policy {
+  const readRightsOf = createBatcher(QUERIES_AT_ONCE, async (userIds) => {
+    const rows = await readRights(db, userIds, rooms);
+    return new Map(rows.map((row) => [row.user_id, row]));
+  });
+  const authenticate = createAuthentication(db, sealKeys, allowedOrigins);
+  return {
+    authenticate,
+    async rightsOf(userId) {
+      const row = await readRightsOf(userId);
+      if (!row) return { state: "gone", fingerprint: "", grants: [] };
+      return { state: row.state, fingerprint: row.fingerprint, grants: row.grants.map(presentGrant) };
+    },
+    async findRooms(userId, channels) {
+      const addresses = channels.flatMap((channel) => parseRoomKey(channel) ?? []);
+      if (addresses.length === 0) return [];
+      return (await findGrants(db, userId, addresses)).map(presentGrant);
+    },
+    async grantsOf(userId, roomIds) {
+      if (roomIds.length === 0) return [];
+      return (await readGrants(db, userId, roomIds)).map(presentGrant);
+    },
+    async standingsOf(userIds) {
+      const rows = await readStandings(db, userIds);
+      return new Map(rows.map(({ user_id, state, fingerprint }) => [user_id, { state, fingerprint }]));
+    },
+  };
+}
+
+function presentGrant(row: GrantRow): Grant {
+  return {
+    ref: { kind: "room", id: row.room_id, channel: formatRoomKey(row) },
+    top: { epoch: row.epoch, number: row.last_number },
+  };
+}
+
+function createAuthentication(
+  db: Db,
+  sealKeys: readonly SealKey[],
+  allowedOrigins: readonly string[],
+): Policy["authenticate"] {
+  const findTenant = createBatcher(QUERIES_AT_ONCE, async (slugs) => {
+    const tenants = await Promise.all(slugs.map((slug) => findTenantBySlug(db, slug)));
+    return new Map(
+      tenants.flatMap((tenant) =>
+        tenant?.status === "active"
+          ? [
+              [
+                tenant.slug,
+                {
+                  id: tenant.id,
+                  keys: openTokenKeys(sealKeys, tenant),
+                  origins: tenantLimits.parse(tenant.limits).allowedOrigins,
+                },
+              ],
+            ]
+          : [],
+      ),
+    );
+  });
+  const findUser = createBatcher(QUERIES_AT_ONCE, async (places) => {
+    const rows = await findConnectables(db, places.map(parsePlace));
+    return new Map(rows.map((row) => [formatPlace(row.tenant_id, row.external_id), row]));
+  });
+  return async (token, origin) => {
+    const slug = readTokenTenant(token);
+    const tenant = slug === null ? undefined : await findTenant(slug);
+    if (slug === null || !tenant) throw new AppError("unauthorized", "The token is of no active tenant.");
+    const claims = await verifyUserToken(tenant.keys, slug, token, Date.now());
+    const user = await findUser(formatPlace(tenant.id, claims.user));
+    if (!user) throw new AppError("unauthorized", "The token is of no known user.");
+    if (origin !== null && !isTenantOrigin(origin, tenant.origins, allowedOrigins))
+      throw new AppError("forbidden", "Pages of this origin may not act for this tenant.");
+    if (!user.is_active) throw new AppError("forbidden", "The user is locked or gone.");
+    const userRef: TopicRef = { kind: "user", id: user.id, channel: `user:${claims.user}` };
+    return { userRef, expiresAtMs: claims.expiresAtMs };
+  };
+}
+
+// A tenant's row id holds no space.
+function formatPlace(tenantId: string, user: string): string {
+  return `${tenantId} ${user}`;
+}
+
+function parsePlace(place: string): { tenantId: string; user: string } {
+  const space = place.indexOf(" ");
+  return { tenantId: place.slice(0, space), user: place.slice(space + 1) };
+}

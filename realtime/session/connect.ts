@@ -1,0 +1,138 @@
+import { AppError, errorText } from "../../shared/contract/errors.ts";
+import type { Log } from "../../shared/platform/log.ts";
+import { CLOSE, CONNECT_REFUSAL, REPLY_ERROR } from "../protocol/codes.ts";
+import type { Connection } from "./connection.ts";
+import type { Gate } from "../../shared/platform/concurrency/semaphore.ts";
+import type { Policy, Rights } from "../policy/policy.ts";
+import { formatConnectResult, formatReply, type CommandOf, type StreamPosition } from "../protocol/json.ts";
+import { subscribe, type Outcome, type SubscribeDeps, type Want } from "./subscribe.ts";
+import { liveChannelOf, type TopicRef } from "../channels/topic.ts";
+
+export type ConnectDeps = SubscribeDeps & {
+  policy: Policy;
+  gate: Gate;
+  log: Log;
+  version: string;
+  /** Called for a connection whose rooms may have changed while it was being let in. */
+  onDoubt: (connection: Connection) => void;
+};
+
+type Connect = CommandOf<"connect">;
+
+/** Lets a connection in: who it is, its rooms, and what it missed in each. */
+export async function connect(deps: ConnectDeps, connection: Connection, command: Connect): Promise<void> {
+  if (command.request.token === "") {
+    connection.close(CLOSE.badRequest);
+    return;
+  }
+  connection.state = "connecting";
+  try {
+    await deps.gate.run(() => letIn(deps, connection, command));
+  } catch (error) {
+    refuse(deps, connection, command, error);
+  }
+}
+
+async function letIn(deps: ConnectDeps, connection: Connection, { id, request }: Connect): Promise<void> {
+  const { policy, hub, streams } = deps;
+  const identity = await policy.authenticate(request.token, connection.origin);
+  const { userRef } = identity;
+  const planned = requireActive(await policy.rightsOf(userRef.id));
+  // The client may have gone while it waited for its turn or its rights.
+  if (connection.isClosed) return;
+  connection.identity = identity;
+  hub.identify(connection, userRef);
+  let rights = planned;
+  await subscribe(deps, {
+    connection,
+    userId: userRef.id,
+    wants: planWants(deps, planned, userRef, new Map(Object.entries(request.subs).flatMap(askedPosition))),
+    isServerSide: true,
+    readTops: async () => {
+      rights = requireActive(await policy.rightsOf(userRef.id));
+      const tops = await streams.tops([userRef]);
+      for (const { ref, top } of rights.grants) tops.set(liveChannelOf(ref), top);
+      return tops;
+    },
+    reply: (outcomes) => {
+      const nowMs = Date.now();
+      if (outcomes.some((outcome) => "refusal" in outcome)) connection.isInDoubt = true;
+      // A token is accepted a little after its end: the client has the whole delay to bring a new one.
+      connection.expiresAtMs = Math.max(identity.expiresAtMs, nowMs);
+      connection.state = "ready";
+      connection.fingerprint = rights.fingerprint;
+      connection.send(
+        formatReply(id, "connect", formatResult(deps, connection, outcomes, identity.expiresAtMs - nowMs)),
+      );
+    },
+  });
+  if (rights.fingerprint !== planned.fingerprint) connection.isInDoubt = true;
+  if (connection.isInDoubt) deps.onDoubt(connection);
+}
+
+function requireActive(rights: Rights): Rights {
+  if (rights.state === "paused") throw new AppError("unauthorized", "The tenant is paused.");
+  if (rights.state === "gone") throw new AppError("forbidden", "The user is locked or gone.");
+  return rights;
+}
+
+function askedPosition([channel, place]: [string, Connect["request"]["subs"][string]]): [
+  string,
+  StreamPosition,
+][] {
+  return place.recover ? [[channel, { epoch: place.epoch, offset: place.offset }]] : [];
+}
+
+/** The user's own channel and the most recently active rooms, as many as a client can name in its next connect. */
+function planWants(
+  { limits }: ConnectDeps,
+  rights: Rights,
+  userRef: TopicRef,
+  asked: ReadonlyMap<string, StreamPosition>,
+): Want[] {
+  let left = limits.connectBytes;
+  return [userRef, ...rights.grants.map(({ ref }) => ref)].flatMap((ref) => {
+    left -= connectBytes(ref);
+    return left < 0 ? [] : [{ ref, asked: asked.get(ref.channel) ?? null, rejectsUnrecovered: false }];
+  });
+}
+
+const POSITION_BYTES = '"":{"recover":true,"offset":9007199254740991,"epoch":""},'.length + 36;
+
+/** How much of a client's next connect command a subscription by the server takes. */
+export function connectBytes({ channel }: TopicRef): number {
+  return POSITION_BYTES + channel.length;
+}
+
+function formatResult(
+  deps: ConnectDeps,
+  connection: Connection,
+  outcomes: readonly Outcome[],
+  leftMs: number,
+): string {
+  return formatConnectResult({
+    client: connection.id,
+    version: deps.version,
+    ttlS: Math.max(1, Math.floor(leftMs / 1_000)),
+    pingS: Math.ceil(deps.limits.pingMs / 1_000),
+    session: connection.session,
+    subs: outcomes.flatMap((outcome) =>
+      "result" in outcome ? [{ channel: outcome.ref.channel, result: outcome.result }] : [],
+    ),
+  });
+}
+
+function refuse(deps: ConnectDeps, connection: Connection, { id }: Connect, error: unknown): void {
+  if (connection.isClosed) return;
+  const refusal = error instanceof AppError ? CONNECT_REFUSAL[error.code] : { error: REPLY_ERROR.internal };
+  if ("close" in refusal) {
+    connection.close(refusal.close);
+    return;
+  }
+  // What is known to be away is told by its own log line, not by one of each client.
+  if (!(error instanceof AppError)) {
+    deps.log.warn({ connection: connection.id, reason: errorText(error) }, "connecting failed");
+  }
+  connection.state = "failed";
+  connection.refuse(id, refusal.error);
+}

@@ -1,0 +1,39 @@
+import { listTenantOrigins } from "../db/tenants/tenants.ts";
+import type { Db } from "../db/connection/open.ts";
+
+const READ_EVERY_MS = 5_000;
+
+/** The origins whose pages may speak to us at all, before it is known for which tenant. */
+export type Origins = { isKnown: (origin: string) => boolean; close: () => void };
+
+/**
+ * The origins of the configuration and those of the tenants, read again every 5 s; a read that fails leaves what was
+ * known. Without origins in the configuration every origin is known.
+ */
+export async function openOrigins(db: Db, configured: readonly string[]): Promise<Origins> {
+  if (configured.length === 0) return { isKnown: () => true, close: () => undefined };
+  let known = new Set(configured);
+  const read = async (): Promise<void> => {
+    const own = await listTenantOrigins(db).catch(() => null);
+    if (own) known = new Set([...configured, ...own]);
+  };
+  await read();
+  const timer = setInterval(() => void read(), READ_EVERY_MS);
+  timer.unref();
+  return {
+    isKnown: (origin) => known.has(origin),
+    close: () => {
+      clearInterval(timer);
+    },
+  };
+}
+
+/** Whether pages of an origin may act for a tenant: its own list decides, the configuration's where it has none. */
+export function isTenantOrigin(
+  origin: string,
+  own: readonly string[] | undefined,
+  configured: readonly string[],
+): boolean {
+  const allowed = own ?? configured;
+  return (own === undefined && configured.length === 0) || allowed.includes(origin);
+}

@@ -1,0 +1,251 @@
+import type { RoomAddress, Role } from "../../contract/names.ts";
+import type { MemberResource } from "../../contract/resources.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
+
+/** A membership with the person it is of. */
+export type MemberRow = {
+  user_id: string;
+  external_id: string;
+  display_name: string | null;
+  avatar: string | null;
+  role: Role;
+  desired: "in" | "out";
+  version: number;
+  applied_version: number;
+  error: string | null;
+};
+
+// Lists of people are joined, never compared with `= any`: under a prepared plan that would be tried pair by pair.
+const SELECT_MEMBER = `
+  select s.user_id, u.external_id, u.display_name, u.avatar, s.role, s.desired, s.version, s.applied_version, s.error
+    from memberships s join users u on u.id = s.user_id`;
+
+/** The memberships of some users in a locked room, also those that ended; locked until the transaction ends. */
+export function lockMemberships(
+  trx: Db,
+  tenantId: string,
+  roomId: string,
+  userIds: readonly string[],
+): Promise<MemberRow[]> {
+  return rowsOf<MemberRow>(
+    trx,
+    `${SELECT_MEMBER} join unnest(cast(? as uuid[])) as asked(user_id) on asked.user_id = s.user_id
+      where s.tenant_id = ? and s.room_id = ? order by s.user_id for update of s`,
+    [userIds, tenantId, roomId],
+  );
+}
+
+/** Wishes users in with a role, each a new version; they start with nothing unread when they were not in. */
+export async function upsertMembers(
+  trx: Db,
+  tenantId: string,
+  roomId: string,
+  wanted: readonly { userId: string; role: Role }[],
+): Promise<void> {
+  await trx.raw(
+    `insert into memberships as s (room_id, user_id, tenant_id, role, read_count)
+     select t.room_id, w.user_id, t.tenant_id, w.role, t.message_count
+       from unnest(cast(:userIds as uuid[]), cast(:roles as text[])) as w(user_id, role)
+       join room_timeline t on t.room_id = :roomId and t.tenant_id = :tenantId
+      order by w.user_id
+         on conflict (room_id, user_id) do update
+        set role = excluded.role, desired = 'in', version = s.version + 1, error = null, updated_at = now(),
+            read_count = case when s.desired = 'in' then s.read_count else excluded.read_count end,
+            opened_at = case when s.desired = 'in' then s.opened_at else null end`,
+    { tenantId, roomId, userIds: wanted.map(({ userId }) => userId), roles: wanted.map(({ role }) => role) },
+  );
+}
+
+/** Wishes a user out of rooms whose outbox rows are locked; returns those where the user was in, with the role. */
+export function endMemberships(
+  trx: Db,
+  tenantId: string,
+  userId: string,
+  roomIds: readonly string[],
+): Promise<{ room_id: string; role: Role }[]> {
+  return rowsOf<{ room_id: string; role: Role }>(
+    trx,
+    `update memberships set desired = 'out', version = version + 1, error = null, updated_at = now()
+      where tenant_id = ? and user_id = ? and room_id = any(?) and desired = 'in'
+      returning room_id, role`,
+    [tenantId, userId, roomIds],
+  );
+}
+
+/** Wishes everybody out of a locked room; returns whom. */
+export async function endAllMemberships(trx: Db, tenantId: string, roomId: string): Promise<string[]> {
+  const rows = await rowsOf<{ user_id: string }>(
+    trx,
+    `update memberships set desired = 'out', version = version + 1, error = null, updated_at = now()
+      where tenant_id = ? and room_id = ? and desired = 'in' returning user_id`,
+    [tenantId, roomId],
+  );
+  return rows.map((row) => row.user_id);
+}
+
+/** Counts members anew by `added`, and makes the room's members on Matrix due. Returns how many it has now. */
+export async function touchMembers(
+  trx: Db,
+  tenantId: string,
+  roomIds: readonly string[],
+  added: number,
+): Promise<number> {
+  const rows = await rowsOf<{ member_count: number }>(
+    trx,
+    `update rooms set member_count = member_count + :added, members_desired_version = members_desired_version + 1,
+            members_next_attempt_at = least(coalesce(members_next_attempt_at, now()), now()), members_attempts = 0,
+            members_error = null
+      where tenant_id = :tenantId and id = any(:roomIds) returning member_count`,
+    { tenantId, roomIds, added },
+  );
+  return rows[0]?.member_count ?? 0;
+}
+
+/** How many members of a room have a power level of their own. */
+export async function countLevels(db: Db, tenantId: string, roomId: string): Promise<number> {
+  const rows = await rowsOf<{ count: number }>(
+    db,
+    `select count(*) as count from memberships
+      where tenant_id = ? and room_id = ? and desired = 'in' and role not in ('member', 'guest')`,
+    [tenantId, roomId],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/** Rooms that a user is in. */
+export async function listRoomIdsOf(db: Db, tenantId: string, userId: string): Promise<string[]> {
+  const rows = await rowsOf<{ room_id: string }>(
+    db,
+    "select room_id from memberships where tenant_id = ? and user_id = ? and desired = 'in' order by room_id",
+    [tenantId, userId],
+  );
+  return rows.map((row) => row.room_id);
+}
+
+/** Members of a room after `cursor` (a user's name), in the order of their names. */
+export function listMembers(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  { limit, cursor }: { limit: number; cursor: string | null },
+): Promise<MemberRow[]> {
+  return rowsOf<MemberRow>(
+    db,
+    `${SELECT_MEMBER}
+      where s.tenant_id = :tenantId and s.room_id = :roomId and s.desired = 'in'
+        and (cast(:cursor as text) is null or u.external_id collate "C" > :cursor)
+      order by u.external_id collate "C" limit :limit`,
+    { tenantId, roomId, cursor, limit },
+  );
+}
+
+/** The membership of a user in a room, also an ended one. */
+export async function findMember(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  user: string,
+): Promise<MemberRow | undefined> {
+  const rows = await rowsOf<MemberRow>(
+    db,
+    `${SELECT_MEMBER} where s.tenant_id = ? and s.room_id = ? and u.external_id = ? and u.deleted_at is null`,
+    [tenantId, roomId, user],
+  );
+  return rows[0];
+}
+
+/** Memberships of some users in a room, in the order of their names. */
+export function findMembers(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  users: readonly string[],
+): Promise<MemberRow[]> {
+  return rowsOf<MemberRow>(
+    db,
+    `${SELECT_MEMBER} join unnest(cast(? as text[])) as asked(name) on asked.name = u.external_id
+      where s.tenant_id = ? and s.room_id = ? and u.tenant_id = s.tenant_id and u.deleted_at is null
+      order by u.external_id collate "C"`,
+    [users, tenantId, roomId],
+  );
+}
+
+/** A living user's living membership in a living room: what a person may do there. */
+export type Standing = {
+  room_id: string;
+  user_id: string;
+  role: Role;
+  opened_at: Date | null;
+  user_status: "pending" | "ready" | "locked" | "failed";
+};
+
+export async function findStanding(
+  db: Db,
+  tenantId: string,
+  room: RoomAddress,
+  user: string,
+): Promise<Standing | undefined> {
+  const rows = await rowsOf<Standing>(
+    db,
+    `select r.id as room_id, u.id as user_id, s.role, s.opened_at, u.status as user_status
+       from rooms r
+       join users u on u.tenant_id = r.tenant_id and u.external_id = ? and u.deleted_at is null
+       join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
+      where r.tenant_id = ? and r.kind = ? and r.slug = ? and r.deleted_at is null`,
+    [user, tenantId, room.kind, room.slug],
+  );
+  return rows[0];
+}
+
+/** Makes the members of a tenant's rooms due where somebody who may speak is not on Matrix, one room after the other. */
+export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
+  await execute(
+    db,
+    `with waiting as (
+       select r.id, now() + row_number() over (order by r.id) * interval '100 milliseconds' as due
+         from rooms r
+        where r.tenant_id = ? and r.deleted_at is null
+          and exists (select 1 from memberships s
+                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and s.role <> 'guest')
+     )
+     update rooms r set members_desired_version = members_desired_version + 1,
+            members_next_attempt_at = least(coalesce(r.members_next_attempt_at, w.due), w.due)
+       from waiting w where r.id = w.id`,
+    [tenantId],
+  );
+}
+
+/** People who open a room one after the other are joined on Matrix together, after this. */
+const JOIN_AFTER = "5 seconds";
+
+/** Remembers that a person has opened a room: those who may speak are joined in the background. */
+export async function markOpened(db: Db, { room_id, user_id }: Standing): Promise<void> {
+  await execute(
+    db,
+    `with opened as (
+       update memberships set opened_at = now() where room_id = :roomId and user_id = :userId and opened_at is null
+       returning room_id, role, applied
+     )
+     update rooms r set members_desired_version = members_desired_version + 1,
+            members_next_attempt_at = coalesce(members_next_attempt_at, now() + interval '${JOIN_AFTER}')
+       from opened o where r.id = o.room_id and o.role <> 'guest' and o.applied = 'out'`,
+    { roomId: room_id, userId: user_id },
+  );
+}
+
+/** What a client is shown of a membership. */
+export function presentMember(row: MemberRow): MemberResource {
+  return {
+    user: row.external_id,
+    displayName: row.display_name,
+    avatar: row.avatar,
+    role: row.role,
+    status: memberStatus(row),
+  };
+}
+
+function memberStatus({ desired, version, applied_version, error }: MemberRow): MemberResource["status"] {
+  if (error !== null) return "failed";
+  if (version !== applied_version) return "pending";
+  return desired === "in" ? "ready" : "removed";
+}

@@ -1,0 +1,92 @@
+import type { RoomAddress, RoomKind } from "../../contract/names.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
+
+/** A room that a user may hear, with where its timeline stands. */
+export type GrantRow = { room_id: string; kind: RoomKind; slug: string; epoch: string; last_number: number };
+
+/** `gone`: locked or deleted; `paused`: the tenant is. */
+export type ConnectableState = "active" | "gone" | "paused";
+
+/**
+ * Whether a user may be connected at all, and a fingerprint of the rooms that the user may hear: it changes whenever
+ * that set does, and tells nothing else.
+ */
+export type StandingRow = { user_id: string; state: ConnectableState; fingerprint: string };
+
+export type RightsRow = StandingRow & { grants: GrantRow[] };
+
+const SELECT_STANDING = `
+  select u.id as user_id,
+         case when t.status <> 'active' then 'paused'
+              when u.deleted_at is not null or u.status = 'locked' then 'gone' else 'active' end as state,
+         (select coalesce(md5(string_agg(m.room_id::text, ',' order by m.room_id)), '')
+            from memberships m join rooms r on r.id = m.room_id and r.deleted_at is null
+           where m.user_id = u.id and m.desired = 'in') as fingerprint
+    from users u join tenants t on t.id = u.tenant_id`;
+
+const SELECT_GRANT = `
+  select r.id as room_id, r.kind, r.slug, l.epoch, l.last_number
+    from memberships m
+    join users u on u.id = m.user_id and u.deleted_at is null and u.status <> 'locked'
+    join tenants t on t.id = u.tenant_id and t.status = 'active'
+    join rooms r on r.id = m.room_id and r.deleted_at is null
+    join room_timeline l on l.room_id = r.id
+   where m.desired = 'in'`;
+
+/** Users' standings and the `limit` most recently active rooms that each may hear, of one snapshot. */
+export function readRights(db: Db, userIds: readonly string[], limit: number): Promise<RightsRow[]> {
+  return rowsOf<RightsRow>(
+    db,
+    `select s.*, (select coalesce(jsonb_agg(g), '[]') from (
+        ${SELECT_GRANT} and m.user_id = s.user_id
+        order by coalesce(l.last_message_at, r.created_at) desc, r.id limit ?) g) as grants
+       from (${SELECT_STANDING} where u.id = any(?)) s`,
+    [limit, userIds],
+  );
+}
+
+/** Of some rooms, by id, those that the user may hear. */
+export function readGrants(db: Db, userId: string, roomIds: readonly string[]): Promise<GrantRow[]> {
+  return rowsOf<GrantRow>(db, `${SELECT_GRANT} and m.user_id = ? and r.id = any(?)`, [userId, roomIds]);
+}
+
+/** Of some rooms, by address in the user's own tenant, those that the user may hear. */
+export function findGrants(db: Db, userId: string, rooms: readonly RoomAddress[]): Promise<GrantRow[]> {
+  return rowsOf<GrantRow>(
+    db,
+    `${SELECT_GRANT} and m.user_id = ? and r.tenant_id = u.tenant_id
+       and (r.kind, r.slug) in (select * from unnest(?::text[], ?::text[]))`,
+    [userId, rooms.map((room) => room.kind), rooms.map((room) => room.slug)],
+  );
+}
+
+/** The standings of many users; one who does not exist is left out. */
+export function readStandings(db: Db, userIds: readonly string[]): Promise<StandingRow[]> {
+  return rowsOf<StandingRow>(db, `${SELECT_STANDING} where u.id = any(?)`, [userIds]);
+}
+
+/** Where the timelines of many rooms stand. */
+export function readPositions(
+  db: Db,
+  roomIds: readonly string[],
+): Promise<{ room_id: string; epoch: string; last_number: number }[]> {
+  return rowsOf(db, "select room_id, epoch, last_number from room_timeline where room_id = any(?)", [
+    roomIds,
+  ]);
+}
+
+/** Users by tenant and the tenant's own id of them, the living before the deleted. */
+export function findConnectables(
+  db: Db,
+  users: readonly { tenantId: string; user: string }[],
+): Promise<{ id: string; tenant_id: string; external_id: string; is_active: boolean }[]> {
+  return rowsOf(
+    db,
+    `select distinct on (u.tenant_id, u.external_id) u.id, u.tenant_id, u.external_id,
+            (u.deleted_at is null and u.status <> 'locked') as is_active
+       from unnest(?::uuid[], ?::text[]) as w(tenant_id, external_id)
+       join users u on u.tenant_id = w.tenant_id and u.external_id = w.external_id
+      order by u.tenant_id, u.external_id, (u.deleted_at is null) desc`,
+    [users.map(({ tenantId }) => tenantId), users.map(({ user }) => user)],
+  );
+}

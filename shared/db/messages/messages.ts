@@ -1,0 +1,275 @@
+import { newId } from "../../platform/ids.ts";
+import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
+import type { MessageResource, MessageStatus } from "../../contract/resources.ts";
+import { transactAtOnce } from "../connection/pipelined-transaction.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
+import type { TimelinePosition } from "../timeline/pages.ts";
+
+/** What somebody asks to send. `requestHash` (hex) tells a repeated request from another one with the same client id. */
+export type NewMessage = {
+  tenantId: string;
+  user: string;
+  room: RoomAddress;
+  text: string;
+  clientId: string | null;
+  requestHash: string | null;
+  /** Of the request that it comes with, for logs; absent where there is none. */
+  requestId?: string;
+};
+
+/** A message as it is kept, with what is needed to show it. */
+export type MessageRow = {
+  id: string;
+  tenant_id: string;
+  room_id: string;
+  sender_id: string;
+  kind: RoomKind;
+  slug: string;
+  client_id: string | null;
+  request_hash: string | null;
+  request_id: string | null;
+  content: { text: string };
+  order_number: number;
+  status: MessageStatus;
+  error_code: string | null;
+  error_message: string | null;
+  timeline_number: number | null;
+  accepted_at: Date;
+  sender_user: string;
+  sender_display_name: string | null;
+  sender_avatar: string | null;
+};
+
+/**
+ * `replayed`: the sender's client id is known; the row is the first request's. `position`: where the room's timeline stood;
+ * every removal that came before the message is in it.
+ */
+export type Acceptance =
+  | { outcome: "accepted"; message: MessageRow; position: TimelinePosition }
+  | { outcome: "replayed"; message: MessageRow }
+  | { outcome: "no_such_room" | "may_not_post" };
+
+export type Accepted = Extract<Acceptance, { outcome: "accepted" }>;
+
+const SELECT_MESSAGE = `
+  select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, encode(m.request_hash, 'hex') as request_hash, m.request_id,
+         m.content, m.order_number, m.status, m.error_code, m.error_message, m.timeline_number, m.accepted_at,
+         u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
+    from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id`;
+
+/** A drain holds a room for some milliseconds; who holds it for longer is not waited for with the other rooms locked. */
+const LOCK_WAIT_MS = 250;
+
+/** A room that had nothing to send. */
+export type IdleRoom = { tenantId: string; roomId: string };
+
+/**
+ * Accepts messages in one transaction, in the order given: each gets its room's next order number. The rooms' outbox
+ * rows are locked first, in id order, so that a removal either comes before (and the message is refused) or after (and
+ * ends it). Answers in the order asked.
+ *
+ * `onLocked` hears which of the rooms had nothing to send, to wake them. Their locks are held then: whoever takes such a
+ * room waits for the end of this transaction and sees its messages, so the way out begins while they are still written.
+ * In the others, whoever was woken before sends these messages too, or wakes the room when giving it back.
+ * @throws a lock timeout when somebody holds one of the rooms for 250 ms; then nothing was accepted.
+ */
+export async function acceptMessages(
+  db: Db,
+  messages: readonly NewMessage[],
+  onLocked: (idle: readonly IdleRoom[]) => void = () => undefined,
+): Promise<Acceptance[]> {
+  const rows = messages.map((message, position) => ({
+    position,
+    id: newId(),
+    tenant_id: message.tenantId,
+    external_id: message.user,
+    kind: message.room.kind,
+    slug: message.room.slug,
+    client_id: message.clientId,
+    request_hash: message.requestHash,
+    request_id: message.requestId ?? null,
+    content: { text: message.text },
+  }));
+  const input = JSON.stringify(rows);
+  type Locked = IdleRoom & { isIdle: boolean };
+  const [, accepted] = await transactAtOnce<[Locked[], Inserted[]]>(
+    db,
+    [
+      { sql: LOCK_ROOMS, bindings: { input } },
+      { sql: INSERT_ALLOWED, bindings: { input } },
+    ],
+    {
+      onFirst: (rooms) => {
+        onLocked(rooms.filter(({ isIdle }) => isIdle));
+      },
+      lockWaitMs: LOCK_WAIT_MS,
+    },
+  );
+  const byId = new Map(accepted.map((row) => [row.id, row]));
+  const isComplete = byId.size === messages.length;
+  const explained = isComplete
+    ? []
+    : await explainRefusals(
+        db,
+        rows.filter((row) => !byId.has(row.id)),
+      );
+  const refusals = new Map(explained.map((row) => [row.position, row]));
+  return rows.map(({ position, external_id: senderUser, ...asked }) => {
+    const inserted = byId.get(asked.id);
+    if (!inserted) return explain(refusals.get(position));
+    const { epoch, last_number: lastNumber, ...made } = inserted;
+    const fresh = { error_code: null, error_message: null, timeline_number: null, sender_user: senderUser };
+    return {
+      outcome: "accepted",
+      message: { ...asked, ...fresh, ...made },
+      position: { epoch, lastNumber },
+    };
+  });
+}
+
+const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, kind text,
+  slug text, client_id text, request_hash text, request_id text, content jsonb)`;
+
+const LOCK_ROOMS = `
+  select o.tenant_id as "tenantId", o.room_id as "roomId", o.next_attempt_at is null as "isIdle" from room_outbox o
+   where o.room_id in (select r.id from ${INPUT}
+     join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null)
+   order by o.room_id for update`;
+
+// A statement of its own: it sees what was committed while the locks were waited for, the rooms' last orders too. Nothing
+// joins what was just made: no plan knows how much that is.
+const INSERT_ALLOWED = `
+  with allowed as (
+    select i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id,
+           u.id as sender_id, o.last_order + row_number() over (partition by r.id order by i.position) as order_number
+      from ${INPUT}
+      join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
+      join room_outbox o on o.room_id = r.id
+      join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
+      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role <> 'guest'
+     where u.status <> 'locked' and (i.client_id is null
+        or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
+  ), bumped as (
+    update room_outbox o
+       set last_order = greatest(o.last_order, c.last_order), next_attempt_at = coalesce(o.next_attempt_at, now())
+      from (select room_id, max(order_number) as last_order from allowed group by room_id) c
+     where o.room_id = c.room_id
+  ), inserted as (
+    insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number)
+    select id, tenant_id, room_id, sender_id, client_id, decode(request_hash, 'hex'), request_id, content, order_number
+      from allowed order by position
+        on conflict (sender_id, client_id) where client_id is not null do nothing
+    returning id, room_id, sender_id, order_number, status, accepted_at
+  )
+  select n.id, n.room_id, n.sender_id, n.order_number, n.status, n.accepted_at,
+         u.display_name as sender_display_name, u.avatar as sender_avatar, t.epoch, t.last_number
+    from inserted n join users u on u.id = n.sender_id join room_timeline t on t.room_id = n.room_id`;
+
+type Inserted = Pick<
+  MessageRow,
+  | "id"
+  | "room_id"
+  | "sender_id"
+  | "order_number"
+  | "status"
+  | "accepted_at"
+  | "sender_display_name"
+  | "sender_avatar"
+> & { epoch: string; last_number: number };
+
+type Refusal = Omit<MessageRow, "id"> & {
+  position: number;
+  id: string | null;
+  found_room: string | null;
+  member_role: string | null;
+};
+
+function explainRefusals(db: Db, rows: readonly unknown[]): Promise<Refusal[]> {
+  return rowsOf<Refusal>(
+    db,
+    `select i.position, r.id as found_room, s.role as member_role, m.*
+       from ${INPUT}
+       left join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
+       left join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
+       left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
+       left join (${SELECT_MESSAGE}) m on m.sender_id = u.id and m.client_id = i.client_id`,
+    { input: JSON.stringify(rows) },
+  );
+}
+
+function explain(refusal: Refusal | undefined): Acceptance {
+  if (refusal?.id) return { outcome: "replayed", message: { ...refusal, id: refusal.id } };
+  if (refusal?.found_room && refusal.member_role) return { outcome: "may_not_post" };
+  return { outcome: "no_such_room" };
+}
+
+/** A message of a room, or null. */
+export async function findMessage(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  id: string,
+): Promise<MessageRow | null> {
+  const rows = await rowsOf<MessageRow>(
+    db,
+    `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.id = ?`,
+    [tenantId, roomId, id],
+  );
+  return rows[0] ?? null;
+}
+
+/** What a living user of a tenant has sent under a client id, or null. */
+export async function findMessageByClientId(
+  db: Db,
+  sent: { tenantId: string; user: string; clientId: string },
+): Promise<MessageRow | null> {
+  const rows = await rowsOf<MessageRow>(
+    db,
+    `${SELECT_MESSAGE}
+      where u.tenant_id = :tenantId and u.external_id = :user and u.deleted_at is null and m.client_id = :clientId`,
+    sent,
+  );
+  return rows[0] ?? null;
+}
+
+/** Accepted and not yet in the timeline, in order. */
+export function listOpenMessages(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  limit: number,
+): Promise<MessageRow[]> {
+  return rowsOf<MessageRow>(
+    db,
+    `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.open order by m.order_number limit ?`,
+    [tenantId, roomId, limit],
+  );
+}
+
+/** How many messages of a tenant wait, counted up to `limit`. */
+export async function countOpenMessages(db: Db, tenantId: string, limit: number): Promise<number> {
+  const rows = await rowsOf<{ count: number }>(
+    db,
+    "select count(*) as count from (select 1 from messages where tenant_id = ? and open limit ?) open_messages",
+    [tenantId, limit],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/** What a client is shown of a message. */
+export function presentMessage(row: MessageRow): MessageResource {
+  return {
+    id: row.id,
+    room: formatRoomKey(row),
+    number: row.timeline_number,
+    clientId: row.client_id,
+    sender: { user: row.sender_user, displayName: row.sender_display_name, avatar: row.sender_avatar },
+    text: row.content.text,
+    at: row.accepted_at.toISOString(),
+    status: row.status,
+    error:
+      row.error_code === null
+        ? null
+        : { code: row.error_code, message: row.error_message ?? "The message was not sent." },
+  };
+}

@@ -1,0 +1,43 @@
+import { rowsOf, type Db } from "../connection/open.ts";
+import { LEASE_MS } from "../messages/outbox.ts";
+
+/** An observer that this process runs. */
+export type LeasedObserver = {
+  observer_id: string;
+  tenant_id: string;
+  homeserver_id: string;
+  matrix_user_id: string;
+  since: string | null;
+};
+
+/** Takes observers that nobody runs, at most `limit`, each under a fence of its own. */
+export function takeObservers(db: Db, limit: number): Promise<(LeasedObserver & { fence: string })[]> {
+  return rowsOf<LeasedObserver & { fence: string }>(
+    db,
+    `with free as (
+       select p.observer_id from sync_positions p
+        where p.lease_until is null or p.lease_until < now() limit :limit for update skip locked
+     )
+     update sync_positions p set fence = gen_random_uuid(), lease_until = now() + :lease * interval '1 millisecond'
+       from free, observers o, tenants t
+      where p.observer_id = free.observer_id and o.id = p.observer_id and t.id = o.tenant_id
+     returning p.observer_id, p.fence, o.tenant_id, t.homeserver_id, o.matrix_user_id, p.since`,
+    { limit, lease: LEASE_MS },
+  );
+}
+
+/** The fences whose lease goes on; what the others stood for belongs to somebody else now. */
+export async function renewObservers(db: Db, fences: readonly string[]): Promise<string[]> {
+  const rows = await rowsOf<{ fence: string }>(
+    db,
+    `update sync_positions set lease_until = now() + ? * interval '1 millisecond'
+      where fence = any(?) and lease_until > now() returning fence`,
+    [LEASE_MS, fences],
+  );
+  return rows.map((row) => row.fence);
+}
+
+/** Hands an observer over: it is free at once. */
+export async function releaseObserver(db: Db, fence: string): Promise<void> {
+  await db.raw("update sync_positions set fence = null, lease_until = null where fence = ?", [fence]);
+}

@@ -1,0 +1,206 @@
+import { Model } from "objection";
+import { newFence, newId } from "../../platform/ids.ts";
+import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
+import type { RoomResource } from "../../contract/resources.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
+
+/** A place to talk, and the wish for a room on Matrix. */
+export class Room extends Model {
+  static override tableName = "rooms";
+  declare id: string;
+  declare tenant_id: string;
+  declare kind: RoomKind;
+  declare slug: string;
+  declare generation: number;
+  declare name: string;
+  declare topic: string | null;
+  declare avatar: string | null;
+  /** People whom the tenant does not know may be in a public room on Matrix, and in no private one. */
+  declare visibility: "private" | "public";
+  declare observer_id: string;
+  declare matrix_room_id: string | null;
+  declare status: "pending" | "ready" | "failed";
+  declare desired_version: number;
+  declare applied_version: number;
+  declare next_attempt_at: Date | null;
+  declare attempts: number;
+  declare error: string | null;
+  declare members_desired_version: number;
+  declare members_applied_version: number;
+  declare members_next_attempt_at: Date | null;
+  declare members_attempts: number;
+  declare members_error: string | null;
+  declare member_count: number;
+  declare created_at: Date;
+  declare deleted_at: Date | null;
+}
+
+export type RoomWish = {
+  name: string;
+  topic: string | null;
+  avatar: string | null;
+  visibility: "private" | "public";
+};
+
+/** The living room at an address. */
+export async function findRoom(
+  db: Db,
+  tenantId: string,
+  { kind, slug }: RoomAddress,
+): Promise<Room | undefined> {
+  return Room.query(db).findOne({ tenant_id: tenantId, kind, slug, deleted_at: null });
+}
+
+/** Makes the room with its outbox and its timeline; false when a living room has the address. */
+export async function insertRoom(
+  trx: Db,
+  tenantId: string,
+  address: RoomAddress,
+  wish: RoomWish,
+): Promise<boolean> {
+  const inserted = await rowsOf<{ id: string }>(
+    trx,
+    `with room as (
+       insert into rooms (id, tenant_id, kind, slug, generation, name, topic, avatar, visibility, observer_id)
+       select :id, :tenantId, :kind, :slug,
+              1 + coalesce((select max(generation) from rooms where tenant_id = :tenantId and kind = :kind and slug = :slug), 0),
+              :name, :topic, :avatar, :visibility,
+              (select id from observers where tenant_id = :tenantId order by created_at desc, id desc limit 1)
+           on conflict do nothing
+       returning id, tenant_id
+     ), outbox as (
+       insert into room_outbox (room_id, tenant_id) select id, tenant_id from room
+     ), timeline as (
+       insert into room_timeline (room_id, tenant_id, epoch) select id, tenant_id, :epoch from room
+     )
+     select id from room`,
+    { id: newId(), tenantId, ...address, ...wish, epoch: newFence() },
+  );
+  return inserted.length > 0;
+}
+
+/**
+ * The living room at an address, its outbox row locked until the transaction ends: whoever changes a room or its
+ * members, or accepts a message, holds this lock first.
+ */
+export async function lockRoom(trx: Db, tenantId: string, address: RoomAddress): Promise<Room | undefined> {
+  const seen = await findRoom(trx, tenantId, address);
+  if (!seen) return undefined;
+  await lockOutboxes(trx, tenantId, [seen.id]);
+  return Room.query(trx).findOne({ tenant_id: tenantId, id: seen.id, deleted_at: null });
+}
+
+/** Locks the outbox rows of rooms, in id order. */
+export function lockOutboxes(trx: Db, tenantId: string, roomIds: readonly string[]): Promise<void> {
+  return lockRows(trx, "room_outbox", tenantId, roomIds);
+}
+
+/**
+ * Locks the timelines of rooms whose outboxes are locked, in id order: before anything else of a room is changed, since
+ * whoever reads from Matrix does so too, and waits until the transaction ends.
+ */
+export function lockTimelines(trx: Db, tenantId: string, roomIds: readonly string[]): Promise<void> {
+  return lockRows(trx, "room_timeline", tenantId, roomIds);
+}
+
+async function lockRows(
+  trx: Db,
+  table: "room_outbox" | "room_timeline",
+  tenantId: string,
+  roomIds: readonly string[],
+): Promise<void> {
+  await trx.raw(
+    `select 1 from ${table} where tenant_id = ? and room_id = any(?) order by room_id for update`,
+    [tenantId, [...roomIds]],
+  );
+}
+
+/** Writes a new wish for a locked room, due at once; returns the fields that differ, none when nothing does. */
+export async function changeRoom(trx: Db, room: Room, wish: Partial<RoomWish>): Promise<Partial<RoomWish>> {
+  const differing = differingFields(room, wish);
+  if (Object.keys(differing).length === 0) return differing;
+  const {
+    name = room.name,
+    topic = room.topic,
+    avatar = room.avatar,
+    visibility = room.visibility,
+  } = differing;
+  await trx.raw(
+    `update rooms
+        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, desired_version = desired_version + 1,
+            next_attempt_at = least(coalesce(next_attempt_at, now()), now()), attempts = 0, error = null,
+            status = case when status = 'failed' then 'pending' else status end,
+            strangers_seen_at = case when :isClosed then now() else strangers_seen_at end,
+            members_desired_version = members_desired_version + case when :isClosed then 1 else 0 end,
+            members_next_attempt_at = case when :isClosed then now() else members_next_attempt_at end
+      where tenant_id = :tenantId and id = :id`,
+    // Strangers may be in a public room: one that becomes private has to be rid of them.
+    {
+      ...{ tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility },
+      isClosed: differing.visibility === "private",
+    },
+  );
+  return differing;
+}
+
+/** Whether a room is already as a wish has it. */
+export function isRoomAsWished(room: Room, wish: Partial<RoomWish>): boolean {
+  return Object.keys(differingFields(room, wish)).length === 0;
+}
+
+function differingFields(room: Room, wish: Partial<RoomWish>): Partial<RoomWish> {
+  return {
+    ...(wish.name !== undefined && wish.name !== room.name ? { name: wish.name } : {}),
+    ...(wish.topic !== undefined && wish.topic !== room.topic ? { topic: wish.topic } : {}),
+    ...(wish.avatar !== undefined && wish.avatar !== room.avatar ? { avatar: wish.avatar } : {}),
+    ...(wish.visibility !== undefined && wish.visibility !== room.visibility
+      ? { visibility: wish.visibility }
+      : {}),
+  };
+}
+
+/** Marks a locked room deleted: its address is free, the room on Matrix is due to be cleaned up. */
+export async function markRoomDeleted(trx: Db, room: Room): Promise<void> {
+  await trx.raw(
+    `update rooms set deleted_at = now(), desired_version = desired_version + 1, next_attempt_at = now(), attempts = 0,
+            members_next_attempt_at = null, member_count = 0
+      where tenant_id = ? and id = ?`,
+    [room.tenant_id, room.id],
+  );
+}
+
+/** A room with the position of its timeline, read before anything else of the timeline is. */
+export type PlacedRoom = Room & { epoch: string; last_number: number };
+
+export async function findPlacedRoom(
+  db: Db,
+  tenantId: string,
+  address: RoomAddress,
+): Promise<PlacedRoom | undefined> {
+  const rows = await rowsOf<PlacedRoom>(
+    db,
+    `select r.*, t.epoch, t.last_number from rooms r join room_timeline t on t.room_id = r.id
+      where r.tenant_id = ? and r.kind = ? and r.slug = ? and r.deleted_at is null`,
+    [tenantId, address.kind, address.slug],
+  );
+  return rows[0];
+}
+
+/** What a client is shown of a room: a wish that Matrix has not heard of yet is pending. */
+export function presentRoom(room: PlacedRoom): RoomResource {
+  const isWaiting = room.status === "ready" && room.desired_version > room.applied_version;
+  return {
+    room: formatRoomKey(room),
+    kind: room.kind,
+    slug: room.slug,
+    name: room.name,
+    topic: room.topic,
+    avatar: room.avatar,
+    visibility: room.visibility,
+    status: isWaiting ? "pending" : room.status,
+    epoch: room.epoch,
+    offset: room.last_number,
+    members: room.member_count,
+    createdAt: room.created_at.toISOString(),
+  };
+}

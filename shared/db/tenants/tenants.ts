@@ -1,0 +1,170 @@
+import { randomBytes } from "node:crypto";
+import { Model } from "objection";
+import { z } from "zod";
+import { newId, randomToken } from "../../platform/ids.ts";
+import { webOrigin } from "../../contract/names.ts";
+import { seal, unseal, type SealKey } from "../../platform/seal.ts";
+import { tokenKeys, type TokenKeys } from "../../auth/tokens.ts";
+import type { Homeserver } from "../homeservers/homeservers.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
+
+const DAY_MS = 86_400_000;
+export const DEFAULT_MAX_AGE_MS = 7 * DAY_MS;
+
+/** What a tenant may use; absent fields have the defaults of `tenantLimits`. */
+export const tenantLimits = z.object({
+  /** Messages that may wait to be sent, over all rooms. */
+  queuedMessages: z.int().min(1).default(10_000),
+  /** A message that could not be sent for this long is given up, in milliseconds. */
+  maxAgeMs: z
+    .int()
+    .min(60_000)
+    .max(30 * DAY_MS)
+    .default(DEFAULT_MAX_AGE_MS),
+  /** Whom the workers join on Matrix in the background: who has opened the room, or everybody who may speak. */
+  join: z.enum(["lazy", "eager"]).default("lazy"),
+  /** Requests in 10 s: of one user, of one API key, and of all of the tenant's together. */
+  userRequests: z.int().min(1).default(1_000),
+  keyRequests: z.int().min(1).default(10_000),
+  tenantRequests: z.int().min(1).default(20_000),
+  /** Origins whose pages may act for the tenant; absent: those of the configuration. */
+  allowedOrigins: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .max(100)
+    .optional(),
+});
+export type TenantLimits = z.infer<typeof tenantLimits>;
+
+/** What an operator may set them to. What was set before is read all the same: it keeps pages out, and nobody else. */
+export const tenantLimitsWish = tenantLimits.extend({
+  allowedOrigins: z.array(webOrigin).max(100).optional(),
+});
+
+/** One customer product. */
+export class Tenant extends Model {
+  static override tableName = "tenants";
+  static override jsonAttributes = ["limits"];
+  declare id: string;
+  declare slug: string;
+  declare homeserver_id: string;
+  declare status: "active" | "paused";
+  declare sealed_token_keys: string;
+  declare limits: Record<string, unknown>;
+  declare created_at: Date;
+}
+
+/** Makes a tenant with its token keys and its first observer; `isCreated` is false when the slug is taken already. */
+export async function createTenant(
+  db: Db,
+  sealKeys: readonly SealKey[],
+  { slug, homeserver }: { slug: string; homeserver: Homeserver },
+): Promise<{ tenant: Tenant; isCreated: boolean }> {
+  return db.transaction(async (trx) => {
+    const id = newId();
+    const keys: TokenKeys = { current: newTokenKey(), previous: null };
+    const inserted: unknown[] = await trx("tenants")
+      .insert({
+        id,
+        slug,
+        homeserver_id: homeserver.id,
+        sealed_token_keys: sealTokenKeys(sealKeys, id, keys),
+      })
+      .onConflict("slug")
+      .ignore()
+      .returning("id");
+    const isCreated = inserted.length > 0;
+    if (isCreated) await insertObserver(trx, id, homeserver.server_name);
+    return { tenant: await Tenant.query(trx).findOne({ slug }).throwIfNotFound(), isCreated };
+  });
+}
+
+/** A bot account that will make and read rooms: those that are made from now on. */
+export async function insertObserver(trx: Db, tenantId: string, serverName: string): Promise<void> {
+  const id = newId();
+  const matrixUserId = `@omc_${randomToken(20)}:${serverName}`;
+  await trx("observers").insert({ id, tenant_id: tenantId, matrix_user_id: matrixUserId });
+  await trx("sync_positions").insert({ observer_id: id });
+}
+
+export async function findTenantBySlug(db: Db, slug: string): Promise<Tenant | undefined> {
+  return Tenant.query(db).findOne({ slug });
+}
+
+export async function listTenants(db: Db, limit: number): Promise<Tenant[]> {
+  return Tenant.query(db).orderBy("slug").limit(limit);
+}
+
+const ORIGINS_AT_MOST = 10_000;
+
+/** The origins that tenants have named for themselves. */
+export async function listTenantOrigins(db: Db): Promise<string[]> {
+  const rows = await rowsOf<{ origin: string }>(
+    db,
+    `select distinct origin
+       from tenants, jsonb_array_elements_text(
+              case when jsonb_typeof(limits -> 'allowedOrigins') = 'array' then limits -> 'allowedOrigins' else '[]' end
+            ) as origin
+      limit ?`,
+    [ORIGINS_AT_MOST],
+  );
+  return rows.map(({ origin }) => origin);
+}
+
+/** Replaces what the tenant may use; processes believe it within a second. False when there is no such tenant. */
+export async function setTenantLimits(
+  db: Db,
+  slug: string,
+  limits: Record<string, unknown>,
+): Promise<boolean> {
+  return (await Tenant.query(db).patch({ limits }).where({ slug })) > 0;
+}
+
+/** A paused tenant's callers are refused. False when there is no such tenant. */
+export async function setTenantStatus(db: Db, slug: string, status: Tenant["status"]): Promise<boolean> {
+  return (await Tenant.query(db).patch({ status }).where({ slug })) > 0;
+}
+
+export function openTokenKeys(sealKeys: readonly SealKey[], tenant: Tenant): TokenKeys {
+  return tokenKeys.parse(JSON.parse(unseal(sealKeys, sealContext(tenant.id), tenant.sealed_token_keys)));
+}
+
+/** Signs with a new key from now on; tokens of the key before stay good, those of the one before that do not. */
+export async function rotateTokenKeys(
+  db: Db,
+  sealKeys: readonly SealKey[],
+  tenantId: string,
+): Promise<TokenKeys> {
+  return db.transaction(async (trx) => {
+    const tenant = await Tenant.query(trx).findById(tenantId).forUpdate().throwIfNotFound();
+    const keys: TokenKeys = { current: newTokenKey(), previous: openTokenKeys(sealKeys, tenant).current };
+    await Tenant.query(trx)
+      .patch({ sealed_token_keys: sealTokenKeys(sealKeys, tenantId, keys) })
+      .where({ id: tenantId });
+    return keys;
+  });
+}
+
+function newTokenKey(): TokenKeys["current"] {
+  return { kid: randomToken(8), secret: randomBytes(32).toString("base64url") };
+}
+
+function sealTokenKeys(sealKeys: readonly SealKey[], tenantId: string, keys: TokenKeys): string {
+  return seal(sealKeys, sealContext(tenantId), JSON.stringify(keys));
+}
+
+function sealContext(tenantId: string): { tenant: string; row: string } {
+  return { tenant: tenantId, row: "token-keys" };
+}
+
+/** Seals every tenant's token keys with the first key. Answers how many there are. */
+export async function resealTenants(db: Db, sealKeys: readonly SealKey[]): Promise<number> {
+  const tenants = await Tenant.query(db);
+  for (const tenant of tenants) {
+    const sealed = sealTokenKeys(sealKeys, tenant.id, openTokenKeys(sealKeys, tenant));
+    // A rotation that was faster has sealed with the first key already.
+    await Tenant.query(db)
+      .patch({ sealed_token_keys: sealed })
+      .where({ id: tenant.id, sealed_token_keys: tenant.sealed_token_keys });
+  }
+  return tenants.length;
+}

@@ -1,0 +1,55 @@
+import { SELECT_ENTRY, type EntryRow } from "../../timeline/read.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
+
+export type TimelinePosition = { epoch: string; lastNumber: number };
+
+/** Where a room's timeline stands. Read it before its rows: a client that goes on from there misses nothing. */
+export async function readPosition(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+): Promise<TimelinePosition | undefined> {
+  const rows = await rowsOf<TimelinePosition>(
+    db,
+    `select epoch, last_number as "lastNumber" from room_timeline where tenant_id = ? and room_id = ?`,
+    [tenantId, roomId],
+  );
+  return rows[0];
+}
+
+export type PageEdge = { before: number } | { after: number } | null;
+
+/** At most `limit` messages of a room's timeline next to an edge, oldest first; the newest ones without an edge. */
+export async function listTimelineMessages(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  { edge, limit }: { edge: PageEdge; limit: number },
+): Promise<EntryRow[]> {
+  const isForward = edge !== null && "after" in edge;
+  const bound = edge === null ? null : "after" in edge ? edge.after : edge.before;
+  const rows = await rowsOf<EntryRow>(
+    db,
+    `${SELECT_ENTRY}
+      where e.tenant_id = :tenantId and e.room_id = :roomId and e.type = 'message.created'
+        ${bound === null ? "" : `and e.number ${isForward ? ">" : "<"} :bound`}
+      order by e.number ${isForward ? "asc" : "desc"} limit :limit`,
+    { tenantId, roomId, limit, ...(bound === null ? {} : { bound }) },
+  );
+  return isForward ? rows : rows.reverse();
+}
+
+/** A message that stands in a room's timeline, by its id. */
+export async function findTimelineMessage(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+  id: string,
+): Promise<EntryRow | undefined> {
+  const rows = await rowsOf<EntryRow>(
+    db,
+    `${SELECT_ENTRY} where e.tenant_id = ? and e.room_id = ? and e.entry_id = ? and e.type = 'message.created'`,
+    [tenantId, roomId, id],
+  );
+  return rows[0];
+}

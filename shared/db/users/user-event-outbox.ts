@@ -1,0 +1,47 @@
+import { newId } from "../../platform/ids.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
+
+export type NoticeKind = "room.added" | "room.removed" | "user.gone";
+
+/** What a person's connections must hear; kept until Redis has taken it. */
+export type NewNotice = { tenantId: string; kind: NoticeKind; userId: string; roomId: string | null };
+
+export type Notice = {
+  id: string;
+  tenant_id: string;
+  kind: NoticeKind;
+  user_id: string;
+  room_id: string | null;
+};
+
+/** Writes notices down, in the transaction that causes them; they are told in this order. */
+export async function insertNotices(trx: Db, notices: readonly NewNotice[]): Promise<void> {
+  if (notices.length === 0) return;
+  await trx.raw(
+    `insert into notices (id, tenant_id, kind, user_id, room_id, created_at)
+     select n.*, clock_timestamp()
+       from unnest(cast(:ids as uuid[]), cast(:tenantIds as uuid[]), cast(:kinds as text[]), cast(:userIds as uuid[]),
+                   cast(:roomIds as uuid[])) as n`,
+    {
+      ids: notices.map(() => newId()),
+      tenantIds: notices.map((notice) => notice.tenantId),
+      kinds: notices.map((notice) => notice.kind),
+      userIds: notices.map((notice) => notice.userId),
+      roomIds: notices.map((notice) => notice.roomId),
+    },
+  );
+}
+
+/** The oldest notices that nobody else is telling; they are the caller's until the transaction ends. */
+export function takeNotices(trx: Db, limit: number): Promise<Notice[]> {
+  return rowsOf<Notice>(
+    trx,
+    `select id, tenant_id, kind, user_id, room_id from notices
+      order by created_at, id limit ? for update skip locked`,
+    [limit],
+  );
+}
+
+export async function deleteNotices(trx: Db, ids: readonly string[]): Promise<void> {
+  await trx.raw("delete from notices where id = any(?)", [[...ids]]);
+}

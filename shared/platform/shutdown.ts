@@ -1,0 +1,70 @@
+import type { Log } from "./log.ts";
+import { startWatchdog } from "./stall/watchdog.ts";
+
+type Closer = { name: string; close: () => Promise<void> | void };
+
+/** What a process holds, closed in reverse of opening. */
+export class Held {
+  readonly #closers: Closer[] = [];
+
+  /** Remembers how to close what was just opened, and hands it back. */
+  hold<T>(name: string, value: T, close: (value: T) => Promise<void> | void): T {
+    this.#closers.push({ name, close: () => close(value) });
+    return value;
+  }
+
+  /** Closes everything, newest first; a failure is logged and does not keep the rest open. */
+  async closeAll(log: Log): Promise<void> {
+    for (const { name, close } of this.#closers.splice(0).reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        log.error({ err: error, held: name }, "closing failed");
+      }
+    }
+  }
+}
+
+/**
+ * Ends a process whose work has stopped without its noticing, so that its supervisor starts a new one. Closes nothing:
+ * what hangs could hang in closing too, and whoever goes on takes over as after a kill.
+ */
+export function endStuck(log: Log, about: Record<string, unknown>, why: string): never {
+  log.fatal(about, `${why}: the process ends, to be started anew`);
+  process.exit(1);
+}
+
+/**
+ * Runs a tier until SIGTERM or SIGINT, then closes what it held and exits 0; exits 1 when the start fails or
+ * closing takes longer than `limitMs`. A watchdog looks after its event loop.
+ */
+export async function runProcess(
+  log: Log,
+  limitMs: number,
+  start: (held: Held) => Promise<void>,
+): Promise<void> {
+  const held = new Held();
+  held.hold("watchdog", startWatchdog(log), (watchdog) => watchdog.stop());
+  const stop = async (signal: string, exitCode: number) => {
+    log.info({ signal }, "stopping");
+    setTimeout(() => {
+      log.fatal({ limitMs }, "stopping took too long");
+      process.exit(1);
+    }, limitMs).unref();
+    await held.closeAll(log);
+    log.info("stopped");
+    process.exit(exitCode);
+  };
+  process.once("SIGTERM", () => void stop("SIGTERM", 0));
+  process.once("SIGINT", () => void stop("SIGINT", 0));
+  process.on("unhandledRejection", (error) => {
+    log.fatal({ err: error }, "unhandled rejection");
+    process.exit(1);
+  });
+  try {
+    await start(held);
+  } catch (error) {
+    log.fatal({ err: error }, "start failed");
+    await stop("start failed", 1);
+  }
+}

@@ -1,0 +1,37 @@
+import { findStill, lookAgain, type Marks, type Sights, type StandstillLimits } from "./stall-detector.ts";
+
+export type HealthMonitor = { stop: () => void };
+
+/**
+ * Looks at things that should move, and tells of the first that stands still for the limit, once. A look that fails
+ * or lasts until the next one says nothing of them, and what was seen before it does not count any more.
+ */
+export function startHealthMonitor(options: {
+  limits: StandstillLimits;
+  look: () => Promise<Marks>;
+  onStill: (name: string) => void;
+}): HealthMonitor {
+  const { everyMs, limitMs } = options.limits;
+  let sights: Sights = new Map();
+  let turn = 0;
+  const look = async (): Promise<void> => {
+    const mine = ++turn;
+    const before = sights;
+    sights = new Map();
+    const marks = await options.look();
+    if (mine !== turn) return;
+    sights = lookAgain(before, marks, everyMs);
+    const still = findStill(sights, limitMs);
+    if (still === null) return;
+    stop();
+    options.onStill(still);
+  };
+  const timer = setInterval(() => {
+    look().catch(() => undefined);
+  }, everyMs);
+  const stop = () => {
+    turn++;
+    clearInterval(timer);
+  };
+  return { stop };
+}

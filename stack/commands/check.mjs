@@ -1,0 +1,93 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Fault, runMain } from "../machine/fault.mjs";
+import { ensureDependencies } from "../packages/install.mjs";
+import { createProgress, withProgress } from "../machine/log.mjs";
+import { checkoutDir, openPlaces } from "../machine/paths.mjs";
+import { runToEnd } from "../supervisor/processes.mjs";
+
+/** Fewer modules than this mean that the import checker did not see the code. */
+const minModules = 50;
+
+/**
+ * A check answers what is wrong as text, empty when nothing is.
+ * @typedef {{name: string, run: () => Promise<string>}} Check
+ */
+
+/** @type {Check[]} */
+const checks = [
+  { name: "format", run: () => runTool("prettier/bin/prettier.cjs", ["--check", "."]) },
+  { name: "types", run: () => runTool("typescript/bin/tsc", ["--noEmit"]) },
+  { name: "lint", run: () => runTool("eslint/bin/eslint.js", ["--max-warnings=0", "."]) },
+  { name: "imports", run: checkImports },
+  { name: "unused", run: () => runTool("knip/bin/knip.js", ["--no-progress"]) },
+  { name: "lockfile", run: checkLockfile },
+];
+
+/** Runs every check, `npm run check [-- names]`, and says at the end how many passed. */
+async function main() {
+  const names = process.argv.slice(2);
+  const unknown = names.find((name) => checks.every((check) => check.name !== name));
+  if (unknown !== undefined)
+    throw new Fault(`no check "${unknown}"`, {
+      exitCode: 2,
+      advice: `name one of ${checks.map(({ name }) => name).join(", ")}`,
+    });
+  const log = createProgress();
+  await ensureDependencies({ ...openPlaces(), log });
+  const wanted = checks.filter(({ name }) => names.length === 0 || names.includes(name));
+  const outcomes = await Promise.all(wanted.map((check) => runCheck(check, log)));
+  const failed = outcomes.filter((isFine) => !isFine).length;
+  process.stdout.write(`Checks: ${outcomes.length - failed} passed, ${failed} failed\n`);
+  return failed === 0 ? 0 : 1;
+}
+
+/**
+ * @param {Check} check
+ * @param {(line: string) => void} log
+ */
+async function runCheck({ name, run }, log) {
+  const fault = await withProgress(log, name, run(), { everyMs: 30_000 });
+  log(fault === "" ? `${name}: passed` : `${name}: FAILED\n${fault}`);
+  return fault === "";
+}
+
+/**
+ * @param {string} program below node_modules
+ * @param {string[]} args
+ */
+async function runTool(program, args) {
+  const { code, output } = await runProgram(program, args);
+  return code === 0 ? "" : output.trim() || `ended with ${code ?? "a signal"}`;
+}
+
+/** @param {string} program @param {string[]} args */
+function runProgram(program, args) {
+  return runToEnd([process.execPath, join(checkoutDir, "node_modules", program), ...args], {
+    cwd: checkoutDir,
+  });
+}
+
+async function checkImports() {
+  const folders = ["api", "workers", "realtime", "shared", "migrations", "bench", "deploy", "stack", "test"];
+  const { code, output } = await runProgram("dependency-cruiser/bin/dependency-cruise.mjs", [
+    "--config",
+    ".dependency-cruiser.cjs",
+    ...folders,
+  ]);
+  if (code !== 0) return output.trim();
+  const modules = Number(/(\d+) modules/.exec(output)?.[1] ?? 0);
+  return modules > minModules ? "" : `only ${modules} modules were seen:\n${output.trim()}`;
+}
+
+/** Each package must be pinned by its content, and come from whatever registry the person uses. */
+async function checkLockfile() {
+  const { packages } = JSON.parse(readFileSync(join(checkoutDir, "package-lock.json"), "utf8"));
+  const faults = Object.entries(packages).flatMap(([path, { resolved, integrity }]) => [
+    ...(path !== "" && integrity === undefined ? [`${path} has no integrity`] : []),
+    ...(resolved === undefined ? [] : [`${path} names where it was downloaded`]),
+  ]);
+  return faults.join("\n");
+}
+
+await runMain(main);

@@ -1,0 +1,25 @@
+import { runMain } from "../machine/fault.mjs";
+import { createProgress, withProgress } from "../machine/log.mjs";
+import { openPlaces } from "../machine/paths.mjs";
+import { stopRecorded } from "../supervisor/processes.mjs";
+import { readRun, removeRun, stopLeftovers } from "../supervisor/run-record.mjs";
+
+/** Stops this checkout's stack and waits for its end. */
+async function main() {
+  const { stackDir } = openPlaces();
+  const log = createProgress();
+  const run = readRun(stackDir);
+  if (run === undefined) {
+    log("nothing is running");
+    return 0;
+  }
+  const work = stopRecorded(run.supervisor, { limitMs: 120_000 });
+  const ran = await withProgress(log, `stopping ${run.supervisor.pid}`, work);
+  const leftovers = await stopLeftovers(stackDir);
+  removeRun(stackDir);
+  if (leftovers.length > 0) log(`stopped what its supervisor has left: ${leftovers.join(", ")}`);
+  log(ran || leftovers.length > 0 ? "stopped" : "nothing is running");
+  return 0;
+}
+
+await runMain(main);

@@ -1,0 +1,103 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ensureBuild } from "../packages/build.mjs";
+import { describeFailure, Fault, runMain } from "../machine/fault.mjs";
+import { ensureDependencies } from "../packages/install.mjs";
+import { createProgress } from "../machine/log.mjs";
+import { ensureNioPython } from "../packages/nio.mjs";
+import { checkoutDir, openPlaces } from "../machine/paths.mjs";
+import { startThrowAwayServers, withoutServers } from "../servers/throw-away.mjs";
+
+/** Runs the tests, `npm test [-- what jest takes]`, against servers of their own; exits as jest does. */
+async function main() {
+  const places = openPlaces();
+  const log = createProgress();
+  /** @type {import("../supervisor/service.mjs").Service[]} */
+  const services = [];
+  const asked = awaitSignal();
+  const prepared = prepare({ places, log, onService: (service) => services.push(service) });
+  const early = await Promise.race([prepared, asked]);
+  if (typeof early === "string") {
+    for (const service of services) await service.stop();
+    await Promise.race([prepared.catch(() => undefined), sleep(2_000)]);
+    process.stderr.write(`${describeFailure(new Fault(`stopped by ${early}`))}\n`);
+    process.exit(1); // Downloads that were interrupted may still hold this process.
+  }
+  const { servers, nioPython } = early;
+  try {
+    return await runJest(process.argv.slice(2), createTestEnv(servers, nioPython), asked);
+  } finally {
+    await servers.stop();
+  }
+}
+
+/**
+ * Installs, builds and starts servers side by side. When one part fails, the servers are stopped.
+ * @param {{places: {cacheDir: string, stackDir: string}, log: (line: string) => void, onService: (service: import("../supervisor/service.mjs").Service) => void}} given
+ */
+async function prepare({ places, log, onService }) {
+  const { cacheDir, stackDir } = places;
+  const installed = ensureDependencies({ cacheDir, stackDir, log });
+  const starting = startThrowAwayServers({ cacheDir, log, installed, onService });
+  const [servers, nioPython, built] = await Promise.allSettled([
+    starting,
+    ensureNioPython({ cacheDir, log }),
+    installed.then(() => ensureBuild({ stackDir, log })),
+  ]);
+  if (servers.status === "fulfilled" && nioPython.status === "fulfilled" && built.status === "fulfilled") {
+    return { servers: servers.value, nioPython: nioPython.value };
+  }
+  if (servers.status === "fulfilled") await servers.value.stop();
+  throw [servers, nioPython, built].find((result) => result.status === "rejected")?.reason;
+}
+
+/**
+ * @param {Awaited<ReturnType<typeof startThrowAwayServers>>} servers
+ * @param {string} nioPython
+ * @returns {NodeJS.ProcessEnv}
+ */
+function createTestEnv(servers, nioPython) {
+  return {
+    ...withoutServers(process.env),
+    TEST_DATABASE_URL: servers.databaseUrl,
+    TEST_REDIS_URL: servers.redisUrl,
+    TEST_SYNAPSE_URL: servers.synapseUrl,
+    TEST_SYNAPSE_SERVER_NAME: servers.synapseServerName,
+    TEST_SYNAPSE_AS_TOKEN: servers.asToken,
+    TEST_SYNAPSE_REGISTRATION_SECRET: servers.registrationSecret,
+    TEST_NIO_PYTHON: nioPython,
+    TEST_REDIS_BINARY: servers.programs.redisBinary,
+    TEST_POSTGRES_BIN: servers.programs.postgresBin,
+  };
+}
+
+/**
+ * @param {string[]} args
+ * @param {NodeJS.ProcessEnv} env
+ * @param {Promise<NodeJS.Signals>} asked a signal is passed on, and jest is waited for
+ * @returns {Promise<number>}
+ */
+function runJest(args, env, asked) {
+  return new Promise((resolve, reject) => {
+    const jest = join(checkoutDir, "node_modules", "jest", "bin", "jest.js");
+    const child = spawn(process.execPath, ["--experimental-vm-modules", "--no-warnings", jest, ...args], {
+      cwd: checkoutDir,
+      env,
+      stdio: "inherit",
+    });
+    void asked.then((name) => child.kill(name));
+    child.once("error", reject);
+    child.once("exit", (code) => resolve(code ?? 1));
+  });
+}
+
+/** @returns {Promise<NodeJS.Signals>} */
+function awaitSignal() {
+  return new Promise((resolve) => {
+    for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]))
+      process.on(name, () => resolve(name));
+  });
+}
+
+await runMain(main);

@@ -1,0 +1,76 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Fault } from "../machine/fault.mjs";
+import { keepPackages, takeKeptPackages } from "./package-cache.mjs";
+import { withLock } from "../machine/lock.mjs";
+import { withProgress } from "../machine/log.mjs";
+import { checkoutDir } from "../machine/paths.mjs";
+import { runToEnd } from "../supervisor/processes.mjs";
+
+const lockfile = join(checkoutDir, "package-lock.json");
+/** npm writes it last, so it is there when an installation came to its end. */
+const npmRecord = join(checkoutDir, "node_modules", ".package-lock.json");
+const stamp = join(checkoutDir, "node_modules", ".stack-installed");
+
+/**
+ * Installs the npm packages of the lockfile, unless they are there.
+ * @param {{cacheDir: string, stackDir: string, log: (line: string) => void}} given
+ */
+export async function ensureDependencies({ cacheDir, stackDir, log }) {
+  if (areInstalled()) return;
+  await withLock(join(stackDir, "install.lock"), async () => {
+    if (areInstalled()) return;
+    if (await takeKeptPackages({ cacheDir, stackDir, log })) return;
+    log("npm: installing the packages of package-lock.json");
+    const clean = await runNpm("ci", log);
+    // The lockfile was written where a registry had not all packages for other systems: its versions are kept.
+    const done = clean.output.includes("EUSAGE") ? await runNpm("install", log) : clean;
+    if (done.code !== 0) throw describeNpmFailure(done.output);
+    writeFileSync(stamp, hashLockfile());
+    log("npm: installed");
+    await keepPackages({ cacheDir, log });
+  });
+}
+
+/**
+ * @param {"ci" | "install"} verb
+ * @param {(line: string) => void} log
+ */
+function runNpm(verb, log) {
+  let last = "";
+  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
+  const flags = [
+    "--include=dev",
+    "--include=optional",
+    "--no-audit",
+    "--no-fund",
+    // Without it `npm run -s` hands its silence down, and then npm says neither why it failed nor with which code.
+    "--loglevel=error",
+    ...(verb === "install" ? ["--no-save"] : []),
+  ];
+  const work = runToEnd([...npm, verb, ...flags], {
+    cwd: checkoutDir,
+    onLine: (line) => (last = line.slice(0, 70)),
+  });
+  return withProgress(log, `npm: ${verb}`, work, { detail: () => last });
+}
+
+/** @param {string} output */
+function describeNpmFailure(output) {
+  const errors = output.split("\n").filter((line) => /^npm err/i.test(line));
+  return new Fault(`npm failed:\n${(errors.length > 0 ? errors : [output]).slice(0, 12).join("\n")}`, {
+    advice: "check that npm reaches its registry, then run this again",
+  });
+}
+
+function areInstalled() {
+  if (!existsSync(npmRecord)) return false;
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === hashLockfile()) return true;
+  // Installed by hand after the lockfile was written.
+  return statSync(npmRecord).mtimeMs >= statSync(lockfile).mtimeMs;
+}
+
+function hashLockfile() {
+  return createHash("sha256").update(readFileSync(lockfile)).digest("hex");
+}

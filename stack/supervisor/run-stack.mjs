@@ -1,0 +1,98 @@
+import { join } from "node:path";
+import { ensureBuild } from "../packages/build.mjs";
+import { ensureDemoTenant, runProgram } from "./demo-tenant.mjs";
+import { writePrivateJson } from "../machine/files.mjs";
+import { ensureDependencies } from "../packages/install.mjs";
+import { withProgress } from "../machine/log.mjs";
+import { refuseTakenPorts } from "../machine/ports.mjs";
+import { removeData } from "../servers/remove-data.mjs";
+import { startServers } from "../servers/servers.mjs";
+import { chooseMatrixMode, createStackEnv, ensureSealKeys } from "./stack-env.mjs";
+import { createTier, readTierPorts, tiers } from "./tiers.mjs";
+
+/**
+ * @typedef {object} StackOptions
+ * @property {{cacheDir: string, stateDir: string, stackDir: string}} places
+ * @property {boolean} fresh
+ * @property {(line: string) => void} log
+ * @property {ReturnType<typeof import("./process-registry.mjs").createRoster>} roster
+ * @property {(line: string) => void} announce says the ready line, before the record says ready
+ */
+
+/**
+ * Starts the whole stack of this checkout, each process in the roster, and keeps it running.
+ * @param {StackOptions} options
+ */
+export async function startStack({ places, fresh, log, roster, announce }) {
+  const { stateDir, stackDir } = places;
+  const startedAtMs = Date.now();
+  const ports = readTierPorts(process.env);
+  const mode = chooseMatrixMode(process.env);
+  await refuseTakenPorts(ports);
+  if (fresh) removeData({ places, env: process.env, log });
+  const { servers, env } = await openServersAndBuild({
+    places,
+    mode,
+    ports,
+    log,
+    adopt: (service) => roster.adopt(service),
+  });
+  await withProgress(log, "migrate: running", runProgram(["dist/migrations/main.js"], env));
+  log("migrate: done");
+  const ownDatabase = servers.services.postgres !== undefined;
+  const keys = await ensureDemoTenant({ stateDir, env, ownDatabase });
+  await startTiers({
+    env,
+    ports,
+    logDir: join(stackDir, "logs"),
+    log,
+    adopt: (service) => roster.adopt(service),
+  });
+  const apiUrl = `http://127.0.0.1:${ports.API_PORT}`;
+  const socketUrl = `ws://127.0.0.1:${ports.REALTIME_PORT}/connection/websocket`;
+  log(`keys: ${join(stackDir, "demo.json")}, logs: ${join(stackDir, "logs")}`);
+  const seconds = Math.round((Date.now() - startedAtMs) / 1_000);
+  const readyLine = `ready api=${apiUrl} socket=${socketUrl} seconds=${seconds}`;
+  roster.markReady({ demo: { apiUrl, socketUrl, ...keys }, readyLine, announce: () => announce(readyLine) });
+}
+
+/**
+ * Servers, packages and build side by side: each takes long on a fresh machine.
+ * @param {{places: StackOptions["places"], mode: "appservice" | "admin", ports: Record<string, number>, log: (line: string) => void, adopt: (service: import("./service.mjs").Service) => void}} given
+ */
+async function openServersAndBuild({ places, mode, ports, log, adopt }) {
+  const { stackDir, stateDir } = places;
+  const installed = ensureDependencies({ cacheDir: places.cacheDir, stackDir, log });
+  const built = installed.then(() => ensureBuild({ stackDir, log }));
+  const started = startServers({
+    ...places,
+    logDir: join(stackDir, "logs"),
+    mode,
+    log,
+    installed,
+    onService: adopt,
+  });
+  const [servers] = await Promise.all([started, built]);
+  const stackEnv = createStackEnv({
+    servers,
+    mode,
+    ports,
+    sealKeys: ensureSealKeys({ stateDir, env: process.env }),
+  });
+  writePrivateJson(join(stackDir, "env.json"), stackEnv);
+  return { servers, env: { ...process.env, ...stackEnv } };
+}
+
+/** @param {{env: NodeJS.ProcessEnv, ports: Record<string, number>, logDir: string, log: (line: string) => void, adopt: (service: import("./service.mjs").Service) => void}} given */
+async function startTiers({ env, ports, logDir, log, adopt }) {
+  const services = tiers.map((tier) =>
+    createTier({ tier, env, port: ports[tier.portVariable] ?? tier.port, logDir }),
+  );
+  for (const service of services) adopt(service);
+  await Promise.all(
+    services.map(async (service) => {
+      await withProgress(log, `${service.name}: starting`, service.start());
+      log(`${service.name}: ready`);
+    }),
+  );
+}

@@ -1,0 +1,118 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { FaultKind } from "./homeserver/faults.ts";
+import { killService, LINKS, type House, type LinkName } from "./environment.ts";
+import type { TierName } from "./tiers.ts";
+import type { TierProcess } from "./processes.ts";
+import type { Random } from "./random.ts";
+
+/** Something that goes wrong, and comes right by itself; `run` resolves when it has. */
+export type Mishap = { kind: string; what: string; run: () => Promise<void> };
+
+type Maker = (house: House, random: Random) => Mishap;
+
+const FROZEN_MS = 3_000;
+/** Longer than the lease of a room or an observer. */
+const ASLEEP_MS = 8_000;
+const CUT_MS = 1_000;
+const DOWN_MS = 2_000;
+const SHAKY_MS = 4_000;
+
+const WAYS: readonly FaultKind[] = [
+  { do: "refuse", status: 500, errcode: "M_UNKNOWN" },
+  { do: "html", status: 502 },
+  { do: "reset" },
+  { do: "lose the answer" },
+  { do: "hang in head", ms: 2_000 },
+  { do: "hang in body", ms: 2_000 },
+  { do: "limit", retryAfterMs: 1_000 },
+];
+
+/** Every link but that of the talkers to the API. */
+const SERVER_LINKS: readonly LinkName[] = LINKS.filter((name) => name !== "api");
+
+function onTier(verb: string, tier: TierName, act: (process: TierProcess) => Promise<void>): Maker {
+  return (house, random) => {
+    const chosen = random.pick(house.of(tier));
+    return { kind: `${verb} ${tier}`, what: `${verb} ${chosen.name}`, run: () => act(chosen) };
+  };
+}
+
+const kill = (tier: TierName) => onTier("kill -9", tier, (process) => process.kill());
+
+const pause = (tier: TierName, ms: number) =>
+  onTier("SIGSTOP", tier, async (process) => {
+    process.signal("SIGSTOP");
+    await sleep(ms);
+    process.signal("SIGCONT");
+  });
+
+function onLink(verb: "cut" | "freeze", ms: number): Maker {
+  return (house, random) => {
+    const name = random.pick(SERVER_LINKS);
+    return {
+      kind: `${verb} a link`,
+      what: `${verb} ${name} for ${String(ms / 1_000)} s`,
+      run: async () => {
+        house.links[name][verb]();
+        await sleep(ms);
+        house.links[name].heal();
+      },
+    };
+  };
+}
+
+function simple(kind: string, run: (house: House) => Promise<void>): Maker {
+  return (house) => ({ kind, what: kind, run: () => run(house) });
+}
+
+function restartPostgres(kind: string, signal: NodeJS.Signals): Maker {
+  return simple(kind, async ({ servers }) => {
+    await killService(servers.services["postgres"], signal);
+    await sleep(DOWN_MS);
+    await servers.services["postgres"]?.start();
+  });
+}
+
+/** Everything that a long run chooses from. */
+export const MENU: readonly Maker[] = [
+  kill("api"),
+  kill("workers"),
+  kill("workers"),
+  kill("sync"),
+  kill("realtime"),
+  pause("api", FROZEN_MS),
+  pause("workers", ASLEEP_MS),
+  pause("sync", ASLEEP_MS),
+  pause("realtime", FROZEN_MS),
+  simple("kill -9 Redis", async ({ servers }) => {
+    await killService(servers.services["redis"]);
+    await sleep(DOWN_MS);
+    await servers.services["redis"]?.start();
+  }),
+  simple("SIGSTOP Redis", async ({ servers }) => {
+    const pid = servers.services["redis"]?.pid;
+    if (pid === undefined) return;
+    process.kill(pid, "SIGSTOP");
+    await sleep(FROZEN_MS);
+    process.kill(pid, "SIGCONT");
+  }),
+  simple("FLUSHALL", async ({ redis }) => {
+    // While Redis is away there is nothing to flush.
+    await redis.flushall().catch(() => undefined);
+  }),
+  restartPostgres("restart Postgres", "SIGINT"),
+  restartPostgres("crash Postgres", "SIGQUIT"),
+  simple("shaky homeserver", async ({ standIn }) => {
+    const ends = WAYS.map((fault) => standIn.faults.add({ path: /client\//, share: 0.03, fault }));
+    await sleep(SHAKY_MS);
+    for (const end of ends) end();
+  }),
+  simple("homeserver down", async ({ standIn }) => {
+    await standIn.stop();
+    await sleep(DOWN_MS);
+    await standIn.start();
+  }),
+  onLink("cut", CUT_MS),
+  onLink("cut", CUT_MS),
+  onLink("freeze", FROZEN_MS),
+];

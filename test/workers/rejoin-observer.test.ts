@@ -1,0 +1,133 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { takeObservers, type LeasedObserver } from "../../shared/db/observers/sync-positions.ts";
+import { handleProvisioning } from "../../workers/jobs/provisioning.ts";
+import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
+import { ResponseTooLarge } from "../../workers/matrix/http/bounded-fetch.ts";
+import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
+import { runObserver } from "../../workers/inbound/observers/observer-loop.ts";
+import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
+import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+
+let place: Workplace;
+let homeserver: FakeHomeserver;
+let observer: LeasedObserver & { fence: string };
+let room: Room;
+let count = 0;
+
+beforeAll(async () => {
+  place = await openWorkplace();
+  const [taken] = await takeObservers(place.db, 1);
+  if (!taken) throw new Error("no observer");
+  observer = taken;
+});
+beforeEach(async () => {
+  homeserver = new FakeHomeserver();
+  await place.sql("update sync_positions set lease_until = now() + interval '1 hour'");
+  room = await place.room(`group:out-${++count}`, ["ada"], "owner");
+  await place.sql(
+    "update rooms set matrix_room_id = ?, status = 'ready', applied_version = desired_version where id = ?",
+    [`!${room.id}`, room.id],
+  );
+  await place.sql("update memberships set applied = 'in' where room_id = ?", [room.id]);
+});
+afterAll(() => place.close());
+
+/** The observer's loop runs from a position until a turn has succeeded. */
+async function read(since: string | null): Promise<void> {
+  const stop = new AbortController();
+  const run = {
+    observer: { ...observer, since },
+    fence: observer.fence,
+    signal: stop.signal,
+    known: new Map<string, string>(),
+    reading: { fromStream: false, isConfirmed: false },
+  };
+  await runObserver(place.context(homeserver), run, (isSuccess) => {
+    if (isSuccess) stop.abort();
+  });
+}
+
+async function state() {
+  const [row] = await place.sql(
+    `select r.observer_left_at is not null as "isOut", r.next_attempt_at <= now() as "isDue", t.gap_from, t.gap_to
+       from rooms r join room_timeline t on t.room_id = r.id where r.id = ?`,
+    [room.id],
+  );
+  return row;
+}
+
+const key = () => ({ tenantId: place.tenantId, roomId: room.id });
+const isOutOf = (gap: { from: string; to: string }) => ({
+  isOut: true,
+  isDue: true,
+  gap_from: gap.from,
+  gap_to: gap.to,
+});
+
+/** The observer left between two positions, as `/sync` told. */
+async function leave(): Promise<void> {
+  homeserver.answer(/\/sync$/, { next_batch: "s2", rooms: { leave: { [`!${room.id}`]: {} } } });
+  await read("s1");
+  expect(await state()).toEqual(isOutOf({ from: "s1", to: "s2" }));
+}
+
+async function comeBack(position: string): Promise<void> {
+  homeserver.answer(/\/sync$/, { next_batch: position });
+  await handleProvisioning(place.context(homeserver), {
+    tenantId: place.tenantId,
+    subject: "room",
+    id: room.id,
+  });
+  expect(await state()).toMatchObject({ isOut: false });
+}
+
+test("a room that the observer is out of is not read: how far its gap reaches is not known yet", async () => {
+  await leave();
+  await handleRoomSync(place.context(homeserver), key());
+  expect(homeserver.calls.filter(({ path }) => path.endsWith("/messages"))).toEqual([]);
+  expect(await state()).toEqual(isOutOf({ from: "s1", to: "s2" }));
+});
+
+test("when it is back, the gap reaches to where it came back, whatever was read elsewhere meanwhile", async () => {
+  await leave();
+  homeserver.answer(/\/sync$/, { next_batch: "s90" });
+  await read("s2");
+  await comeBack("s100");
+  expect(await state()).toMatchObject({ gap_from: "s1", gap_to: "s100" });
+});
+
+test("a gap that /sync has taken further already is not shortened", async () => {
+  await leave();
+  await place.sql("update room_timeline set gap_to = 's101_9' where room_id = ?", [room.id]);
+  await comeBack("s99_9");
+  expect(await state()).toMatchObject({ gap_from: "s1", gap_to: "s101_9" });
+});
+
+test("a room whose gap nobody noted is read whole when the observer is back", async () => {
+  await place.sql("update rooms set observer_left_at = now(), next_attempt_at = now() where id = ?", [
+    room.id,
+  ]);
+  await comeBack("s5");
+  expect(await state()).toMatchObject({ gap_from: "", gap_to: "s5" });
+});
+
+test("an observer that was put out before reading began anew is noted as out", async () => {
+  homeserver.answer(/\/sync$/, { next_batch: "n1" });
+  homeserver.answer(/\/joined_rooms$/, { joined_rooms: ["!another"] });
+  await read(null);
+  expect(await state()).toEqual(isOutOf({ from: "", to: "n1" }));
+});
+
+test("an observer that was put out in an answer that is too large is noted as out", async () => {
+  const cause = new ResponseTooLarge("too large");
+  homeserver.fail(
+    /\/sync$/,
+    new MatrixFailure("transient", { errcode: "no answer", httpStatus: null, cause }),
+  );
+  homeserver.answer(/\/sync$/, { next_batch: "s8" });
+  homeserver.answer(/\/joined_rooms$/, { joined_rooms: [] });
+  homeserver.answer(/\/sync$/, { next_batch: "s9" }, { isKept: true });
+  await read("s1");
+  expect(await state()).toEqual(isOutOf({ from: "s1", to: "s8" }));
+});

@@ -1,0 +1,24 @@
+import { newId } from "../../shared/platform/ids.ts";
+import type { WorkerContext } from "../runtime/context.ts";
+import { redact } from "../matrix/rooms.ts";
+import type { Meaning } from "./sync-plan.ts";
+
+/** A second event of a message that is told already is taken back on Matrix. `rooms`: those that the events are of. */
+export async function redactDoubles(
+  context: WorkerContext,
+  observer: { homeserver_id: string; matrix_user_id: string },
+  { doubles }: Meaning,
+  rooms: readonly { id: string; matrix_room_id: string }[],
+): Promise<void> {
+  if (doubles.length === 0) return;
+  const homeserver = await context.homeserver(observer.homeserver_id);
+  const request = await homeserver.as(observer.matrix_user_id);
+  for (const { roomId, eventId } of doubles) {
+    const matrixRoomId = rooms.find((room) => room.id === roomId)?.matrix_room_id;
+    if (matrixRoomId === undefined) continue;
+    context.log.error({ room: roomId }, "a message stands twice on Matrix: the second is redacted");
+    await redact(request, { matrixRoomId, eventId, transactionId: newId() }).catch((error: unknown) => {
+      context.log.warn({ err: error, room: roomId }, "redacting a double failed");
+    });
+  }
+}

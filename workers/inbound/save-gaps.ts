@@ -1,0 +1,74 @@
+import { transactAtOnce, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
+import { isLeaseGone } from "../../shared/db/connection/failures.ts";
+import type { WorkerContext } from "../runtime/context.ts";
+import type { SyncAnswer } from "../matrix/sync-api.ts";
+import {
+  FROM_BEGINNING,
+  noteObserverOut,
+  recordGaps,
+  recordGapsOfObserver,
+  savePositionAndRequire,
+} from "../../shared/db/observers/observed-rooms.ts";
+import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
+import { readStretch } from "./sync-batch.ts";
+
+/** Rooms that are woken at once for their gaps. */
+const WAKES_AT_ONCE = 100;
+
+/** Saves the position alone: every room of the answer has a gap instead, to be filled by itself. @throws ObserverLeaseLost */
+export async function saveAsGaps(
+  context: WorkerContext,
+  run: ObserverRun,
+  since: string,
+  changes: SyncAnswer,
+): Promise<void> {
+  const { rooms, left, from, to } = readStretch(since, changes);
+  const observerId = run.observer.observer_id;
+  const matrixRoomIds = [...rooms.map(({ matrixRoomId }) => matrixRoomId), ...left];
+  await saveGaps(context, run, to, recordGaps(observerId, matrixRoomIds, { from, to }), [
+    noteObserverOut(observerId, left),
+  ]);
+}
+
+/**
+ * Reading starts anew at a position: it is saved with a gap in every room, from where reading was or else, where that
+ * means nothing any more, from the room's beginning. `left`: rooms that the observer turned out to be out of.
+ * @throws ObserverLeaseLost
+ */
+export async function startAnew(
+  context: WorkerContext,
+  run: ObserverRun,
+  { from = FROM_BEGINNING, to, left }: { from?: string; to: string; left: readonly string[] },
+): Promise<void> {
+  const observerId = run.observer.observer_id;
+  await saveGaps(context, run, to, recordGapsOfObserver(observerId, { from, to }), [
+    noteObserverOut(observerId, left),
+  ]);
+}
+
+async function saveGaps(
+  context: WorkerContext,
+  { observer, fence }: ObserverRun,
+  since: string,
+  gaps: Statement,
+  also: readonly Statement[],
+): Promise<void> {
+  const position = { observerId: observer.observer_id, fence, since };
+  const require = savePositionAndRequire(position, { matrixRoomIds: [], rooms: [] });
+  try {
+    const [, rooms] = await transactAtOnce<[unknown[], { room_id: string }[]]>(context.db, [
+      require,
+      gaps,
+      ...also,
+    ]);
+    context.metrics.gaps.inc(rooms.length);
+    // The sweeper wakes the rest, a batch at a time.
+    await Promise.all(
+      rooms
+        .slice(0, WAKES_AT_ONCE)
+        .map((room) => context.wake("room-sync", { tenantId: observer.tenant_id, roomId: room.room_id })),
+    );
+  } catch (error) {
+    throw isLeaseGone(error) ? new ObserverLeaseLost() : error;
+  }
+}

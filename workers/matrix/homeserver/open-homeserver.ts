@@ -1,0 +1,24 @@
+import { findHomeserver, openHomeserverSecrets } from "../../../shared/db/homeservers/homeservers.ts";
+import type { Db } from "../../../shared/db/connection/open.ts";
+import type { SealKey } from "../../../shared/platform/seal.ts";
+import { createAdminHomeserver } from "./admin-homeserver.ts";
+import { createAppserviceHomeserver } from "./appservice-homeserver.ts";
+import type { Homeserver } from "./homeserver.ts";
+
+/**
+ * A homeserver by its row id, reached as its mode says.
+ * @throws when the row is gone, its secrets cannot be opened, or its mode lacks its secret.
+ */
+export async function openHomeserver(db: Db, sealKeys: readonly SealKey[], id: string): Promise<Homeserver> {
+  const row = await findHomeserver(db, id);
+  if (!row) throw new Error("a tenant names a homeserver that is not in the database");
+  const { asToken, registrationSecret } = openHomeserverSecrets(sealKeys, row);
+  const place = { id: row.id, serverName: row.server_name, baseUrl: row.base_url };
+  if (row.mode === "appservice" && asToken !== null) {
+    return createAppserviceHomeserver({ ...place, asToken, registrationSecret });
+  }
+  if (row.mode === "admin" && registrationSecret !== null) {
+    return createAdminHomeserver({ ...place, registrationSecret, db, sealKeys });
+  }
+  throw new Error(`the homeserver's mode ${row.mode} needs a secret that was not given`);
+}

@@ -1,0 +1,74 @@
+import type { ClaimedMessage } from "../../shared/db/messages/outbox.ts";
+import type { WorkerContext } from "../runtime/context.ts";
+import { MatrixFailure } from "../matrix/http/failure.ts";
+import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
+import { sendText } from "../matrix/rooms.ts";
+import type { RoomLease } from "../runtime/room-lease.ts";
+import { applyLevels } from "../reconcile/apply-power-levels.ts";
+import { ensureAccount } from "../reconcile/ensure-account.ts";
+import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
+import { ensureRoom } from "../reconcile/ensure-room.ts";
+import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+
+/**
+ * Sends one message, after making whatever it needs on Matrix: the room, the sender's account, the join. Answers the
+ * event's id.
+ * @throws MatrixFailure, LeaseLost, NotWanted when the sender was removed and nobody tried to send it before, or had not
+ *   joined.
+ */
+export async function sendMessage(
+  context: WorkerContext,
+  room: RoomFacts,
+  message: ClaimedMessage,
+  lease: RoomLease,
+): Promise<string> {
+  // Whether it was sent before is not known of a message that somebody died with: that is settled by sending it again.
+  if (!message.was_sending && !message.sender_is_wanted) throw new NotWanted("the sender was removed");
+  const homeserver = await context.homeserver(room.homeserver_id);
+  // Kept on the facts, so that the batch's other messages need not ask again.
+  if (room.matrix_room_id === null || room.observer_is_out || room.successor_matrix_room_id !== null) {
+    const former = room.matrix_room_id;
+    room.matrix_room_id = await ensureRoom(context, homeserver, room, lease);
+    if (former !== null && room.matrix_room_id !== former) message = { ...message, sender_is_joined: false };
+    room.observer_is_out = false;
+    room.successor_matrix_room_id = null;
+  }
+  const existing = { ...room, matrix_room_id: room.matrix_room_id };
+  if (!message.sender_is_registered || !message.sender_is_joined) {
+    await prepareSender(context, homeserver, existing, message, lease);
+  }
+  const send = async () => {
+    lease.check();
+    return sendText(await homeserver.as(message.sender_matrix_id), {
+      matrixRoomId: existing.matrix_room_id,
+      id: message.id,
+      text: message.text,
+    });
+  };
+  try {
+    return await send();
+  } catch (error) {
+    if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
+  }
+  // Refused: what Matrix has is not what our tables say, of the join or, after a restore, of the account itself. Make
+  // it so, and try once more.
+  await prepareSender(context, homeserver, existing, { ...message, sender_is_registered: false }, lease);
+  await applyLevels(context, homeserver, existing, lease);
+  return send();
+}
+
+async function prepareSender(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomFacts & { matrix_room_id: string },
+  message: ClaimedMessage,
+  lease: RoomLease,
+): Promise<void> {
+  if (!message.sender_is_wanted) throw new NotWanted("the sender was removed");
+  const sender = { userId: message.sender_id, matrixUserId: message.sender_matrix_id };
+  lease.check();
+  if (!message.sender_is_registered) {
+    await ensureAccount(context, homeserver, { id: message.sender_id, tenantId: room.tenant_id, ...sender });
+  }
+  await ensureJoined(context, homeserver, room, sender, lease);
+}
