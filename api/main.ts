@@ -8,8 +8,8 @@ const STOP_LIMIT_MS = 15_000;
 const config = readConfig(process.env);
 const log = createLog({ level: config.logLevel, tier: "api" });
 
-await runProcess(log, STOP_LIMIT_MS, async (held) => {
-  const server = await openApi(config, log, held);
+await runProcess(log, STOP_LIMIT_MS, async (resources) => {
+  const server = await openApi(config, log, resources);
   const address = server.address();
   log.info({ port: typeof address === "object" ? address?.port : undefined }, "api is listening");
 });

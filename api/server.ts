@@ -5,27 +5,27 @@ import { openDb, type Db } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
 import { openOrigins } from "../shared/auth/origins.ts";
 import { closeServer } from "../shared/platform/health.ts";
-import { createKillPoint } from "../shared/platform/failpoints.ts";
+import { createFailpoint } from "../shared/platform/failpoints.ts";
 import type { Log } from "../shared/platform/log.ts";
 import { type Counter, createMetrics } from "../shared/platform/metrics.ts";
 import { closeQueues, createWake, openQueues } from "../shared/queues/open.ts";
 import { closeRedis, openRedis } from "../shared/platform/redis.ts";
-import type { Held } from "../shared/platform/shutdown.ts";
+import type { Resources } from "../shared/platform/shutdown.ts";
 import { adminPage } from "./admin/pages.ts";
 import { createAcceptBatcher, type Accept } from "./accept/accept-batcher.ts";
-import { createAftermath, type Aftermath } from "./accept/after-commit.ts";
+import { createAfterCommit, type AfterCommit } from "./accept/after-commit.ts";
 import { createApp } from "./http/app.ts";
 import { createAuthenticate, createFindTenant } from "./auth/authenticate.ts";
 import { docsPage } from "./http/docs.ts";
 import { healthPages } from "./http/health.ts";
-import { createTake } from "./rate-limit/shared-counters.ts";
+import { createSharedCounters } from "./rate-limit/shared-counters.ts";
 import { createLimits } from "./rate-limit/rate-limits.ts";
 import { createApiMetrics } from "./metrics.ts";
 import { createOpenApi } from "./http/openapi.ts";
 import { createQuota } from "./rate-limit/message-quota.ts";
 import { createRoutes } from "./routes/index.ts";
-import { createTurns } from "../shared/platform/concurrency/keyed-mutex.ts";
-import { createWaiting } from "./http/long-poll.ts";
+import { createKeyedMutex } from "../shared/platform/concurrency/keyed-mutex.ts";
+import { createLongPoll } from "./http/long-poll.ts";
 
 /** Of the contract, which the document describes: it goes with /v1, not with the program's releases. */
 const CONTRACT_VERSION = "1.0.0";
@@ -33,34 +33,40 @@ const DB_CONNECTIONS = 16;
 const DRAIN_PAUSE_MS = 5_000;
 
 /** Opens the API; what it opens is held, and closed in reverse. Starts without Redis, and without Postgres is not ready. */
-export async function openApi(config: Config, log: Log, held: Held): Promise<Server> {
+export async function openApi(config: Config, log: Log, resources: Resources): Promise<Server> {
   const registry = createMetrics();
   const metrics = createApiMetrics(registry);
-  const db = held.hold(
+  const db = resources.add(
     "db",
     openDb({ url: config.databaseUrl, name: "api", max: DB_CONNECTIONS, log }),
     (pool) => pool.destroy(),
   );
   await requireSchema(db);
-  const redis = held.hold("redis", openRedis(config.redisUrl, log, "api"), closeRedis);
-  const queues = held.hold("queues", openQueues(redis, log), closeQueues);
+  const redis = resources.add("redis", openRedis(config.redisUrl, log, "api"), closeRedis);
+  const queues = resources.add("queues", openQueues(redis, log), closeQueues);
   const now = Date.now;
-  const aftermath = held.hold(
+  const afterCommit = resources.add(
     "aftermath",
-    createAftermath({ db, redis, wake: createWake(queues, metrics.wakeFailures), log, metrics }),
+    createAfterCommit({ db, redis, wake: createWake(queues, metrics.wakeFailures), log, metrics }),
     (it) => it.drain(),
   );
-  const reach = createKillPoint(config.killPoint);
-  const accept = openAccept({ db, aftermath, accepted: metrics.accepted, reach, now });
+  const hitFailpoint = createFailpoint(config.failpoint);
+  const accept = openAccept({ db, afterCommit, accepted: metrics.accepted, hitFailpoint, now });
   const findTenant = createFindTenant(db, config.sealKeys, now);
   const withinQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
   const authenticate = createAuthenticate({ db, findTenant, now });
-  const routes = createRoutes({ db, aftermath, turns: createTurns(), accept, withinQuota, findTenant, now });
-  const take = createTake(redis, now, () => {
-    metrics.limitsAlone.inc();
+  const routes = createRoutes({
+    db,
+    afterCommit,
+    mutex: createKeyedMutex(),
+    accept,
+    withinQuota,
+    findTenant,
+    now,
   });
-  const limits = createLimits(take, metrics.rateLimited);
-  const origins = held.hold("origins", await openOrigins(db, config.allowedOrigins), (it) => {
+  const countAll = createSharedCounters(redis, now, () => void metrics.limitsAlone.inc());
+  const limits = createLimits(countAll, metrics.rateLimited);
+  const origins = resources.add("origins", await openOrigins(db, config.allowedOrigins), (it) => {
     it.close();
   });
   let isClosing = false;
@@ -68,7 +74,7 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
     log,
     authenticate,
     routes,
-    waiting: createWaiting(),
+    longPoll: createLongPoll(),
     limits,
     allowedOrigins: config.allowedOrigins,
     isKnownOrigin: origins.isKnown,
@@ -81,7 +87,7 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
     ],
   });
   const server = await listen(app, config.ports.api);
-  return held.hold("http", server, async (it) => {
+  return resources.add("http", server, async (it) => {
     isClosing = true;
     await stopServing(it);
   });
@@ -90,19 +96,19 @@ export async function openApi(config: Config, log: Log, held: Held): Promise<Ser
 /** Accepts in batches, and tells the rest of the house of each. */
 function openAccept(deps: {
   db: Db;
-  aftermath: Aftermath;
+  afterCommit: AfterCommit;
   accepted: Counter;
-  reach: ReturnType<typeof createKillPoint>;
+  hitFailpoint: ReturnType<typeof createFailpoint>;
   now: () => number;
 }): Accept {
   return createAcceptBatcher(
-    (messages) => acceptMessages(deps.db, messages, deps.aftermath.wakeRooms),
+    (messages) => acceptMessages(deps.db, messages, deps.afterCommit.wakeRooms),
     (acceptances) => {
       const accepted = acceptances.filter((it) => it.outcome === "accepted");
       deps.accepted.inc(accepted.length);
       if (accepted.length === 0) return;
-      deps.reach("between commit and wake");
-      deps.aftermath.tellAccepted(accepted);
+      deps.hitFailpoint("between commit and wake");
+      deps.afterCommit.tellAccepted(accepted);
     },
     deps.now,
   );

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
-import { perform, type Performance } from "./scenario/scenario.ts";
-import { printPerformance, summaryLine } from "./scenario/print.ts";
+import { perform, type ScenarioResult } from "./scenario/scenario.ts";
+import { printScenarioResult, summaryLine } from "./scenario/print.ts";
 import { readDemoStack } from "./scenario/stack.ts";
 
 /** `npm run demo [-- --messages N --kill workers|sync|realtime --json]`: 0 all kept, 1 not, 2 no stack or wrong use. */
@@ -22,7 +22,7 @@ function readOptions(): { messages: number; kill: (typeof TIERS)[number] | null;
   return { messages, kill, json: values.json };
 }
 
-function isKept({ verdict }: Performance): boolean {
+function isKept({ verdict }: ScenarioResult): boolean {
   return (
     verdict.lost === 0 &&
     verdict.doubled === 0 &&
@@ -49,7 +49,7 @@ const say = (line: string) => {
 try {
   const performance = await perform(stack, options, say);
   if (options.json) process.stdout.write(`${JSON.stringify({ ...performance, transcripts: undefined })}\n`);
-  else printPerformance(performance, say);
+  else printScenarioResult(performance, say);
   say(summaryLine(performance));
   process.exit(isKept(performance) ? 0 : 1);
 } catch (error) {

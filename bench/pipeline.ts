@@ -1,5 +1,5 @@
 import { createAcceptBatcher, type Accept } from "../api/accept/accept-batcher.ts";
-import { createAftermath } from "../api/accept/after-commit.ts";
+import { createAfterCommit } from "../api/accept/after-commit.ts";
 import { createApiMetrics } from "../api/metrics.ts";
 import { migrateUp } from "../migrations/index.ts";
 import { acceptMessages } from "../shared/db/messages/messages.ts";
@@ -103,7 +103,7 @@ async function withArms(
   const queues = openQueues(redis, log);
   const metrics = createApiMetrics(createMetrics());
   const wake = createWake(queues, metrics.wakeFailures);
-  const aftermath = createAftermath({ db, redis, wake, log, metrics });
+  const aftermath = createAfterCommit({ db, redis, wake, log, metrics });
   const accept = createAcceptBatcher(
     (batch) => acceptMessages(db, batch, aftermath.wakeRooms),
     (acceptances) => {

@@ -29,7 +29,13 @@ const environment = z.object({
 });
 type Environment = z.infer<typeof environment>;
 
-type Speaker = { roomId: string; room: string; user: string; matrixRoomId: string; matrixUserId: string };
+type Actor = {
+  roomId: string;
+  room: string;
+  user: string;
+  matrixRoomId: string;
+  matrixUserId: string;
+};
 
 async function main(options: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
@@ -78,7 +84,7 @@ async function main(options: Options<typeof NUMBERS>): Promise<number> {
 }
 
 /** Rooms that exist and people who have joined: only sends are left. */
-async function prepare(stack: DemoStack, db: Db): Promise<Speaker[]> {
+async function prepare(stack: DemoStack, db: Db): Promise<Actor[]> {
   const run = Date.now().toString(36);
   const server = createRest(stack.apiUrl, stack.serverKey);
   return Promise.all(
@@ -107,7 +113,11 @@ async function prepare(stack: DemoStack, db: Db): Promise<Speaker[]> {
   );
 }
 
-async function sendBare(env: Environment, speakers: readonly Speaker[], messages: number): Promise<number> {
+async function sendBare(
+  env: Environment,
+  speakers: readonly Actor[],
+  messages: number,
+): Promise<number> {
   const startedAtMs = performance.now();
   await Promise.all(
     speakers.map(async ({ matrixRoomId, matrixUserId }) => {
@@ -132,7 +142,7 @@ async function sendBare(env: Environment, speakers: readonly Speaker[], messages
 async function sendOurs(
   stack: DemoStack,
   db: Db,
-  speakers: readonly Speaker[],
+  speakers: readonly Actor[],
   messages: number,
 ): Promise<number> {
   const server = createRest(stack.apiUrl, stack.serverKey);

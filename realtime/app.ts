@@ -12,22 +12,22 @@ import { Connection, type ConnectionDeps } from "./session/connection.ts";
 import { checkDeadlines } from "./session/deadlines.ts";
 import { deliver, type DeliverDeps } from "./channels/deliver.ts";
 import { drain } from "./session/drain.ts";
-import { Figures, watchHub } from "./metrics.ts";
-import { Gate } from "../shared/platform/concurrency/semaphore.ts";
+import { RealtimeMetrics, registerHubGauges } from "./metrics.ts";
+import { Semaphore } from "../shared/platform/concurrency/semaphore.ts";
 import { Hub } from "./channels/hub.ts";
 import type { Limits } from "./limits.ts";
-import { Orders } from "./policy/control-messages.ts";
+import { ControlMessages } from "./policy/control-messages.ts";
 import { Flusher } from "./session/outbound-queue.ts";
 import type { Policy } from "./policy/policy.ts";
-import { PositionCheck } from "./channels/anti-entropy.ts";
-import { Probe } from "./broker/heartbeat.ts";
+import { AntiEntropy } from "./channels/anti-entropy.ts";
+import { Heartbeat } from "./broker/heartbeat.ts";
 import { parseFrame } from "./protocol/json.ts";
-import { RedisLive } from "./broker/redis-subscriptions.ts";
+import { RedisSubscriptions } from "./broker/redis-subscriptions.ts";
 import { openServer, type Answer } from "./transport/uws.ts";
 import { Streams } from "./channels/streams.ts";
 import type { Topic } from "./channels/topic.ts";
 
-export type TierOptions = {
+export type RealtimeOptions = {
   port: number;
   isSharedPort: boolean;
   allowedOrigins: readonly string[];
@@ -50,10 +50,10 @@ export type Tier = { port: number; close: () => Promise<void> };
 const LAST_FRAME_MS = 250;
 
 /** Opens the tier on its port; `close` drains it. */
-export async function openTier(options: TierOptions): Promise<Tier> {
+export async function openRealtime(options: RealtimeOptions): Promise<Tier> {
   const { limits } = options;
   const parts = assemble(options);
-  const { hub, figures } = parts;
+  const { hub, metrics } = parts;
   const origins = await openOrigins(options.db, options.allowedOrigins);
   let isDraining = false;
   const connectionDeps = createConnectionDeps(options, parts);
@@ -65,7 +65,7 @@ export async function openTier(options: TierOptions): Promise<Tier> {
     accept: (socket, origin) => new Connection(socket, origin, connectionDeps),
     isFull: () => isDraining || hub.connections.size >= limits.connections,
     onRefused: (reason) => {
-      figures.refusedUpgrade(reason);
+      metrics.refusedUpgrade(reason);
     },
     answer: (path) => answerHealth(path, () => readReadiness(options, parts, isDraining), options),
   });
@@ -81,7 +81,7 @@ export async function openTier(options: TierOptions): Promise<Tier> {
       origins.close();
       await drain(hub.connections, limits.drainMs);
       parts.check.stop();
-      parts.probe.stop();
+      parts.heartbeat.stop();
       await new Promise((resolve) => setTimeout(resolve, LAST_FRAME_MS));
       server.close();
     },
@@ -90,32 +90,36 @@ export async function openTier(options: TierOptions): Promise<Tier> {
 
 type Parts = {
   hub: Hub<Connection>;
-  live: RedisLive;
-  figures: Figures;
+  live: RedisSubscriptions;
+  metrics: RealtimeMetrics;
   deps: ConnectDeps;
-  check: PositionCheck;
-  probe: Probe;
+  check: AntiEntropy;
+  heartbeat: Heartbeat;
 };
 
 /** Puts together what happens between Redis and the sockets. */
-function assemble(options: TierOptions): Parts {
+function assemble(options: RealtimeOptions): Parts {
   const { limits, log, redis, policy } = options;
-  const figures = new Figures(options.metrics);
-  const live = new RedisLive(options.subscriber, (channel, text) => {
-    if (channel === probe.channel) probe.receive(text, figures);
+  const metrics = new RealtimeMetrics(options.metrics);
+  const live = new RedisSubscriptions(options.subscriber, (channel, text) => {
+    if (channel === heartbeat.channel) heartbeat.receive(text, metrics);
     else deliver(delivery, channel, text);
   });
   const hub = new Hub<Connection>(live);
   const streams = new Streams({ db: options.db, redis });
-  const catchUp = new CatchUp({ hub, streams, figures, log });
+  const catchUp = new CatchUp({ hub, streams, metrics, log });
   const { ordersAtWork, ordersWaiting, orderWaitMs, connectsAtWork, connectsWaiting, connectWaitMs } = limits;
-  const orders = new Orders(
+  const controlMessages = new ControlMessages(
     () => deps,
-    new Gate({ atWork: ordersAtWork, waiting: ordersWaiting, waitMs: orderWaitMs }),
+    new Semaphore({ atWork: ordersAtWork, waiting: ordersWaiting, waitMs: orderWaitMs }),
   );
-  const gate = new Gate({ atWork: connectsAtWork, waiting: connectsWaiting, waitMs: connectWaitMs });
+  const semaphore = new Semaphore({
+    atWork: connectsAtWork,
+    waiting: connectsWaiting,
+    waitMs: connectWaitMs,
+  });
   const onDoubt = (connection: Connection) => {
-    orders.reviewSoon(connection);
+    controlMessages.reviewInBackground(connection);
   };
   const { version } = options;
   const deps: ConnectDeps = {
@@ -124,32 +128,38 @@ function assemble(options: TierOptions): Parts {
     streams,
     catchUp,
     limits,
-    figures,
+    metrics,
     policy,
-    gate,
+    semaphore,
     log,
     version,
     onDoubt,
   };
-  const check = new PositionCheck({ hub, streams, catchUp, orders, policy, log }, limits.positionCheckMs);
+  const check = new AntiEntropy(
+    { hub, streams, catchUp, controlMessages, policy, log },
+    limits.positionCheckMs,
+  );
   const suspect = (topic: Topic) => {
     check.suspect(topic);
   };
-  const delivery: DeliverDeps = { hub, catchUp, orders, figures, log, suspect };
+  const delivery: DeliverDeps = { hub, catchUp, controlMessages, metrics, log, suspect };
   const onForgotten = () => {
     check.request();
   };
-  const probe = new Probe(redis, live, {
+  const heartbeat = new Heartbeat(redis, live, {
     everyMs: limits.probeMs,
     maxSilenceMs: limits.probeSilenceMs,
     onForgotten,
   });
   live.onRestored = onForgotten;
-  watchHub(options.metrics, hub, live);
-  return { hub, live, figures, deps, check, probe };
+  registerHubGauges(options.metrics, hub, live);
+  return { hub, live, metrics, deps, check, heartbeat };
 }
 
-function createConnectionDeps({ limits, log }: TierOptions, { hub, figures, deps }: Parts): ConnectionDeps {
+function createConnectionDeps(
+  { limits, log }: RealtimeOptions,
+  { hub, metrics, deps }: Parts,
+): ConnectionDeps {
   return {
     hub,
     flusher: new Flusher(),
@@ -157,17 +167,17 @@ function createConnectionDeps({ limits, log }: TierOptions, { hub, figures, deps
     codec: { parseFrame },
     run: (connection, waiting) => runCommands(deps, connection, waiting),
     onClosed: (connection, close, isOurs) => {
-      figures.closed(close.code);
+      metrics.closed(close.code);
       log.debug({ connection: connection.id, code: close.code, isOurs }, "connection closed");
     },
     onRefused: ({ code }) => {
-      figures.refusedCommand(code);
+      metrics.refusedCommand(code);
     },
   };
 }
 
 async function readReadiness(
-  { db, redis }: TierOptions,
+  { db, redis }: RealtimeOptions,
   { live }: Parts,
   isDraining: boolean,
 ): Promise<Readiness> {
@@ -181,7 +191,7 @@ async function readReadiness(
 function answerHealth(
   path: string,
   readiness: () => Promise<Readiness>,
-  options: TierOptions,
+  options: RealtimeOptions,
 ): Promise<Answer> | null {
   const type = "application/json";
   if (path === "/livez") return Promise.resolve({ status: "200 OK", type, body: '{"live":true}' });

@@ -9,7 +9,7 @@ import { VERSION } from "../shared/platform/version.ts";
 import { LIMITS } from "./limits.ts";
 import { createPolicy } from "./policy/policy.ts";
 import { isChild, readAllMetrics, reportToParent, superviseProcesses } from "./cluster/processes.ts";
-import { openTier } from "./app.ts";
+import { openRealtime } from "./app.ts";
 
 /** Beyond the drain: closing the last sockets and pools. */
 const STOP_LIMIT_MS = LIMITS.drainMs + 5_000;
@@ -18,22 +18,22 @@ const START_WAIT_MS = 2_000;
 const config = readConfig(process.env);
 const log = createLog({ level: config.logLevel, tier: "realtime" });
 
-await runProcess(log, STOP_LIMIT_MS, async (held) => {
+await runProcess(log, STOP_LIMIT_MS, async (resources) => {
   if (config.realtimeProcesses > 1 && !isChild()) {
     const family = await superviseProcesses({
       count: config.realtimeProcesses,
       port: config.ports.realtime,
       log,
     });
-    held.hold("processes", family, (value) => value.close());
+    resources.add("processes", family, (value) => value.close());
     return;
   }
   // Short statements: a client waits 5 s for its answer.
   const db = openDb({ url: config.databaseUrl, name: "realtime", statementTimeoutMs: 3_000, log });
-  held.hold("postgres", db, (value) => value.destroy());
+  resources.add("postgres", db, (value) => value.destroy());
   await requireSchema(db);
-  const redis = held.hold("redis", openRedis(config.redisUrl, log, "realtime"), closeRedis);
-  const subscriber = held.hold(
+  const redis = resources.add("redis", openRedis(config.redisUrl, log, "realtime"), closeRedis);
+  const subscriber = resources.add(
     "redis subscriber",
     openSubscriberRedis(config.redisUrl, log, "realtime-live"),
     closeRedis,
@@ -41,7 +41,7 @@ await runProcess(log, STOP_LIMIT_MS, async (held) => {
   await waitForRedis(redis, START_WAIT_MS);
   const metrics = createMetrics();
   reportToParent(metrics);
-  const tier = await openTier({
+  const tier = await openRealtime({
     port: config.ports.realtime,
     isSharedPort: isChild(),
     allowedOrigins: config.allowedOrigins,
@@ -60,6 +60,6 @@ await runProcess(log, STOP_LIMIT_MS, async (held) => {
     readMetrics: () => readAllMetrics(metrics),
     log,
   });
-  held.hold("sockets", tier, (value) => value.close());
+  resources.add("sockets", tier, (value) => value.close());
   log.info({ port: tier.port }, "listening");
 });

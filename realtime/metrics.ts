@@ -1,10 +1,10 @@
 import { counter, gauge, durationHistogram, type Registry } from "../shared/platform/metrics.ts";
 import type { Connection } from "./session/connection.ts";
 import type { Hub } from "./channels/hub.ts";
-import type { RedisLive } from "./broker/redis-subscriptions.ts";
+import type { RedisSubscriptions } from "./broker/redis-subscriptions.ts";
 
 /** What the tier counts. */
-export class Figures {
+export class RealtimeMetrics {
   readonly #publications;
   readonly #deliveries;
   readonly #closes;
@@ -99,7 +99,7 @@ export class Figures {
 }
 
 /** Gauges that are read from the hub at each scrape. */
-export function watchHub(registry: Registry, hub: Hub<Connection>, live: RedisLive): void {
+export function registerHubGauges(registry: Registry, hub: Hub<Connection>, live: RedisSubscriptions): void {
   const watch = (suffix: string, help: string, read: () => number) =>
     gauge(registry, { name: `omc_realtime_${suffix}`, help }, read);
   watch("connections", "Open sockets", () => hub.connections.size);

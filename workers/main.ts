@@ -4,7 +4,7 @@ import { ensureHomeserver } from "../shared/db/homeservers/homeservers.ts";
 import { isDbUp, openDb, type Db } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
 import { closeServer, openHealthServer, type Readiness } from "../shared/platform/health.ts";
-import { createKillPoint } from "../shared/platform/failpoints.ts";
+import { createFailpoint } from "../shared/platform/failpoints.ts";
 import { createLog, type Log } from "../shared/platform/log.ts";
 import { createMetrics, gauge, gaugeOfEach } from "../shared/platform/metrics.ts";
 import { closeQueues, createWake, openQueues, type Queues } from "../shared/queues/open.ts";
@@ -16,20 +16,20 @@ import {
   waitForRedis,
   type Redis,
 } from "../shared/platform/redis.ts";
-import { endStuck, runProcess, type Held } from "../shared/platform/shutdown.ts";
+import { exitStalled, runProcess, type Resources } from "../shared/platform/shutdown.ts";
 import type { WorkerContext } from "./runtime/context.ts";
-import { createHeldRoomsWaker } from "./runtime/resume-after-outage.ts";
+import { createResumeAfterOutage } from "./runtime/resume-after-outage.ts";
 import { openHomeserverPool } from "./matrix/homeserver/pool.ts";
 import { OUTBOUND_PLACES } from "./jobs/index.ts";
 import { createWorkerMetrics } from "./runtime/metrics.ts";
-import { watchObservers, watchQueues, type OnStuck } from "./runtime/health-monitors.ts";
+import { watchObservers, watchQueues, type OnStalled } from "./runtime/health-monitors.ts";
 import { registerBacklogGauges } from "./runtime/backlog-gauges.ts";
 import { runJobs } from "./runtime/run-jobs.ts";
 import { keepSchedules } from "./runtime/schedules.ts";
 import { startSweeper } from "./runtime/sweeper.ts";
 import { syncReadiness } from "./inbound/observers/readiness.ts";
-import { createPace } from "./outbound/adaptive-batch-size.ts";
-import { createTenantGate } from "./outbound/tenant-semaphore.ts";
+import { createAdaptiveBatchSize } from "./outbound/adaptive-batch-size.ts";
+import { createTenantSemaphore } from "./outbound/tenant-semaphore.ts";
 import { startObservers } from "./inbound/observers/observers.ts";
 
 const ROLES = ["jobs", "sync"] as const;
@@ -40,7 +40,7 @@ const STOP_LIMIT_MS = 10_000;
 const roles = readRoles();
 const config = readConfig(process.env);
 const log = createLog({ level: config.logLevel, tier: roles.join("+") });
-await runProcess(log, STOP_LIMIT_MS, (held) => start(held, config, log, roles));
+await runProcess(log, STOP_LIMIT_MS, (resources) => start(resources, config, log, roles));
 
 /** `--role jobs`, `--role sync`, or both when none is named. */
 function readRoles(): WorkerRole[] {
@@ -54,28 +54,33 @@ function readRoles(): WorkerRole[] {
   return ROLES.filter((role) => named.includes(role));
 }
 
-async function start(held: Held, config: Config, log: Log, roles: readonly WorkerRole[]): Promise<void> {
+async function start(
+  resources: Resources,
+  config: Config,
+  log: Log,
+  roles: readonly WorkerRole[],
+): Promise<void> {
   const registry = createMetrics();
   const metrics = createWorkerMetrics(registry);
-  const db = held.hold(
+  const db = resources.add(
     "postgres",
     openDb({ url: config.databaseUrl, name: roles.join("+"), max: 20, log }),
     (pool) => pool.destroy(),
   );
   await requireSchema(db);
-  const redis = held.hold("redis", openRedis(config.redisUrl, log, "commands"), closeRedis);
+  const redis = resources.add("redis", openRedis(config.redisUrl, log, "commands"), closeRedis);
   await waitForRedis(redis, 2_000);
   await requireNoEviction(redis);
   await ensureHomeserver(db, config.sealKeys, config.homeserver);
-  const queues = held.hold("queues", openQueues(redis, log), closeQueues);
+  const queues = resources.add("queues", openQueues(redis, log), closeQueues);
   const wake = createWake(queues, metrics.wakeFailures);
-  const wakeHeld = createHeldRoomsWaker(db, log);
+  const resumeAfterOutage = createResumeAfterOutage(db, log);
   const homeservers = openHomeserverPool({
     db,
     sealKeys: config.sealKeys,
     metrics,
     log,
-    onRecovered: wakeHeld,
+    onRecovered: resumeAfterOutage,
   });
   gauge(
     registry,
@@ -92,34 +97,39 @@ async function start(held: Held, config: Config, log: Log, roles: readonly Worke
     log,
     stopping: stopping.signal,
     readsStream: config.readsStream,
-    outboundGate: createTenantGate(OUTBOUND_PLACES),
-    outboundPace: createPace(),
+    outboundSemaphore: createTenantSemaphore(OUTBOUND_PLACES),
+    outboundBatchSize: createAdaptiveBatchSize(),
     chance: Math.random,
-    reach: createKillPoint(config.killPoint),
+    hitFailpoint: createFailpoint(config.failpoint),
   };
-  if (roles.includes("jobs")) await startJobs(held, config, context, queues);
-  if (roles.includes("sync")) await startSync(held, config, context);
-  // Held last, so that it is the first to go: loops end at their next safe place while the rest is closed.
-  held.hold("loops", stopping, (controller) => {
+  if (roles.includes("jobs")) await startJobs(resources, config, context, queues);
+  if (roles.includes("sync")) await startSync(resources, config, context);
+  // Added last, so that it is the first to go: loops end at their next safe place while the rest is closed.
+  resources.add("loops", stopping, (controller) => {
     controller.abort();
   });
   log.info({ roles }, "ready");
 }
 
-async function startJobs(held: Held, config: Config, context: WorkerContext, queues: Queues): Promise<void> {
-  const patient = held.hold(
+async function startJobs(
+  resources: Resources,
+  config: Config,
+  context: WorkerContext,
+  queues: Queues,
+): Promise<void> {
+  const patient = resources.add(
     "worker redis",
     openPatientRedis(config.redisUrl, context.log, "workers"),
     closeRedis,
   );
   registerBacklogGauges(context.metrics.registry, context.db);
-  const jobs = held.hold("jobs", runJobs(context, patient), (running) => running.close());
-  held.hold("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
-  held.hold("schedules", keepSchedules(queues, context.log), (timer) => {
+  const jobs = resources.add("jobs", runJobs(context, patient), (running) => running.close());
+  resources.add("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
+  resources.add("schedules", keepSchedules(queues, context.log), (timer) => {
     clearInterval(timer);
   });
-  const monitor = watchQueues({ redis: context.redis, queues, jobs, onStuck: endWhenStuck(context.log) });
-  held.hold("queue monitor", monitor, (it) => {
+  const monitor = watchQueues({ redis: context.redis, queues, jobs, onStalled: endWhenStuck(context.log) });
+  resources.add("queue monitor", monitor, (it) => {
     it.stop();
   });
   const readiness = () => jobsReadiness(context.db, context.redis);
@@ -128,7 +138,7 @@ async function startJobs(held: Held, config: Config, context: WorkerContext, que
     metrics: context.metrics.registry,
     readiness,
   });
-  held.hold("jobs health", server, closeServer);
+  resources.add("jobs health", server, closeServer);
 }
 
 async function jobsReadiness(db: Db, redis: Redis): Promise<Readiness> {
@@ -141,12 +151,12 @@ async function jobsReadiness(db: Db, redis: Redis): Promise<Readiness> {
   return { ready: degraded.length === 0, degraded };
 }
 
-function endWhenStuck(log: Log): OnStuck {
-  return (about, why) => endStuck(log, about, why);
+function endWhenStuck(log: Log): OnStalled {
+  return (about, why) => exitStalled(log, about, why);
 }
 
-async function startSync(held: Held, config: Config, context: WorkerContext): Promise<void> {
-  const observers = held.hold("observers", startObservers(context), (running) => running.stop());
+async function startSync(resources: Resources, config: Config, context: WorkerContext): Promise<void> {
+  const observers = resources.add("observers", startObservers(context), (running) => running.stop());
   gauge(
     context.metrics.registry,
     { name: "omc_observers", help: "Observers that this process runs" },
@@ -158,8 +168,8 @@ async function startSync(held: Held, config: Config, context: WorkerContext): Pr
     "observer",
     () => observers.silences().map(([observer, silentMs]) => [observer, silentMs / 1_000] as const),
   );
-  const monitor = watchObservers({ observers, onStuck: endWhenStuck(context.log) });
-  held.hold("observer monitor", monitor, (it) => {
+  const monitor = watchObservers({ observers, onStalled: endWhenStuck(context.log) });
+  resources.add("observer monitor", monitor, (it) => {
     it.stop();
   });
   const readiness = () => syncReadiness(context, observers, config.homeserver.baseUrl);
@@ -168,5 +178,5 @@ async function startSync(held: Held, config: Config, context: WorkerContext): Pr
     metrics: context.metrics.registry,
     readiness,
   });
-  held.hold("sync health", server, closeServer);
+  resources.add("sync health", server, closeServer);
 }

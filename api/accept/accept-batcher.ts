@@ -1,7 +1,7 @@
 import { isLockTimeout, isRepeatable } from "../../shared/db/connection/failures.ts";
 import type { Acceptance, NewMessage } from "../../shared/db/messages/messages.ts";
 import { AppError } from "../../shared/contract/errors.ts";
-import { createRoomLines, type Waiting, type WriteWaiting } from "./per-room-queue.ts";
+import { createPerRoomQueues, type PendingMessage, type WritePending } from "./per-room-queue.ts";
 
 const BATCH_MESSAGES = 200;
 const FLUSHES_AT_ONCE = 4;
@@ -18,26 +18,26 @@ type OnWritten = (acceptances: readonly Acceptance[]) => void;
  * @throws AppError `unavailable` when more than 4,000 messages wait to be written.
  */
 export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () => number): Accept {
-  const waiting: Waiting[] = [];
-  const writeWaiting = createWriteWaiting(write, onWritten);
-  const lines = createRoomLines(writeWaiting, now);
+  const waiting: PendingMessage[] = [];
+  const writePending = createWritePending(write, onWritten);
+  const queues = createPerRoomQueues(writePending, now);
   let running = 0;
   let isScheduled = false;
 
   const flush = async (): Promise<void> => {
     isScheduled = false;
-    const batch = waiting.splice(0, BATCH_MESSAGES).filter((one) => !lines.take(one));
+    const batch = waiting.splice(0, BATCH_MESSAGES).filter((one) => !queues.take(one));
     running++;
     await writeTogether(batch);
     running--;
     schedule();
   };
-  const writeTogether = async (batch: readonly Waiting[]): Promise<void> => {
+  const writeTogether = async (batch: readonly PendingMessage[]): Promise<void> => {
     if (batch.length === 0) return;
     try {
-      await writeWaiting(batch);
+      await writePending(batch);
     } catch (error) {
-      if (isLockTimeout(error) || isRepeatable(error)) lines.open(batch);
+      if (isLockTimeout(error) || isRepeatable(error)) queues.open(batch);
       else for (const { reject } of batch) reject(error);
     }
   };
@@ -62,7 +62,7 @@ export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () 
   };
 }
 
-function createWriteWaiting(write: Write, onWritten: OnWritten): WriteWaiting {
+function createWritePending(write: Write, onWritten: OnWritten): WritePending {
   return async (batch) => {
     const acceptances = await write(batch.map(({ message }) => message));
     onWritten(acceptances);

@@ -4,9 +4,9 @@ import type { Log } from "../../shared/platform/log.ts";
 import { publishFailed, publishPending } from "../../shared/timeline/publish-unnumbered.ts";
 import type { Wake } from "../../shared/queues/open.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
-import { publishNotices } from "../../shared/timeline/publish-user-events.ts";
+import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
-import type { Effects, WakeCall } from "../mutations/side-effects.ts";
+import type { SideEffects, WakeCall } from "../mutations/side-effects.ts";
 import type { ApiMetrics } from "../metrics.ts";
 
 const TASKS_AT_MOST = 1_000;
@@ -14,8 +14,8 @@ const NOTICES_AT_ONCE = 500;
 const DRAIN_LIMIT_MS = 2_000;
 
 /** Tells the rest of the house what was committed, without keeping the caller; what is lost the sweeper finds. */
-export type Aftermath = {
-  tell: (effects: Effects) => void;
+export type AfterCommit = {
+  tell: (sideEffects: SideEffects) => void;
   /** Wakes rooms that messages are about to be accepted for, see `acceptMessages`. */
   wakeRooms: (idle: readonly IdleRoom[]) => void;
   /** Shows accepted messages to their rooms. */
@@ -24,7 +24,7 @@ export type Aftermath = {
   drain: () => Promise<void>;
 };
 
-export type AftermathDeps = {
+export type AfterCommitDeps = {
   db: Db;
   redis: Redis;
   wake: Wake;
@@ -32,7 +32,7 @@ export type AftermathDeps = {
   metrics: Pick<ApiMetrics, "dropped" | "messagesDead" | "publishLag">;
 };
 
-export function createAftermath(deps: AftermathDeps): Aftermath {
+export function createAfterCommit(deps: AfterCommitDeps): AfterCommit {
   const tasks = new Set<Promise<void>>();
   const start = (what: string, work: () => Promise<unknown>): void => {
     if (deps.redis.status !== "ready") return void deps.metrics.dropped.inc({ reason: "redis_down" });
@@ -45,7 +45,7 @@ export function createAftermath(deps: AftermathDeps): Aftermath {
       .then(() => void tasks.delete(task));
     tasks.add(task);
   };
-  const tellNotices = createSingleFlight(() => publishNotices(deps, NOTICES_AT_ONCE));
+  const tellNotices = createSingleFlight(() => publishUserEventOutbox(deps, NOTICES_AT_ONCE));
   return {
     tell({ wakes, roomIds, failed }) {
       for (const { error } of failed) deps.metrics.messagesDead.inc({ code: error.code });

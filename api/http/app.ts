@@ -9,13 +9,13 @@ import { identifyCaller, type Limits } from "../rate-limit/rate-limits.ts";
 import { describeProblem, problemHeaders, toAppError } from "./problem.ts";
 import { contextOf, createRequestLog } from "./request-context.ts";
 import type { Access, Answer, Call, Route } from "./route.ts";
-import { readPreferredWaitS, type Waiting } from "./long-poll.ts";
+import { readPreferredWaitS, type LongPoll } from "./long-poll.ts";
 
 export type AppDeps = {
   log: Log;
   authenticate: Authenticate;
   routes: readonly Route[];
-  waiting: Waiting;
+  longPoll: LongPoll;
   limits: Limits;
   allowedOrigins: readonly string[];
   isKnownOrigin: (origin: string) => boolean;
@@ -95,7 +95,7 @@ function run(deps: AppDeps, route: Route): express.Handler {
       requestId: contextOf(response).requestId,
       header: (name) => request.get(name),
       settle: (first, read, isFinal) =>
-        deps.waiting(first, read, isFinal, { waitS, signal: closedSignal(response) }),
+        deps.longPoll(first, read, isFinal, { waitS, signal: closedSignal(response) }),
     };
     const answer = await route.handle(call);
     contextOf(response).about = answer.about ?? {};

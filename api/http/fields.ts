@@ -40,11 +40,11 @@ export const clientId = z
   .regex(/^[\x21-\x7e]{1,128}$/, "must be 1 to 128 visible ASCII characters")
   .meta({ description: "The sender's own id of the message: sending it twice is sending it once" });
 
-const memberWish = z.strictObject({ user: userName, role: role.default("member") });
+const desiredMember = z.strictObject({ user: userName, role: role.default("member") });
 
 const MEMBERS_AT_MOST = 1_000;
-export const memberWishes = z
-  .array(memberWish)
+export const desiredMembers = z
+  .array(desiredMember)
   .max(MEMBERS_AT_MOST)
   .refine((list) => new Set(list.map(({ user }) => user)).size === list.length, "names a user twice");
 

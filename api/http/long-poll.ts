@@ -15,7 +15,7 @@ export function readPreferredWaitS(prefer: string | undefined): number {
 }
 
 export type SettleOptions = { waitS: number; signal: AbortSignal };
-export type Waiting = <T>(
+export type LongPoll = <T>(
   first: T,
   read: () => Promise<T>,
   isFinal: (value: T) => boolean,
@@ -23,7 +23,7 @@ export type Waiting = <T>(
 ) => Promise<T>;
 
 /** Reads with growing pauses until the value is final; 500 callers at once wait, others are answered at once. */
-export function createWaiting(): Waiting {
+export function createLongPoll(): LongPoll {
   let waiting = 0;
   return async (first, read, isFinal, { waitS, signal }) => {
     if (waitS === 0 || isFinal(first) || waiting >= WAITING_AT_MOST) return first;

@@ -235,6 +235,6 @@ function processPaths(): Json {
   return {
     "/livez": page("Whether the process lives", "application/json", false),
     "/readyz": page("Whether it can serve", "application/json", true),
-    "/metrics": page("Figures for Prometheus", "text/plain", false),
+    "/metrics": page("RealtimeMetrics for Prometheus", "text/plain", false),
   };
 }

@@ -1,6 +1,6 @@
-import { endMemberships, listRoomIdsOf, touchMembers } from "../../shared/db/memberships/memberships.ts";
-import { killQueuedMessages } from "../../shared/db/messages/dead-messages.ts";
-import { insertNotices } from "../../shared/db/users/user-event-outbox.ts";
+import { endMemberships, listRoomIdsOf, makeMembersDue } from "../../shared/db/memberships/memberships.ts";
+import { markQueuedMessagesDead } from "../../shared/db/messages/dead-messages.ts";
+import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockOutboxes, lockTimelines } from "../../shared/db/rooms/rooms.ts";
 import { StaleView, transact } from "../../shared/db/connection/transaction.ts";
@@ -8,11 +8,11 @@ import { findUser, lockUser, markUserDeleted } from "../../shared/db/users/users
 import type { FailedMessage } from "../../shared/timeline/publish-unnumbered.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { memberEntry } from "../../shared/timeline/own-entries.ts";
-import type { Effects } from "./side-effects.ts";
-import { describeKilled } from "./remove-member.ts";
+import type { SideEffects } from "./side-effects.ts";
+import { describeDeadMessages } from "./remove-member.ts";
 
 /** Deletes a user, out of every room, in one transaction. Nothing when there is no such user. */
-export function deleteUser(db: Db, tenantId: string, name: string): Promise<Effects | null> {
+export function deleteUser(db: Db, tenantId: string, name: string): Promise<SideEffects | null> {
   return transact(db, async (trx) => {
     const seen = await findUser(trx, tenantId, name);
     if (!seen) return null;
@@ -25,7 +25,7 @@ export function deleteUser(db: Db, tenantId: string, name: string): Promise<Effe
     await lockTimelines(trx, tenantId, roomIds);
     const failed = await leaveRooms(trx, tenantId, seen.id, roomIds);
     await markUserDeleted(trx, tenantId, seen.id);
-    await insertNotices(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);
+    await enqueueUserEvents(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);
     return {
       wakes: [
         { name: "provisioning", payload: { tenantId, subject: "user", id: seen.id } },
@@ -47,11 +47,11 @@ async function leaveRooms(
   if (roomIds.length === 0) return [];
   const ended = await endMemberships(trx, tenantId, userId, roomIds);
   const roomsLeft = ended.map((row) => row.room_id);
-  const killed = await killQueuedMessages(trx, tenantId, { senderId: userId, roomIds: roomsLeft });
-  await touchMembers(trx, tenantId, roomsLeft, -1);
+  const killed = await markQueuedMessagesDead(trx, tenantId, { senderId: userId, roomIds: roomsLeft });
+  await makeMembersDue(trx, tenantId, roomsLeft, -1);
   const left = await appendEntries(
     trx,
     ended.map((row) => ({ roomId: row.room_id, entries: [memberEntry("member.left", userId, row.role)] })),
   );
-  return describeKilled(left, killed);
+  return describeDeadMessages(left, killed);
 }

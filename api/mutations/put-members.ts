@@ -4,22 +4,22 @@ import { transact } from "../../shared/db/connection/transaction.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
-import { effectsOnRoom, type Effects } from "./side-effects.ts";
-import { areAsWished, wishMembers, type MemberWish } from "./set-members.ts";
+import { sideEffectsOnRoom, type SideEffects } from "./side-effects.ts";
+import { areMembersAsDesired, setMembers, type DesiredMember } from "./set-members.ts";
 
 /** Adds and changes members, all or none. Returns the room's row id too. @throws AppError `not_found`, `conflict`, `too_many_roles`. */
 export async function putMembers(
   db: Db,
   tenantId: string,
   address: RoomAddress,
-  members: readonly MemberWish[],
-): Promise<{ roomId: string; effects: Effects }> {
+  members: readonly DesiredMember[],
+): Promise<{ roomId: string; sideEffects: SideEffects }> {
   const seen = await findRoom(db, tenantId, address);
-  if (seen && (await areAsWished(db, seen, members))) return describe(seen, false);
+  if (seen && (await areMembersAsDesired(db, seen, members))) return describe(seen, false);
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
-    const { isChanged, entries } = await wishMembers(trx, room, members);
+    const { isChanged, entries } = await setMembers(trx, room, members);
     await appendEntries(trx, [{ roomId: room.id, entries }]);
     return describe(room, isChanged);
   });
@@ -28,6 +28,9 @@ export async function putMembers(
 function describe(
   { tenant_id: tenantId, id: roomId }: Room,
   isChanged: boolean,
-): { roomId: string; effects: Effects } {
-  return { roomId, effects: effectsOnRoom({ tenantId, roomId }, { room: false, members: isChanged }) };
+): { roomId: string; sideEffects: SideEffects } {
+  return {
+    roomId,
+    sideEffects: sideEffectsOnRoom({ tenantId, roomId }, { room: false, members: isChanged }),
+  };
 }

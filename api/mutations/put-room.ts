@@ -3,22 +3,26 @@ import {
   changeRoom,
   findRoom,
   insertRoom,
-  isRoomAsWished,
+  isRoomAsDesired,
   lockRoom,
   lockTimelines,
   type Room,
-  type RoomWish,
+  type DesiredRoom,
 } from "../../shared/db/rooms/rooms.ts";
 import { StaleView, transact } from "../../shared/db/connection/transaction.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { roomChangedEntry } from "../../shared/timeline/own-entries.ts";
-import { effectsOnRoom, type Effects } from "./side-effects.ts";
-import { areAsWished, wishMembers, type MemberWish } from "./set-members.ts";
+import { sideEffectsOnRoom, type SideEffects } from "./side-effects.ts";
+import { areMembersAsDesired, setMembers, type DesiredMember } from "./set-members.ts";
 
 /** `fields` of a room that is there; absent ones stay. `initial` when it has to be made. */
-export type RoomPut = { initial: RoomWish; fields: Partial<RoomWish>; members: readonly MemberWish[] };
+export type RoomPut = {
+  initial: DesiredRoom;
+  fields: Partial<DesiredRoom>;
+  members: readonly DesiredMember[];
+};
 
 /** Makes or changes a room, adds and changes members, removes none. However often at once: one room. */
 export async function putRoom(
@@ -26,10 +30,10 @@ export async function putRoom(
   tenantId: string,
   address: RoomAddress,
   wish: RoomPut,
-): Promise<Effects> {
+): Promise<SideEffects> {
   const seen = await findRoom(db, tenantId, address);
-  if (seen && isRoomAsWished(seen, wish.fields) && (await areAsWished(db, seen, wish.members))) {
-    return effectsOnRoom({ tenantId, roomId: seen.id }, { room: false, members: false });
+  if (seen && isRoomAsDesired(seen, wish.fields) && (await areMembersAsDesired(db, seen, wish.members))) {
+    return sideEffectsOnRoom({ tenantId, roomId: seen.id }, { room: false, members: false });
   }
   return transact(db, async (trx) => {
     const isMade =
@@ -38,10 +42,10 @@ export async function putRoom(
     if (!room) throw new StaleView("the room went away while it was being changed");
     const changed = isMade ? {} : await changeLocked(trx, room, wish.fields);
     const isChanged = Object.keys(changed).length > 0;
-    const members = await wishMembers(trx, room, wish.members);
+    const members = await setMembers(trx, room, wish.members);
     const entries = [...(isChanged ? [roomChangedEntry(changed)] : []), ...members.entries];
     await appendEntries(trx, [{ roomId: room.id, entries }]);
-    return effectsOnRoom(
+    return sideEffectsOnRoom(
       { tenantId, roomId: room.id },
       { room: isMade || isChanged, members: members.isChanged },
     );
@@ -53,20 +57,24 @@ export function patchRoom(
   db: Db,
   tenantId: string,
   address: RoomAddress,
-  fields: Partial<RoomWish>,
-): Promise<Effects> {
+  fields: Partial<DesiredRoom>,
+): Promise<SideEffects> {
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
     const changed = await changeLocked(trx, room, fields);
     const isChanged = Object.keys(changed).length > 0;
     if (isChanged) await appendEntries(trx, [{ roomId: room.id, entries: [roomChangedEntry(changed)] }]);
-    return effectsOnRoom({ tenantId, roomId: room.id }, { room: isChanged, members: false });
+    return sideEffectsOnRoom({ tenantId, roomId: room.id }, { room: isChanged, members: false });
   });
 }
 
-async function changeLocked(trx: Db, room: Room, fields: Partial<RoomWish>): Promise<Partial<RoomWish>> {
-  if (isRoomAsWished(room, fields)) return {};
+async function changeLocked(
+  trx: Db,
+  room: Room,
+  fields: Partial<DesiredRoom>,
+): Promise<Partial<DesiredRoom>> {
+  if (isRoomAsDesired(room, fields)) return {};
   await lockTimelines(trx, room.tenant_id, [room.id]);
   return changeRoom(trx, room, fields);
 }

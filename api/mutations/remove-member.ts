@@ -1,11 +1,11 @@
 import {
   endMemberships,
   findMember,
-  touchMembers,
+  makeMembersDue,
   type MemberRow,
 } from "../../shared/db/memberships/memberships.ts";
-import { killQueuedMessages } from "../../shared/db/messages/dead-messages.ts";
-import { insertNotices } from "../../shared/db/users/user-event-outbox.ts";
+import { markQueuedMessagesDead } from "../../shared/db/messages/dead-messages.ts";
+import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockRoom, lockTimelines } from "../../shared/db/rooms/rooms.ts";
 import { transact } from "../../shared/db/connection/transaction.ts";
@@ -14,9 +14,9 @@ import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts"
 import type { FailedMessage } from "../../shared/timeline/publish-unnumbered.ts";
 import { appendEntries, type AppendedRow } from "../../shared/timeline/append.ts";
 import { memberEntry } from "../../shared/timeline/own-entries.ts";
-import { effectsOnRoom, type Effects } from "./side-effects.ts";
+import { sideEffectsOnRoom, type SideEffects } from "./side-effects.ts";
 
-export type Removal = { roomId: string; member: MemberRow | undefined; effects: Effects };
+export type Removal = { roomId: string; member: MemberRow | undefined; sideEffects: SideEffects };
 
 /**
  * Wishes a user out of a room and ends the user's queued messages there; who is out already stays out. `member` is
@@ -31,24 +31,33 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
     if (member) await lockTimelines(trx, tenantId, [room.id]);
     const [ended] = member ? await endMemberships(trx, tenantId, member.user_id, [room.id]) : [];
     if (!member || !ended)
-      return { roomId: room.id, member, effects: effectsOnRoom(target, { room: false, members: false }) };
-    const killed = await killQueuedMessages(trx, tenantId, { senderId: member.user_id, roomIds: [room.id] });
-    await touchMembers(trx, tenantId, [room.id], -1);
-    await insertNotices(trx, [{ tenantId, kind: "room.removed", userId: member.user_id, roomId: room.id }]);
+      return {
+        roomId: room.id,
+        member,
+        sideEffects: sideEffectsOnRoom(target, { room: false, members: false }),
+      };
+    const killed = await markQueuedMessagesDead(trx, tenantId, {
+      senderId: member.user_id,
+      roomIds: [room.id],
+    });
+    await makeMembersDue(trx, tenantId, [room.id], -1);
+    await enqueueUserEvents(trx, [
+      { tenantId, kind: "room.removed", userId: member.user_id, roomId: room.id },
+    ]);
     const left = await appendEntries(trx, [
       { roomId: room.id, entries: [memberEntry("member.left", member.user_id, ended.role)] },
     ]);
-    const failed = describeKilled(left, killed);
+    const failed = describeDeadMessages(left, killed);
     return {
       roomId: room.id,
       member,
-      effects: effectsOnRoom(target, { room: false, members: true, failed }),
+      sideEffects: sideEffectsOnRoom(target, { room: false, members: true, failed }),
     };
   });
 }
 
 /** What rooms are told, behind the entries of somebody's removal, of the messages that the person had queued there. */
-export function describeKilled(
+export function describeDeadMessages(
   left: readonly AppendedRow[],
   killed: readonly { id: string; room_id: string }[],
 ): FailedMessage[] {

@@ -2,21 +2,21 @@ import {
   countLevels,
   findMembers,
   lockMemberships,
-  touchMembers,
+  makeMembersDue,
   upsertMembers,
   type MemberRow,
 } from "../../shared/db/memberships/memberships.ts";
-import { insertNotices } from "../../shared/db/users/user-event-outbox.ts";
+import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockTimelines, type Room } from "../../shared/db/rooms/rooms.ts";
 import { ensureUsers } from "../../shared/db/users/users.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { parseDirectSlug, type Role } from "../../shared/contract/names.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
-import { makeCountDue } from "../../shared/timeline/member-counts.ts";
+import { makeMemberCountDue } from "../../shared/timeline/member-counts.ts";
 import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries.ts";
 
-export type MemberWish = { user: string; role: Role };
+export type DesiredMember = { user: string; role: Role };
 
 /** Members with a power level of their own that a room may have: its power-level map must stay below Matrix's limit. */
 const MAX_LEVELS = 1_000;
@@ -30,10 +30,10 @@ export type MembersChange = { isChanged: boolean; entries: NewEntry[] };
  * Wishes people into a locked room with a role each, making unknown people; who is in already with that role is left
  * alone.
  */
-export async function wishMembers(
+export async function setMembers(
   trx: Db,
   room: Room,
-  wanted: readonly MemberWish[],
+  wanted: readonly DesiredMember[],
 ): Promise<MembersChange> {
   if (wanted.length === 0) return { isChanged: false, entries: [] };
   requireOwnPair(room, wanted);
@@ -57,19 +57,23 @@ export async function wishMembers(
   if (changes.length === 0) return { isChanged: false, entries: [] };
   const joined = changes.filter(({ type }) => type === "member.joined");
   await upsertMembers(trx, room.tenant_id, room.id, changes);
-  const count = await touchMembers(trx, room.tenant_id, [room.id], joined.length);
+  const count = await makeMembersDue(trx, room.tenant_id, [room.id], joined.length);
   await requireFewLevels(trx, room);
-  await insertNotices(
+  await enqueueUserEvents(
     trx,
     joined.map(({ userId }) => ({ tenantId: room.tenant_id, kind: "room.added", userId, roomId: room.id })),
   );
   const told = howToTell(changes, count);
-  if (told === "count later") await makeCountDue(trx, room.tenant_id, room.id);
+  if (told === "count later") await makeMemberCountDue(trx, room.tenant_id, room.id);
   return { isChanged: true, entries: describeChanges(changes, count, told) };
 }
 
 /** Whether all of these people are in already with that role: asked without a lock, so that a repeated wish costs little. */
-export async function areAsWished(db: Db, room: Room, wanted: readonly MemberWish[]): Promise<boolean> {
+export async function areMembersAsDesired(
+  db: Db,
+  room: Room,
+  wanted: readonly DesiredMember[],
+): Promise<boolean> {
   if (wanted.length === 0) return true;
   const names = wanted.map(({ user }) => user);
   const members = await findMembers(db, room.tenant_id, room.id, names);
@@ -116,7 +120,7 @@ function describeChanges(changes: readonly MemberChange[], memberCount: number, 
 }
 
 /** A direct room has the two people that it is named after, and nobody else. */
-function requireOwnPair(room: Room, wanted: readonly MemberWish[]): void {
+function requireOwnPair(room: Room, wanted: readonly DesiredMember[]): void {
   if (room.kind !== "direct") return;
   const pair = parseDirectSlug(room.slug);
   if (wanted.some(({ user }) => !pair.includes(user))) {

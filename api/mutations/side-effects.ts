@@ -4,7 +4,7 @@ import type { FailedMessage } from "../../shared/timeline/publish-unnumbered.ts"
 export type WakeCall = { [N in JobName]: { name: N; payload: JobPayload<N> } }[JobName];
 
 /** What is to be told once a transaction is committed. All of it can be lost: sweepers find it in Postgres. */
-export type Effects = {
+export type SideEffects = {
   wakes: WakeCall[];
   /** Rooms whose timelines went on. */
   roomIds: string[];
@@ -12,10 +12,10 @@ export type Effects = {
 };
 
 /** What comes after a change of a room or its members. */
-export function effectsOnRoom(
+export function sideEffectsOnRoom(
   { tenantId, roomId }: { tenantId: string; roomId: string },
   changed: { room: boolean; members: boolean; failed?: FailedMessage[] },
-): Effects {
+): SideEffects {
   return {
     wakes: [
       ...(changed.room

@@ -5,7 +5,7 @@ import { AppError, type ErrorCode } from "../../shared/contract/errors.ts";
 import { limitKey } from "../../shared/platform/redis-keys.ts";
 import type { Counter } from "../../shared/platform/metrics.ts";
 import type { Caller } from "../auth/authenticate.ts";
-import type { Bound, Take } from "./shared-counters.ts";
+import type { Bound, CountAll } from "./shared-counters.ts";
 
 /** Seconds over which requests are counted. */
 const WINDOW_S = 10;
@@ -28,9 +28,9 @@ export type Limits = {
   takeLogin: (address: string | undefined, key: string) => Promise<void>;
 };
 
-export function createLimits(take: Take, refused: Counter<"limit">): Limits {
+export function createLimits(countAll: CountAll, refused: Counter<"limit">): Limits {
   const require = async (bounds: readonly NamedBound[]): Promise<void> => {
-    const waits = await take(bounds);
+    const waits = await countAll(bounds);
     const waitMs = Math.max(...waits);
     if (waitMs === 0) return;
     const over = bounds[waits.indexOf(waitMs)];

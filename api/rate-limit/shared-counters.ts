@@ -5,7 +5,7 @@ import type { Redis } from "../../shared/platform/redis.ts";
 export type Bound = { key: string; most: number; windowS: number };
 
 /** Counts one under each bound. Answers, in their order, how long to wait in milliseconds: 0 within the bound. */
-export type Take = (bounds: readonly Bound[]) => Promise<number[]>;
+export type CountAll = (bounds: readonly Bound[]) => Promise<number[]>;
 
 /** How long a request waits for the shared counters. */
 const REDIS_LIMIT_MS = 50;
@@ -20,7 +20,7 @@ const STANDINGS_AT_MOST = 20_000;
 const COUNT_AFTER_MS = 50;
 
 /** What is known of a key: `counted` in the window that ends at `untilMs`, and how many are being counted. */
-type Standing = { counted: number; asking: number; untilMs: number };
+type RoomAccess = { counted: number; asking: number; untilMs: number };
 
 type Counters = { shared: RateLimiterRedis; own: RateLimiterMemory };
 
@@ -33,27 +33,27 @@ type Counters = { shared: RateLimiterRedis; own: RateLimiterMemory };
  * caller that many processes serve may be served beyond a bound for as long as one of them does not know of the others'
  * counts: that time and one answer of Redis.
  */
-export function createTake(redis: Redis, now: () => number, onLeftOut: () => void): Take {
-  const standings = new Map<string, Standing>();
+export function createSharedCounters(redis: Redis, now: () => number, onLeftOut: () => void): CountAll {
+  const states = new Map<string, RoomAccess>();
   // By key, what is to be counted soon.
   const kept = new Map<string, Ask>();
   const count = createCount(redis, now, onLeftOut);
-  const standingOf = ({ key }: Bound): Standing => {
-    const known = standings.get(key);
+  const stateOf = ({ key }: Bound): RoomAccess => {
+    const known = states.get(key);
     if (known && (known.untilMs > now() || known.asking > 0 || kept.has(key))) return known;
     const fresh = { counted: OVER, asking: 0, untilMs: 0 };
-    if (standings.size >= STANDINGS_AT_MOST) standings.clear();
-    standings.set(key, fresh);
+    if (states.size >= STANDINGS_AT_MOST) states.clear();
+    states.set(key, fresh);
     return fresh;
   };
   const ask = async (asks: readonly Ask[]): Promise<number[]> => {
-    for (const { standing, points } of asks) standing.asking += points;
+    for (const { access, points } of asks) access.asking += points;
     const counts = await count(asks);
-    for (const [index, { standing, points }] of asks.entries()) {
+    for (const [index, { access, points }] of asks.entries()) {
       const { counted = OVER, forMs = 0 } = counts[index] ?? {};
-      standing.asking -= points;
-      standing.counted = counted;
-      standing.untilMs = now() + forMs;
+      access.asking -= points;
+      access.counted = counted;
+      access.untilMs = now() + forMs;
     }
     return counts.map(({ waitMs }) => waitMs);
   };
@@ -74,10 +74,10 @@ export function createTake(redis: Redis, now: () => number, onLeftOut: () => voi
     }
   };
   /** Whether it is far from the bound, whatever is on its way included. */
-  const isFree = ({ bound, standing: { counted, asking } }: Ask): boolean =>
+  const isFree = ({ bound, access: { counted, asking } }: Ask): boolean =>
     counted + asking + (kept.get(bound.key)?.points ?? 0) < bound.most * FREE_SHARE;
   return async (bounds) => {
-    const asks = bounds.map((bound): Ask => ({ bound, standing: standingOf(bound), points: 1 }));
+    const asks = bounds.map((bound): Ask => ({ bound, access: stateOf(bound), points: 1 }));
     if (asks.every(isFree)) {
       keep(asks);
       return bounds.map(() => 0);
@@ -124,7 +124,7 @@ function createCount(
 }
 
 /** `points` to be counted under a bound. */
-type Ask = { bound: Bound; standing: Standing; points: number };
+type Ask = { bound: Bound; access: RoomAccess; points: number };
 
 /** Not known, or beyond the bound. */
 const OVER = Number.POSITIVE_INFINITY;

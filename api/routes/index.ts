@@ -1,10 +1,10 @@
 import type { Db } from "../../shared/db/connection/open.ts";
 import type { Accept } from "../accept/accept-batcher.ts";
-import type { Aftermath } from "../accept/after-commit.ts";
+import type { AfterCommit } from "../accept/after-commit.ts";
 import type { FindTenant } from "../auth/authenticate.ts";
 import type { WithinQuota } from "../rate-limit/message-quota.ts";
 import type { Route } from "../http/route.ts";
-import type { Turns } from "../../shared/platform/concurrency/keyed-mutex.ts";
+import type { KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import { meRoutes } from "./me.ts";
 import { memberRoutes } from "./members.ts";
 import { messageRoutes } from "./messages.ts";
@@ -14,8 +14,8 @@ import { userRoutes } from "./users.ts";
 
 export type RouteDeps = {
   db: Db;
-  aftermath: Aftermath;
-  turns: Turns;
+  afterCommit: AfterCommit;
+  mutex: KeyedMutex;
   accept: Accept;
   withinQuota: WithinQuota;
   findTenant: FindTenant;

@@ -12,13 +12,13 @@ import { role, userName, type RoomAddress } from "../../shared/contract/names.ts
 import { memberResource, type MemberResource } from "../../shared/contract/resources.ts";
 import { putMembers } from "../mutations/put-members.ts";
 import { removeMember } from "../mutations/remove-member.ts";
-import type { Aftermath } from "../accept/after-commit.ts";
-import { turnOf, type Turns } from "../../shared/platform/concurrency/keyed-mutex.ts";
+import type { AfterCommit } from "../accept/after-commit.ts";
+import { roomMutexKey, type KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import {
   cursorText,
   decodeCursor,
   encodeCursor,
-  memberWishes,
+  desiredMembers,
   pageLimit,
   pathNewUser,
   pathRoom,
@@ -27,7 +27,7 @@ import {
 import { answerResource, serverRoute, type Answer, type Route } from "../http/route.ts";
 
 const memberBody = z.strictObject({ role: role.default("member") }).meta({ id: "MemberWish" });
-const membersBody = z.strictObject({ members: memberWishes.min(1) }).meta({ id: "MembersWish" });
+const membersBody = z.strictObject({ members: desiredMembers.min(1) }).meta({ id: "MembersWish" });
 const listQuery = z.strictObject({ limit: pageLimit, cursor: cursorText.optional() });
 const memberPage = z
   .strictObject({ items: z.array(memberResource), next: z.string().nullable() })
@@ -37,13 +37,13 @@ const tag = "members";
 const listPath = "/v1/rooms/{kind}/{slug}/members";
 const path = `${listPath}/{user}`;
 
-type Deps = { db: Db; aftermath: Aftermath; turns: Turns };
+type Deps = { db: Db; afterCommit: AfterCommit; mutex: KeyedMutex };
 
 export function memberRoutes(deps: Deps): Route[] {
   return [putRoute(deps), getRoute(deps), deleteRoute(deps), postRoute(deps), listRoute(deps)];
 }
 
-function putRoute({ db, aftermath, turns }: Deps): Route {
+function putRoute({ db, afterCommit, mutex }: Deps): Route {
   return serverRoute(
     {
       method: "put",
@@ -61,10 +61,10 @@ function putRoute({ db, aftermath, turns }: Deps): Route {
     async ({ caller: { tenantId }, params, body, settle }) => {
       const address = pathRoom(params);
       const user = pathNewUser(params);
-      const { roomId, effects } = await turns(turnOf(tenantId, address), () =>
+      const { roomId, sideEffects } = await mutex(roomMutexKey(tenantId, address), () =>
         putMembers(db, tenantId, address, [{ user, role: body.role }]),
       );
-      aftermath.tell(effects);
+      afterCommit.tell(sideEffects);
       const read = () => readMember(db, { tenantId, roomId, user });
       return answerMember(address, await settle(await read(), read, isMemberFinal));
     },
@@ -92,7 +92,7 @@ function getRoute({ db }: Deps): Route {
   );
 }
 
-function deleteRoute({ db, aftermath, turns }: Deps): Route {
+function deleteRoute({ db, afterCommit, mutex }: Deps): Route {
   return serverRoute(
     {
       method: "delete",
@@ -110,18 +110,18 @@ function deleteRoute({ db, aftermath, turns }: Deps): Route {
     async ({ caller: { tenantId }, params, settle }) => {
       const address = pathRoom(params);
       const user = pathUser(params);
-      const { roomId, member, effects } = await turns(turnOf(tenantId, address), () =>
+      const { roomId, member, sideEffects } = await mutex(roomMutexKey(tenantId, address), () =>
         removeMember(db, tenantId, address, user),
       );
-      aftermath.tell(effects);
-      if (!member) return { status: 200, body: describeStranger(user) };
+      afterCommit.tell(sideEffects);
+      if (!member) return { status: 200, body: describeNonMember(user) };
       const read = () => readMember(db, { tenantId, roomId, user });
       return answerMember(address, await settle(await read(), read, isMemberFinal));
     },
   );
 }
 
-function postRoute({ db, aftermath, turns }: Deps): Route {
+function postRoute({ db, afterCommit, mutex }: Deps): Route {
   return serverRoute(
     {
       method: "post",
@@ -138,10 +138,10 @@ function postRoute({ db, aftermath, turns }: Deps): Route {
     },
     async ({ caller: { tenantId }, params, body: { members }, settle }) => {
       const address = pathRoom(params);
-      const { roomId, effects } = await turns(turnOf(tenantId, address), () =>
+      const { roomId, sideEffects } = await mutex(roomMutexKey(tenantId, address), () =>
         putMembers(db, tenantId, address, members),
       );
-      aftermath.tell(effects);
+      afterCommit.tell(sideEffects);
       const names = members.map(({ user }) => user);
       const read = async () => (await findMembers(db, tenantId, roomId, names)).map(presentMember);
       const areFinal = (items: MemberResource[]) => items.every(isMemberFinal);
@@ -193,7 +193,7 @@ function answerMember(address: RoomAddress, member: MemberResource): Answer {
 }
 
 /** Somebody who never was in the room, as removed. */
-function describeStranger(user: string): MemberResource {
+function describeNonMember(user: string): MemberResource {
   return { user, displayName: null, avatar: null, role: "guest", status: "removed" };
 }
 

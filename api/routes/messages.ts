@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { findStanding, markOpened, type Standing } from "../../shared/db/memberships/memberships.ts";
+import { findRoomAccess, markOpened, type RoomAccess } from "../../shared/db/memberships/memberships.ts";
 import {
   findMessage,
   findMessageByClientId,
@@ -116,15 +116,15 @@ function listRoute({ db }: Deps): Route {
       problems: ["forbidden", "not_found", "invalid"],
     },
     async ({ caller, params, query: { limit, before, after } }) => {
-      const standing = await requireStanding(db, caller, pathRoom(params));
+      const access = await requireRoomAccess(db, caller, pathRoom(params));
       const { tenantId } = caller;
       // The position first: a client that recovers from it can only hear an entry twice, never miss one.
-      const position = await readPosition(db, tenantId, standing.room_id);
+      const position = await readPosition(db, tenantId, access.room_id);
       if (!position) throw new AppError("not_found", "There is no such room.");
       const edge: PageEdge = after !== undefined ? { after } : before !== undefined ? { before } : null;
-      const rows = await listTimelineMessages(db, tenantId, standing.room_id, { edge, limit: limit + 1 });
-      const pending = await listOpenMessages(db, tenantId, standing.room_id, PENDING_AT_MOST);
-      if (standing.opened_at === null && mayPost(standing.role)) await markOpened(db, standing);
+      const rows = await listTimelineMessages(db, tenantId, access.room_id, { edge, limit: limit + 1 });
+      const pending = await listOpenMessages(db, tenantId, access.room_id, PENDING_AT_MOST);
+      if (access.opened_at === null && mayPost(access.role)) await markOpened(db, access);
       const items = after !== undefined ? rows.slice(0, limit) : rows.slice(-limit);
       const body: z.infer<typeof messagePage> = {
         items: items.map(presentTimelineMessage),
@@ -150,11 +150,11 @@ function getRoute({ db }: Deps): Route {
     },
     async ({ caller, params }) => {
       const id = z.uuid().safeParse(params["id"]).data;
-      const standing = await requireStanding(db, caller, pathRoom(params));
+      const access = await requireRoomAccess(db, caller, pathRoom(params));
       const message =
         id === undefined
           ? null
-          : await readMessage(db, { tenantId: caller.tenantId, roomId: standing.room_id, id });
+          : await readMessage(db, { tenantId: caller.tenantId, roomId: access.room_id, id });
       if (!message) throw new AppError("not_found", "There is no such message.");
       return { status: 200, body: message };
     },
@@ -186,11 +186,11 @@ async function readMessage(
 }
 
 /** @throws AppError `not_found` when the caller is not in the room, `forbidden` for a locked user. */
-async function requireStanding(db: Db, caller: UserCaller, room: RoomAddress): Promise<Standing> {
-  const standing = await findStanding(db, caller.tenantId, room, caller.user);
-  if (!standing) throw new AppError("not_found", "There is no such room.");
-  if (standing.user_status === "locked") throw new AppError("forbidden", "The user is locked.");
-  return standing;
+async function requireRoomAccess(db: Db, caller: UserCaller, room: RoomAddress): Promise<RoomAccess> {
+  const access = await findRoomAccess(db, caller.tenantId, room, caller.user);
+  if (!access) throw new AppError("not_found", "There is no such room.");
+  if (access.user_status === "locked") throw new AppError("forbidden", "The user is locked.");
+  return access;
 }
 
 function describeRefusal(outcome: "no_such_room" | "may_not_post"): AppError {

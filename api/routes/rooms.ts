@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Db } from "../../shared/db/connection/open.ts";
-import { findPlacedRoom, presentRoom, type RoomWish } from "../../shared/db/rooms/rooms.ts";
+import { findRoomWithPosition, presentRoom, type DesiredRoom } from "../../shared/db/rooms/rooms.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import {
   formatDirectSlug,
@@ -11,12 +11,12 @@ import {
 import { roomResource, type RoomResource } from "../../shared/contract/resources.ts";
 import { deleteRoom } from "../mutations/delete-room.ts";
 import { patchRoom, putRoom, type RoomPut } from "../mutations/put-room.ts";
-import type { MemberWish } from "../mutations/set-members.ts";
-import type { Aftermath } from "../accept/after-commit.ts";
-import { turnOf, type Turns } from "../../shared/platform/concurrency/keyed-mutex.ts";
+import type { DesiredMember } from "../mutations/set-members.ts";
+import type { AfterCommit } from "../accept/after-commit.ts";
+import { roomMutexKey, type KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import {
   avatarUrl,
-  memberWishes,
+  desiredMembers,
   pathNewRoom,
   pathRoom,
   roomName,
@@ -32,7 +32,7 @@ const roomBody = z
     topic: roomTopic.nullish(),
     avatar: avatarUrl.nullish(),
     visibility: visibility.optional(),
-    members: memberWishes.default([]),
+    members: desiredMembers.default([]),
   })
   .meta({ id: "RoomWish" });
 
@@ -58,7 +58,7 @@ const putAnswers = {
   202: { schema: roomResource, description: "The room on Matrix is still being made or changed" },
 };
 
-type Deps = { db: Db; aftermath: Aftermath; turns: Turns };
+type Deps = { db: Db; afterCommit: AfterCommit; mutex: KeyedMutex };
 type ServerCall = Pick<Call<KeyCaller, unknown, unknown>, "caller" | "settle">;
 
 export function roomRoutes(deps: Deps): Route[] {
@@ -149,15 +149,17 @@ function patchRoute(deps: Deps): Route {
       const { tenantId } = caller;
       const fields = withoutUndefined(body);
       requirePrivateDirect(address, fields);
-      deps.aftermath.tell(
-        await deps.turns(turnOf(tenantId, address), () => patchRoom(deps.db, tenantId, address, fields)),
+      deps.afterCommit.tell(
+        await deps.mutex(roomMutexKey(tenantId, address), () =>
+          patchRoom(deps.db, tenantId, address, fields),
+        ),
       );
       return settleRoom(deps.db, { caller, settle }, address);
     },
   );
 }
 
-function deleteRoute({ db, aftermath, turns }: Deps): Route {
+function deleteRoute({ db, afterCommit, mutex }: Deps): Route {
   return serverRoute(
     {
       method: "delete",
@@ -171,9 +173,11 @@ function deleteRoute({ db, aftermath, turns }: Deps): Route {
     },
     async ({ caller: { tenantId }, params }) => {
       const address = pathRoom(params);
-      const room = await findPlacedRoom(db, tenantId, address);
-      const effects = await turns(turnOf(tenantId, address), () => deleteRoom(db, tenantId, address));
-      if (effects) aftermath.tell(effects);
+      const room = await findRoomWithPosition(db, tenantId, address);
+      const sideEffects = await mutex(roomMutexKey(tenantId, address), () =>
+        deleteRoom(db, tenantId, address),
+      );
+      if (sideEffects) afterCommit.tell(sideEffects);
       return { status: 200, body: room ? presentRoom(room) : null };
     },
   );
@@ -181,8 +185,8 @@ function deleteRoute({ db, aftermath, turns }: Deps): Route {
 
 async function put(deps: Deps, call: ServerCall, address: RoomAddress, wish: RoomPut): Promise<Answer> {
   const { tenantId } = call.caller;
-  deps.aftermath.tell(
-    await deps.turns(turnOf(tenantId, address), () => putRoom(deps.db, tenantId, address, wish)),
+  deps.afterCommit.tell(
+    await deps.mutex(roomMutexKey(tenantId, address), () => putRoom(deps.db, tenantId, address, wish)),
   );
   return settleRoom(deps.db, call, address);
 }
@@ -194,7 +198,7 @@ async function settleRoom(db: Db, { caller, settle }: ServerCall, address: RoomA
 }
 
 async function readRoom(db: Db, tenantId: string, address: RoomAddress): Promise<RoomResource> {
-  const room = await findPlacedRoom(db, tenantId, address);
+  const room = await findRoomWithPosition(db, tenantId, address);
   if (!room) throw new AppError("not_found", "There is no such room.");
   return presentRoom(room);
 }
@@ -204,7 +208,7 @@ function describePut(address: RoomAddress, body: z.infer<typeof roomBody>): Room
   if (address.kind === "direct") return describeDirectPut(address, body);
   const { name, topic = null, avatar = null, visibility = "private" } = body;
   if (name === undefined) throw fieldError("name", "is needed");
-  const wish: RoomWish = { name, topic, avatar, visibility };
+  const wish: DesiredRoom = { name, topic, avatar, visibility };
   return { initial: wish, fields: wish, members: body.members };
 }
 
@@ -213,11 +217,11 @@ function describeDirectPut(address: RoomAddress, body: z.infer<typeof roomBody>)
   const fields = withoutUndefined(rest);
   requirePrivateDirect(address, fields);
   const pair = parseDirectSlug(address.slug);
-  const people: MemberWish[] = pair.map(
+  const people: DesiredMember[] = pair.map(
     (user) => members.find((member) => member.user === user) ?? { user, role: "member" },
   );
   const others = members.filter(({ user }) => !pair.includes(user));
-  const initial: RoomWish = {
+  const initial: DesiredRoom = {
     name: pair.join(", "),
     topic: null,
     avatar: null,
@@ -227,12 +231,12 @@ function describeDirectPut(address: RoomAddress, body: z.infer<typeof roomBody>)
   return { initial, fields, members: [...people, ...others] };
 }
 
-function requirePrivateDirect({ kind }: RoomAddress, { visibility }: Partial<RoomWish>): void {
+function requirePrivateDirect({ kind }: RoomAddress, { visibility }: Partial<DesiredRoom>): void {
   if (kind === "direct" && visibility === "public")
     throw fieldError("visibility", "of a direct room is private");
 }
 
-function withoutUndefined(fields: z.infer<typeof roomPatch>): Partial<RoomWish> {
+function withoutUndefined(fields: z.infer<typeof roomPatch>): Partial<DesiredRoom> {
   const { name, topic, avatar, visibility } = fields;
   return {
     ...(name === undefined ? {} : { name }),

@@ -4,8 +4,8 @@ import { findUser, presentUser, putUser } from "../../shared/db/users/users.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { userResource, type UserResource } from "../../shared/contract/resources.ts";
 import { deleteUser } from "../mutations/delete-user.ts";
-import type { Aftermath } from "../accept/after-commit.ts";
-import type { Turns } from "../../shared/platform/concurrency/keyed-mutex.ts";
+import type { AfterCommit } from "../accept/after-commit.ts";
+import type { KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import { avatarUrl, displayName, pathNewUser, pathUser } from "../http/fields.ts";
 import { answerResource, serverRoute, type Route } from "../http/route.ts";
 
@@ -19,13 +19,13 @@ const userBody = z
 const path = "/v1/users/{user}";
 const tag = "users";
 
-type Deps = { db: Db; aftermath: Aftermath; turns: Turns };
+type Deps = { db: Db; afterCommit: AfterCommit; mutex: KeyedMutex };
 
 export function userRoutes(deps: Deps): Route[] {
   return [putRoute(deps), getRoute(deps), deleteRoute(deps)];
 }
 
-function putRoute({ db, aftermath, turns }: Deps): Route {
+function putRoute({ db, afterCommit, mutex }: Deps): Route {
   return serverRoute(
     {
       method: "put",
@@ -43,11 +43,11 @@ function putRoute({ db, aftermath, turns }: Deps): Route {
     },
     async ({ caller: { tenantId }, params, body, settle }) => {
       const name = pathNewUser(params);
-      const user = await turns(`${tenantId} ${name}`, () => putUser(db, tenantId, name, body));
+      const user = await mutex(`${tenantId} ${name}`, () => putUser(db, tenantId, name, body));
       const first = presentUser(user);
       const payload = { tenantId, subject: "user" as const, id: user.id };
       if (first.status === "pending")
-        aftermath.tell({ wakes: [{ name: "provisioning", payload }], roomIds: [], failed: [] });
+        afterCommit.tell({ wakes: [{ name: "provisioning", payload }], roomIds: [], failed: [] });
       const settled = await settle(first, () => readUser(db, tenantId, name), isUserFinal);
       return answerResource(settled, { isFinal: isUserFinal(settled), location: userLocation(name) });
     },
@@ -71,7 +71,7 @@ function getRoute({ db }: Deps): Route {
   );
 }
 
-function deleteRoute({ db, aftermath }: Deps): Route {
+function deleteRoute({ db, afterCommit }: Deps): Route {
   return serverRoute(
     {
       method: "delete",
@@ -86,8 +86,8 @@ function deleteRoute({ db, aftermath }: Deps): Route {
     async ({ caller: { tenantId }, params }) => {
       const name = pathUser(params);
       const user = await findUser(db, tenantId, name);
-      const effects = await deleteUser(db, tenantId, name);
-      if (effects) aftermath.tell(effects);
+      const sideEffects = await deleteUser(db, tenantId, name);
+      if (sideEffects) afterCommit.tell(sideEffects);
       return { status: 200, body: user ? presentUser(user) : null };
     },
   );

@@ -5,8 +5,8 @@ import { closeQueues, createWake, openQueues } from "../../shared/queues/open.ts
 import { closeRedis, openPatientRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { OUTBOUND_PLACES } from "../../workers/jobs/index.ts";
-import { createPace } from "../../workers/outbound/adaptive-batch-size.ts";
-import { createTenantGate } from "../../workers/outbound/tenant-semaphore.ts";
+import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
+import { createTenantSemaphore } from "../../workers/outbound/tenant-semaphore.ts";
 import { runJobs } from "../../workers/runtime/run-jobs.ts";
 import { startSweeper } from "../../workers/runtime/sweeper.ts";
 import type { WorkerContext } from "../../workers/runtime/context.ts";
@@ -52,10 +52,10 @@ async function runOurs(): Promise<() => Promise<void>> {
     log,
     stopping: stopping.signal,
     readsStream: false,
-    outboundGate: createTenantGate(OUTBOUND_PLACES),
-    outboundPace: createPace(),
+    outboundSemaphore: createTenantSemaphore(OUTBOUND_PLACES),
+    outboundBatchSize: createAdaptiveBatchSize(),
     chance: Math.random,
-    reach: () => undefined,
+    hitFailpoint: () => undefined,
   };
   const patient = openPatientRedis(redisUrl, log, "bench-workers");
   const jobs = runJobs(context, patient);

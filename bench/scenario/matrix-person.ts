@@ -13,10 +13,10 @@ const login = z.object({
 const joined = z.object({ joined_rooms: z.array(z.string()) });
 
 /** Somebody who uses a plain Matrix client: no code of ours between the person and the homeserver. */
-export type MatrixPerson = { say: (roomName: string, text: string) => Promise<void> };
+export type MatrixUser = { say: (roomName: string, text: string) => Promise<void> };
 
 /** Logs in as one of the tenant's people by `npm run admin -- matrix login`. */
-export async function openMatrixPerson(user: string): Promise<MatrixPerson> {
+export async function openMatrixUser(user: string): Promise<MatrixUser> {
   const admin = fileURLToPath(new URL("../../workers/admin.js", import.meta.url));
   const { stdout } = await run(process.execPath, [
     admin,

@@ -1,11 +1,11 @@
-import type { Performance } from "./scenario.ts";
+import type { ScenarioResult } from "./scenario.ts";
 import { percentile } from "../percentile.ts";
 
 /** Lines of a transcript that are printed of a long conversation: its beginning and its end. */
 const SHOWN = 12;
 
 /** The conversation as each person saw it, and how long things took. */
-export function printPerformance(performance: Performance, say: (line: string) => void): void {
+export function printScenarioResult(performance: ScenarioResult, say: (line: string) => void): void {
   for (const { person, lines } of performance.transcripts) {
     say("");
     say(`── as ${person} saw it ──`);
@@ -30,7 +30,7 @@ function format(value: number | null): string {
 }
 
 /** The last line of the demo, for people and programs. */
-export function summaryLine({ verdict, recoveryMs }: Performance): string {
+export function summaryLine({ verdict, recoveryMs }: ScenarioResult): string {
   return (
     `demo: accepted=${String(verdict.accepted)} delivered=${String(verdict.delivered)} lost=${String(verdict.lost)} ` +
     `doubled=${String(verdict.doubled)} reordered=${String(verdict.reordered)} recovery_ms=${String(recoveryMs)}`

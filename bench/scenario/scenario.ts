@@ -1,11 +1,11 @@
 import { createRooms, lineOf, PEOPLE, type Room } from "./fixtures.ts";
 import { judge, type Accepted, type Verdict } from "./checker.ts";
 import { openListener, type Heard, type Listener } from "./listener.ts";
-import { openMatrixPerson } from "./matrix-person.ts";
+import { openMatrixUser } from "./matrix-person.ts";
 import { createRest, type Rest } from "./rest.ts";
 import type { DemoStack } from "./stack.ts";
 
-export type Performance = {
+export type ScenarioResult = {
   verdict: Verdict;
   /** From the kill to the first delivery after it; 0 without a kill. */
   recoveryMs: number;
@@ -29,7 +29,7 @@ export async function perform(
   stack: DemoStack,
   options: Options,
   say: (line: string) => void,
-): Promise<Performance> {
+): Promise<ScenarioResult> {
   const run = Date.now().toString(36);
   const server = createRest(stack.apiUrl, stack.serverKey);
   const rooms = createRooms(run);
@@ -197,7 +197,7 @@ async function speakFromMatrix(
   const group = rooms[0];
   const speaker = group?.members[0]?.user;
   if (!group || speaker === undefined) return [];
-  const person = await openMatrixPerson(speaker);
+  const person = await openMatrixUser(speaker);
   const text = `Hello from a plain Matrix client, ${stage.rooms.length.toString()} rooms watch`;
   await person.say(group.name, text);
   say(`${speaker} spoke from a plain Matrix client`);

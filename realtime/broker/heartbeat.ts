@@ -1,25 +1,25 @@
 import { newFence } from "../../shared/platform/ids.ts";
-import { MARKER_KEY, probeChannel } from "../../shared/platform/redis-keys.ts";
+import { MARKER_KEY, heartbeatChannel } from "../../shared/platform/redis-keys.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
-import type { Figures } from "../metrics.ts";
-import { isStanding, type RedisLive } from "./redis-subscriptions.ts";
+import type { RealtimeMetrics } from "../metrics.ts";
+import { isConnected, type RedisSubscriptions } from "./redis-subscriptions.ts";
 
-export type ProbeOptions = { everyMs: number; maxSilenceMs: number; onForgotten: () => void };
+export type HeartbeatOptions = { everyMs: number; maxSilenceMs: number; onForgotten: () => void };
 
 /**
  * Publishes to itself, so that connections which look healthy and bring nothing are noticed and replaced; and looks at
  * the marker in Redis, whose change says that Redis has lost what it held.
  */
-export class Probe {
-  readonly channel = probeChannel(newFence());
+export class Heartbeat {
+  readonly channel = heartbeatChannel(newFence());
   readonly #redis: Redis;
-  readonly #live: RedisLive;
-  readonly #options: ProbeOptions;
+  readonly #live: RedisSubscriptions;
+  readonly #options: HeartbeatOptions;
   readonly #timer: NodeJS.Timeout;
   #marker: string | null = null;
   #answeredAtMs = Date.now();
 
-  constructor(redis: Redis, live: RedisLive, options: ProbeOptions) {
+  constructor(redis: Redis, live: RedisSubscriptions, options: HeartbeatOptions) {
     this.#redis = redis;
     this.#live = live;
     this.#options = options;
@@ -32,15 +32,15 @@ export class Probe {
   }
 
   /** Takes its own sign of life. */
-  receive(text: string, figures: Figures): void {
-    figures.liveLag(Math.max(0, Date.now() - Number(text)) / 1_000);
+  receive(text: string, metrics: RealtimeMetrics): void {
+    metrics.liveLag(Math.max(0, Date.now() - Number(text)) / 1_000);
   }
 
   async #run(): Promise<void> {
     const nowMs = Date.now();
     const { maxSilenceMs, onForgotten } = this.#options;
     this.#live.restartIfSilent(nowMs, maxSilenceMs);
-    if (nowMs - this.#answeredAtMs > maxSilenceMs && isStanding(this.#redis)) {
+    if (nowMs - this.#answeredAtMs > maxSilenceMs && isConnected(this.#redis)) {
       this.#answeredAtMs = nowMs;
       this.#redis.disconnect(true);
     }

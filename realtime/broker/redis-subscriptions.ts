@@ -9,7 +9,7 @@ type Wanted = { isSent: boolean; confirmed: Promise<void>; confirm: () => void }
  * The live channels that this process listens to, over one connection. Changes of one turn of the event loop go out
  * together; after a lost connection everything is subscribed again before `onRestored` is called.
  */
-export class RedisLive {
+export class RedisSubscriptions {
   readonly #redis: Redis;
   readonly #wanted = new Map<string, Wanted>();
   readonly #dropped = new Set<string>();
@@ -73,7 +73,7 @@ export class RedisLive {
 
   /** Gives up a connection that stands but brought nothing for `maxSilenceMs`, for a new one. */
   restartIfSilent(nowMs: number, maxSilenceMs: number): void {
-    if (nowMs - this.#lastHeardAtMs <= maxSilenceMs || !isStanding(this.#redis)) return;
+    if (nowMs - this.#lastHeardAtMs <= maxSilenceMs || !isConnected(this.#redis)) return;
     this.#lastHeardAtMs = nowMs;
     this.#redis.disconnect(true);
   }
@@ -126,7 +126,7 @@ export class RedisLive {
 }
 
 /** Whether there is a connection, used already or still greeting. */
-export function isStanding(redis: Redis): boolean {
+export function isConnected(redis: Redis): boolean {
   return redis.status === "ready" || redis.status === "connect";
 }
 

@@ -1,20 +1,20 @@
 import { errorText } from "../../shared/contract/errors.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { CatchUp } from "./catch-up.ts";
-import { STANDING_CLOSE } from "../protocol/codes.ts";
+import { USER_STATE_CLOSE } from "../protocol/codes.ts";
 import type { Connection } from "../session/connection.ts";
 import type { Hub } from "./hub.ts";
-import type { Orders } from "../policy/control-messages.ts";
-import type { Policy, Standing } from "../policy/policy.ts";
+import type { ControlMessages } from "../policy/control-messages.ts";
+import type { Policy, UserAccess } from "../policy/policy.ts";
 import type { Streams } from "./streams.ts";
 import type { StreamTop, Topic } from "./topic.ts";
 
-export type CheckDeps = {
+export type AntiEntropyDeps = {
   hub: Pick<Hub<Connection>, "topics" | "users" | "has" | "invalidate">;
   streams: Pick<Streams, "tops">;
   catchUp: Pick<CatchUp, "run">;
-  orders: Pick<Orders, "review">;
-  policy: Pick<Policy, "standingsOf">;
+  controlMessages: Pick<ControlMessages, "review">;
+  policy: Pick<Policy, "userAccessOf">;
   log: Pick<Log, "warn">;
 };
 
@@ -28,8 +28,8 @@ const RETRY_MS = 2_000;
  * Compares, from time to time and whenever there is a doubt, what was delivered with what there is, and who is
  * subscribed with who may be: so a room in which nothing more happens becomes complete too, and a lost order counts.
  */
-export class PositionCheck {
-  readonly #deps: CheckDeps;
+export class AntiEntropy {
+  readonly #deps: AntiEntropyDeps;
   readonly #timer: NodeJS.Timeout;
   readonly #suspects = new Set<Topic>();
   #isRunning = false;
@@ -39,7 +39,7 @@ export class PositionCheck {
   #retry: NodeJS.Timeout | null = null;
   #isStopped = false;
 
-  constructor(deps: CheckDeps, intervalMs: number, retryMs = RETRY_MS) {
+  constructor(deps: AntiEntropyDeps, intervalMs: number, retryMs = RETRY_MS) {
     this.#deps = deps;
     this.#retryMs = retryMs;
     this.#timer = setInterval(() => {
@@ -136,18 +136,18 @@ export class PositionCheck {
     const userIds = [...hub.users.keys()];
     for (let start = 0; start < userIds.length; start += USERS_AT_ONCE) {
       const batch = userIds.slice(start, start + USERS_AT_ONCE);
-      const standings = await policy.standingsOf(batch);
-      for (const userId of batch) await this.#settleUser(userId, standings.get(userId));
+      const userAccess = await policy.userAccessOf(batch);
+      for (const userId of batch) await this.#settleUser(userId, userAccess.get(userId));
     }
   }
 
-  async #settleUser(userId: string, standing: Standing | undefined): Promise<void> {
-    const { hub, orders } = this.#deps;
-    const state = standing?.state ?? "gone";
+  async #settleUser(userId: string, access: UserAccess | undefined): Promise<void> {
+    const { hub, controlMessages } = this.#deps;
+    const state = access?.state ?? "gone";
     for (const connection of [...(hub.users.get(userId) ?? [])]) {
-      if (state !== "active") connection.close(STANDING_CLOSE[state]);
-      else if (connection.state === "ready" && connection.fingerprint !== standing?.fingerprint)
-        await orders.review(connection);
+      if (state !== "active") connection.close(USER_STATE_CLOSE[state]);
+      else if (connection.state === "ready" && connection.membershipVersion !== access?.membershipVersion)
+        await controlMessages.review(connection);
     }
   }
 }

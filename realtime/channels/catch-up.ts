@@ -2,9 +2,9 @@ import { errorText } from "../../shared/contract/errors.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { Connection } from "../session/connection.ts";
 import type { Hub } from "./hub.ts";
-import type { Figures } from "../metrics.ts";
+import type { RealtimeMetrics } from "../metrics.ts";
 import type { Streams } from "./streams.ts";
-import { countTold } from "./delivery-log.ts";
+import { logDelivery } from "./delivery-log.ts";
 import type { Entry, StreamTop, Topic } from "./topic.ts";
 
 const ENTRIES_AT_ONCE = 300;
@@ -13,13 +13,13 @@ const ENTRIES_AT_ONCE = 300;
 export class CatchUp {
   readonly #hub: Hub<Connection>;
   readonly #streams: Streams;
-  readonly #figures: Figures;
+  readonly #metrics: RealtimeMetrics;
   readonly #log: Log;
 
-  constructor(deps: { hub: Hub<Connection>; streams: Streams; figures: Figures; log: Log }) {
+  constructor(deps: { hub: Hub<Connection>; streams: Streams; metrics: RealtimeMetrics; log: Log }) {
     this.#hub = deps.hub;
     this.#streams = deps.streams;
-    this.#figures = deps.figures;
+    this.#metrics = deps.metrics;
     this.#log = deps.log;
   }
 
@@ -61,7 +61,7 @@ export class CatchUp {
       if (topic.epoch !== epoch) continue;
       for (const entry of entries) {
         if (entry.number === topic.position + 1)
-          countTold({ figures: this.#figures, log: this.#log }, topic, entry, topic.deliver(entry));
+          logDelivery({ metrics: this.#metrics, log: this.#log }, topic, entry, topic.deliver(entry));
       }
     }
   }
@@ -83,7 +83,7 @@ export class CatchUp {
       topic.seen = topic.position;
       return;
     }
-    this.#figures.insufficient(topic.subscribers.size);
+    this.#metrics.insufficient(topic.subscribers.size);
     this.#hub.invalidate(topic, top);
   }
 }

@@ -2,17 +2,17 @@ import { roomLiveMessage, userLiveMessage, type RoomLiveMessage } from "../../sh
 import type { Log } from "../../shared/platform/log.ts";
 import type { CatchUp } from "./catch-up.ts";
 import type { Connection } from "../session/connection.ts";
-import type { Figures } from "../metrics.ts";
+import type { RealtimeMetrics } from "../metrics.ts";
 import type { Hub } from "./hub.ts";
-import type { Orders } from "../policy/control-messages.ts";
-import { countTold } from "./delivery-log.ts";
+import type { ControlMessages } from "../policy/control-messages.ts";
+import { logDelivery } from "./delivery-log.ts";
 import type { Entry, Topic } from "./topic.ts";
 
 export type DeliverDeps = {
   hub: Hub<Connection>;
   catchUp: CatchUp;
-  orders: Pick<Orders, "take">;
-  figures: Figures;
+  controlMessages: Pick<ControlMessages, "take">;
+  metrics: RealtimeMetrics;
   log: Log;
   /** Has a topic's true position looked up. */
   suspect: (topic: Topic) => void;
@@ -32,27 +32,27 @@ export function deliver(deps: DeliverDeps, liveChannel: string, text: string): v
 function deliverToRoom(deps: DeliverDeps, topic: Topic, text: string): void {
   const parsed = roomLiveMessage.safeParse(parseJson(text));
   if (!parsed.success) {
-    deps.figures.malformed();
+    deps.metrics.malformed();
     return;
   }
-  const { number, epoch, leaver, requestId, data } = parsed.data;
-  if (number !== null) take(deps, topic, epoch, { number, leaver, requestId, data });
-  else takeLoose(deps, topic, parsed.data);
+  const { number, epoch, leaver: removedUserId, requestId, data } = parsed.data;
+  if (number !== null) take(deps, topic, epoch, { number, removedUserId, requestId, data });
+  else takeUnnumbered(deps, topic, parsed.data);
 }
 
 /**
  * What has no number is told behind what was in the timeline before it: somebody who was removed there hears none of it.
  */
-function takeLoose(deps: DeliverDeps, topic: Topic, loose: RoomLiveMessage): void {
+function takeUnnumbered(deps: DeliverDeps, topic: Topic, unnumbered: RoomLiveMessage): void {
   if (topic.epoch === null) return;
-  const { after, epoch, data } = loose;
+  const { after, epoch, data } = unnumbered;
   const tell = () => {
-    countTold(deps, topic, loose, topic.deliverLoose(data));
+    logDelivery(deps, topic, unnumbered, topic.deliverUnnumbered(data));
   };
   if (after === undefined) tell();
   else if (epoch !== topic.epoch) deps.suspect(topic);
   else {
-    topic.tellAfter(after, tell);
+    topic.deliverAfter(after, tell);
     if (after > topic.position) awaitEntry(deps, topic, after);
   }
 }
@@ -70,12 +70,12 @@ function awaitEntry({ catchUp }: DeliverDeps, topic: Topic, number: number): voi
 
 function deliverToUser(deps: DeliverDeps, topic: Topic, text: string): void {
   const parsed = userLiveMessage.safeParse(parseJson(text));
-  if (!parsed.success) deps.figures.malformed();
-  else if (parsed.data.kind !== "hint") deps.orders.take(topic.ref.id, parsed.data);
+  if (!parsed.success) deps.metrics.malformed();
+  else if (parsed.data.kind !== "hint") deps.controlMessages.take(topic.ref.id, parsed.data);
   else
     take(deps, topic, parsed.data.epoch, {
       number: parsed.data.offset,
-      leaver: null,
+      removedUserId: null,
       requestId: null,
       data: parsed.data.data,
     });
@@ -87,7 +87,7 @@ function take(deps: DeliverDeps, topic: Topic, epoch: string, entry: Entry): voi
   else if (epoch !== topic.epoch) deps.suspect(topic);
   else if (entry.number <= topic.position) return;
   else if (topic.catching || entry.number > topic.position + 1) deps.catchUp.start(topic, entry.number);
-  else countTold(deps, topic, entry, topic.deliver(entry));
+  else logDelivery(deps, topic, entry, topic.deliver(entry));
 }
 
 function parseJson(text: string): unknown {

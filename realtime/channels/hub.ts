@@ -1,16 +1,23 @@
 import { CLOSE, UNSUBSCRIBE, type Unsubscribe } from "../protocol/codes.ts";
 import type { StreamPosition } from "../protocol/json.ts";
-import type { RedisLive } from "../broker/redis-subscriptions.ts";
-import { Joining, liveChannelOf, Topic, type StreamTop, type Subscriber, type TopicRef } from "./topic.ts";
+import type { RedisSubscriptions } from "../broker/redis-subscriptions.ts";
+import {
+  PendingSubscription,
+  liveChannelOf,
+  Topic,
+  type StreamTop,
+  type Subscriber,
+  type TopicRef,
+} from "./topic.ts";
 
 /** Who is connected and what is followed. It knows no tenants and no rights. */
 export class Hub<C extends Subscriber> {
   readonly connections = new Set<C>();
   readonly #topics = new Map<string, Topic>();
   readonly #users = new Map<string, Set<C>>();
-  readonly #live: RedisLive;
+  readonly #live: RedisSubscriptions;
 
-  constructor(live: RedisLive) {
+  constructor(live: RedisSubscriptions) {
     this.#live = live;
   }
 
@@ -47,16 +54,16 @@ export class Hub<C extends Subscriber> {
   }
 
   /** Begins a subscription; `leave` must follow, whether it was made or not. */
-  join(ref: TopicRef, userId: string, asked: StreamPosition | null, maxHeld: number): Joining {
+  join(ref: TopicRef, userId: string, asked: StreamPosition | null, maxHeld: number): PendingSubscription {
     const topic = this.#topic(ref);
-    const joining = new Joining(topic, userId, asked, maxHeld);
-    topic.joining.add(joining);
-    return joining;
+    const pending = new PendingSubscription(topic, userId, asked, maxHeld);
+    topic.pending.add(pending);
+    return pending;
   }
 
-  leave(joining: Joining): void {
-    joining.topic.joining.delete(joining);
-    this.release(joining.topic);
+  leave(pending: PendingSubscription): void {
+    pending.topic.pending.delete(pending);
+    this.release(pending.topic);
   }
 
   /** Stops following a topic that nobody needs. */

@@ -84,7 +84,7 @@ export class Streams {
 function parseEntry(ref: TopicRef, id: string, fields: readonly string[]): Entry {
   const number = Number(id.slice(0, id.indexOf("-")));
   const value = fields[1] ?? "";
-  if (ref.kind === "user") return { number, leaver: null, requestId: null, data: value };
+  if (ref.kind === "user") return { number, removedUserId: null, requestId: null, data: value };
   const message = roomLiveMessage.parse(JSON.parse(value));
-  return { number, leaver: message.leaver, requestId: message.requestId, data: message.data };
+  return { number, removedUserId: message.leaver, requestId: message.requestId, data: message.data };
 }

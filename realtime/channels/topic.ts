@@ -12,7 +12,7 @@ export type StreamTop = { epoch: string; number: number };
  * `leaver`: the user who must be dropped before anybody is told; `requestId`: of the request that caused it, where one
  * did; `data` is JSON text.
  */
-export type Entry = { number: number; leaver: string | null; requestId: string | null; data: string };
+export type Entry = { number: number; removedUserId: string | null; requestId: string | null; data: string };
 
 export interface Subscriber {
   readonly userId: string | null;
@@ -28,7 +28,7 @@ export function liveChannelOf(ref: TopicRef): string {
 }
 
 /** A subscription that is being made. While it asks for what it missed, what is delivered meanwhile is held for it. */
-export class Joining {
+export class PendingSubscription {
   readonly topic: Topic;
   readonly userId: string;
   readonly asked: StreamPosition | null;
@@ -50,7 +50,7 @@ export class Joining {
 }
 
 /** Of one topic, what waits for its turn; more is left out. */
-const MAX_EARLY = 100;
+const MAX_DEFERRED = 100;
 
 /**
  * One stream as this process follows it: everything up to `position` in `epoch` was delivered to every subscriber.
@@ -60,7 +60,7 @@ export class Topic {
   readonly ref: TopicRef;
   readonly liveChannel: string;
   readonly subscribers = new Set<Subscriber>();
-  readonly joining = new Set<Joining>();
+  readonly pending = new Set<PendingSubscription>();
   /** Who needs the live channel without being subscribed. */
   watchers = 0;
   epoch: string | null = null;
@@ -70,7 +70,7 @@ export class Topic {
   /** The highest number heard of. */
   seen = 0;
   catching: Promise<void> | null = null;
-  #early: { after: number; tell: () => void }[] = [];
+  #deferred: { after: number; tell: () => void }[] = [];
 
   constructor(ref: TopicRef) {
     this.ref = ref;
@@ -78,14 +78,14 @@ export class Topic {
   }
 
   get isIdle(): boolean {
-    return this.subscribers.size === 0 && this.joining.size === 0 && this.watchers === 0;
+    return this.subscribers.size === 0 && this.pending.size === 0 && this.watchers === 0;
   }
 
   open(top: StreamTop | null): void {
     this.epoch = top?.epoch ?? null;
     this.position = top?.number ?? 0;
     this.openedAt = this.position;
-    this.#early = [];
+    this.#deferred = [];
   }
 
   /** Whether what was read at `top` may be older than a removal that was never met here. */
@@ -95,29 +95,29 @@ export class Topic {
 
   /** Delivers the entry that follows `position`; its leaver hears nothing of it. Returns how many were told. */
   deliver(entry: Entry): number {
-    if (entry.leaver) this.#drop(entry.leaver);
+    if (entry.removedUserId) this.#drop(entry.removedUserId);
     this.position = entry.number;
-    for (const joining of this.joining) joining.hold(entry);
-    const told = this.#send(formatPublication(this.ref.channel, entry.data, entry.number));
-    if (this.#early.length > 0) this.#tellEarly();
-    return told;
+    for (const pending of this.pending) pending.hold(entry);
+    const delivered = this.#send(formatPublication(this.ref.channel, entry.data, entry.number));
+    if (this.#deferred.length > 0) this.#deliverDeferred();
+    return delivered;
   }
 
   /** Has `tell` called when everything up to `after` was delivered, and before what follows; never when too many wait. */
-  tellAfter(after: number, tell: () => void): void {
+  deliverAfter(after: number, tell: () => void): void {
     if (after <= this.position) tell();
-    else if (this.#early.length < MAX_EARLY) this.#early.push({ after, tell });
+    else if (this.#deferred.length < MAX_DEFERRED) this.#deferred.push({ after, tell });
   }
 
-  #tellEarly(): void {
+  #deliverDeferred(): void {
     const isDue = ({ after }: { after: number }) => after <= this.position;
-    const due = this.#early.filter(isDue);
-    this.#early = this.#early.filter((early) => !isDue(early));
+    const due = this.#deferred.filter(isDue);
+    this.#deferred = this.#deferred.filter((deferred) => !isDue(deferred));
     for (const { tell } of due) tell();
   }
 
   /** Delivers what is not part of the stream. */
-  deliverLoose(data: string): number {
+  deliverUnnumbered(data: string): number {
     return this.#send(formatPublication(this.ref.channel, data, null));
   }
 
@@ -127,7 +127,7 @@ export class Topic {
   }
 
   #drop(userId: string): void {
-    for (const joining of this.joining) if (joining.userId === userId) joining.isCancelled = true;
+    for (const pending of this.pending) if (pending.userId === userId) pending.isCancelled = true;
     for (const subscriber of this.subscribers) {
       if (subscriber.userId === userId) subscriber.detach(this, UNSUBSCRIBE.server);
     }

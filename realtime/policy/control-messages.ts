@@ -4,7 +4,7 @@ import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";
 import { closeOfCode, UNSUBSCRIBE } from "../protocol/codes.ts";
 import { connectBytes, type ConnectDeps } from "../session/connect.ts";
 import type { Connection } from "../session/connection.ts";
-import type { Gate } from "../../shared/platform/concurrency/semaphore.ts";
+import type { Semaphore } from "../../shared/platform/concurrency/semaphore.ts";
 import { formatSubscribePush } from "../protocol/json.ts";
 import { subscribe } from "../session/subscribe.ts";
 import { liveChannelOf, type Topic, type TopicRef } from "../channels/topic.ts";
@@ -14,17 +14,17 @@ import type { Grant } from "./policy.ts";
  * Brings what connections are subscribed to in line with what their users may hear. An order is only a reason to look:
  * it may be late or doubled, so Postgres is asked first.
  */
-export class Orders {
+export class ControlMessages {
   readonly #deps: () => ConnectDeps;
   /** Rooms to look at, by user; a user with an entry is being looked after. */
   readonly #due = new Map<string, Set<string>>();
 
   /** A bulk change orders thousands: they take their turns, and leave Postgres to those who connect. */
-  readonly #gate: Gate;
+  readonly #semaphore: Semaphore;
 
-  constructor(deps: () => ConnectDeps, gate: Gate) {
+  constructor(deps: () => ConnectDeps, semaphore: Semaphore) {
     this.#deps = deps;
-    this.#gate = gate;
+    this.#semaphore = semaphore;
   }
 
   take(userId: string, order: Exclude<UserLiveMessage, { kind: "hint" }>): void {
@@ -56,18 +56,18 @@ export class Orders {
     for (const topic of held) if (!allowed.has(topic.ref.id)) dropFrom(connection, topic);
     const fresh = rights.grants
       .map(({ ref }) => ref)
-      .filter(({ channel }) => !connection.declined.has(channel));
+      .filter(({ channel }) => !connection.optedOut.has(channel));
     await this.#add(connection, fresh);
     connection.isInDoubt = false;
-    connection.fingerprint = rights.fingerprint;
+    connection.membershipVersion = rights.membershipVersion;
   }
 
   /** As `review`; a failure leaves the connection to the next check. */
-  reviewSoon(connection: Connection): void {
-    this.#gate
+  reviewInBackground(connection: Connection): void {
+    this.#semaphore
       .run(() => this.review(connection))
       .catch((error: unknown) => {
-        connection.fingerprint = "";
+        connection.membershipVersion = "";
         this.#deps().log.warn(
           { connection: connection.id, reason: errorText(error) },
           "reviewing rights failed",
@@ -80,9 +80,9 @@ export class Orders {
       const roomIds = [...rooms];
       rooms.clear();
       try {
-        await this.#gate.run(() => this.#settle(userId, roomIds));
+        await this.#semaphore.run(() => this.#settle(userId, roomIds));
       } catch (error) {
-        for (const connection of this.#connectionsOf(userId)) connection.fingerprint = "";
+        for (const connection of this.#connectionsOf(userId)) connection.membershipVersion = "";
         this.#deps().log.warn({ reason: errorText(error) }, "following an order failed");
       }
     }

@@ -3,7 +3,7 @@ import {
   findGrants,
   readGrants,
   readRights,
-  readStandings,
+  readUserAccess,
   type ConnectableState,
   type GrantRow,
 } from "../../shared/db/memberships/subscription-rights.ts";
@@ -23,8 +23,8 @@ export type Identity = { userRef: TopicRef; expiresAtMs: number };
 /** A room that a user may hear, and where it stood when that was read. */
 export type Grant = { ref: TopicRef; top: StreamTop };
 
-export type Standing = { state: ConnectableState; fingerprint: string };
-export type Rights = Standing & { grants: Grant[] };
+export type UserAccess = { state: ConnectableState; membershipVersion: string };
+export type Rights = UserAccess & { grants: Grant[] };
 
 /** Who may connect, and who may hear what. */
 export type Policy = {
@@ -40,7 +40,7 @@ export type Policy = {
   /** Of rooms by id, those that the user may hear. */
   grantsOf(userId: string, roomIds: readonly string[]): Promise<Grant[]>;
   /** By user; one who does not exist is absent. */
-  standingsOf(userIds: readonly string[]): Promise<Map<string, Standing>>;
+  userAccessOf(userIds: readonly string[]): Promise<Map<string, UserAccess>>;
 };
 
 /** Queries of one kind that may be open at once: what is asked meanwhile shares the next. */
@@ -68,8 +68,12 @@ export function createPolicy({
     authenticate,
     async rightsOf(userId) {
       const row = await readRightsOf(userId);
-      if (!row) return { state: "gone", fingerprint: "", grants: [] };
-      return { state: row.state, fingerprint: row.fingerprint, grants: row.grants.map(presentGrant) };
+      if (!row) return { state: "gone", membershipVersion: "", grants: [] };
+      return {
+        state: row.state,
+        membershipVersion: row.membershipVersion,
+        grants: row.grants.map(presentGrant),
+      };
     },
     async findRooms(userId, channels) {
       const addresses = channels.flatMap((channel) => parseRoomKey(channel) ?? []);
@@ -80,9 +84,11 @@ export function createPolicy({
       if (roomIds.length === 0) return [];
       return (await readGrants(db, userId, roomIds)).map(presentGrant);
     },
-    async standingsOf(userIds) {
-      const rows = await readStandings(db, userIds);
-      return new Map(rows.map(({ user_id, state, fingerprint }) => [user_id, { state, fingerprint }]));
+    async userAccessOf(userIds) {
+      const rows = await readUserAccess(db, userIds);
+      return new Map(
+        rows.map(({ user_id, state, membershipVersion }) => [user_id, { state, membershipVersion }]),
+      );
     },
   };
 }

@@ -71,7 +71,7 @@ export const CONNECT_REFUSAL = {
 } as const satisfies Record<ErrorCode, ConnectRefusal>;
 
 /** Why somebody who was let in may not stay; as for one who asks to be let in. */
-export const STANDING_CLOSE = {
+export const USER_STATE_CLOSE = {
   gone: CLOSE.forceDisconnect,
   paused: CLOSE.invalidToken,
 } as const satisfies Record<Exclude<ConnectableState, "active">, Close>;

@@ -2,7 +2,7 @@ import { AppError, errorText } from "../../shared/contract/errors.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import { CLOSE, CONNECT_REFUSAL, REPLY_ERROR } from "../protocol/codes.ts";
 import type { Connection } from "./connection.ts";
-import type { Gate } from "../../shared/platform/concurrency/semaphore.ts";
+import type { Semaphore } from "../../shared/platform/concurrency/semaphore.ts";
 import type { Policy, Rights } from "../policy/policy.ts";
 import { formatConnectResult, formatReply, type CommandOf, type StreamPosition } from "../protocol/json.ts";
 import { subscribe, type Outcome, type SubscribeDeps, type Want } from "./subscribe.ts";
@@ -10,7 +10,7 @@ import { liveChannelOf, type TopicRef } from "../channels/topic.ts";
 
 export type ConnectDeps = SubscribeDeps & {
   policy: Policy;
-  gate: Gate;
+  semaphore: Semaphore;
   log: Log;
   version: string;
   /** Called for a connection whose rooms may have changed while it was being let in. */
@@ -27,7 +27,7 @@ export async function connect(deps: ConnectDeps, connection: Connection, command
   }
   connection.state = "connecting";
   try {
-    await deps.gate.run(() => letIn(deps, connection, command));
+    await deps.semaphore.run(() => letIn(deps, connection, command));
   } catch (error) {
     refuse(deps, connection, command, error);
   }
@@ -60,13 +60,13 @@ async function letIn(deps: ConnectDeps, connection: Connection, { id, request }:
       // A token is accepted a little after its end: the client has the whole delay to bring a new one.
       connection.expiresAtMs = Math.max(identity.expiresAtMs, nowMs);
       connection.state = "ready";
-      connection.fingerprint = rights.fingerprint;
+      connection.membershipVersion = rights.membershipVersion;
       connection.send(
         formatReply(id, "connect", formatResult(deps, connection, outcomes, identity.expiresAtMs - nowMs)),
       );
     },
   });
-  if (rights.fingerprint !== planned.fingerprint) connection.isInDoubt = true;
+  if (rights.membershipVersion !== planned.membershipVersion) connection.isInDoubt = true;
   if (connection.isInDoubt) deps.onDoubt(connection);
 }
 

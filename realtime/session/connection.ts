@@ -41,11 +41,11 @@ export class Connection implements Subscriber, Life {
   state: ConnectionState = "new";
   identity: Identity | null = null;
   /** Of the rooms that its rights were last read with; empty: read them again. */
-  fingerprint = "";
+  membershipVersion = "";
   /** Set when its rooms may have changed while it was being let in. */
   isInDoubt = false;
   /** Rooms that the client gave up: the server does not subscribe them again. */
-  readonly declined = new Set<string>();
+  readonly optedOut = new Set<string>();
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #deps: ConnectionDeps;
   /** Of the page that opened it; null when no browser did. */
@@ -153,7 +153,7 @@ export class Connection implements Subscriber, Life {
 
   attach(topic: Topic, isServerSide: boolean): void {
     this.#subscriptions.set(topic.ref.channel, { topic, isServerSide });
-    this.declined.delete(topic.ref.channel);
+    this.optedOut.delete(topic.ref.channel);
     topic.subscribers.add(this);
   }
 
@@ -161,7 +161,7 @@ export class Connection implements Subscriber, Life {
     this.#subscriptions.delete(topic.ref.channel);
     topic.subscribers.delete(this);
     // A removal may be undone before it is noticed: the next check looks at what there is.
-    this.fingerprint = "";
+    this.membershipVersion = "";
     if (why) this.send(formatUnsubscribe(topic.ref.channel, why));
     this.#deps.hub.release(topic);
   }

@@ -92,8 +92,8 @@ function unsubscribe(connection: Connection, { id, request }: CommandOf<"unsubsc
   const subscription = connection.subscriptions.get(request.channel);
   if (subscription) {
     connection.detach(subscription.topic, null);
-    connection.declined.add(request.channel);
-    if (connection.declined.size > 1_024) connection.declined.clear();
+    connection.optedOut.add(request.channel);
+    if (connection.optedOut.size > 1_024) connection.optedOut.clear();
   }
   connection.send(formatReply(id, "unsubscribe", "{}"));
 }

@@ -1,22 +1,22 @@
 import { AppError } from "../../shared/contract/errors.ts";
 import type { CatchUp } from "../channels/catch-up.ts";
 import type { Connection } from "./connection.ts";
-import type { Figures } from "../metrics.ts";
+import type { RealtimeMetrics } from "../metrics.ts";
 import type { Hub } from "../channels/hub.ts";
 import type { Limits } from "../limits.ts";
 import type { StreamPosition, SubscribeResult } from "../protocol/json.ts";
 import { countMissed, decideRecovery, type Budget } from "./recover.ts";
-import type { RedisLive } from "../broker/redis-subscriptions.ts";
+import type { RedisSubscriptions } from "../broker/redis-subscriptions.ts";
 import type { Streams } from "../channels/streams.ts";
-import type { Entry, Joining, StreamTop, Topic, TopicRef } from "../channels/topic.ts";
+import type { Entry, PendingSubscription, StreamTop, Topic, TopicRef } from "../channels/topic.ts";
 
 export type SubscribeDeps = {
   hub: Hub<Connection>;
-  live: RedisLive;
+  live: RedisSubscriptions;
   streams: Streams;
   catchUp: CatchUp;
   limits: Limits;
-  figures: Figures;
+  metrics: RealtimeMetrics;
 };
 
 /** `asked`: where the client says it stands, null when it does not ask. */
@@ -47,41 +47,41 @@ const READINGS_AT_MOST = 3;
 export async function subscribe(deps: SubscribeDeps, request: SubscribeRequest): Promise<void> {
   const { hub, live, limits } = deps;
   const { connection, userId, wants } = request;
-  const joinings = wants.map((want) => hub.join(want.ref, userId, want.asked, limits.recoveredEntries));
+  const pendings = wants.map((want) => hub.join(want.ref, userId, want.asked, limits.recoveredEntries));
   try {
     await live.confirmed(
-      joinings.map(({ topic }) => topic.liveChannel),
+      pendings.map(({ topic }) => topic.liveChannel),
       limits.subscribeMs,
     );
     for (let reading = 1; reading <= READINGS_AT_MOST; reading++) {
-      const read = await readOnce(deps, joinings, request.readTops);
+      const read = await readOnce(deps, pendings, request.readTops);
       if (connection.isClosed) return;
-      if (isOutdated(joinings, read)) continue;
-      request.reply(decideOutcomes(deps, request, joinings, read));
+      if (isOutdated(pendings, read)) continue;
+      request.reply(decideOutcomes(deps, request, pendings, read));
       return;
     }
     throw new AppError("unavailable", "The rooms do not come to rest.");
   } finally {
-    for (const joining of joinings) hub.leave(joining);
+    for (const pending of pendings) hub.leave(pending);
   }
 }
 
-type Reading = { tops: ReadonlyMap<string, StreamTop>; found: ReadonlyMap<Joining, Entry[]> };
+type Reading = { tops: ReadonlyMap<string, StreamTop>; found: ReadonlyMap<PendingSubscription, Entry[]> };
 
 async function readOnce(
   deps: SubscribeDeps,
-  joinings: readonly Joining[],
+  pendings: readonly PendingSubscription[],
   readTops: SubscribeRequest["readTops"],
 ): Promise<Reading> {
   const tops = await readTops();
-  const granted = joinings.filter(({ topic }) => tops.has(topic.liveChannel));
+  const granted = pendings.filter(({ topic }) => tops.has(topic.liveChannel));
   await Promise.all(granted.map(({ topic }) => settle(deps, topic, tops.get(topic.liveChannel))));
   return { tops, found: await readMissed(deps, granted) };
 }
 
 /** Whether somebody else opened a topic at a higher number: a removal up to there is in newer rights alone. */
-function isOutdated(joinings: readonly Joining[], { tops }: Reading): boolean {
-  return joinings.some(({ topic }) => {
+function isOutdated(pendings: readonly PendingSubscription[], { tops }: Reading): boolean {
+  return pendings.some(({ topic }) => {
     const top = tops.get(topic.liveChannel);
     return top !== undefined && topic.isOpenedAfter(top);
   });
@@ -90,18 +90,18 @@ function isOutdated(joinings: readonly Joining[], { tops }: Reading): boolean {
 function decideOutcomes(
   deps: SubscribeDeps,
   request: SubscribeRequest,
-  joinings: readonly Joining[],
+  pendings: readonly PendingSubscription[],
   { tops, found }: Reading,
 ): Outcome[] {
   const { limits } = deps;
   const budget: Budget = { entries: limits.recoveredEntries, bytes: limits.recoveredBytes };
-  return joinings.map((joining, index) => {
-    const isGranted = tops.has(joining.topic.liveChannel) && !joining.isCancelled;
+  return pendings.map((pending, index) => {
+    const isGranted = tops.has(pending.topic.liveChannel) && !pending.isCancelled;
     const want = request.wants[index];
-    if (!want || !isGranted) return { ref: joining.topic.ref, refusal: "denied" };
+    if (!want || !isGranted) return { ref: pending.topic.ref, refusal: "denied" };
     // The client's own command and an order may have met.
     if (request.connection.subscriptions.has(want.ref.channel)) return { ref: want.ref, refusal: "doubled" };
-    return finish(deps, request, { joining, want, found: found.get(joining) ?? [], budget });
+    return finish(deps, request, { pending, want, found: found.get(pending) ?? [], budget });
   });
 }
 
@@ -121,39 +121,47 @@ async function settle(
   else if (topic.seen > topic.position) catchUp.start(topic, topic.seen);
 }
 
-async function readMissed(deps: SubscribeDeps, joinings: readonly Joining[]): Promise<Map<Joining, Entry[]>> {
+async function readMissed(
+  deps: SubscribeDeps,
+  pendings: readonly PendingSubscription[],
+): Promise<Map<PendingSubscription, Entry[]>> {
   let left = deps.limits.recoveredEntries;
-  const lacking = joinings.flatMap((joining) => {
-    const { topic, asked } = joining;
+  const lacking = pendings.flatMap((pending) => {
+    const { topic, asked } = pending;
     const missed = asked && topic.epoch !== null ? countMissed(asked, topOf(topic)) : null;
     if (!asked || missed === null || missed === 0 || missed > left) return [];
     left -= missed;
-    return [{ joining, request: { ref: topic.ref, epoch: asked.epoch, after: asked.offset, limit: missed } }];
+    return [{ pending, request: { ref: topic.ref, epoch: asked.epoch, after: asked.offset, limit: missed } }];
   });
   const first = await deps.streams.read(lacking.map(({ request }) => request));
-  const found = new Map<Joining, Entry[]>();
-  const broken = lacking.filter(({ joining, request }, index) => {
+  const found = new Map<PendingSubscription, Entry[]>();
+  const broken = lacking.filter(({ pending, request }, index) => {
     const entries = first[index] ?? [];
-    found.set(joining, entries);
+    found.set(pending, entries);
     return entries.length < request.limit || entries[0]?.number !== request.after + 1;
   });
   if (broken.length > 0) {
     await Promise.all(broken.map(({ request }) => deps.streams.repair(request)));
     const second = await deps.streams.read(broken.map(({ request }) => request));
-    for (const [index, { joining }] of broken.entries()) found.set(joining, second[index] ?? []);
+    for (const [index, { pending }] of broken.entries()) found.set(pending, second[index] ?? []);
   }
   return found;
 }
 
 function finish(
-  { figures }: SubscribeDeps,
+  { metrics }: SubscribeDeps,
   { connection, isServerSide }: SubscribeRequest,
-  { joining, want, found, budget }: { joining: Joining; want: Want; found: Entry[]; budget: Budget },
+  {
+    pending,
+    want,
+    found,
+    budget,
+  }: { pending: PendingSubscription; want: Want; found: Entry[]; budget: Budget },
 ): Outcome {
-  const { topic } = joining;
+  const { topic } = pending;
   const top = topOf(topic);
-  const recovery = want.asked ? decideRecovery(want.asked, top, { found, held: joining.held }, budget) : null;
-  if (recovery) figures.recovery(recovery.isRecovered, recovery.publications.length);
+  const recovery = want.asked ? decideRecovery(want.asked, top, { found, held: pending.held }, budget) : null;
+  if (recovery) metrics.recovery(recovery.isRecovered, recovery.publications.length);
   if (recovery && !recovery.isRecovered && want.rejectsUnrecovered)
     return { ref: topic.ref, refusal: "unrecoverable" };
   connection.attach(topic, isServerSide);

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { z } from "zod";
-import { parseKillSpec, type KillSpec } from "./failpoints.ts";
+import { parseFailpointSpec, type FailpointSpec } from "./failpoints.ts";
 import { webOrigin } from "../contract/names.ts";
 import type { SealKey } from "./seal.ts";
 
@@ -51,7 +51,7 @@ const environment = z.object({
     (proxies) => proxies.every(isProxy),
     "must be addresses, networks like 10.0.0.0/8, loopback, linklocal or uniquelocal",
   ),
-  KILL_POINT: z.string().transform(readKillPoint).optional(),
+  KILL_POINT: z.string().transform(readFailpoint).optional(),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
 
@@ -73,7 +73,7 @@ export type Config = {
   trustedProxies: string[];
   logLevel: z.infer<typeof environment>["LOG_LEVEL"];
   /** Where the process is to die, in tests; null in any real use. */
-  killPoint: KillSpec | null;
+  failpoint: FailpointSpec | null;
 };
 
 export type HomeserverConfig = {
@@ -128,7 +128,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     allowedOrigins: values.ALLOWED_ORIGINS,
     trustedProxies: values.TRUSTED_PROXIES,
     logLevel: values.LOG_LEVEL,
-    killPoint: values.KILL_POINT ?? null,
+    failpoint: values.KILL_POINT ?? null,
   };
 }
 
@@ -162,8 +162,8 @@ function isProxy(text: string): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
 }
 
-function readKillPoint(text: string, context: z.RefinementCtx): KillSpec | null {
-  const spec = parseKillSpec(text);
+function readFailpoint(text: string, context: z.RefinementCtx): FailpointSpec | null {
+  const spec = parseFailpointSpec(text);
   if (spec === null)
     context.addIssue({ code: "custom", message: "must be the name of a kill point, or name:passage" });
   return spec;

@@ -2,28 +2,28 @@
  * Places in the code where a process may be made to die, to show that dying there loses nothing. Off unless the
  * configuration names one; for tests alone.
  */
-export const KILL_POINTS = [
+export const FAILPOINTS = [
   "between commit and wake",
   "between homeserver answer and mark",
   "between timeline commit and publish",
 ] as const;
-export type KillPoint = (typeof KILL_POINTS)[number];
+export type Failpoint = (typeof FAILPOINTS)[number];
 
 /** Where to die, and at which passage, counted from 1. */
-export type KillSpec = { name: KillPoint; passage: number };
+export type FailpointSpec = { name: Failpoint; passage: number };
 
 /** Marks a place; dies there when it is the chosen one and its turn. */
-export type Reach = (name: KillPoint) => void;
+export type HitFailpoint = (name: Failpoint) => void;
 
 /** `name` or `name:passage`. Null when it is neither. */
-export function parseKillSpec(text: string): KillSpec | null {
+export function parseFailpointSpec(text: string): FailpointSpec | null {
   const [written, count = "1"] = text.split(":");
-  const name = KILL_POINTS.find((known) => known === written);
+  const name = FAILPOINTS.find((known) => known === written);
   return name !== undefined && /^[1-9]\d{0,6}$/.test(count) ? { name, passage: Number(count) } : null;
 }
 
 /** Without a spec, every place is passed. */
-export function createKillPoint(spec: KillSpec | null): Reach {
+export function createFailpoint(spec: FailpointSpec | null): HitFailpoint {
   if (spec === null) return () => undefined;
   let passages = 0;
   return (name) => {

@@ -12,7 +12,7 @@ export function newFence(): string {
 }
 
 /** A timeline entry's id for an event that is not ours: the same event in the same room always has the same. */
-export function foreignEntryId(roomId: string, eventId: string): string {
+export function externalEntryId(roomId: string, eventId: string): string {
   return v5(eventId, roomId);
 }
 

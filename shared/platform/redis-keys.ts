@@ -28,7 +28,7 @@ export function userLiveChannel(userId: string): string {
 }
 
 /** A realtime process's sign of life to itself: proves that what is published arrives. */
-export function probeChannel(nodeId: string): string {
+export function heartbeatChannel(nodeId: string): string {
   return `omc:{${nodeId}}:probe`;
 }
 

@@ -4,11 +4,11 @@ import { startWatchdog } from "./stall/watchdog.ts";
 type Closer = { name: string; close: () => Promise<void> | void };
 
 /** What a process holds, closed in reverse of opening. */
-export class Held {
+export class Resources {
   readonly #closers: Closer[] = [];
 
   /** Remembers how to close what was just opened, and hands it back. */
-  hold<T>(name: string, value: T, close: (value: T) => Promise<void> | void): T {
+  add<T>(name: string, value: T, close: (value: T) => Promise<void> | void): T {
     this.#closers.push({ name, close: () => close(value) });
     return value;
   }
@@ -19,7 +19,7 @@ export class Held {
       try {
         await close();
       } catch (error) {
-        log.error({ err: error, held: name }, "closing failed");
+        log.error({ err: error, resources: name }, "closing failed");
       }
     }
   }
@@ -29,7 +29,7 @@ export class Held {
  * Ends a process whose work has stopped without its noticing, so that its supervisor starts a new one. Closes nothing:
  * what hangs could hang in closing too, and whoever goes on takes over as after a kill.
  */
-export function endStuck(log: Log, about: Record<string, unknown>, why: string): never {
+export function exitStalled(log: Log, about: Record<string, unknown>, why: string): never {
   log.fatal(about, `${why}: the process ends, to be started anew`);
   process.exit(1);
 }
@@ -41,17 +41,17 @@ export function endStuck(log: Log, about: Record<string, unknown>, why: string):
 export async function runProcess(
   log: Log,
   limitMs: number,
-  start: (held: Held) => Promise<void>,
+  start: (resources: Resources) => Promise<void>,
 ): Promise<void> {
-  const held = new Held();
-  held.hold("watchdog", startWatchdog(log), (watchdog) => watchdog.stop());
+  const resources = new Resources();
+  resources.add("watchdog", startWatchdog(log), (watchdog) => watchdog.stop());
   const stop = async (signal: string, exitCode: number) => {
     log.info({ signal }, "stopping");
     setTimeout(() => {
       log.fatal({ limitMs }, "stopping took too long");
       process.exit(1);
     }, limitMs).unref();
-    await held.closeAll(log);
+    await resources.closeAll(log);
     log.info("stopped");
     process.exit(exitCode);
   };
@@ -62,7 +62,7 @@ export async function runProcess(
     process.exit(1);
   });
   try {
-    await start(held);
+    await start(resources);
   } catch (error) {
     log.fatal({ err: error }, "start failed");
     await stop("start failed", 1);

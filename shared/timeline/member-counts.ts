@@ -6,7 +6,7 @@ import { memberCountEntry } from "./own-entries.ts";
 const TOLD_AFTER = "3 seconds";
 
 /** Has the count of a room's members told, in the transaction that changes it: it stays due until it is. */
-export async function makeCountDue(trx: Db, tenantId: string, roomId: string): Promise<void> {
+export async function makeMemberCountDue(trx: Db, tenantId: string, roomId: string): Promise<void> {
   await execute(
     trx,
     `update room_timeline set count_due_at = coalesce(count_due_at, now() + interval '${TOLD_AFTER}')
@@ -19,7 +19,7 @@ export async function makeCountDue(trx: Db, tenantId: string, roomId: string): P
  * Appends the counts that are due, of `limit` rooms at most, for the caller to publish. Several may run at once: each
  * takes other rooms. Returns the rooms.
  */
-export function tellDueCounts(db: Db, limit: number): Promise<string[]> {
+export function appendDueMemberCounts(db: Db, limit: number): Promise<string[]> {
   return db.transaction(async (trx) => {
     // Waits for nobody, so that the order in which rooms are locked does not matter.
     const due = await rowsOf<{ room_id: string }>(

@@ -31,7 +31,7 @@ redis.call('EXPIRE', KEYS[2], ARGV[4])
 return {epoch, top}`;
 
 /** Adds a hint to a user's stream and tells it to the user's connections. */
-export function publishHint(redis: Redis, userId: string, hint: Publication): Promise<StreamPosition> {
+export function publishUserEvent(redis: Redis, userId: string, hint: Publication): Promise<StreamPosition> {
   return runHintScript(redis, userId, JSON.stringify(hint));
 }
 
@@ -56,7 +56,7 @@ async function runHintScript(redis: Redis, userId: string, data: string): Promis
 }
 
 /** Tells the nodes that hold a user's connections what to do with them. */
-export async function orderUser(
+export async function sendControlMessage(
   redis: Redis,
   userId: string,
   order: Exclude<UserLiveMessage, { kind: "hint" }>,

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Fault, runMain } from "../machine/fault.mjs";
 import { ensureDependencies } from "../packages/install.mjs";
 import { createProgress, withProgress } from "../machine/log.mjs";
-import { checkoutDir, openPlaces } from "../machine/paths.mjs";
+import { checkoutDir, openPaths } from "../machine/paths.mjs";
 import { runToEnd } from "../supervisor/processes.mjs";
 
 /** Fewer modules than this mean that the import checker did not see the code. */
@@ -34,7 +34,7 @@ async function main() {
       advice: `name one of ${checks.map(({ name }) => name).join(", ")}`,
     });
   const log = createProgress();
-  await ensureDependencies({ ...openPlaces(), log });
+  await ensureDependencies({ ...openPaths(), log });
   const wanted = checks.filter(({ name }) => names.length === 0 || names.includes(name));
   const outcomes = await Promise.all(wanted.map((check) => runCheck(check, log)));
   const failed = outcomes.filter((isFine) => !isFine).length;

@@ -1,12 +1,12 @@
 import { runMain } from "../machine/fault.mjs";
 import { createProgress, withProgress } from "../machine/log.mjs";
-import { openPlaces } from "../machine/paths.mjs";
+import { openPaths } from "../machine/paths.mjs";
 import { stopRecorded } from "../supervisor/processes.mjs";
 import { readRun, removeRun, stopLeftovers } from "../supervisor/run-record.mjs";
 
 /** Stops this checkout's stack and waits for its end. */
 async function main() {
-  const { stackDir } = openPlaces();
+  const { stackDir } = openPaths();
   const log = createProgress();
   const run = readRun(stackDir);
   if (run === undefined) {

@@ -5,7 +5,7 @@ import { ensureBuild } from "../packages/build.mjs";
 import { Fault, runMain } from "../machine/fault.mjs";
 import { ensureDependencies } from "../packages/install.mjs";
 import { createProgress } from "../machine/log.mjs";
-import { checkoutDir, openPlaces } from "../machine/paths.mjs";
+import { checkoutDir, openPaths } from "../machine/paths.mjs";
 import { startThrowAwayServers } from "../servers/throw-away.mjs";
 
 /**
@@ -14,7 +14,7 @@ import { startThrowAwayServers } from "../servers/throw-away.mjs";
  */
 async function main() {
   const { minutes, seed, rate } = readOptions();
-  const { stackDir, cacheDir } = openPlaces();
+  const { stackDir, cacheDir } = openPaths();
   const log = createProgress();
   const installed = ensureDependencies({ cacheDir, stackDir, log });
   // Durable: what Postgres has acknowledged must survive its being killed.

@@ -6,7 +6,7 @@ import { Fault, runMain } from "../machine/fault.mjs";
 import { readJson } from "../machine/files.mjs";
 import { ensureDependencies } from "../packages/install.mjs";
 import { createProgress } from "../machine/log.mjs";
-import { checkoutDir, openPlaces } from "../machine/paths.mjs";
+import { checkoutDir, openPaths } from "../machine/paths.mjs";
 import { readLiveRun } from "../supervisor/run-record.mjs";
 
 /** The product's programs that a person runs beside the stack, and whether each needs the stack of this checkout. */
@@ -29,7 +29,7 @@ async function main() {
       exitCode: 2,
       advice: `name one of ${Object.keys(tools).join(", ")}`,
     });
-  const { cacheDir, stackDir } = openPlaces();
+  const { cacheDir, stackDir } = openPaths();
   const runs = readLiveRun(stackDir)?.status === "ready";
   if (!runs && (tool.needsStack || !process.env.DATABASE_URL))
     throw new Fault("no stack is running: npm run up", { exitCode: 2 });

@@ -6,12 +6,12 @@ import { describeFailure, Fault, runMain } from "../machine/fault.mjs";
 import { ensureDependencies } from "../packages/install.mjs";
 import { createProgress } from "../machine/log.mjs";
 import { ensureNioPython } from "../packages/nio.mjs";
-import { checkoutDir, openPlaces } from "../machine/paths.mjs";
+import { checkoutDir, openPaths } from "../machine/paths.mjs";
 import { startThrowAwayServers, withoutServers } from "../servers/throw-away.mjs";
 
 /** Runs the tests, `npm test [-- what jest takes]`, against servers of their own; exits as jest does. */
 async function main() {
-  const places = openPlaces();
+  const places = openPaths();
   const log = createProgress();
   /** @type {import("../supervisor/service.mjs").Service[]} */
   const services = [];

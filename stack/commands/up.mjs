@@ -5,16 +5,16 @@ import { followUntilReady, startInBackground } from "../supervisor/background.mj
 import { describeFailure, Fault, runMain } from "../machine/fault.mjs";
 import { withLock } from "../machine/lock.mjs";
 import { createProgress, openLogFile } from "../machine/log.mjs";
-import { openPlaces } from "../machine/paths.mjs";
+import { openPaths } from "../machine/paths.mjs";
 import { isRecordAlive, stopRecorded } from "../supervisor/processes.mjs";
 import { readLiveRun, removeRun, stopLeftovers } from "../supervisor/run-record.mjs";
-import { createRoster } from "../supervisor/process-registry.mjs";
+import { createProcessRegistry } from "../supervisor/process-registry.mjs";
 import { startStack } from "../supervisor/run-stack.mjs";
 
 /** Starts this checkout's stack, and stays with it until Ctrl-C unless it is to run detached. */
 async function main() {
   const { detach, fresh, background } = readArguments();
-  const places = openPlaces();
+  const places = openPaths();
   if (background) {
     const file = openLogFile(join(places.stackDir, "logs", "up.log"));
     return superviseStack({ places, fresh, write: (text) => file.write(text) });
@@ -77,11 +77,11 @@ async function answerRunning({ places, fresh, log }) {
 
 /**
  * Runs the stack until a signal, then stops it. Answers the exit code.
- * @param {{places: ReturnType<typeof openPlaces>, fresh: boolean, write: (text: string) => void}} given
+ * @param {{places: ReturnType<typeof openPaths>, fresh: boolean, write: (text: string) => void}} given
  */
 async function superviseStack({ places, fresh, write }) {
   const log = createProgress({ write });
-  const roster = createRoster({ stackDir: places.stackDir, log });
+  const roster = createProcessRegistry({ stackDir: places.stackDir, log });
   const asked = awaitSignal();
   await claim(places.stackDir, roster.publish, log);
   const announce = (/** @type {string} */ line) => write(`${line}\n`);

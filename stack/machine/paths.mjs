@@ -17,7 +17,7 @@ export const isRoot = process.getuid?.() === 0;
  * enter the checkout, so root uses the system's folders.
  * @param {{root: boolean, checkout: string, home: string, env: NodeJS.ProcessEnv}} given
  */
-export function resolvePlaces({ root, checkout, home, env }) {
+export function resolvePaths({ root, checkout, home, env }) {
   const id = createHash("sha256").update(checkout).digest("hex").slice(0, 12);
   const cache = root ? "/var/cache" : env.XDG_CACHE_HOME || join(home, ".cache");
   const state = root ? "/var/lib" : env.XDG_STATE_HOME || join(home, ".local", "state");
@@ -30,8 +30,8 @@ export function resolvePlaces({ root, checkout, home, env }) {
 }
 
 /** Makes this checkout's folders and answers them. */
-export function openPlaces() {
-  const places = resolvePlaces({ root: isRoot, checkout: checkoutDir, home: homedir(), env: process.env });
+export function openPaths() {
+  const places = resolvePaths({ root: isRoot, checkout: checkoutDir, home: homedir(), env: process.env });
   for (const folder of [places.cacheDir, places.stateDir, places.stackDir]) ensureFolder(folder);
   // Another user passes through to his own folder; the files in it are closed each by itself.
   chmodSync(places.stateDir, 0o711);

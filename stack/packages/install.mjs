@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Fault } from "../machine/fault.mjs";
-import { keepPackages, takeKeptPackages } from "./package-cache.mjs";
+import { cachePackages, restoreCachedPackages } from "./package-cache.mjs";
 import { withLock } from "../machine/lock.mjs";
 import { withProgress } from "../machine/log.mjs";
 import { checkoutDir } from "../machine/paths.mjs";
@@ -21,7 +21,7 @@ export async function ensureDependencies({ cacheDir, stackDir, log }) {
   if (areInstalled()) return;
   await withLock(join(stackDir, "install.lock"), async () => {
     if (areInstalled()) return;
-    if (await takeKeptPackages({ cacheDir, stackDir, log })) return;
+    if (await restoreCachedPackages({ cacheDir, stackDir, log })) return;
     log("npm: installing the packages of package-lock.json");
     const clean = await runNpm("ci", log);
     // The lockfile was written where a registry had not all packages for other systems: its versions are kept.
@@ -29,7 +29,7 @@ export async function ensureDependencies({ cacheDir, stackDir, log }) {
     if (done.code !== 0) throw describeNpmFailure(done.output);
     writeFileSync(stamp, hashLockfile());
     log("npm: installed");
-    await keepPackages({ cacheDir, log });
+    await cachePackages({ cacheDir, log });
   });
 }
 

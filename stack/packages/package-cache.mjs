@@ -23,7 +23,7 @@ const modules = join(checkoutDir, "node_modules");
  * minute. Answers whether they were there.
  * @param {{cacheDir: string, stackDir: string, log: (line: string) => void}} given
  */
-export async function takeKeptPackages({ cacheDir, stackDir, log }) {
+export async function restoreCachedPackages({ cacheDir, stackDir, log }) {
   const kept = findFolder(cacheDir);
   if (!isComplete(kept)) return false;
   // Where no tool of the checkout looks, should this end in the middle.
@@ -46,7 +46,7 @@ export async function takeKeptPackages({ cacheDir, stackDir, log }) {
  * checkout has its packages all the same, and npm installs them again in the next.
  * @param {{cacheDir: string, log: (line: string) => void}} given
  */
-export async function keepPackages({ cacheDir, log }) {
+export async function cachePackages({ cacheDir, log }) {
   const kept = findFolder(cacheDir);
   try {
     await withLock(`${kept}.lock`, async () => {

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { readJson, writePrivateJson } from "../machine/files.mjs";
-import { isRoot, openPlaces, removeFolder } from "../machine/paths.mjs";
+import { isRoot, openPaths, removeFolder } from "../machine/paths.mjs";
 import { isRecordAlive, recordProcess } from "../supervisor/processes.mjs";
 import { startServers } from "./servers.mjs";
 
@@ -33,7 +33,7 @@ export async function startThrowAwayServers(options = {}) {
   const stateDir = makeTemporaryFolder();
   try {
     const servers = await startServers({
-      cacheDir: openPlaces().cacheDir,
+      cacheDir: openPaths().cacheDir,
       mode: "appservice",
       log: () => undefined,
       env: withoutServers(process.env),

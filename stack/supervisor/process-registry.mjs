@@ -11,7 +11,7 @@ import { supervise } from "./supervise.mjs";
  * What this supervisor runs, told in `.stack/run.json` and `.stack/demo.json` whenever it changes.
  * @param {{stackDir: string, log: (line: string) => void}} given
  */
-export function createRoster({ stackDir, log }) {
+export function createProcessRegistry({ stackDir, log }) {
   /** @type {{service: Service, stop: () => Promise<void>}[]} in the order of their start */
   const entries = [];
   /** @type {{demo: object, readyLine: string} | undefined} */

@@ -15,7 +15,7 @@ import { createTier, readTierPorts, tiers } from "./tiers.mjs";
  * @property {{cacheDir: string, stateDir: string, stackDir: string}} places
  * @property {boolean} fresh
  * @property {(line: string) => void} log
- * @property {ReturnType<typeof import("./process-registry.mjs").createRoster>} roster
+ * @property {ReturnType<typeof import("./process-registry.mjs").createProcessRegistry>} roster
  * @property {(line: string) => void} announce says the ready line, before the record says ready
  */
 

@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { createAcceptBatcher } from "../../api/accept/accept-batcher.ts";
 import { createQuota } from "../../api/rate-limit/message-quota.ts";
-import { createWaiting, readPreferredWaitS } from "../../api/http/long-poll.ts";
+import { createLongPoll, readPreferredWaitS } from "../../api/http/long-poll.ts";
 import type { Acceptance, MessageRow, NewMessage } from "../../shared/db/messages/messages.ts";
 
 const message = (text: string, slug = "g"): NewMessage => ({
@@ -172,7 +172,7 @@ test.each([
 
 test("waiting ends when the caller goes away", async () => {
   const controller = new AbortController();
-  const wait = createWaiting();
+  const wait = createLongPoll();
   const waiting = wait(
     0,
     () => Promise.resolve(0),

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { tellDueCounts } from "../../shared/timeline/member-counts.ts";
+import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
 import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
 
 let world: ApiWorld;
@@ -39,7 +39,7 @@ async function readEntries(roomId: string): Promise<string[]> {
 /** Has what is due later told now; answers how many rooms that were. */
 async function tellNow(): Promise<number> {
   await world.db.raw("update room_timeline set count_due_at = now() where count_due_at is not null");
-  return (await tellDueCounts(world.db, 100)).length;
+  return (await appendDueMemberCounts(world.db, 100)).length;
 }
 
 test("people who come one by one into a big room are told as one count, soon", async () => {

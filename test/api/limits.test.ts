@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { nameAddress } from "../../api/rate-limit/rate-limits.ts";
-import { createTake } from "../../api/rate-limit/shared-counters.ts";
+import { createSharedCounters } from "../../api/rate-limit/shared-counters.ts";
 import { readConfig } from "../../shared/platform/config.ts";
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { limitKey } from "../../shared/platform/redis-keys.ts";
@@ -121,9 +121,9 @@ describe("requests", () => {
 /** A second API on the same database and Redis. */
 async function openApiWorldBeside(): Promise<{ as: ApiWorld["as"]; close: () => Promise<void> }> {
   const { openApi } = await import("../../api/server.ts");
-  const { Held } = await import("../../shared/platform/shutdown.ts");
-  const held = new Held();
-  const server = await openApi(world.config, log, held);
+  const { Resources } = await import("../../shared/platform/shutdown.ts");
+  const resources = new Resources();
+  const server = await openApi(world.config, log, resources);
   const address = server.address();
   const port = typeof address === "object" && address ? address.port : 0;
   const as = (credential: string | null): Ask => {
@@ -135,7 +135,7 @@ async function openApiWorldBeside(): Promise<{ as: ApiWorld["as"]; close: () => 
       return { status: response.status, headers: response.headers, body: await response.json() };
     };
   };
-  return { as, close: () => held.closeAll(log) };
+  return { as, close: () => resources.closeAll(log) };
 }
 
 describe("strangers", () => {
@@ -316,9 +316,10 @@ describe("counting", () => {
   test("goes on in the process when Redis is away, without waiting", async () => {
     const redis = await open("redis://127.0.0.1:1");
     let alone = 0;
-    const take = createTake(redis, Date.now, () => alone++);
+    const countAll = createSharedCounters(redis, Date.now, () => alone++);
     const waits = [];
-    for (let index = 0; index < 3; index++) waits.push(...(await atOnce(take([{ ...bound, key: "away" }]))));
+    for (let index = 0; index < 3; index++)
+      waits.push(...(await atOnce(countAll([{ ...bound, key: "away" }]))));
     expect(waits.slice(0, 2)).toEqual([0, 0]);
     expect(waits[2]).toBeGreaterThan(0);
     expect(alone).toBe(3);
@@ -327,27 +328,27 @@ describe("counting", () => {
 
   test("waits 50 ms for a slow Redis, once a second", async () => {
     const redis = await open(world.config.redisUrl);
-    const take = createTake(redis, Date.now, () => undefined);
-    await take([{ ...bound, key: "warm" }]);
+    const countAll = createSharedCounters(redis, Date.now, () => undefined);
+    await countAll([{ ...bound, key: "warm" }]);
     await world.redis.call("CLIENT", "PAUSE", "600", "ALL");
-    const first = take([{ ...bound, key: "slow" }]);
+    const first = countAll([{ ...bound, key: "slow" }]);
     await expect(atOnce(first)).rejects.toThrow("had to wait");
     // Redis answers nobody before the pause ends.
     expect(await Promise.race([first, world.redis.ping()])).toEqual([0]);
-    expect(await atOnce(take([{ ...bound, key: "slow" }]))).toEqual([0]);
-    expect((await atOnce(take([{ ...bound, key: "slow" }])))[0]).toBeGreaterThan(0);
+    expect(await atOnce(countAll([{ ...bound, key: "slow" }]))).toEqual([0]);
+    expect((await atOnce(countAll([{ ...bound, key: "slow" }])))[0]).toBeGreaterThan(0);
     await world.redis.ping();
     redis.disconnect();
   });
 
   test("keeps nobody waiting for a slow Redis who is far from the bound, and counts all the same", async () => {
     const redis = await open(world.config.redisUrl);
-    const take = createTake(redis, Date.now, () => undefined);
+    const countAll = createSharedCounters(redis, Date.now, () => undefined);
     const wide = { key: "wide", most: 10, windowS: 30 };
-    await take([wide]);
+    await countAll([wide]);
     await world.redis.call("CLIENT", "PAUSE", "300", "ALL");
     // One is counted, four may be on their way: the next would be the sixth of ten.
-    for (let index = 0; index < 4; index++) expect(await atOnce(take([wide]))).toEqual([0]);
+    for (let index = 0; index < 4; index++) expect(await atOnce(countAll([wide]))).toEqual([0]);
     await world.redis.ping();
     // Counted together soon after, and not twice.
     const countsOf = async () => Number(await world.redis.get("wide"));
@@ -359,10 +360,10 @@ describe("counting", () => {
 
   test("lets nobody over a bound, however many ask at once", async () => {
     const redis = await open(world.config.redisUrl);
-    const take = createTake(redis, Date.now, () => undefined);
+    const countAll = createSharedCounters(redis, Date.now, () => undefined);
     const bound = { key: "crowd", most: 20, windowS: 30 };
-    await take([bound]);
-    const waits = await Promise.all(Array.from({ length: 40 }, () => take([bound])));
+    await countAll([bound]);
+    const waits = await Promise.all(Array.from({ length: 40 }, () => countAll([bound])));
     expect(waits.filter(([waitMs]) => waitMs === 0)).toHaveLength(19);
     redis.disconnect();
   });

@@ -45,7 +45,7 @@ test("a new room has its members, its timeline and a place to ask again", async 
 });
 
 test("a hundred requests for one room make one, with one joining each", async () => {
-  const body = { name: "Crowd", members: [{ user: "ada" }, { user: "bob" }] };
+  const body = { name: "Load", members: [{ user: "ada" }, { user: "bob" }] };
   const replies = await Promise.all(
     Array.from({ length: 100 }, () => tenant.server("PUT", "/v1/rooms/group/crowd", { body })),
   );

@@ -101,9 +101,9 @@ test("deleting somebody who wrote in many rooms holds them for as many statement
     const heard: string[] = [];
     const note = ({ sql }: { sql: string }) => heard.push(sql);
     world.db.on("query", note);
-    const effects = await deleteUser(world.db, tenant.row.id, user);
+    const sideEffects = await deleteUser(world.db, tenant.row.id, user);
     world.db.off("query", note);
-    expect(new Set(effects?.failed.map(({ room }) => room)).size).toBe(rooms);
+    expect(new Set(sideEffects?.failed.map(({ room }) => room)).size).toBe(rooms);
     return heard.length;
   };
   expect(await statementsFor("everywhere", 6)).toBe(await statementsFor("in-two", 2));

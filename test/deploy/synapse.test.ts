@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { parse, stringify } from "yaml";
-import { openPlaces } from "../../stack/machine/paths.mjs";
+import { openPaths } from "../../stack/machine/paths.mjs";
 import { findFreePort } from "../../stack/machine/ports.mjs";
 import { createPythonEnv } from "../../stack/packages/python.mjs";
 import { createService } from "../../stack/supervisor/service.mjs";
@@ -128,7 +128,7 @@ describe("the homeserver's configuration for docker compose", () => {
     const program = await chooseSynapse({
       env: {},
       mode: "appservice",
-      cacheDir: openPlaces().cacheDir,
+      cacheDir: openPaths().cacheDir,
       log: () => undefined,
     });
     if (!("command" in program)) throw new Error("a Synapse was named by its URL");

@@ -4,10 +4,10 @@ import { migrateUp } from "../../migrations/index.ts";
 import { openDb } from "../../shared/db/connection/open.ts";
 import { withPath } from "../support/db.ts";
 import { openDeafRedis, type DeafRedis } from "../support/deaf-redis.ts";
-import { useHouse } from "../support/faults.ts";
+import { useEnvironment } from "../support/faults.ts";
 import { until } from "../support/wait.ts";
 
-const faults = useHouse({ counts: { workers: 2 } });
+const faults = useEnvironment({ counts: { workers: 2 } });
 
 /** A program that has this loaded counts for ever when it is sent SIGUSR2. */
 const HANG_ON_SIGNAL = `--import=data:text/javascript,${encodeURIComponent(
@@ -38,8 +38,8 @@ function listening({ lines }: TierProcess): number[] {
 
 /** Has a process run on a database and a Redis of its own, where nobody has anything for it to do. */
 async function isolate(process: TierProcess): Promise<void> {
-  const { databaseUrl, redisUrl } = faults.house.servers;
-  await faults.house.db.raw("create database idle");
+  const { databaseUrl, redisUrl } = faults.environment.servers;
+  await faults.environment.db.raw("create database idle");
   const url = withPath(databaseUrl, "idle");
   const db = openDb({ url, name: "faults", max: 1 });
   await migrateUp(db);
@@ -49,15 +49,15 @@ async function isolate(process: TierProcess): Promise<void> {
 }
 
 test("a jobs process that Redis brings nothing to any more ends and says why, and the next one delivers everything", async () => {
-  const [victim, idle] = faults.house.of("workers") as [TierProcess, TierProcess];
-  const crowd = await faults.gather({ name: "deaf", rooms: 3, people: 3 });
+  const [victim, idle] = faults.environment.of("workers") as [TierProcess, TierProcess];
+  const load = await faults.gather({ name: "deaf", rooms: 3, people: 3 });
   await isolate(idle);
   const idlePid = idle.pid;
-  deaf = await openDeafRedis(faults.house.servers.redisUrl);
+  deaf = await openDeafRedis(faults.environment.servers.redisUrl);
   await victim.stop();
   await victim.start({ REDIS_URL: deaf.url });
-  for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
-  await faults.expectKept(crowd, 60_000);
+  for (const room of load.rooms) await load.say(room, load.members.get(room)?.[0] ?? "");
+  await faults.expectKept(load, 60_000);
 
   // The connections of the workers alone; that of commands goes on.
   const { silenced, silence } = deaf;
@@ -65,7 +65,7 @@ test("a jobs process that Redis brings nothing to any more ends and says why, an
   await until(() => silenced() > 0, "connections are silent");
   const sinceMs = performance.now();
   for (let said = 0; said < 5; said++) {
-    for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
+    for (const room of load.rooms) await load.say(room, load.members.get(room)?.[0] ?? "");
   }
   await until(() => victim.ends.length > 0, "the process ended", NOTICED_WITHIN_MS);
   faults.report("until a jobs process that takes nothing up ends", performance.now() - sinceMs);
@@ -78,17 +78,17 @@ test("a jobs process that Redis brings nothing to any more ends and says why, an
     }),
   ]);
 
-  await faults.expectKept(crowd, 60_000);
+  await faults.expectKept(load, 60_000);
   expect([idle.pid, idle.ends]).toEqual([idlePid, []]);
 }, 240_000);
 
 test("a process of any tier whose event loop hangs is ended and says where, and everything goes on", async () => {
-  const crowd = await faults.gather({ name: "hung", rooms: 2, people: 2 });
+  const load = await faults.gather({ name: "hung", rooms: 2, people: 2 });
   const [api, workers, sync, realtime] = [
-    ...faults.house.of("api"),
-    ...faults.house.of("workers").slice(0, 1),
-    ...faults.house.of("sync"),
-    ...faults.house.of("realtime"),
+    ...faults.environment.of("api"),
+    ...faults.environment.of("workers").slice(0, 1),
+    ...faults.environment.of("sync"),
+    ...faults.environment.of("realtime"),
   ] as [TierProcess, TierProcess, TierProcess, TierProcess];
   const alone = [api, workers, sync];
   for (const process of alone) {
@@ -119,6 +119,6 @@ test("a process of any tier whose event loop hangs is ended and says where, and 
   expect([fatalLines(realtime).at(-1)?.["pid"], realtime.ends]).toEqual([child, []]);
 
   await Promise.all(alone.map((process) => process.ready()));
-  for (const room of crowd.rooms) await crowd.say(room, crowd.members.get(room)?.[0] ?? "");
-  await faults.expectKept(crowd, 60_000);
+  for (const room of load.rooms) await load.say(room, load.members.get(room)?.[0] ?? "");
+  await faults.expectKept(load, 60_000);
 }, 240_000);

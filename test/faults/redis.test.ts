@@ -1,21 +1,21 @@
 import { expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Crowd } from "./environment/load.ts";
+import type { Load } from "./environment/load.ts";
 import { killService } from "./environment/environment.ts";
 import { percentile } from "../../bench/percentile.ts";
 import { createLog } from "../../shared/platform/log.ts";
 import { closeQueues, openQueues, type Queues } from "../../shared/queues/open.ts";
 import { closeRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
-import { useHouse } from "../support/faults.ts";
+import { useEnvironment } from "../support/faults.ts";
 import { until } from "../support/wait.ts";
 
-const faults = useHouse({ counts: { realtime: 2 } });
+const faults = useEnvironment({ counts: { realtime: 2 } });
 
-const redisService = () => faults.house.servers.services["redis"];
+const redisService = () => faults.environment.servers.services["redis"];
 
 /** Everybody was answered 202 at the first try, and soon. */
-async function expectAccepted(crowd: Crowd, what: string, sinceMs: number, untilMs: number): Promise<void> {
-  const posts = crowd.posts.filter(({ askedAtMs }) => askedAtMs >= sinceMs && askedAtMs < untilMs);
+async function expectAccepted(load: Load, what: string, sinceMs: number, untilMs: number): Promise<void> {
+  const posts = load.posts.filter(({ askedAtMs }) => askedAtMs >= sinceMs && askedAtMs < untilMs);
   expect(posts.length).toBeGreaterThan(20);
   expect(new Set(posts.map(({ firstStatus }) => firstStatus))).toEqual(new Set([202]));
   const p95 =
@@ -30,7 +30,7 @@ async function expectAccepted(crowd: Crowd, what: string, sinceMs: number, until
 /** Runs `work` with the queues as an operator's tools see them. */
 async function withQueues(work: (queues: Queues) => Promise<void>): Promise<void> {
   const log = createLog({ level: "silent", tier: "test" });
-  const redis = openRedis(faults.house.servers.redisUrl, log, "operator");
+  const redis = openRedis(faults.environment.servers.redisUrl, log, "operator");
   await waitForRedis(redis, 5_000);
   const queues = openQueues(redis, log);
   try {
@@ -42,8 +42,8 @@ async function withQueues(work: (queues: Queues) => Promise<void>): Promise<void
 }
 
 test("I can write while Redis is dead, and everything arrives when it is back", async () => {
-  const crowd = await faults.gather({ name: "dead", rooms: 6, people: 6 });
-  const talk = crowd.talk(40, faults.random);
+  const load = await faults.gather({ name: "dead", rooms: 6, people: 6 });
+  const talk = load.talk(40, faults.random);
   await sleep(1_000);
   const deadAtMs = performance.now();
   await killService(redisService());
@@ -52,14 +52,14 @@ test("I can write while Redis is dead, and everything arrives when it is back", 
   await redisService()?.start();
   await sleep(1_500);
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
-  await expectAccepted(crowd, "while Redis is dead", deadAtMs, backAtMs);
-  faults.report("until all is delivered after Redis is back", faults.lastDeliveryMs(crowd) - backAtMs);
+  await faults.expectKept(load, 60_000);
+  await expectAccepted(load, "while Redis is dead", deadAtMs, backAtMs);
+  faults.report("until all is delivered after Redis is back", faults.lastDeliveryMs(load) - backAtMs);
 }, 120_000);
 
 test("I can write while Redis hangs, and everything arrives when it goes on", async () => {
-  const crowd = await faults.gather({ name: "frozen", rooms: 6, people: 6 });
-  const talk = crowd.talk(40, faults.random);
+  const load = await faults.gather({ name: "frozen", rooms: 6, people: 6 });
+  const talk = load.talk(40, faults.random);
   await sleep(1_000);
   const pid = redisService()?.pid ?? 0;
   const frozenAtMs = performance.now();
@@ -69,61 +69,62 @@ test("I can write while Redis hangs, and everything arrives when it goes on", as
   process.kill(pid, "SIGCONT");
   await sleep(1_500);
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
-  await expectAccepted(crowd, "while Redis hangs", frozenAtMs, backAtMs);
-  faults.report("until all is delivered after Redis goes on", faults.lastDeliveryMs(crowd) - backAtMs);
+  await faults.expectKept(load, 60_000);
+  await expectAccepted(load, "while Redis hangs", frozenAtMs, backAtMs);
+  faults.report("until all is delivered after Redis goes on", faults.lastDeliveryMs(load) - backAtMs);
 }, 120_000);
 
 test("nothing is lost when everything in Redis is thrown away during a conversation", async () => {
-  const crowd = await faults.gather({ name: "flushed", rooms: 6, people: 6 });
-  const talk = crowd.talk(60, faults.random);
+  const load = await faults.gather({ name: "flushed", rooms: 6, people: 6 });
+  const talk = load.talk(60, faults.random);
   for (let flush = 0; flush < 3; flush++) {
     await sleep(1_200);
-    await faults.house.redis.flushall();
+    await faults.environment.redis.flushall();
   }
   const flushedAtMs = performance.now();
   await sleep(1_500);
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
-  faults.report("longest wait after a flush", faults.longestDeliveryMs(crowd, flushedAtMs));
+  await faults.expectKept(load, 60_000);
+  faults.report("longest wait after a flush", faults.longestDeliveryMs(load, flushedAtMs));
 }, 120_000);
 
 test("after Redis came back empty I have the whole room though nobody speaks there any more, connected or not", async () => {
-  const crowd = await faults.gather({ name: "quiet", rooms: 2, people: 2, ears: 2 });
-  const [room = "", person = ""] = [crowd.rooms[0], crowd.people[0]];
-  for (let said = 0; said < 5; said++) await crowd.say(room, person);
-  await faults.expectKept(crowd, 60_000);
-  const [away] = crowd.ears;
+  const load = await faults.gather({ name: "quiet", rooms: 2, people: 2, subscribers: 2 });
+  const [room = "", person = ""] = [load.rooms[0], load.people[0]];
+  for (let said = 0; said < 5; said++) await load.say(room, person);
+  await faults.expectKept(load, 60_000);
+  const [away] = load.subscribers;
   away?.pause();
-  for (let said = 0; said < 5; said++) await crowd.say(room, person);
+  for (let said = 0; said < 5; said++) await load.say(room, person);
   await until(
-    () => crowd.ears.slice(1).every((ear) => (ear.known.get(room)?.told.length ?? 0) === 10),
+    () =>
+      load.subscribers.slice(1).every((subscriber) => (subscriber.known.get(room)?.told.length ?? 0) === 10),
     "the others heard all",
     15_000,
   );
-  const { links, redis } = faults.house;
+  const { links, redis } = faults.environment;
   const redisLinks = [links.apiRedis, links.workersRedis, links.syncRedis, links.realtimeRedis];
   await killService(redisService());
   for (const link of redisLinks) link.cut();
   // Said while Redis is away: the last of this room.
-  await crowd.say(room, person);
+  await load.say(room, person);
   await redisService()?.start();
   await waitForRedis(redis, 10_000);
   await redis.flushall();
   const backAtMs = performance.now();
   for (const link of redisLinks) link.heal();
   away?.resume();
-  await faults.expectKept(crowd, 60_000);
+  await faults.expectKept(load, 60_000);
   faults.report(
     "until a quiet room is complete after Redis came back empty",
-    faults.lastDeliveryMs(crowd) - backAtMs,
+    faults.lastDeliveryMs(load) - backAtMs,
   );
 }, 120_000);
 
 test("connections to Redis that look open and bring nothing for ever are replaced", async () => {
-  const crowd = await faults.gather({ name: "forgotten", rooms: 4, people: 4 });
-  const { links } = faults.house;
-  const talk = crowd.talk(20, faults.random);
+  const load = await faults.gather({ name: "forgotten", rooms: 4, people: 4 });
+  const { links } = faults.environment;
+  const talk = load.talk(20, faults.random);
   await sleep(1_500);
   const sinceMs = performance.now();
   for (const link of [links.apiRedis, links.workersRedis, links.syncRedis, links.realtimeRedis])
@@ -131,39 +132,43 @@ test("connections to Redis that look open and bring nothing for ever are replace
   await sleep(3_000);
   const untilMs = performance.now();
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
-  await expectAccepted(crowd, "while connections to Redis are dead unseen", sinceMs, untilMs);
+  await faults.expectKept(load, 60_000);
+  await expectAccepted(load, "while connections to Redis are dead unseen", sinceMs, untilMs);
   faults.report(
     "until all is delivered after connections to Redis died unseen",
-    faults.lastDeliveryMs(crowd) - sinceMs,
+    faults.lastDeliveryMs(load) - sinceMs,
   );
 }, 150_000);
 
 test("an API, workers and sockets that start while Redis is dead work as soon as it is there", async () => {
-  const crowd = await faults.gather({ name: "early", rooms: 3, people: 3 });
+  const load = await faults.gather({ name: "early", rooms: 3, people: 3 });
   await killService(redisService());
-  const started = [...faults.house.of("api"), ...faults.house.of("workers"), ...faults.house.of("sync")];
+  const started = [
+    ...faults.environment.of("api"),
+    ...faults.environment.of("workers"),
+    ...faults.environment.of("sync"),
+  ];
   for (const process of started) await process.stop();
   for (const process of started) await process.start();
   const sinceMs = performance.now();
-  const talk = crowd.talk(20, faults.random);
+  const talk = load.talk(20, faults.random);
   await sleep(2_500);
   const backAtMs = performance.now();
   await redisService()?.start();
   await sleep(1_000);
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
-  await expectAccepted(crowd, "to an API that started without Redis", sinceMs, backAtMs);
+  await faults.expectKept(load, 60_000);
+  await expectAccepted(load, "to an API that started without Redis", sinceMs, backAtMs);
 }, 120_000);
 
 test("a wake-up that points to a job that is gone keeps no room waiting", async () => {
-  const crowd = await faults.gather({ name: "stray", rooms: 2, people: 2 });
-  const [lost = "", ghost = ""] = crowd.rooms;
-  const [person = ""] = crowd.people;
-  const rows = await faults.house.sql<{ id: string; tenant_id: string; slug: string }>(
+  const load = await faults.gather({ name: "stray", rooms: 2, people: 2 });
+  const [lost = "", ghost = ""] = load.rooms;
+  const [person = ""] = load.people;
+  const rows = await faults.environment.sql<{ id: string; tenant_id: string; slug: string }>(
     "select id, tenant_id, slug from rooms where slug like 'stray-%' order by slug",
   );
-  const { redis } = faults.house;
+  const { redis } = faults.environment;
   const base = "{omc-queue}:outbound-message";
   const [toMissing, toGhost] = rows.map((row) => `${base}:de:${row.tenant_id}.${row.id}`);
   await redis.set(toMissing ?? "", "900001");
@@ -179,16 +184,16 @@ test("a wake-up that points to a job that is gone keeps no room waiting", async 
   });
   await redis.set(toGhost ?? "", "900002");
   const sinceMs = performance.now();
-  await crowd.say(lost, person);
-  await crowd.say(ghost, person);
-  await faults.expectKept(crowd, 60_000);
-  faults.report("delivery past a stray deduplication key", faults.longestDeliveryMs(crowd, sinceMs));
+  await load.say(lost, person);
+  await load.say(ghost, person);
+  await faults.expectKept(load, 60_000);
+  faults.report("delivery past a stray deduplication key", faults.longestDeliveryMs(load, sinceMs));
 }, 120_000);
 
 test("an operator who removes, cleans and destroys the queues during a conversation loses nothing", async () => {
-  const crowd = await faults.gather({ name: "operator", rooms: 6, people: 6 });
-  faults.house.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 20 } });
-  const talk = crowd.talk(60, faults.random);
+  const load = await faults.gather({ name: "operator", rooms: 6, people: 6 });
+  faults.environment.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 20 } });
+  const talk = load.talk(60, faults.random);
   await withQueues(async (queues) => {
     const queue = queues["outbound-message"];
     await sleep(1_000);
@@ -206,9 +211,9 @@ test("an operator who removes, cleans and destroys the queues during a conversat
   // A destroyed queue is a paused one for whoever looks in between.
   await withQueues((queues) => queues["outbound-message"].resume());
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
+  await faults.expectKept(load, 60_000);
   faults.report(
     "until all is delivered after the queue was destroyed",
-    faults.lastDeliveryMs(crowd) - sinceMs,
+    faults.lastDeliveryMs(load) - sinceMs,
   );
 }, 120_000);

@@ -3,11 +3,11 @@ import { copyFileSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { TierProcess } from "./environment/processes.ts";
 import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
-import { useHouse } from "../support/faults.ts";
+import { useEnvironment } from "../support/faults.ts";
 import { until } from "../support/wait.ts";
 
 let synapse: Awaited<ReturnType<typeof startThrowAwayServers>>;
-const faults = useHouse({
+const faults = useEnvironment({
   real: async () => {
     synapse = await startThrowAwayServers({ only: ["synapse"], durable: true });
     return { url: synapse.synapseUrl, serverName: synapse.synapseServerName, asToken: synapse.asToken ?? "" };
@@ -19,7 +19,7 @@ type MatrixEvent = { content: { body?: string } };
 
 /** Texts of a room on the real homeserver, oldest first. */
 async function readTexts(slug: string): Promise<(string | undefined)[]> {
-  const [row] = await faults.house.sql<{ matrix_room_id: string; matrix_user_id: string }>(
+  const [row] = await faults.environment.sql<{ matrix_room_id: string; matrix_user_id: string }>(
     "select r.matrix_room_id, o.matrix_user_id from rooms r join observers o on o.id = r.observer_id where r.slug = ?",
     [slug],
   );
@@ -37,27 +37,27 @@ async function readTexts(slug: string): Promise<(string | undefined)[]> {
 }
 
 test("a message whose worker dies after Synapse took it, and Synapse is restarted before it is sent again, is there once", async () => {
-  const crowd = await faults.gather({ name: "restarted", rooms: 1, people: 2 });
-  const [room = ""] = crowd.rooms;
-  const [person = ""] = crowd.people;
-  await crowd.say(room, person, "first");
-  await faults.expectKept(crowd, 30_000);
-  const [worker] = faults.house.of("workers") as [TierProcess];
-  const [reader] = faults.house.of("sync") as [TierProcess];
+  const load = await faults.gather({ name: "restarted", rooms: 1, people: 2 });
+  const [room = ""] = load.rooms;
+  const [person = ""] = load.people;
+  await load.say(room, person, "first");
+  await faults.expectKept(load, 30_000);
+  const [worker] = faults.environment.of("workers") as [TierProcess];
+  const [reader] = faults.environment.of("sync") as [TierProcess];
   // Whoever reads the event from Matrix settles the message too: nobody reads until it was sent again.
   await reader.stop();
   await worker.stop();
   worker.isSupervised = false;
   await worker.start({ KILL_POINT: "between homeserver answer and mark" });
-  await crowd.say(room, person, "second");
+  await load.say(room, person, "second");
   await until(() => worker.ends.at(-1)?.signal === "SIGKILL", "the worker died", 20_000);
   await synapse.restart("synapse");
   await worker.start();
   const isSent = async () =>
-    (await faults.house.sql("select 1 from messages where status = 'sent' and open")).length === 1;
+    (await faults.environment.sql("select 1 from messages where status = 'sent' and open")).length === 1;
   await until(isSent, "it was sent again", 30_000);
   await reader.start();
-  await faults.expectKept(crowd, 30_000);
+  await faults.expectKept(load, 30_000);
   expect(await readTexts("restarted-r0")).toEqual(["first", "second"]);
 }, 150_000);
 
@@ -74,7 +74,7 @@ async function withDatabase(work: (folder: string, files: string[]) => void): Pr
 }
 
 async function call(credential: string, method: string, path: string, body: unknown): Promise<unknown> {
-  const response = await fetch(`${faults.house.apiUrl}/v1${path}`, {
+  const response = await fetch(`${faults.environment.apiUrl}/v1${path}`, {
     method,
     headers: { authorization: `Bearer ${credential}`, "content-type": "application/json" },
     body: JSON.stringify(body),
@@ -85,7 +85,7 @@ async function call(credential: string, method: string, path: string, body: unkn
 
 /** Somebody who comes into a room and says something. */
 async function comeAndSay(room: string, user: string, text: string): Promise<void> {
-  const { serverKey } = faults.house.tenant;
+  const { serverKey } = faults.environment.tenant;
   const path = `/rooms/${room.replace(":", "/")}`;
   await call(serverKey, "PUT", `${path}/members/${user}`, { role: "moderator" });
   const { token } = (await call(serverKey, "POST", `/users/${user}/tokens`, {})) as { token: string };
@@ -93,24 +93,24 @@ async function comeAndSay(room: string, user: string, text: string): Promise<voi
 }
 
 test("a Synapse restored from a backup is given again what it forgot and nobody saw, its speakers with it", async () => {
-  const crowd = await faults.gather({ name: "restored", rooms: 1, people: 2 });
-  const [room = ""] = crowd.rooms;
-  const [early = "", late = ""] = crowd.people;
-  await crowd.say(room, early, "kept");
-  await faults.expectKept(crowd, 30_000);
+  const load = await faults.gather({ name: "restored", rooms: 1, people: 2 });
+  const [room = ""] = load.rooms;
+  const [early = "", late = ""] = load.people;
+  await load.say(room, early, "kept");
+  await faults.expectKept(load, 30_000);
   await withDatabase((folder, files) => {
     for (const file of files) copyFileSync(join(folder, file), join(folder, `backup-${file}`));
   });
-  for (let said = 0; said < 5; said++) await crowd.say(room, early, `seen ${said}`);
-  await faults.expectKept(crowd, 60_000);
-  const [reader] = faults.house.of("sync") as [TierProcess];
+  for (let said = 0; said < 5; said++) await load.say(room, early, `seen ${said}`);
+  await faults.expectKept(load, 60_000);
+  const [reader] = faults.environment.of("sync") as [TierProcess];
   await reader.stop();
   // With the words, an account, its join and its power level are forgotten.
   await comeAndSay(room, "newcomer", "unseen 1");
-  await crowd.say(room, late, "unseen 2");
-  await crowd.say(room, early, "unseen 3");
+  await load.say(room, late, "unseen 2");
+  await load.say(room, early, "unseen 3");
   const areSent = async () =>
-    (await faults.house.sql("select 1 from messages where status = 'sent' and open")).length === 3;
+    (await faults.environment.sql("select 1 from messages where status = 'sent' and open")).length === 3;
   await until(areSent, "they are on Matrix", 30_000);
 
   await withDatabase((folder, files) => {
@@ -119,8 +119,9 @@ test("a Synapse restored from a backup is given again what it forgot and nobody 
       if (file.startsWith("backup-")) copyFileSync(join(folder, file), join(folder, file.slice(7)));
   });
   await reader.start();
-  const areTold = async () => (await faults.house.sql("select 1 from messages where open")).length === 0;
+  const areTold = async () =>
+    (await faults.environment.sql("select 1 from messages where open")).length === 0;
   await until(areTold, "all are told", 60_000);
-  await faults.expectKept(crowd, 30_000);
+  await faults.expectKept(load, 30_000);
   expect(await readTexts("restored-r0")).toEqual(["kept", "unseen 1", "unseen 2", "unseen 3"]);
 }, 180_000);

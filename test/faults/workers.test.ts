@@ -1,21 +1,21 @@
 import { expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TierProcess } from "./environment/processes.ts";
-import { useHouse } from "../support/faults.ts";
+import { useEnvironment } from "../support/faults.ts";
 import { until } from "../support/wait.ts";
 
-const faults = useHouse({ counts: { workers: 2, sync: 2 }, sendMs: 2 });
+const faults = useEnvironment({ counts: { workers: 2, sync: 2 }, sendMs: 2 });
 
 /** A worker is taken over after its lease (6 s) and the next look of a sweeper (1 s). */
 const TAKEN_OVER_MS = 8_000;
 
 function workers(): [TierProcess, TierProcess] {
-  return faults.house.of("workers") as [TierProcess, TierProcess];
+  return faults.environment.of("workers") as [TierProcess, TierProcess];
 }
 
 /** The process that reads for the tenant, and the one that does not. */
 async function readers(): Promise<{ reading: TierProcess; idle: TierProcess }> {
-  const [first, second] = faults.house.of("sync") as [TierProcess, TierProcess];
+  const [first, second] = faults.environment.of("sync") as [TierProcess, TierProcess];
   let count = 0;
   await until(
     async () => {
@@ -29,8 +29,8 @@ async function readers(): Promise<{ reading: TierProcess; idle: TierProcess }> {
 }
 
 test("everybody hears everything once and in order while a worker is killed every three seconds", async () => {
-  const crowd = await faults.gather({ name: "killed", rooms: 12, people: 8 });
-  const talk = crowd.talk(80, faults.random);
+  const load = await faults.gather({ name: "killed", rooms: 12, people: 8 });
+  const talk = load.talk(80, faults.random);
   let killedAtMs = 0;
   for (let kill = 0; kill < 4; kill++) {
     await sleep(3_000);
@@ -38,117 +38,121 @@ test("everybody hears everything once and in order while a worker is killed ever
     await faults.random.pick(workers()).kill();
   }
   await talk.stop();
-  const { accepted } = await faults.expectKept(crowd, 60_000);
+  const { accepted } = await faults.expectKept(load, 60_000);
   expect(accepted).toBeGreaterThan(800);
   // A room may have been under the lease of one killed worker after the other; after the last, one lease is waited for.
-  const recoveryMs = faults.lastDeliveryMs(crowd) - killedAtMs;
+  const recoveryMs = faults.lastDeliveryMs(load) - killedAtMs;
   faults.report("until all is delivered after the last of four killed workers", recoveryMs);
   expect(recoveryMs).toBeLessThan(await faults.limitMs(TAKEN_OVER_MS));
 }, 150_000);
 
 test("a room whose worker is killed five times over it goes on all the same", async () => {
-  const crowd = await faults.gather({ name: "poor", rooms: 1, people: 2 });
-  faults.house.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 60 } });
+  const load = await faults.gather({ name: "poor", rooms: 1, people: 2 });
+  faults.environment.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 60 } });
   for (const worker of workers()) worker.isSupervised = false;
-  const talk = crowd.talk(20, faults.random);
+  const talk = load.talk(20, faults.random);
   for (let kill = 0; kill < 5; kill++) {
     await sleep(700);
     await Promise.all(workers().map((worker) => worker.kill()));
     await workers()[0].start();
   }
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
-  const [{ failed }] = (await faults.house.sql<{ failed: number }>(
+  await faults.expectKept(load, 60_000);
+  const [{ failed }] = (await faults.environment.sql<{ failed: number }>(
     "select count(*) as failed from messages where status = 'dead'",
   )) as [{ failed: number }];
   expect(failed).toBe(0);
 }, 150_000);
 
 test("a worker that sleeps longer than its lease changes nothing when it wakes up", async () => {
-  const crowd = await faults.gather({ name: "sleepy", rooms: 4, people: 4 });
-  faults.house.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 60 } });
-  const talk = crowd.talk(60, faults.random);
+  const load = await faults.gather({ name: "sleepy", rooms: 4, people: 4 });
+  faults.environment.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 60 } });
+  const talk = load.talk(60, faults.random);
   await sleep(1_500);
   const [sleeper] = workers();
   sleeper.signal("SIGSTOP");
   await sleep(8_500);
   sleeper.signal("SIGCONT");
   await sleep(1_500);
-  faults.house.standIn.faults.clear();
+  faults.environment.standIn.faults.clear();
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
+  await faults.expectKept(load, 60_000);
   expect(await sleeper.metric("omc_lease_lost_total", 'lease="room"')).toBeGreaterThan(0);
-  faults.report("longest wait while a worker sleeps", faults.longestDeliveryMs(crowd, 0));
+  faults.report("longest wait while a worker sleeps", faults.longestDeliveryMs(load, 0));
 }, 150_000);
 
 test("a message whose API process dies before it wakes anybody is delivered within three seconds", async () => {
-  const crowd = await faults.gather({ name: "unwoken", rooms: 1, people: 2 });
-  const [room = "", person = ""] = [crowd.rooms[0], crowd.people[0]];
-  await crowd.say(room, person);
-  const [api] = faults.house.of("api") as [TierProcess];
+  const load = await faults.gather({ name: "unwoken", rooms: 1, people: 2 });
+  const [room = "", person = ""] = [load.rooms[0], load.people[0]];
+  await load.say(room, person);
+  const [api] = faults.environment.of("api") as [TierProcess];
   await api.stop();
   await api.start({ KILL_POINT: "between commit and wake" });
   // The wake-up leaves while the message is still written: here nobody hears it.
-  faults.house.links.apiRedis.cut();
+  faults.environment.links.apiRedis.cut();
   const sinceMs = performance.now();
-  await crowd.say(room, person);
-  await faults.expectKept(crowd, 60_000);
+  await load.say(room, person);
+  await faults.expectKept(load, 60_000);
   expect(api.ends.at(-1)).toEqual({ code: null, signal: "SIGKILL" });
-  const rows = await faults.house.sql(
+  const rows = await faults.environment.sql(
     "select 1 from messages m join rooms r on r.id = m.room_id where r.slug = 'unwoken-r0'",
   );
   expect(rows).toHaveLength(2);
-  const deliveryMs = faults.firstDeliveryMs(crowd, sinceMs);
+  const deliveryMs = faults.firstDeliveryMs(load, sinceMs);
   faults.report("delivery of a message that nobody woke", deliveryMs);
   expect(deliveryMs).toBeLessThan(await faults.limitMs(3_000));
 });
 
 test("a message whose worker dies after the homeserver took it is there once", async () => {
-  const crowd = await faults.gather({ name: "unmarked", rooms: 1, people: 2 });
-  const [room = "", person = ""] = [crowd.rooms[0], crowd.people[0]];
-  await crowd.say(room, person);
-  await faults.expectKept(crowd, 60_000);
+  const load = await faults.gather({ name: "unmarked", rooms: 1, people: 2 });
+  const [room = "", person = ""] = [load.rooms[0], load.people[0]];
+  await load.say(room, person);
+  await faults.expectKept(load, 60_000);
   const [dying, other] = workers();
   await other.stop();
   await dying.stop();
   // Whoever reads the event from Matrix settles the message too: nobody reads now.
-  for (const reader of faults.house.of("sync")) await reader.stop();
+  for (const reader of faults.environment.of("sync")) await reader.stop();
   await dying.start({ KILL_POINT: "between homeserver answer and mark" });
-  const sentBefore = faults.house.standIn.state.sends.length;
-  await crowd.say(room, person);
+  const sentBefore = faults.environment.standIn.state.sends.length;
+  await load.say(room, person);
   await until(() => dying.ends.at(-1)?.signal === "SIGKILL", "the worker died", 10_000);
-  await until(() => faults.house.standIn.state.sends.length - sentBefore === 2, "it was sent again", 15_000);
-  const [first, second] = faults.house.standIn.state.sends.slice(sentBefore);
+  await until(
+    () => faults.environment.standIn.state.sends.length - sentBefore === 2,
+    "it was sent again",
+    15_000,
+  );
+  const [first, second] = faults.environment.standIn.state.sends.slice(sentBefore);
   expect(second).toMatchObject({
     transactionId: first?.transactionId,
     eventId: first?.eventId,
     isRepeat: true,
   });
-  for (const reader of faults.house.of("sync")) await reader.start();
-  await faults.expectKept(crowd, 60_000);
+  for (const reader of faults.environment.of("sync")) await reader.start();
+  await faults.expectKept(load, 60_000);
 }, 120_000);
 
 test("a message that dies with its reader between timeline and socket is told by another", async () => {
-  const crowd = await faults.gather({ name: "unpublished", rooms: 1, people: 2 });
-  const [room = "", person = ""] = [crowd.rooms[0], crowd.people[0]];
-  await crowd.say(room, person);
-  await faults.expectKept(crowd, 60_000);
-  for (const reader of faults.house.of("sync")) {
+  const load = await faults.gather({ name: "unpublished", rooms: 1, people: 2 });
+  const [room = "", person = ""] = [load.rooms[0], load.people[0]];
+  await load.say(room, person);
+  await faults.expectKept(load, 60_000);
+  for (const reader of faults.environment.of("sync")) {
     await reader.stop();
     await reader.start({ KILL_POINT: "between timeline commit and publish" });
   }
   const sinceMs = performance.now();
-  await crowd.say(room, person);
-  await faults.expectKept(crowd, 60_000);
-  expect(faults.house.of("sync").some(({ ends }) => ends.at(-1)?.signal === "SIGKILL")).toBe(true);
-  const deliveryMs = faults.firstDeliveryMs(crowd, sinceMs);
+  await load.say(room, person);
+  await faults.expectKept(load, 60_000);
+  expect(faults.environment.of("sync").some(({ ends }) => ends.at(-1)?.signal === "SIGKILL")).toBe(true);
+  const deliveryMs = faults.firstDeliveryMs(load, sinceMs);
   faults.report("delivery when the reader dies before publishing", deliveryMs);
   expect(deliveryMs).toBeLessThan(await faults.limitMs(TAKEN_OVER_MS));
 }, 120_000);
 
 test("workers that are asked to stop during a conversation hand over at once and end well", async () => {
-  const crowd = await faults.gather({ name: "handed", rooms: 8, people: 6 });
-  const talk = crowd.talk(100, faults.random);
+  const load = await faults.gather({ name: "handed", rooms: 8, people: 6 });
+  const talk = load.talk(100, faults.random);
   await sleep(1_000);
   const sinceMs = performance.now();
   const { reading, idle } = await readers();
@@ -159,9 +163,9 @@ test("workers that are asked to stop during a conversation hand over at once and
   }
   await sleep(1_500);
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
+  await faults.expectKept(load, 60_000);
   expect(await idle.metric("omc_observers")).toBe(1);
-  const waitMs = faults.longestDeliveryMs(crowd, sinceMs);
+  const waitMs = faults.longestDeliveryMs(load, sinceMs);
   faults.report("longest wait over a hand-over", waitMs);
   // Nobody waits for a lease to end.
   expect(waitMs).toBeLessThan(await faults.limitMs(4_000));
@@ -169,16 +173,16 @@ test("workers that are asked to stop during a conversation hand over at once and
 }, 120_000);
 
 test("when the process that reads from Matrix is killed, another one reads on within eight seconds", async () => {
-  const crowd = await faults.gather({ name: "reader", rooms: 4, people: 4 });
+  const load = await faults.gather({ name: "reader", rooms: 4, people: 4 });
   const { reading } = await readers();
-  const talk = crowd.talk(40, faults.random);
+  const talk = load.talk(40, faults.random);
   await sleep(1_000);
   const sinceMs = performance.now();
   await reading.kill();
   await sleep(9_000);
   await talk.stop();
-  await faults.expectKept(crowd, 60_000);
-  const firstMs = faults.firstDeliveryMs(crowd, sinceMs);
+  await faults.expectKept(load, 60_000);
+  const firstMs = faults.firstDeliveryMs(load, sinceMs);
   faults.report("first delivery after the reader was killed", firstMs);
   expect(firstMs).toBeLessThan(await faults.limitMs(TAKEN_OVER_MS));
 }, 120_000);

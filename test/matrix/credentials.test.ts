@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { findCredential } from "../../shared/db/homeservers/credentials.ts";
 import { newId, randomToken } from "../../shared/platform/ids.ts";
 import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
-import { speakAs } from "../../workers/reconcile/act-as.ts";
+import { actAs } from "../../workers/reconcile/act-as.ts";
 import { createAdminHomeserver } from "../../workers/matrix/homeserver/admin-homeserver.ts";
 import { createAppserviceHomeserver } from "../../workers/matrix/homeserver/appservice-homeserver.ts";
 import { createConnection } from "../../workers/matrix/http/client.ts";
@@ -95,7 +95,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     const matrixUserId = await person();
     const before = await homeserver.as(matrixUserId);
     await before({ method: "POST", path: "/logout/all", body: {} });
-    const whoami = await speakAs(homeserver, matrixUserId, (request) =>
+    const whoami = await actAs(homeserver, matrixUserId, (request) =>
       request({ method: "GET", path: "/account/whoami" }),
     );
     expect(whoami).toMatchObject({ user_id: matrixUserId, device_id: "OPENMEET" });

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { PositionCheck, type CheckDeps } from "../../realtime/channels/anti-entropy.ts";
+import { AntiEntropy, type AntiEntropyDeps } from "../../realtime/channels/anti-entropy.ts";
 import { Topic } from "../../realtime/channels/topic.ts";
 import { waitFor } from "../support/centrifuge.ts";
 
@@ -12,7 +12,7 @@ function openCheck(fail: (look: "tops" | "catch up", time: number) => boolean) {
   const times = { tops: 0, "catch up": 0 };
   const look = (name: keyof typeof times) =>
     fail(name, ++times[name]) ? Promise.reject(new Error(`${name}: Redis is away`)) : Promise.resolve();
-  const deps: CheckDeps = {
+  const deps: AntiEntropyDeps = {
     hub: {
       topics: new Map([[topic.liveChannel, topic]]),
       users: new Map(),
@@ -31,11 +31,11 @@ function openCheck(fail: (look: "tops" | "catch up", time: number) => boolean) {
         caught.position = number;
       },
     },
-    orders: { review: () => Promise.resolve() },
-    policy: { standingsOf: () => Promise.resolve(new Map()) },
+    controlMessages: { review: () => Promise.resolve() },
+    policy: { userAccessOf: () => Promise.resolve(new Map()) },
     log: { warn: () => undefined },
   };
-  return { topic, check: new PositionCheck(deps, NEVER_MS, 20), times };
+  return { topic, check: new AntiEntropy(deps, NEVER_MS, 20), times };
 }
 
 test.each(["tops", "catch up"] as const)(

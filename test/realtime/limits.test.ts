@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { CLOSE, closeOfCode, REPLY_ERROR } from "../../realtime/protocol/codes.ts";
 import { batchSize, drain } from "../../realtime/session/drain.ts";
-import { Gate } from "../../shared/platform/concurrency/semaphore.ts";
+import { Semaphore } from "../../shared/platform/concurrency/semaphore.ts";
 import { Bucket } from "../../realtime/limits.ts";
 import { Flusher, OutboundQueue } from "../../realtime/session/outbound-queue.ts";
 import { createFrame } from "../../realtime/protocol/json.ts";
@@ -66,25 +66,27 @@ test("a bucket gives its burst, then so many a second", () => {
 
 describe("the gate", () => {
   test("lets so many work, so many wait, and refuses the rest", async () => {
-    const gate = new Gate({ atWork: 1, waiting: 1, waitMs: 1_000 });
+    const semaphore = new Semaphore({ atWork: 1, waiting: 1, waitMs: 1_000 });
     let finish: () => void = () => undefined;
-    const first = gate.run(() => new Promise<void>((resolve) => (finish = resolve)));
-    const second = gate.run(() => Promise.resolve("second"));
-    await expect(gate.run(() => Promise.resolve("third"))).rejects.toMatchObject({ code: "unavailable" });
+    const first = semaphore.run(() => new Promise<void>((resolve) => (finish = resolve)));
+    const second = semaphore.run(() => Promise.resolve("second"));
+    await expect(semaphore.run(() => Promise.resolve("third"))).rejects.toMatchObject({
+      code: "unavailable",
+    });
     finish();
     await first;
     expect(await second).toBe("second");
-    expect(await gate.run(() => Promise.resolve("later"))).toBe("later");
+    expect(await semaphore.run(() => Promise.resolve("later"))).toBe("later");
   });
 
   test("lets nobody wait longer than the limit, and keeps no place for who left", async () => {
-    const gate = new Gate({ atWork: 1, waiting: 5, waitMs: 20 });
+    const semaphore = new Semaphore({ atWork: 1, waiting: 5, waitMs: 20 });
     let finish: () => void = () => undefined;
-    const first = gate.run(() => new Promise<void>((resolve) => (finish = resolve)));
-    await expect(gate.run(() => Promise.resolve())).rejects.toMatchObject({ code: "unavailable" });
+    const first = semaphore.run(() => new Promise<void>((resolve) => (finish = resolve)));
+    await expect(semaphore.run(() => Promise.resolve())).rejects.toMatchObject({ code: "unavailable" });
     finish();
     await first;
-    expect(await gate.run(() => Promise.resolve("free"))).toBe("free");
+    expect(await semaphore.run(() => Promise.resolve("free"))).toBe("free");
   });
 });
 

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { closeListeners, connectListener, connectRaw, waitFor } from "../support/centrifuge.ts";
 import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
-import { orderUser, publishHint } from "../../shared/timeline/user-stream.ts";
+import { sendControlMessage, publishUserEvent } from "../../shared/timeline/user-stream.ts";
 import { readPositions } from "../../shared/db/memberships/subscription-rights.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";
@@ -100,7 +100,7 @@ describe("connecting", () => {
 
   test("hears hints on the user's own channel", async () => {
     const dora = await connectListener(node, await world.token("dora"));
-    await publishHint(world.redis, await world.user("dora"), { type: "room.removed", room: "group:x" });
+    await publishUserEvent(world.redis, await world.user("dora"), { type: "room.removed", room: "group:x" });
     await waitFor(() => dora.publications.length === 1);
     expect(dora.publications[0]).toMatchObject({
       channel: "user:dora",
@@ -141,7 +141,7 @@ describe("memberships", () => {
     const halId = await world.user("hal");
     await world.remove(room, "hal");
     await world.add(room, "hal");
-    await orderUser(world.redis, halId, { kind: "unsubscribe", roomId: room.id });
+    await sendControlMessage(world.redis, halId, { kind: "unsubscribe", roomId: room.id });
     await waitFor(() => hal.subscribed.filter(({ channel }) => channel === "group:again").length === 2);
     await world.say(room, "hello again");
     await waitFor(() => hal.texts("group:again").length === 1);
@@ -150,7 +150,7 @@ describe("memberships", () => {
 
   test("an order to disconnect closes for good", async () => {
     const ivy = await connectListener(node, await world.token("ivy"));
-    await orderUser(world.redis, await world.user("ivy"), { kind: "disconnect", code: 3503 });
+    await sendControlMessage(world.redis, await world.user("ivy"), { kind: "disconnect", code: 3503 });
     await waitFor(() => ivy.disconnected.length === 1);
     expect(ivy.disconnected).toEqual([3503]);
   });

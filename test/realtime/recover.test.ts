@@ -5,7 +5,7 @@ import type { Entry } from "../../realtime/channels/topic.ts";
 const entries = (from: number, to: number): Entry[] =>
   Array.from({ length: to - from + 1 }, (_, n) => ({
     number: from + n,
-    leaver: null,
+    removedUserId: null,
     requestId: null,
     data: `{"n":${from + n}}`,
   }));

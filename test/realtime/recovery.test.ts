@@ -6,7 +6,7 @@ import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { newFence } from "../../shared/platform/ids.ts";
 import { roomStreamKey } from "../../shared/platform/redis-keys.ts";
 import { rebuildStream } from "../../shared/timeline/publish.ts";
-import { publishHint } from "../../shared/timeline/user-stream.ts";
+import { publishUserEvent } from "../../shared/timeline/user-stream.ts";
 
 let world: World;
 let node: RealtimeNode;
@@ -131,8 +131,8 @@ describe("a client that comes back", () => {
 
   test("recovers hints of its own channel", async () => {
     const userId = await world.user("hint");
-    const first = await publishHint(world.redis, userId, { type: "room.removed", room: "group:a" });
-    await publishHint(world.redis, userId, { type: "room.removed", room: "group:b" });
+    const first = await publishUserEvent(world.redis, userId, { type: "room.removed", room: "group:a" });
+    await publishUserEvent(world.redis, userId, { type: "room.removed", room: "group:b" });
     const sub = await recover("user:hint", "hint", first);
     expect(sub).toMatchObject({ recovered: true, publications: [{ offset: 2 }] });
     expect(await recover("user:hint", "hint", { ...first, epoch: newFence() })).toMatchObject(lost);

@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { Topic, type Entry } from "../../realtime/channels/topic.ts";
 
-const entry = (number: number): Entry => ({ number, leaver: null, requestId: null, data: "{}" });
+const entry = (number: number): Entry => ({ number, removedUserId: null, requestId: null, data: "{}" });
 
 function openTopic(): Topic {
   const topic = new Topic({ kind: "room", id: "r", channel: "group:r" });
@@ -12,8 +12,8 @@ function openTopic(): Topic {
 test("what has no number is told at once, or right behind the entry that it waits for", () => {
   const topic = openTopic();
   const told: string[] = [];
-  topic.tellAfter(5, () => told.push(`of 5 at ${topic.position}`));
-  topic.tellAfter(3, () => told.push(`of 3 at ${topic.position}`));
+  topic.deliverAfter(5, () => told.push(`of 5 at ${topic.position}`));
+  topic.deliverAfter(3, () => told.push(`of 3 at ${topic.position}`));
   for (const number of [4, 5, 6]) topic.deliver(entry(number));
   expect(told).toEqual(["of 3 at 3", "of 5 at 5"]);
 });
@@ -21,10 +21,10 @@ test("what has no number is told at once, or right behind the entry that it wait
 test("no more than a hundred wait, and none over a loss of place", () => {
   const topic = openTopic();
   let told = 0;
-  for (let n = 0; n < 150; n++) topic.tellAfter(4, () => told++);
+  for (let n = 0; n < 150; n++) topic.deliverAfter(4, () => told++);
   topic.deliver(entry(4));
   expect(told).toBe(100);
-  topic.tellAfter(6, () => told++);
+  topic.deliverAfter(6, () => told++);
   topic.open({ epoch: "e", number: 5 });
   topic.deliver(entry(6));
   expect(told).toBe(100);

@@ -17,7 +17,7 @@ function monitorOf(look: (count: number) => Promise<Map<string, string>>) {
   monitor = startHealthMonitor({
     limits: LIMITS,
     look: () => look(++seen.looks),
-    onStill: (name) => seen.told.push(name),
+    onStalled: (name) => seen.told.push(name),
   });
   return seen;
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
-import { transactAtOnce } from "../../shared/db/connection/pipelined-transaction.ts";
+import { transactPipelined } from "../../shared/db/connection/pipelined-transaction.ts";
 import { isDbUnavailable, isRepeatable } from "../../shared/db/connection/failures.ts";
 import { openDb, rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import { openTestDatabase, type TestDatabase } from "../support/db.ts";
@@ -24,7 +24,7 @@ const add = (id: number, text: string) => ({
 const readAll = () => rowsOf<{ id: number; text: string }>(db, "select id, text from notes order by id", []);
 
 test("statements run in the order given, each sees what those before it did, and each one's rows are answered", async () => {
-  const [first, second, all] = await transactAtOnce<
+  const [first, second, all] = await transactPipelined<
     [{ id: number }[], { id: number }[], { count: number }[]]
   >(db, [
     add(1, "one"),
@@ -36,12 +36,12 @@ test("statements run in the order given, each sees what those before it did, and
 });
 
 test("one that fails undoes all of them, is the failure that is thrown, and spoils nothing for the next", async () => {
-  const failure: unknown = await transactAtOnce(db, [add(1, "one"), add(1, "again"), add(2, "two")]).catch(
+  const failure: unknown = await transactPipelined(db, [add(1, "one"), add(1, "again"), add(2, "two")]).catch(
     (error: unknown) => error,
   );
   expect(isRepeatable(failure)).toBe(true);
   expect(await readAll()).toEqual([]);
-  await transactAtOnce(db, [add(3, "three")]);
+  await transactPipelined(db, [add(3, "three")]);
   expect(await readAll()).toEqual([{ id: 3, text: "three" }]);
 });
 
@@ -49,21 +49,21 @@ test("whoever counts statements hears of each of them", async () => {
   const heard: string[] = [];
   const note = ({ sql }: { sql: string }) => heard.push(sql.split(" ")[0] ?? "");
   db.on("query", note);
-  await transactAtOnce(db, [add(7, "seven")]);
+  await transactPipelined(db, [add(7, "seven")]);
   db.off("query", note);
   expect(heard).toEqual(["begin", "insert", "commit"]);
 });
 
 test("one that Postgres cannot prepare undoes all of them too", async () => {
-  await expect(transactAtOnce(db, [add(1, "one"), { sql: "select nonsense", bindings: [] }])).rejects.toThrow(
-    "nonsense",
-  );
+  await expect(
+    transactPipelined(db, [add(1, "one"), { sql: "select nonsense", bindings: [] }]),
+  ).rejects.toThrow("nonsense");
   expect(await readAll()).toEqual([]);
 });
 
 test("a connection that is ended meanwhile is told as such, and replaced", async () => {
   const sleep = { sql: "select pg_sleep(30)", bindings: [] };
-  const asked = transactAtOnce(db, [add(1, "one"), sleep]).catch((error: unknown) => error);
+  const asked = transactPipelined(db, [add(1, "one"), sleep]).catch((error: unknown) => error);
   await endSleepers(database.db);
   expect(isDbUnavailable(await asked)).toBe(true);
   expect(await readAll()).toEqual([]);

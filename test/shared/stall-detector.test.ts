@@ -1,22 +1,22 @@
 import { expect, test } from "@jest/globals";
-import { findStill, lookAgain, type Sights } from "../../shared/platform/stall/stall-detector.ts";
+import { findStalled, updateSamples, type Samples } from "../../shared/platform/stall/stall-detector.ts";
 
 const EVERY_MS = 10;
 
 /** Looks again and again at what moves as the marks of `names` say, one text a look; an empty one is not seen. */
-function lookOften(names: Record<string, string[]>): Sights {
+function lookOften(names: Record<string, string[]>): Samples {
   const looks = Math.max(...Object.values(names).map((marks) => marks.length));
-  let sights: Sights = new Map();
+  let sights: Samples = new Map();
   for (let look = 0; look < looks; look++) {
     const seen = Object.entries(names).map(([name, marks]) => [name, marks[look] ?? ""] as const);
-    sights = lookAgain(sights, new Map(seen.filter(([, mark]) => mark !== "")), EVERY_MS);
+    sights = updateSamples(sights, new Map(seen.filter(([, mark]) => mark !== "")), EVERY_MS);
   }
   return sights;
 }
 
 test("what stands still for exactly the limit is found, and not a look earlier", () => {
-  expect(findStill(lookOften({ a: ["1", "1", "1"] }), 30)).toBeNull();
-  expect(findStill(lookOften({ a: ["1", "1", "1", "1"] }), 30)).toBe("a");
+  expect(findStalled(lookOften({ a: ["1", "1", "1"] }), 30)).toBeNull();
+  expect(findStalled(lookOften({ a: ["1", "1", "1", "1"] }), 30)).toBe("a");
 });
 
 test("one move begins the time anew", () => {
@@ -30,9 +30,9 @@ test("what is away for one look begins anew when it is back as it was", () => {
 
 test("what moves does not hide what stands still beside it", () => {
   const sights = lookOften({ moving: ["1", "2", "3", "4"], still: ["x", "x", "x", "x"] });
-  expect(findStill(sights, 30)).toBe("still");
+  expect(findStalled(sights, 30)).toBe("still");
 });
 
 test("nothing that should move is nothing that stands still", () => {
-  expect(findStill(lookAgain(new Map(), new Map(), EVERY_MS), 0)).toBeNull();
+  expect(findStalled(updateSamples(new Map(), new Map(), EVERY_MS), 0)).toBeNull();
 });

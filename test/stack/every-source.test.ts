@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { Fault } from "../../stack/machine/fault.mjs";
-import { openPlaces } from "../../stack/machine/paths.mjs";
+import { openPaths } from "../../stack/machine/paths.mjs";
 import { askRedis } from "../../stack/servers/redis/redis-wire.mjs";
 import { startThrowAwayServers, withoutServers } from "../../stack/servers/throw-away.mjs";
 
@@ -137,7 +137,7 @@ describe("synapse without PyPI and with empty caches", () => {
   let cacheDir: string;
   beforeAll(() => {
     // Beside the real one: a folder that other accounts may enter, with room for a Debian root.
-    cacheDir = mkdtempSync(join(dirname(openPlaces().cacheDir), "openmeet-chat-test-sources-"));
+    cacheDir = mkdtempSync(join(dirname(openPaths().cacheDir), "openmeet-chat-test-sources-"));
     process.env["PIP_NO_INDEX"] = "1";
   });
   afterAll(() => {

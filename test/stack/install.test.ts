@@ -39,7 +39,7 @@ function makeIncompleteCheckout(): string {
 async function install(checkout: string, cacheDir: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
   const given = JSON.stringify({ cacheDir, stackDir: join(checkout, ".stack") });
   const script = `
-    const { ensureDependencies } = await import("./stack/install.mjs");
+    const { ensureDependencies } = await import("./stack/packages/install.mjs");
     await ensureDependencies({ ...${given}, log: console.log });`;
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script], {
     cwd: checkout,

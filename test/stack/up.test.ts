@@ -17,7 +17,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/gl
 import { findFreePort } from "../../stack/machine/ports.mjs";
 import { readStartedAt } from "../../stack/supervisor/processes.mjs";
 import { makeTemporaryFolder } from "../../stack/servers/throw-away.mjs";
-import { removeFolder, resolvePlaces } from "../../stack/machine/paths.mjs";
+import { removeFolder, resolvePaths } from "../../stack/machine/paths.mjs";
 import { makeFakeCheckout } from "./fake-checkout.ts";
 
 const limitMs = 180_000;
@@ -96,7 +96,7 @@ describe("npm run up", () => {
   }, limitMs);
 
   afterAll(() => {
-    removeFolder(resolvePlaces({ root: isRoot, checkout, home: homedir(), env: process.env }).stateDir);
+    removeFolder(resolvePaths({ root: isRoot, checkout, home: homedir(), env: process.env }).stateDir);
     removeFolder(folder);
   });
 

@@ -6,7 +6,7 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { createTenant, openTokenKeys, type Tenant } from "../../shared/db/tenants/tenants.ts";
 import { createLog } from "../../shared/platform/log.ts";
 import { openRedis, waitForRedis, type Redis } from "../../shared/platform/redis.ts";
-import { Held } from "../../shared/platform/shutdown.ts";
+import { Resources } from "../../shared/platform/shutdown.ts";
 import { signUserToken } from "../../shared/auth/tokens.ts";
 import { openTestDatabase, requireEnv, withPath } from "./db.ts";
 import { until } from "./wait.ts";
@@ -67,7 +67,7 @@ export async function openApiWorld(
     LOG_LEVEL: "silent",
     ...options.env,
   });
-  const held = new Held();
+  const held = new Resources();
   const server = await openApi(config, log, held);
   const address = server.address();
   const url = `http://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;

@@ -2,11 +2,11 @@ import { afterAll, afterEach, beforeAll, expect } from "@jest/globals";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
-import { gather, type Crowd, type CrowdPlan } from "../faults/environment/load.ts";
+import { gather, type Load, type LoadPlan } from "../faults/environment/load.ts";
 import {
-  openHouse,
-  type House,
-  type HouseOptions,
+  openEnvironment,
+  type Environment,
+  type EnvironmentOptions,
   type RealHomeserver,
 } from "../faults/environment/environment.ts";
 import { createRandom, type Random } from "../faults/environment/random.ts";
@@ -29,8 +29,8 @@ const SEED = 20_261_123;
 const KEPT = { lost: 0, doubled: 0, reordered: 0, details: [] };
 
 /** A house for the tests of one file, on servers of its own that may be killed; healed after each test. */
-export function useHouse(
-  options: Partial<HouseOptions> & { real?: () => Promise<RealHomeserver> } = {},
+export function useEnvironment(
+  options: Partial<EnvironmentOptions> & { real?: () => Promise<RealHomeserver> } = {},
 ): Faults {
   const faults = new Faults(options);
   beforeAll(() => faults.open(), OPEN_LIMIT_MS);
@@ -41,18 +41,18 @@ export function useHouse(
 
 export class Faults {
   readonly random: Random = createRandom(SEED);
-  readonly #options: Partial<HouseOptions> & { real?: () => Promise<RealHomeserver> };
-  readonly #crowds: Crowd[] = [];
-  #house: House | null = null;
+  readonly #options: Partial<EnvironmentOptions> & { real?: () => Promise<RealHomeserver> };
+  readonly #crowds: Load[] = [];
+  #environment: Environment | null = null;
   #stop: () => Promise<void> = () => Promise.resolve();
 
-  constructor(options: Partial<HouseOptions> & { real?: () => Promise<RealHomeserver> }) {
+  constructor(options: Partial<EnvironmentOptions> & { real?: () => Promise<RealHomeserver> }) {
     this.#options = options;
   }
 
-  get house(): House {
-    if (!this.#house) throw new Error("the house is not open");
-    return this.#house;
+  get environment(): Environment {
+    if (!this.#environment) throw new Error("the house is not open");
+    return this.#environment;
   }
 
   async open(): Promise<void> {
@@ -61,7 +61,7 @@ export class Faults {
     const servers = await startThrowAwayServers({ only: ["postgres", "redis"], durable: true });
     this.#stop = servers.stop;
     const homeserver = await real?.();
-    this.#house = await openHouse({
+    this.#environment = await openEnvironment({
       servers,
       distDir: resolve(readDistFolder()),
       seed: SEED,
@@ -71,16 +71,16 @@ export class Faults {
     });
   }
 
-  async gather(plan: CrowdPlan): Promise<Crowd> {
-    const crowd = await gather(this.house, plan);
-    this.#crowds.push(crowd);
-    return crowd;
+  async gather(plan: LoadPlan): Promise<Load> {
+    const load = await gather(this.environment, plan);
+    this.#crowds.push(load);
+    return load;
   }
 
   /** Everything that was said is told to everybody within the limit, once, in order. */
-  async expectKept(crowd: Crowd, limitMs: number, expected: Partial<Verdict> = {}): Promise<Verdict> {
-    const isComplete = await waitForAll(crowd, limitMs);
-    const verdict = await judge(this.house, crowd, { isReal: this.#options.real !== undefined });
+  async expectKept(load: Load, limitMs: number, expected: Partial<Verdict> = {}): Promise<Verdict> {
+    const isComplete = await waitForAll(load, limitMs);
+    const verdict = await judge(this.environment, load, { isReal: this.#options.real !== undefined });
     expect({ isComplete, ...verdict, warnings: isComplete ? [] : this.#warnings() }).toMatchObject({
       isComplete: true,
       ...KEPT,
@@ -92,18 +92,18 @@ export class Faults {
   }
 
   /** How long after a moment the first message came through again. */
-  firstDeliveryMs(crowd: Crowd, sinceMs: number): number {
-    return firstDeliveryMs(crowd, sinceMs) ?? Infinity;
+  firstDeliveryMs(load: Load, sinceMs: number): number {
+    return firstDeliveryMs(load, sinceMs) ?? Infinity;
   }
 
-  longestDeliveryMs(crowd: Crowd, sinceMs: number, untilMs = Infinity): number {
-    return longestDeliveryMs(crowd, sinceMs, untilMs);
+  longestDeliveryMs(load: Load, sinceMs: number, untilMs = Infinity): number {
+    return longestDeliveryMs(load, sinceMs, untilMs);
   }
 
   /** When the last socket was told the last message, by `performance.now()`. */
-  lastDeliveryMs({ ears }: Crowd): number {
+  lastDeliveryMs({ subscribers }: Load): number {
     return Math.max(
-      ...ears.flatMap(({ known }) => [...known.values()].map(({ told }) => told.at(-1)?.atMs ?? 0)),
+      ...subscribers.flatMap(({ known }) => [...known.values()].map(({ told }) => told.at(-1)?.atMs ?? 0)),
     );
   }
 
@@ -127,17 +127,17 @@ export class Faults {
   }
 
   async heal(): Promise<void> {
-    for (const crowd of this.#crowds.splice(0)) crowd.leave();
-    await this.#house?.heal();
+    for (const load of this.#crowds.splice(0)) load.leave();
+    await this.#environment?.heal();
   }
 
   async close(): Promise<void> {
-    await this.#house?.close();
+    await this.#environment?.close();
     await this.#stop();
   }
 
   #warnings(): string[] {
-    return this.house.processes.flatMap(({ name, lines }) =>
+    return this.environment.processes.flatMap(({ name, lines }) =>
       lines
         .filter((line) => /^\{"level":[4-6]0/.test(line))
         .slice(-6)

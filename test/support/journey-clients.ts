@@ -55,17 +55,17 @@ export function roomPath(room: string, rest = ""): string {
 }
 
 const memberPage = z.object({ items: z.array(memberResource), next: z.string().nullable() });
-export type MemberWish = { user: string; role?: string };
-type RoomWish = {
+export type DesiredMember = { user: string; role?: string };
+type DesiredRoom = {
   name?: string;
   topic?: string | null;
   visibility?: "private" | "public";
-  members?: MemberWish[];
+  members?: DesiredMember[];
 };
 
 /** A product's backend. */
 export class Backend extends Api {
-  putRoom(room: string, wish: RoomWish = {}): Promise<RoomResource> {
+  putRoom(room: string, wish: DesiredRoom = {}): Promise<RoomResource> {
     const body = room.startsWith("direct:") ? wish : { name: room, ...wish };
     return this.expect(roomResource, "PUT", roomPath(room), { body });
   }
@@ -74,7 +74,7 @@ export class Backend extends Api {
     return this.expect(roomResource, "GET", roomPath(room));
   }
 
-  changeRoom(room: string, patch: RoomWish): Promise<RoomResource> {
+  changeRoom(room: string, patch: DesiredRoom): Promise<RoomResource> {
     const headers = { "content-type": "application/merge-patch+json" };
     return this.expect(roomResource, "PATCH", roomPath(room), { body: patch, headers });
   }
@@ -83,7 +83,7 @@ export class Backend extends Api {
     return this.expect(memberResource, "PUT", roomPath(room, `/members/${user}`), { body: { role } });
   }
 
-  async putMembers(room: string, members: readonly MemberWish[]): Promise<MemberResource[]> {
+  async putMembers(room: string, members: readonly DesiredMember[]): Promise<MemberResource[]> {
     return (await this.expect(memberPage, "POST", roomPath(room, "/members"), { body: { members } })).items;
   }
 

@@ -6,16 +6,23 @@ const [dist = "", text = "{}"] = process.argv.slice(2);
 const options = JSON.parse(text);
 /** @param {string} file */
 const load = (file) => import(pathToFileURL(join(dist, file)).href);
-const [{ openTier }, { createPolicy }, { LIMITS }, { openDb }, redisDoor, { createLog }, { createMetrics }] =
-  await Promise.all([
-    load("realtime/app.js"),
-    load("realtime/policy/policy.js"),
-    load("realtime/limits.js"),
-    load("shared/db/connection/open.js"),
-    load("shared/platform/redis.js"),
-    load("shared/platform/log.js"),
-    load("shared/platform/metrics.js"),
-  ]);
+const [
+  { openRealtime },
+  { createPolicy },
+  { LIMITS },
+  { openDb },
+  redisDoor,
+  { createLog },
+  { createMetrics },
+] = await Promise.all([
+  load("realtime/app.js"),
+  load("realtime/policy/policy.js"),
+  load("realtime/limits.js"),
+  load("shared/db/connection/open.js"),
+  load("shared/platform/redis.js"),
+  load("shared/platform/log.js"),
+  load("shared/platform/metrics.js"),
+]);
 const log = createLog({ level: options.logLevel ?? "error", tier: "realtime" });
 const limits = { ...LIMITS, ...options.limits };
 const db = openDb({ url: options.databaseUrl, name: "realtime-test", statementTimeoutMs: 3_000 });
@@ -24,7 +31,7 @@ const subscriber = redisDoor.openSubscriberRedis(options.redisUrl, log, "realtim
 await redisDoor.waitForRedis(redis, 2_000);
 const metrics = createMetrics();
 const sealKeys = [{ id: options.sealKey.id, key: Buffer.from(options.sealKey.base64, "base64") }];
-const tier = await openTier({
+const tier = await openRealtime({
   port: options.port ?? 0,
   isSharedPort: options.isSharedPort ?? false,
   allowedOrigins: options.allowedOrigins ?? [],

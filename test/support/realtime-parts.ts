@@ -1,12 +1,12 @@
 import { CatchUp } from "../../realtime/channels/catch-up.ts";
 import { Connection, type ConnectionDeps } from "../../realtime/session/connection.ts";
 import { deliver, type DeliverDeps } from "../../realtime/channels/deliver.ts";
-import { Figures } from "../../realtime/metrics.ts";
+import { RealtimeMetrics } from "../../realtime/metrics.ts";
 import { Hub } from "../../realtime/channels/hub.ts";
 import { LIMITS } from "../../realtime/limits.ts";
 import { Flusher } from "../../realtime/session/outbound-queue.ts";
 import { parseFrame } from "../../realtime/protocol/json.ts";
-import { RedisLive } from "../../realtime/broker/redis-subscriptions.ts";
+import { RedisSubscriptions } from "../../realtime/broker/redis-subscriptions.ts";
 import { Streams } from "../../realtime/channels/streams.ts";
 import { subscribe, type Outcome } from "../../realtime/session/subscribe.ts";
 import { liveChannelOf, type TopicRef } from "../../realtime/channels/topic.ts";
@@ -36,16 +36,16 @@ export type Parts = {
 export async function openParts(world: World): Promise<Parts> {
   const redis = openSubscriberRedis(world.redisUrl, log, "test-parts");
   await waitForRedis(redis, 5_000);
-  const figures = new Figures(createMetrics());
-  const live = new RedisLive(redis, (channel, text) => {
+  const metrics = new RealtimeMetrics(createMetrics());
+  const live = new RedisSubscriptions(redis, (channel, text) => {
     deliver(delivery, channel, text);
   });
   const hub = new Hub<Connection>(live);
   const streams = new Streams(world);
-  const catchUp = new CatchUp({ hub, streams, figures, log });
+  const catchUp = new CatchUp({ hub, streams, metrics, log });
   const delivery: DeliverDeps = {
-    ...{ hub, catchUp, figures, log },
-    orders: { take: () => undefined },
+    ...{ hub, catchUp, metrics, log },
+    controlMessages: { take: () => undefined },
     suspect: () => undefined,
   };
   await waitFor(() => live.isReady);
@@ -56,7 +56,7 @@ export async function openParts(world: World): Promise<Parts> {
       const ref: TopicRef = { kind: "room", id: room.id, channel: formatRoomKey(room) };
       let told: Outcome[] = [];
       await subscribe(
-        { hub, live, streams, catchUp, limits: LIMITS, figures },
+        { hub, live, streams, catchUp, limits: LIMITS, metrics },
         {
           ...{ connection, userId: id, isServerSide: true },
           wants: [{ ref, asked: null, rejectsUnrecovered: false }],

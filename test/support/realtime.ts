@@ -15,7 +15,7 @@ import { parseRoomKey, type Role } from "../../shared/contract/names.ts";
 import { openRedis, waitForRedis, type Redis } from "../../shared/platform/redis.ts";
 import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
-import { orderUser } from "../../shared/timeline/user-stream.ts";
+import { sendControlMessage } from "../../shared/timeline/user-stream.ts";
 import { signUserToken, type TokenKeys } from "../../shared/auth/tokens.ts";
 import { buildRealtime } from "./realtime-build.ts";
 
@@ -154,7 +154,7 @@ export class World {
     await this.#wish(room, [userId], "member");
     await this.#appendMember(this.db, room, userId, "member.joined");
     await this.publish(room);
-    await orderUser(this.redis, userId, { kind: "subscribe", roomId: room.id });
+    await sendControlMessage(this.redis, userId, { kind: "subscribe", roomId: room.id });
   }
 
   /**
@@ -172,7 +172,7 @@ export class World {
       if (isTold) await this.#appendMember(trx, room, userId, "member.left");
     });
     if (isTold && isPublished) await this.publish(room);
-    if (isOrdered) await orderUser(this.redis, userId, { kind: "unsubscribe", roomId: room.id });
+    if (isOrdered) await sendControlMessage(this.redis, userId, { kind: "unsubscribe", roomId: room.id });
   }
 
   async #appendMember(

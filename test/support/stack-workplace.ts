@@ -16,8 +16,8 @@ import type { NewEntry } from "../../shared/timeline/append.ts";
 import type { WorkerContext } from "../../workers/runtime/context.ts";
 import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
-import { createPace } from "../../workers/outbound/adaptive-batch-size.ts";
-import { createTenantGate } from "../../workers/outbound/tenant-semaphore.ts";
+import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
+import { createTenantSemaphore } from "../../workers/outbound/tenant-semaphore.ts";
 import { openTestDatabase, type TestDatabase } from "./db.ts";
 import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
 
@@ -62,9 +62,9 @@ export class Workplace {
       stopping: new AbortController().signal,
       chance: () => 0.5,
       readsStream: false,
-      outboundGate: createTenantGate({ all: 100, each: 100 }),
-      outboundPace: createPace(),
-      reach: () => undefined,
+      outboundSemaphore: createTenantSemaphore({ all: 100, each: 100 }),
+      outboundBatchSize: createAdaptiveBatchSize(),
+      hitFailpoint: () => undefined,
     };
   }
 
@@ -131,7 +131,7 @@ export async function openWorkplace(): Promise<Workplace> {
 }
 
 /** An entry of somebody unknown; another event each time unless told. */
-export function foreignEntry(text: string, { entryId = newId(), eventId = `$${newId()}` } = {}): NewEntry {
+export function externalEntry(text: string, { entryId = newId(), eventId = `$${newId()}` } = {}): NewEntry {
   return {
     entryId,
     eventId,

@@ -56,7 +56,7 @@ function watch(own: Partial<QueueProgress> = {}, redis = place.redis): () => num
     close: () => Promise.resolve(),
   };
   monitor = watchQueues(
-    { redis, queues: place.queues, jobs, onStuck: (about, why) => told.push({ ...about, why }) },
+    { redis, queues: place.queues, jobs, onStalled: (about, why) => told.push({ ...about, why }) },
     LIMITS,
   );
   return () => looks;
@@ -147,7 +147,7 @@ test("an observer whose turn never ends is told of; one that fails again and aga
   homeserver.answer(/\/sync$/, {}, { isKept: true });
   observers = startObservers({ ...place.context(homeserver), chance: () => 0 });
   monitor = watchObservers(
-    { observers, onStuck: (about, why) => told.push({ ...about, why }) },
+    { observers, onStalled: (about, why) => told.push({ ...about, why }) },
     // Longer than the longest rest between two turns.
     { everyMs: 100, limitMs: 4_000 },
   );

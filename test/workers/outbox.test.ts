@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { killQueuedMessages } from "../../shared/db/messages/dead-messages.ts";
+import { markQueuedMessagesDead } from "../../shared/db/messages/dead-messages.ts";
 import { acceptMessages } from "../../shared/db/messages/messages.ts";
 import { claimMessages, endBatch, releaseRoomLease } from "../../shared/db/messages/outbox.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { newFence } from "../../shared/platform/ids.ts";
-import { takeRoom } from "../../shared/db/rooms/work-room.ts";
+import { acquireRoomLease } from "../../shared/db/rooms/work-room.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 
 let place: Workplace;
@@ -15,7 +15,7 @@ afterAll(() => place.close());
 
 async function takeFence(room: Room): Promise<string> {
   const fence = newFence();
-  if (!(await takeRoom(place.db, { tenantId: place.tenantId, roomId: room.id, fence, claim: 0 })))
+  if (!(await acquireRoomLease(place.db, { tenantId: place.tenantId, roomId: room.id, fence, claim: 0 })))
     throw new Error("the room is taken");
   return fence;
 }
@@ -121,7 +121,7 @@ test("a room is taken with its oldest messages, as many as asked for; what comes
   const room = await place.room("group:taken", ["ada"]);
   await place.accept(room, "ada", "first", "second", "third");
 
-  const taken = await takeRoom(place.db, {
+  const taken = await acquireRoomLease(place.db, {
     tenantId: place.tenantId,
     roomId: room.id,
     fence: newFence(),
@@ -143,11 +143,11 @@ test("whoever takes a room while a message is being put into it waits for that m
     requestHash: null,
   };
   for (let round = 0; round < 20; round++) {
-    let taking: ReturnType<typeof takeRoom> = Promise.resolve(null);
+    let taking: ReturnType<typeof acquireRoomLease> = Promise.resolve(null);
     const fence = newFence();
     const asked = { tenantId: place.tenantId, roomId: room.id, fence, claim: 10 };
     await acceptMessages(place.db, [message], () => {
-      taking = takeRoom(place.db, asked);
+      taking = acquireRoomLease(place.db, asked);
     });
     const taken = await taking;
     expect(taken?.claimed.map(({ text }) => text)).toEqual(["early"]);
@@ -164,7 +164,7 @@ test("a room whose messages wait for a later time is taken without them", async 
     room.id,
   ]);
 
-  const taken = await takeRoom(place.db, {
+  const taken = await acquireRoomLease(place.db, {
     tenantId: place.tenantId,
     roomId: room.id,
     fence: newFence(),
@@ -235,7 +235,7 @@ test("somebody's queued messages are dead when they are removed; what is being s
   const fence = await takeFence(room);
   await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 1 });
 
-  const killed = await killQueuedMessages(place.db, place.tenantId, {
+  const killed = await markQueuedMessagesDead(place.db, place.tenantId, {
     senderId: await place.userId("bob"),
     roomIds: [room.id],
   });
@@ -299,7 +299,7 @@ test("a room that somebody keeps locked for long is left to the sweeper", async 
   const asked = { tenantId: place.tenantId, roomId: room.id, fence: newFence(), claim: 1 };
   await place.db.transaction(async (trx) => {
     await trx.raw("select 1 from room_outbox where room_id = ? for update", [room.id]);
-    expect(await takeRoom(place.db, asked)).toBeNull();
+    expect(await acquireRoomLease(place.db, asked)).toBeNull();
   });
-  expect((await takeRoom(place.db, asked))?.claimed).toHaveLength(1);
+  expect((await acquireRoomLease(place.db, asked))?.claimed).toHaveLength(1);
 });

@@ -6,9 +6,9 @@ import { counter, createMetrics } from "../../shared/platform/metrics.ts";
 import { asConnection, createWake, jobOptions } from "../../shared/queues/open.ts";
 import { openPatientRedis, type Redis } from "../../shared/platform/redis.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
-import { makeCountDue } from "../../shared/timeline/member-counts.ts";
+import { makeMemberCountDue } from "../../shared/timeline/member-counts.ts";
 import { startSweeper, type Sweeper } from "../../workers/runtime/sweeper.ts";
-import { foreignEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+import { externalEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
 
 let place: Workplace;
@@ -179,7 +179,7 @@ test("nothing of a paused tenant is woken", async () => {
 test("a timeline that nobody published is published", async () => {
   const room = await place.room("group:unpublished");
   await place.db.transaction((trx) =>
-    appendEntries(trx, [{ roomId: room.id, entries: [foreignEntry("hello")] }]),
+    appendEntries(trx, [{ roomId: room.id, entries: [externalEntry("hello")] }]),
   );
   sweeper = startSweeper(place.context(), place.queues);
   await until(
@@ -198,7 +198,7 @@ test("a timeline that nobody published is published", async () => {
 test("a count of members that is due is told and published", async () => {
   const room = await place.room("group:counted");
   await place.sql("update rooms set member_count = 150 where id = ?", [room.id]);
-  await place.db.transaction((trx) => makeCountDue(trx, place.tenantId, room.id));
+  await place.db.transaction((trx) => makeMemberCountDue(trx, place.tenantId, room.id));
   sweeper = startSweeper(place.context(), place.queues);
   await until(
     async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
-import { takeObservers, type LeasedObserver } from "../../shared/db/observers/sync-positions.ts";
+import { acquireObserverLeases, type LeasedObserver } from "../../shared/db/observers/sync-positions.ts";
 import { handleProvisioning } from "../../workers/jobs/provisioning.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
 import { ResponseTooLarge } from "../../workers/matrix/http/bounded-fetch.ts";
@@ -17,7 +17,7 @@ let count = 0;
 
 beforeAll(async () => {
   place = await openWorkplace();
-  const [taken] = await takeObservers(place.db, 1);
+  const [taken] = await acquireObserverLeases(place.db, 1);
   if (!taken) throw new Error("no observer");
   observer = taken;
 });

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { diagnoseRoom } from "../../workers/reconcile/diagnose-room.ts";
-import { findRoomFacts } from "../../shared/db/rooms/work-room.ts";
+import { findRoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 import { handleMembership } from "../../workers/jobs/membership.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
@@ -85,7 +85,7 @@ test("many strangers are put out in several runs", async () => {
 
 test("a diagnosis names who should not be there", async () => {
   show([ids.observer, "@stranger:test"]);
-  const facts = await findRoomFacts(place.db, place.tenantId, room.id);
+  const facts = await findRoomSnapshot(place.db, place.tenantId, room.id);
   if (!facts) throw new Error("no room");
   const differences = await diagnoseRoom(place.db, homeserver, facts);
   expect(differences).toContainEqual({ what: "stranger is in", wanted: null, found: "@stranger:test" });

@@ -3,7 +3,7 @@ import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { createMetrics } from "../../shared/platform/metrics.ts";
 import { registerBacklogGauges } from "../../workers/runtime/backlog-gauges.ts";
 import { diagnoseRoom } from "../../workers/reconcile/diagnose-room.ts";
-import { findRoomFacts } from "../../shared/db/rooms/work-room.ts";
+import { findRoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 import { handleMaintenance } from "../../workers/jobs/maintenance.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
@@ -177,7 +177,7 @@ test("operators see what was taken and never shown, in the metrics and in a room
   expect(await registry.getSingleMetricAsString("omc_messages_unseen")).toContain(
     `omc_messages_unseen ${row?.count}`,
   );
-  const facts = await findRoomFacts(place.db, place.tenantId, room.id);
+  const facts = await findRoomSnapshot(place.db, place.tenantId, room.id);
   homeserver.answer(/joined_members$/, { joined: {} });
   homeserver.answer(/members$/, { chunk: [] });
   if (!facts) throw new Error("no room");

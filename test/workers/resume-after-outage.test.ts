@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
-import { wakeHeld } from "../../workers/runtime/resume-after-outage.ts";
+import { resumeAfterOutage } from "../../workers/runtime/resume-after-outage.ts";
 import { handleMembership } from "../../workers/jobs/membership.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { handleProvisioning } from "../../workers/jobs/provisioning.ts";
@@ -82,7 +82,7 @@ async function waitAfterwards(work: Work, kind: FailureKind): Promise<number> {
   };
   expect(await waitMs()).toBeGreaterThan(WAIT_MS - 10_000);
   const [tenant] = await place.sql<{ homeserver_id: string }>("select homeserver_id from tenants");
-  await wakeHeld(place.db, tenant?.homeserver_id ?? "");
+  await resumeAfterOutage(place.db, tenant?.homeserver_id ?? "");
   return waitMs();
 }
 
@@ -104,7 +104,7 @@ test("who opened a room and is joined a little later does not come earlier for i
     [room.id],
   );
   const [tenant] = await place.sql<{ homeserver_id: string }>("select homeserver_id from tenants");
-  await wakeHeld(place.db, tenant?.homeserver_id ?? "");
+  await resumeAfterOutage(place.db, tenant?.homeserver_id ?? "");
   const [row] = await place.sql<{ is_kept: boolean }>(
     "select members_next_attempt_at > now() + interval '4 seconds' as is_kept from rooms where id = ?",
     [room.id],

@@ -3,7 +3,7 @@ import {
   claimMessages,
   endBatch,
   markDead,
-  postponeOutbox,
+  rescheduleOutbox,
   renewRoomLease,
   releaseRoomLease,
 } from "../../shared/db/messages/outbox.ts";
@@ -104,7 +104,7 @@ test("a worker that was frozen past its lease can neither go on nor mark anythin
   expect(await endBatch(place.db, room.id, frozen, { sent, untried: [] })).toBe(false);
   expect(await markDead(place.db, room.id, frozen, { id, code: "expired", reason: "late" })).toBeNull();
   await releaseRoomLease(place.db, room.id, frozen, 1);
-  await postponeOutbox(place.db, room.id, frozen, { delayMs: 60_000, failed: true });
+  await rescheduleOutbox(place.db, room.id, frozen, { delayMs: 60_000, failed: true });
 
   expect(await place.sql("select status, open, event_id from messages where id = ?", [id])).toEqual([
     { status: "queued", open: true, event_id: null },

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
-import { takeObservers, type LeasedObserver } from "../../shared/db/observers/sync-positions.ts";
+import { acquireObserverLeases, type LeasedObserver } from "../../shared/db/observers/sync-positions.ts";
 import { newFence } from "../../shared/platform/ids.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
 import { ResponseTooLarge } from "../../workers/matrix/http/bounded-fetch.ts";
@@ -11,7 +11,7 @@ import type { MatrixEvent, SyncAnswer } from "../../workers/matrix/sync-api.ts";
 import { runObserver } from "../../workers/inbound/observers/observer-loop.ts";
 import { ObserverLeaseLost } from "../../workers/inbound/observers/observer-run.ts";
 import { saveChanges } from "../../workers/inbound/save-changes.ts";
-import { startAnew } from "../../workers/inbound/save-gaps.ts";
+import { restartReading } from "../../workers/inbound/save-gaps.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 
@@ -25,7 +25,7 @@ let known: Map<string, string>;
 
 beforeAll(async () => {
   place = await openWorkplace();
-  const [taken] = await takeObservers(place.db, 1);
+  const [taken] = await acquireObserverLeases(place.db, 1);
   if (!taken) throw new Error("no observer");
   observer = taken;
   fence = taken.fence;
@@ -169,7 +169,7 @@ test("a new beginning leaves a gap from the room's beginning, where what is know
     known: new Map<string, string>(),
     reading: { fromStream: false, isConfirmed: false },
   };
-  await startAnew(place.context(homeserver), run, { to: "n1", left: [] });
+  await restartReading(place.context(homeserver), run, { to: "n1", left: [] });
   homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
   await fillGap();
   expect(await told()).toEqual(["known", "missed"]);

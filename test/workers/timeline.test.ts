@@ -6,7 +6,7 @@ import { roomLiveChannel, roomStreamKey } from "../../shared/platform/redis-keys
 import { openPatientRedis } from "../../shared/platform/redis.ts";
 import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
 import { findUnpublishedRooms, publishRooms, rebuildStream } from "../../shared/timeline/publish.ts";
-import { foreignEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
+import { externalEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
 
 let place: Workplace;
@@ -28,7 +28,7 @@ async function appendTexts(from: number, to: number): Promise<void> {
   await append(
     ...upTo(to)
       .slice(from - 1)
-      .map((number) => foreignEntry(`text ${number}`)),
+      .map((number) => externalEntry(`text ${number}`)),
   );
 }
 
@@ -81,14 +81,14 @@ async function hear(work: () => Promise<unknown>, last: number): Promise<number[
 }
 
 test("a hundred appends at the same time leave no gap and no double", async () => {
-  await Promise.all(upTo(100).map((number) => append(foreignEntry(`text ${number}`))));
+  await Promise.all(upTo(100).map((number) => append(externalEntry(`text ${number}`))));
   expect(await numbers()).toEqual(upTo(100));
   expect(await state()).toMatchObject({ last_number: 100, message_count: 100 });
 });
 
 test("an entry that is offered again and again stands once, by its id and by its event", async () => {
-  const [one, two] = [foreignEntry("one"), foreignEntry("two")];
-  const again = { ...foreignEntry("one again"), eventId: one.eventId };
+  const [one, two] = [externalEntry("one"), externalEntry("two")];
+  const again = { ...externalEntry("one again"), eventId: one.eventId };
   await append(one);
   const answers = [await append(one), await append(again), await append(two, two, one)];
   expect(answers.map((appended) => appended.map(({ number }) => number))).toEqual([[], [], [2]]);
@@ -96,8 +96,8 @@ test("an entry that is offered again and again stands once, by its id and by its
 });
 
 test("the same entry offered by twenty at the same time stands once", async () => {
-  const entry = foreignEntry("once");
-  await Promise.all(upTo(20).map((number) => append(entry, foreignEntry(`own ${number}`))));
+  const entry = externalEntry("once");
+  await Promise.all(upTo(20).map((number) => append(entry, externalEntry(`own ${number}`))));
   expect(await numbers()).toEqual(upTo(21));
 });
 
@@ -110,7 +110,7 @@ test("appends to several rooms in any order at the same time do not lock each ot
         .filter((other) => other !== undefined);
       const offered = shuffled.map((other) => ({
         roomId: other.id,
-        entries: [foreignEntry(`turn ${turn}`)],
+        entries: [externalEntry(`turn ${turn}`)],
       }));
       return place.db.transaction((trx) => appendEntries(trx, offered));
     }),
@@ -119,13 +119,13 @@ test("appends to several rooms in any order at the same time do not lock each ot
 });
 
 test("an append that is rolled back takes its numbers back", async () => {
-  await append(foreignEntry("one"));
+  await append(externalEntry("one"));
   const failing = place.db.transaction(async (trx) => {
-    await appendEntries(trx, [{ roomId: room.id, entries: [foreignEntry("never")] }]);
+    await appendEntries(trx, [{ roomId: room.id, entries: [externalEntry("never")] }]);
     throw new Error("rolled back");
   });
   await expect(failing).rejects.toThrow("rolled back");
-  await append(foreignEntry("two"));
+  await append(externalEntry("two"));
   expect(await numbers()).toEqual([1, 2]);
 });
 
@@ -148,7 +148,7 @@ test("ten who publish while others append tell everything once, in order", async
     await Promise.all(
       upTo(10).map(async (who) => {
         for (let turn = 0; turn < 5; turn++) {
-          await append(foreignEntry(`${who} ${turn}`));
+          await append(externalEntry(`${who} ${turn}`));
           await publish();
         }
       }),

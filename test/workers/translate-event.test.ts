@@ -1,14 +1,14 @@
 import { expect, test } from "@jest/globals";
-import { foreignEntryId } from "../../shared/platform/ids.ts";
+import { externalEntryId } from "../../shared/platform/ids.ts";
 import { MARKER } from "../../workers/matrix/rooms.ts";
 import type { MatrixEvent } from "../../workers/matrix/sync-api.ts";
 import {
   nameKey,
   translateEvent,
-  type EventFacts,
+  type EventContext,
   type MarkedMessage,
 } from "../../workers/inbound/translate-event.ts";
-import { readMeaning } from "../../workers/inbound/sync-plan.ts";
+import { planSync } from "../../workers/inbound/sync-plan.ts";
 
 const room = "01990000-0000-7000-8000-000000000001";
 const otherRoom = "01990000-0000-7000-8000-000000000002";
@@ -28,7 +28,7 @@ const message: MarkedMessage = {
   event_id: null,
 };
 
-const facts: EventFacts = {
+const facts: EventContext = {
   userIds: new Map([[adaId, ada]]),
   observerMatrixId: "@omc_observer:test",
   names: new Map([[nameKey(room, stranger), "Mallory"]]),
@@ -81,7 +81,7 @@ test.each([
   const translation = translateEvent(where, forged, facts);
   expect(translation).toMatchObject({ kind: "message", settles: null, isForged: true });
   expect(translation).toMatchObject({
-    entry: { entryId: foreignEntryId(where, forged.event_id), content: { text: "forged" } },
+    entry: { entryId: externalEntryId(where, forged.event_id), content: { text: "forged" } },
   });
 });
 
@@ -109,8 +109,8 @@ test("a stranger has the name that Matrix knows, or none of theirs; never a Matr
 test("the same event always is the same entry, another event another", () => {
   const one = event(text("hi"));
   expect(translateEvent(room, one, facts)).toEqual(translateEvent(room, one, facts));
-  expect(foreignEntryId(room, "$a")).not.toBe(foreignEntryId(room, "$b"));
-  expect(foreignEntryId(room, "$a")).not.toBe(foreignEntryId(otherRoom, "$a"));
+  expect(externalEntryId(room, "$a")).not.toBe(externalEntryId(room, "$b"));
+  expect(externalEntryId(room, "$a")).not.toBe(externalEntryId(otherRoom, "$a"));
 });
 
 test("what Postgres and browsers cannot keep is made safe", () => {
@@ -174,8 +174,8 @@ test("of two events of one message that come together the second is a double; th
   const first = event(text("mine", { [MARKER]: message.id }));
   const second = event(text("mine", { [MARKER]: message.id }));
   const events = [first, event(text("between")), second, first];
-  const meaning = readMeaning([{ roomId: room, matrixRoomId: "!room:here", events }], facts);
-  expect(meaning.doubles).toEqual([{ roomId: room, eventId: second.event_id }]);
+  const meaning = planSync([{ roomId: room, matrixRoomId: "!room:here", events }], facts);
+  expect(meaning.duplicates).toEqual([{ roomId: room, eventId: second.event_id }]);
   expect(new Set(meaning.settled.map(({ eventId }) => eventId))).toEqual(new Set([first.event_id]));
   const ids = meaning.entries.flatMap(({ entries }) => entries.map(({ eventId }) => eventId));
   expect(ids).not.toContain(second.event_id);
@@ -183,7 +183,7 @@ test("of two events of one message that come together the second is a double; th
 
 test("many rooms' events are sorted by what is to be done, in the order they came", () => {
   const own = event(text("mine", { [MARKER]: message.id }));
-  const meaning = readMeaning(
+  const meaning = planSync(
     [
       {
         roomId: room,

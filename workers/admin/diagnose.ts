@@ -35,10 +35,10 @@ export async function diagnose(
   // Only this command needs the Matrix client, which is slow to load.
   const { openHomeserver } = await import("../matrix/homeserver/open-homeserver.ts");
   const { diagnoseRoom, makeRepairDue } = await import("../reconcile/diagnose-room.ts");
-  const { findRoomFacts } = await import("../../shared/db/rooms/work-room.ts");
+  const { findRoomSnapshot } = await import("../../shared/db/rooms/work-room.ts");
   const homeserver = await openHomeserver(db, config.sealKeys, tenant.homeserver_id);
   const look = async () => {
-    const facts = await findRoomFacts(db, tenant.id, row.id);
+    const facts = await findRoomSnapshot(db, tenant.id, row.id);
     if (!facts) throw new AppError("not_found", `Tenant ${input.tenant} has no room ${key}.`);
     return { facts, differences: await diagnoseRoom(db, homeserver, facts) };
   };

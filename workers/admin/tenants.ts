@@ -11,7 +11,7 @@ import {
   setTenantLimits,
   setTenantStatus,
   tenantLimits,
-  tenantLimitsWish,
+  desiredTenantLimits,
   type Tenant,
 } from "../../shared/db/tenants/tenants.ts";
 import { AppError } from "../../shared/contract/errors.ts";
@@ -67,7 +67,7 @@ export async function limitTenant(
   const given = Object.fromEntries(
     wished.flatMap(({ name, value }) => (value === null ? [] : [[name, value]])),
   );
-  requireValid(tenantLimitsWish.partial(), given);
+  requireValid(desiredTenantLimits.partial(), given);
   const next = { ...tenant.limits, ...given };
   for (const { name, value } of wished) if (value === null) Reflect.deleteProperty(next, name);
   const limits = requireValid(tenantLimits, next);
@@ -94,10 +94,10 @@ function requireValid<T>(schema: z.ZodType<T>, value: unknown): T {
 
 function parseLimit(change: string): { name: string; value: number | string | string[] | null } {
   const [, name = "", text = ""] = /^(\w+)=(.*)$/.exec(change) ?? [];
-  if (!(name in tenantLimitsWish.shape))
+  if (!(name in desiredTenantLimits.shape))
     throw new AppError(
       "invalid",
-      `${change}: name=value, with one of ${Object.keys(tenantLimitsWish.shape).join(", ")}`,
+      `${change}: name=value, with one of ${Object.keys(desiredTenantLimits.shape).join(", ")}`,
     );
   if (text === "") return { name, value: null };
   if (name === "allowedOrigins") return { name, value: text.split(",") };

@@ -1,33 +1,33 @@
-import { transactAtOnce, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
+import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { appendStatement, type AppendedRow } from "../../shared/timeline/append.ts";
-import type { Meaning } from "./sync-plan.ts";
+import type { SyncPlan } from "./sync-plan.ts";
 import { appendOwn, type OwnEvent } from "./own-messages.ts";
 
 /** A message of ours that stands in its timeline now. */
-export type ToldMessage = { room: string; message: string; requestId: string | null; number: number };
+export type PublishedMessage = { room: string; message: string; requestId: string | null; number: number };
 
 /** What a transaction put into the timelines, in order, and which of that are our messages. */
-export type Applied = { appended: AppendedRow[]; told: ToldMessage[] };
+export type Applied = { appended: AppendedRow[]; told: PublishedMessage[] };
 
 /**
  * Puts what events mean into the tables, between statements of the caller's that require what the meaning was read from
  * to be so still: all in one transaction and one round trip.
- * @throws as `transactAtOnce`
+ * @throws as `transactPipelined`
  */
-export async function applyMeaning(
+export async function applySyncPlan(
   db: Db,
-  { require, meaning, also }: { require: Statement; meaning: Meaning; also: readonly Statement[] },
+  { require, plan, also }: { require: Statement; plan: SyncPlan; also: readonly Statement[] },
 ): Promise<Applied> {
-  const { entries, settled } = meaning;
+  const { entries, settled } = plan;
   const telling: Telling = entries.length > 0 ? [appendStatement(entries), settleMessages(settled)] : [];
-  return apply(db, { require, telling, also: [...effectsOf(meaning), ...also] });
+  return apply(db, { require, telling, also: [...effectsOf(plan), ...also] });
 }
 
 /**
  * Puts messages of ours into the timelines by what their rows say, under the same terms; their rooms' timelines are
  * locked by `require`.
- * @throws as `transactAtOnce`, VIEW_STALE too when one of them is not ours, or in its timeline already.
+ * @throws as `transactPipelined`, VIEW_STALE too when one of them is not ours, or in its timeline already.
  */
 export function applyOwn(
   db: Db,
@@ -42,8 +42,11 @@ async function apply(
   db: Db,
   { require, telling, also }: { require: Statement; telling: Telling; also: readonly Statement[] },
 ): Promise<Applied> {
-  const rows = await transactAtOnce<unknown[][]>(db, [require, ...telling, ...also]);
-  const [appended = [], told = []] = rows.slice(1, 1 + telling.length) as [AppendedRow[]?, ToldMessage[]?];
+  const rows = await transactPipelined<unknown[][]>(db, [require, ...telling, ...also]);
+  const [appended = [], told = []] = rows.slice(1, 1 + telling.length) as [
+    AppendedRow[]?,
+    PublishedMessage[]?,
+  ];
   const requestIds = new Map(told.map(({ message, requestId }) => [message, requestId]));
   return {
     appended: appended.map((row) => ({ ...row, request_id: requestIds.get(row.entry_id) ?? null })),
@@ -52,13 +55,13 @@ async function apply(
 }
 
 /** What some events change beside the timelines. */
-function effectsOf(meaning: Meaning): Statement[] {
+function effectsOf(plan: SyncPlan): Statement[] {
   return [
-    ...(meaning.memberships.length > 0 ? [applyMemberships(meaning.memberships)] : []),
-    ...(meaning.strangers.length > 0 ? [noteStrangers(meaning.strangers)] : []),
-    ...meaning.successors.map(noteSuccessor),
-    ...(meaning.drifts.length > 0 ? [markDrift(meaning.drifts)] : []),
-    ...(meaning.encrypted.length > 0 ? [markEncrypted(meaning.encrypted)] : []),
+    ...(plan.memberships.length > 0 ? [applyMemberships(plan.memberships)] : []),
+    ...(plan.unknownUsers.length > 0 ? [noteUnknownUsers(plan.unknownUsers)] : []),
+    ...plan.successors.map(noteSuccessor),
+    ...(plan.configurationDrifts.length > 0 ? [markConfigurationDrift(plan.configurationDrifts)] : []),
+    ...(plan.encrypted.length > 0 ? [markEncrypted(plan.encrypted)] : []),
   ];
 }
 
@@ -70,7 +73,7 @@ function markEncrypted(roomIds: string[]): Statement {
 }
 
 /** Our messages are where they belong; who wrote one has read what stands before it. */
-function settleMessages(settled: Readonly<Meaning["settled"]>): Statement {
+function settleMessages(settled: Readonly<SyncPlan["settled"]>): Statement {
   // Its lists are parameters, so that Postgres plans it anew for the tables as they are: a plan that it keeps for a list of
   // unknown length is made for a hundred, and from a young table it keeps one that reads all of it.
   return {
@@ -101,7 +104,7 @@ function settleMessages(settled: Readonly<Meaning["settled"]>): Statement {
 }
 
 /** Matrix shows who is in; where that is not what the tenant wants, the members' job is due. */
-function applyMemberships(memberships: Meaning["memberships"]): Statement {
+function applyMemberships(memberships: SyncPlan["memberships"]): Statement {
   const last = new Map(
     memberships.map((membership) => [`${membership.roomId} ${membership.userId}`, membership]),
   );
@@ -130,7 +133,7 @@ function applyMemberships(memberships: Meaning["memberships"]): Statement {
 }
 
 /** In a private room, nobody is whom the tenant does not know: the members' job looks for them. */
-function noteStrangers(roomIds: string[]): Statement {
+function noteUnknownUsers(roomIds: string[]): Statement {
   return {
     sql: `update rooms set strangers_seen_at = now(), members_desired_version = members_desired_version + 1,
             members_next_attempt_at = least(coalesce(members_next_attempt_at, now()), now())
@@ -140,7 +143,7 @@ function noteStrangers(roomIds: string[]): Statement {
 }
 
 /** The room's provisioning follows it, under the room's lease. */
-function noteSuccessor({ roomId, matrixRoomId }: Meaning["successors"][number]): Statement {
+function noteSuccessor({ roomId, matrixRoomId }: SyncPlan["successors"][number]): Statement {
   return {
     sql: "update rooms set successor_matrix_room_id = ?, next_attempt_at = now() where id = ? and deleted_at is null",
     bindings: [matrixRoomId, roomId],
@@ -148,9 +151,9 @@ function noteSuccessor({ roomId, matrixRoomId }: Meaning["successors"][number]):
 }
 
 /** The tenant decides names and levels: what somebody changed on Matrix is put back. */
-function markDrift(drifts: Meaning["drifts"]): Statement {
+function markConfigurationDrift(configurationDrifts: SyncPlan["configurationDrifts"]): Statement {
   const roomsOf = (what: string) =>
-    drifts.filter((drift) => drift.what === what).map((drift) => drift.roomId);
+    configurationDrifts.filter((drift) => drift.what === what).map((drift) => drift.roomId);
   return {
     sql: `update rooms
         set members_desired_version = members_desired_version + case when id = any(:levels) then 1 else 0 end,
@@ -161,7 +164,7 @@ function markDrift(drifts: Meaning["drifts"]): Statement {
     bindings: {
       levels: roomsOf("levels"),
       descriptions: roomsOf("description"),
-      rooms: drifts.map((drift) => drift.roomId),
+      rooms: configurationDrifts.map((drift) => drift.roomId),
     },
   };
 }

@@ -3,7 +3,7 @@ import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { getState, MARKER } from "../matrix/rooms.ts";
 import type { MatrixEvent } from "../matrix/sync-api.ts";
-import { nameKey, type EventFacts, type MarkedMessage } from "./translate-event.ts";
+import { nameKey, type EventContext, type MarkedMessage } from "./translate-event.ts";
 import type { RoomEvents } from "./sync-plan.ts";
 import type { ObservedRoom } from "../../shared/db/observers/observed-rooms.ts";
 
@@ -21,7 +21,7 @@ export type Reader = { observerId: string; tenantId: string; matrixUserId: strin
 export type Offered = { matrixRoomId: string; events: readonly MatrixEvent[] };
 
 /** What the tables say of some events: the observer's rooms among those named, their events, whom and what these mean. */
-export type Seen = { rooms: ObservedRoom[]; events: RoomEvents[]; facts: EventFacts };
+export type Seen = { rooms: ObservedRoom[]; events: RoomEvents[]; facts: EventContext };
 
 /** Looks up the rooms that events are of, and whom and what they speak of; all are of the observer's tenant. */
 export async function lookUp(db: Db, observer: Reader, offered: readonly Offered[]): Promise<Seen> {
@@ -47,7 +47,7 @@ export async function lookUp(db: Db, observer: Reader, offered: readonly Offered
   return { rooms: found.rooms, events: known, facts };
 }
 
-function noFacts(observerMatrixId: string): EventFacts {
+function noFacts(observerMatrixId: string): EventContext {
   return { observerMatrixId, userIds: new Map(), names: new Map(), messages: new Map() };
 }
 
@@ -104,16 +104,16 @@ async function findNames(
   rooms: readonly RoomEvents[],
   userIds: ReadonlyMap<string, string>,
 ): Promise<Map<string, string>> {
-  const strangers = new Map<string, { matrixRoomId: string; matrixUserId: string }>();
+  const unknownUsers = new Map<string, { matrixRoomId: string; matrixUserId: string }>();
   for (const { roomId, matrixRoomId, events } of rooms) {
     for (const { type, sender } of events) {
       const isStranger =
         type === "m.room.message" && !userIds.has(sender) && sender !== observer.matrixUserId;
-      if (isStranger) strangers.set(nameKey(roomId, sender), { matrixRoomId, matrixUserId: sender });
+      if (isStranger) unknownUsers.set(nameKey(roomId, sender), { matrixRoomId, matrixUserId: sender });
     }
   }
   const found = await Promise.all(
-    [...strangers].slice(0, STRANGERS_AT_MOST).map(async ([key, { matrixRoomId, matrixUserId }]) => {
+    [...unknownUsers].slice(0, STRANGERS_AT_MOST).map(async ([key, { matrixRoomId, matrixUserId }]) => {
       const member = { matrixRoomId, type: "m.room.member", key: matrixUserId };
       const request: Requester = (call) => observer.request({ ...call, timeoutMs: NAME_LIMIT_MS });
       // A name is not worth a gap: without it the person is nameless.

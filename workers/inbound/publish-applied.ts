@@ -1,13 +1,13 @@
 import { publishAppended } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "../runtime/context.ts";
-import type { Applied, ToldMessage } from "./apply-plan.ts";
-import type { Meaning } from "./sync-plan.ts";
+import type { Applied, PublishedMessage } from "./apply-plan.ts";
+import type { SyncPlan } from "./sync-plan.ts";
 
 /** Publishes what was appended first, since people wait for it. */
-export async function tell(context: WorkerContext, applied: Applied): Promise<void> {
-  if (applied.appended.length > 0) context.reach("between timeline commit and publish");
+export async function publishApplied(context: WorkerContext, applied: Applied): Promise<void> {
+  if (applied.appended.length > 0) context.hitFailpoint("between timeline commit and publish");
   const published = publish(context, applied);
-  logTold(context, applied.told);
+  logPublished(context, applied.told);
   await published;
 }
 
@@ -23,17 +23,17 @@ export async function publish(context: WorkerContext, { appended }: Applied): Pr
   }
 }
 
-export function logTold({ log }: WorkerContext, told: readonly ToldMessage[]): void {
+export function logPublished({ log }: WorkerContext, told: readonly PublishedMessage[]): void {
   for (const message of told) log.info(message, "message told");
 }
 
-export function count(context: WorkerContext, meaning: Meaning, gaps: number): void {
+export function countApplied(context: WorkerContext, plan: SyncPlan, gaps: number): void {
   const { metrics, log } = context;
-  metrics.syncEvents.inc(meaning.entries.reduce((sum, room) => sum + room.entries.length, 0));
+  metrics.syncEvents.inc(plan.entries.reduce((sum, room) => sum + room.entries.length, 0));
   if (gaps > 0) metrics.gaps.inc(gaps);
-  if (meaning.forged > 0) metrics.markersForged.inc(meaning.forged);
-  for (const drift of meaning.drifts) metrics.driftRepaired.inc({ what: drift.what });
-  for (const roomId of meaning.encrypted) {
+  if (plan.forged > 0) metrics.markersForged.inc(plan.forged);
+  for (const drift of plan.configurationDrifts) metrics.driftRepaired.inc({ what: drift.what });
+  for (const roomId of plan.encrypted) {
     metrics.encryptedRooms.inc();
     log.error({ room: roomId }, "the room is encrypted on Matrix: its messages cannot be read");
   }

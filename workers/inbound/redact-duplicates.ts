@@ -1,19 +1,19 @@
 import { newId } from "../../shared/platform/ids.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { redact } from "../matrix/rooms.ts";
-import type { Meaning } from "./sync-plan.ts";
+import type { SyncPlan } from "./sync-plan.ts";
 
 /** A second event of a message that is told already is taken back on Matrix. `rooms`: those that the events are of. */
-export async function redactDoubles(
+export async function redactDuplicates(
   context: WorkerContext,
   observer: { homeserver_id: string; matrix_user_id: string },
-  { doubles }: Meaning,
+  { duplicates }: SyncPlan,
   rooms: readonly { id: string; matrix_room_id: string }[],
 ): Promise<void> {
-  if (doubles.length === 0) return;
+  if (duplicates.length === 0) return;
   const homeserver = await context.homeserver(observer.homeserver_id);
   const request = await homeserver.as(observer.matrix_user_id);
-  for (const { roomId, eventId } of doubles) {
+  for (const { roomId, eventId } of duplicates) {
     const matrixRoomId = rooms.find((room) => room.id === roomId)?.matrix_room_id;
     if (matrixRoomId === undefined) continue;
     context.log.error({ room: roomId }, "a message stands twice on Matrix: the second is redacted");

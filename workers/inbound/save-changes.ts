@@ -1,9 +1,9 @@
-import { isLeaseGone, isRepeatable, isViewStale } from "../../shared/db/connection/failures.ts";
+import { isLeaseLost, isRepeatable, isViewStale } from "../../shared/db/connection/failures.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
-import { applyMeaning, applyOwn, type Applied } from "./apply-plan.ts";
+import { applySyncPlan, applyOwn, type Applied } from "./apply-plan.ts";
 import { lookUp, type Reader, type Seen } from "./look-up.ts";
-import { readMeaning, type Meaning } from "./sync-plan.ts";
+import { planSync, type SyncPlan } from "./sync-plan.ts";
 import {
   noteObserverOut,
   recordGaps,
@@ -11,9 +11,9 @@ import {
 } from "../../shared/db/observers/observed-rooms.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
 import { readOwnEvents, type OwnEvent } from "./own-messages.ts";
-import { redactDoubles } from "./redact-duplicates.ts";
-import { readStretch, type Stretch } from "./sync-batch.ts";
-import { count, tell } from "./publish-applied.ts";
+import { redactDuplicates } from "./redact-duplicates.ts";
+import { parseSyncBatch, type SyncBatch } from "./sync-batch.ts";
+import { countApplied, publishApplied } from "./publish-applied.ts";
 
 /** Looks at the tables, beginning with the first; more often, and somebody changes them all the time. */
 const LOOKS_AT_MOST = 5;
@@ -31,18 +31,18 @@ export async function saveChanges(
   since: string,
   changes: SyncAnswer,
 ): Promise<void> {
-  const stretch = readStretch(since, changes);
-  const isPlain = stretch.left.length === 0 && !stretch.rooms.some(({ isCut }) => isCut);
-  const own = isPlain ? readOwnEvents(stretch.rooms, run.known) : null;
-  if (own !== null && (await saveOwn(context, run, stretch, own))) return;
-  await saveSeen(context, run, stretch);
+  const batch = parseSyncBatch(since, changes);
+  const isPlain = batch.left.length === 0 && !batch.rooms.some(({ isCut }) => isCut);
+  const own = isPlain ? readOwnEvents(batch.rooms, run.known) : null;
+  if (own !== null && (await saveOwn(context, run, batch, own))) return;
+  await saveSeen(context, run, batch);
 }
 
 /** Answers false, and has saved nothing, when the tables have it otherwise. @throws ObserverLeaseLost */
 async function saveOwn(
   context: WorkerContext,
   { observer, fence, known }: ObserverRun,
-  { to, rooms }: Stretch,
+  { to, rooms }: SyncBatch,
   own: readonly OwnEvent[],
 ): Promise<boolean> {
   const matrixRoomIds = rooms.map(({ matrixRoomId }) => matrixRoomId);
@@ -57,23 +57,23 @@ async function saveOwn(
     return false;
   }
   context.metrics.syncEvents.inc(own.length);
-  await tell(context, applied);
+  await publishApplied(context, applied);
   return true;
 }
 
 /** Null when looking at the tables again may help. @throws ObserverLeaseLost, or what it was given. */
 function nullIfStale(error: unknown): null {
-  if (isLeaseGone(error)) throw new ObserverLeaseLost();
+  if (isLeaseLost(error)) throw new ObserverLeaseLost();
   if (!(isViewStale(error) || isRepeatable(error))) throw error;
   return null;
 }
 
-async function saveSeen(context: WorkerContext, run: ObserverRun, stretch: Stretch): Promise<void> {
+async function saveSeen(context: WorkerContext, run: ObserverRun, batch: SyncBatch): Promise<void> {
   const reader = await createReader(context, run);
   for (let look = 1; ; look++) {
-    const seen = await lookUp(context.db, reader, stretch.rooms);
-    const plan = planSaving(stretch, seen);
-    const applied = await save(context, run, stretch, seen, plan).catch((error: unknown) => {
+    const seen = await lookUp(context.db, reader, batch.rooms);
+    const plan = planSaving(batch, seen);
+    const applied = await save(context, run, batch, seen, plan).catch((error: unknown) => {
       const again = nullIfStale(error);
       if (look >= LOOKS_AT_MOST) throw error;
       return again;
@@ -107,31 +107,31 @@ async function createReader(context: WorkerContext, { observer }: ObserverRun): 
 }
 
 /** `gapped`: rooms in which something before was not read; their events come after it, and are read again with it. */
-type Plan = { meaning: Meaning; gapped: Seen["rooms"] };
+type Plan = { plan: SyncPlan; gapped: Seen["rooms"] };
 
-function planSaving({ rooms }: Stretch, seen: Seen): Plan {
+function planSaving({ rooms }: SyncBatch, seen: Seen): Plan {
   const cut = new Set(rooms.flatMap(({ matrixRoomId, isCut }) => (isCut ? [matrixRoomId] : [])));
   const gapped = seen.rooms.filter((room) => room.gap_from !== null || cut.has(room.matrix_room_id));
   const gappedIds = new Set(gapped.map(({ id }) => id));
   const whole = seen.events.filter(({ roomId }) => !gappedIds.has(roomId));
-  return { gapped, meaning: readMeaning(whole, seen.facts) };
+  return { gapped, plan: planSync(whole, seen.facts) };
 }
 
 function save(
   context: WorkerContext,
   { observer, fence }: ObserverRun,
-  { from, to, rooms, left }: Stretch,
+  { from, to, rooms, left }: SyncBatch,
   seen: Seen,
-  { meaning, gapped }: Plan,
+  { plan, gapped }: Plan,
 ): Promise<Applied> {
   const observerId = observer.observer_id;
   const outOfSight = [...gapped.map((room) => room.matrix_room_id), ...left];
-  return applyMeaning(context.db, {
+  return applySyncPlan(context.db, {
     require: savePositionAndRequire(
       { observerId, fence, since: to },
       { matrixRoomIds: rooms.map(({ matrixRoomId }) => matrixRoomId), rooms: seen.rooms },
     ),
-    meaning,
+    plan,
     also: [
       ...(outOfSight.length > 0 ? [recordGaps(observerId, outOfSight, { from, to })] : []),
       ...(left.length > 0 ? [noteObserverOut(observerId, left)] : []),
@@ -143,20 +143,20 @@ async function afterSaving(
   context: WorkerContext,
   { observer }: ObserverRun,
   { rooms }: Seen,
-  { applied, meaning, gapped }: Plan & { applied: Applied },
+  { applied, plan, gapped }: Plan & { applied: Applied },
 ): Promise<void> {
-  const told = tell(context, applied);
+  const told = publishApplied(context, applied);
   if (rooms.length === 0) return told;
   const tenantId = observer.tenant_id;
-  count(context, meaning, gapped.length);
+  countApplied(context, plan, gapped.length);
   const wakes = [
     ...gapped.map((room) => context.wake("room-sync", { tenantId, roomId: room.id })),
-    ...meaning.drifts.map((drift) =>
+    ...plan.configurationDrifts.map((drift) =>
       drift.what === "levels"
         ? context.wake("membership", { tenantId, roomId: drift.roomId })
         : context.wake("provisioning", { tenantId, subject: "room" as const, id: drift.roomId }),
     ),
   ];
   await Promise.all([told, ...wakes]);
-  await redactDoubles(context, observer, meaning, rooms);
+  await redactDuplicates(context, observer, plan, rooms);
 }

@@ -1,5 +1,5 @@
-import { transactAtOnce, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
-import { isLeaseGone } from "../../shared/db/connection/failures.ts";
+import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
+import { isLeaseLost } from "../../shared/db/connection/failures.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
 import {
@@ -10,7 +10,7 @@ import {
   savePositionAndRequire,
 } from "../../shared/db/observers/observed-rooms.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
-import { readStretch } from "./sync-batch.ts";
+import { parseSyncBatch } from "./sync-batch.ts";
 
 /** Rooms that are woken at once for their gaps. */
 const WAKES_AT_ONCE = 100;
@@ -22,7 +22,7 @@ export async function saveAsGaps(
   since: string,
   changes: SyncAnswer,
 ): Promise<void> {
-  const { rooms, left, from, to } = readStretch(since, changes);
+  const { rooms, left, from, to } = parseSyncBatch(since, changes);
   const observerId = run.observer.observer_id;
   const matrixRoomIds = [...rooms.map(({ matrixRoomId }) => matrixRoomId), ...left];
   await saveGaps(context, run, to, recordGaps(observerId, matrixRoomIds, { from, to }), [
@@ -35,7 +35,7 @@ export async function saveAsGaps(
  * means nothing any more, from the room's beginning. `left`: rooms that the observer turned out to be out of.
  * @throws ObserverLeaseLost
  */
-export async function startAnew(
+export async function restartReading(
   context: WorkerContext,
   run: ObserverRun,
   { from = FROM_BEGINNING, to, left }: { from?: string; to: string; left: readonly string[] },
@@ -56,7 +56,7 @@ async function saveGaps(
   const position = { observerId: observer.observer_id, fence, since };
   const require = savePositionAndRequire(position, { matrixRoomIds: [], rooms: [] });
   try {
-    const [, rooms] = await transactAtOnce<[unknown[], { room_id: string }[]]>(context.db, [
+    const [, rooms] = await transactPipelined<[unknown[], { room_id: string }[]]>(context.db, [
       require,
       gaps,
       ...also,
@@ -69,6 +69,6 @@ async function saveGaps(
         .map((room) => context.wake("room-sync", { tenantId: observer.tenant_id, roomId: room.room_id })),
     );
   } catch (error) {
-    throw isLeaseGone(error) ? new ObserverLeaseLost() : error;
+    throw isLeaseLost(error) ? new ObserverLeaseLost() : error;
   }
 }

@@ -2,7 +2,7 @@ import type { SyncAnswer } from "../matrix/sync-api.ts";
 import type { Offered } from "./look-up.ts";
 
 /** One answer of `/sync`: what happened from one position to the next. */
-export type Stretch = {
+export type SyncBatch = {
   from: string;
   to: string;
   /** Rooms with events, or with some left out before them. */
@@ -11,7 +11,7 @@ export type Stretch = {
   left: string[];
 };
 
-export function readStretch(from: string, { next_batch: to, rooms }: SyncAnswer): Stretch {
+export function parseSyncBatch(from: string, { next_batch: to, rooms }: SyncAnswer): SyncBatch {
   const joined = Object.entries(rooms?.join ?? {}).flatMap(([matrixRoomId, { timeline }]) => {
     if (timeline === undefined || (timeline.events.length === 0 && !timeline.limited)) return [];
     return [{ matrixRoomId, events: timeline.events, isCut: isCut(timeline) }];

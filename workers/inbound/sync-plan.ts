@@ -1,6 +1,6 @@
 import type { RoomEntries } from "../../shared/timeline/append.ts";
 import type { MatrixEvent } from "../matrix/sync-api.ts";
-import { translateEvent, type EventFacts, type Translation } from "./translate-event.ts";
+import { translateEvent, type EventContext, type Translation } from "./translate-event.ts";
 
 /** Events of a room, oldest first. */
 export type RoomEvents = { roomId: string; matrixRoomId: string; events: readonly MatrixEvent[] };
@@ -8,28 +8,28 @@ export type RoomEvents = { roomId: string; matrixRoomId: string; events: readonl
 type Of<K extends Translation["kind"]> = Extract<Translation, { kind: K }>;
 
 /** What some rooms' events mean, sorted by what is to be done. */
-export type Meaning = {
+export type SyncPlan = {
   entries: RoomEntries[];
   settled: { messageId: string; eventId: string; roomId: string }[];
-  doubles: { roomId: string; eventId: string }[];
+  duplicates: { roomId: string; eventId: string }[];
   memberships: { roomId: string; userId: string; applied: "in" | "out" }[];
   /** Rooms. */
-  strangers: string[];
-  drifts: { roomId: string; what: Of<"drift">["what"] }[];
+  unknownUsers: string[];
+  configurationDrifts: { roomId: string; what: Of<"drift">["what"] }[];
   encrypted: string[];
   successors: { roomId: string; matrixRoomId: string }[];
   forged: number;
 };
 
 /** Reads rooms' events, oldest first. Pure. */
-export function readMeaning(rooms: readonly RoomEvents[], facts: EventFacts): Meaning {
-  const meaning: Meaning = {
+export function planSync(rooms: readonly RoomEvents[], facts: EventContext): SyncPlan {
+  const plan: SyncPlan = {
     entries: [],
     settled: [],
-    doubles: [],
+    duplicates: [],
     memberships: [],
-    strangers: [],
-    drifts: [],
+    unknownUsers: [],
+    configurationDrifts: [],
     encrypted: [],
     successors: [],
     forged: 0,
@@ -42,14 +42,14 @@ export function readMeaning(rooms: readonly RoomEvents[], facts: EventFacts): Me
       if (translation.kind === "message") {
         entries.push(translation.entry);
         if (translation.settles !== null) {
-          meaning.settled.push({ messageId: translation.settles, eventId: event.event_id, roomId });
+          plan.settled.push({ messageId: translation.settles, eventId: event.event_id, roomId });
         }
-        if (translation.isForged) meaning.forged++;
-      } else addEffect(meaning, roomId, translation);
+        if (translation.isForged) plan.forged++;
+      } else addEffect(plan, roomId, translation);
     }
-    if (entries.length > 0) meaning.entries.push({ roomId, entries });
+    if (entries.length > 0) plan.entries.push({ roomId, entries });
   }
-  return meaning;
+  return plan;
 }
 
 /** A message that comes twice among the same events is the first of them; `firsts` keeps which. */
@@ -60,15 +60,15 @@ function asFirst(firsts: Map<string, string>, translation: Translation, eventId:
   return first === eventId ? translation : { kind: "double", eventId };
 }
 
-function addEffect(meaning: Meaning, roomId: string, translation: Exclude<Translation, Of<"message">>): void {
-  if (translation.kind === "double") meaning.doubles.push({ roomId, eventId: translation.eventId });
+function addEffect(plan: SyncPlan, roomId: string, translation: Exclude<Translation, Of<"message">>): void {
+  if (translation.kind === "double") plan.duplicates.push({ roomId, eventId: translation.eventId });
   if (translation.kind === "membership") {
-    meaning.memberships.push({ roomId, userId: translation.userId, applied: translation.applied });
+    plan.memberships.push({ roomId, userId: translation.userId, applied: translation.applied });
   }
-  if (translation.kind === "stranger") meaning.strangers.push(roomId);
-  if (translation.kind === "drift") meaning.drifts.push({ roomId, what: translation.what });
-  if (translation.kind === "encrypted") meaning.encrypted.push(roomId);
+  if (translation.kind === "stranger") plan.unknownUsers.push(roomId);
+  if (translation.kind === "drift") plan.configurationDrifts.push({ roomId, what: translation.what });
+  if (translation.kind === "encrypted") plan.encrypted.push(roomId);
   if (translation.kind === "successor") {
-    meaning.successors.push({ roomId, matrixRoomId: translation.matrixRoomId });
+    plan.successors.push({ roomId, matrixRoomId: translation.matrixRoomId });
   }
 }

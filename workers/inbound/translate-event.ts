@@ -1,4 +1,4 @@
-import { foreignEntryId } from "../../shared/platform/ids.ts";
+import { externalEntryId } from "../../shared/platform/ids.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
 import { MARKER } from "../matrix/rooms.ts";
 import type { MatrixEvent } from "../matrix/sync-api.ts";
@@ -17,7 +17,7 @@ export type MarkedMessage = {
 };
 
 /** What is known of the people and messages that some events speak of. */
-export type EventFacts = {
+export type EventContext = {
   /** Row ids by Matrix id. */
   userIds: ReadonlyMap<string, string>;
   observerMatrixId: string;
@@ -54,7 +54,7 @@ const NOTHING: Translation = { kind: "nothing" };
 const TEXT_TYPES = new Set(["m.text", "m.notice", "m.emote"]);
 
 /** Reads one event of a room. The same event always means the same, so that reading twice changes nothing. */
-export function translateEvent(roomId: string, event: MatrixEvent, facts: EventFacts): Translation {
+export function translateEvent(roomId: string, event: MatrixEvent, facts: EventContext): Translation {
   switch (event.type) {
     case "m.room.message":
       return translateMessage(roomId, event, facts);
@@ -76,7 +76,7 @@ export function translateEvent(roomId: string, event: MatrixEvent, facts: EventF
   }
 }
 
-function translateMessage(roomId: string, event: MatrixEvent, facts: EventFacts): Translation {
+function translateMessage(roomId: string, event: MatrixEvent, facts: EventContext): Translation {
   const markerId = event.content[MARKER];
   const marked = typeof markerId === "string" ? facts.messages.get(markerId) : undefined;
   // Anybody can write a marker: it counts when room and sender are those of the row.
@@ -90,7 +90,7 @@ function translateMessage(roomId: string, event: MatrixEvent, facts: EventFacts)
   if (text === null) return NOTHING;
   return {
     kind: "message",
-    entry: foreignEntry(roomId, event, text, facts),
+    entry: externalEntry(roomId, event, text, facts),
     settles: null,
     isForged: markerId !== undefined,
   };
@@ -109,10 +109,10 @@ function ourEntry(event: MatrixEvent, message: MarkedMessage): NewEntry {
   };
 }
 
-function foreignEntry(roomId: string, event: MatrixEvent, text: string, facts: EventFacts): NewEntry {
+function externalEntry(roomId: string, event: MatrixEvent, text: string, facts: EventContext): NewEntry {
   const senderId = facts.userIds.get(event.sender) ?? null;
   return {
-    entryId: foreignEntryId(roomId, event.event_id),
+    entryId: externalEntryId(roomId, event.event_id),
     eventId: event.event_id,
     type: "message.created",
     senderId,
@@ -153,7 +153,7 @@ function translateTombstone(event: MatrixEvent): Translation {
   return isRoomId ? { kind: "successor", matrixRoomId: successor } : NOTHING;
 }
 
-function translateMember(event: MatrixEvent, facts: EventFacts): Translation {
+function translateMember(event: MatrixEvent, facts: EventContext): Translation {
   const membership = event.content["membership"];
   const userId = facts.userIds.get(event.state_key ?? "");
   if (userId === undefined) {

@@ -6,12 +6,12 @@ import { applyLevels } from "../reconcile/apply-power-levels.ts";
 import { ensureAccount } from "../reconcile/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
-import { putOutStrangers } from "../reconcile/remove-unknown-users.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import { removeUnknownUsers } from "../reconcile/remove-unknown-users.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { isForOperators, MatrixFailure } from "../matrix/http/failure.ts";
 import { removeMember } from "../matrix/rooms.ts";
-import { convergeOrPostpone } from "../runtime/reschedule.ts";
+import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 
 /** Members that one run moves on Matrix; the rest follow in later runs, so that messages are not held up. */
@@ -26,7 +26,7 @@ export async function handleMembership(
 ): Promise<JobResult> {
   const result = await withRoomLease(context, payload, async (lease, room) => {
     if (!room.tenant_is_active || room.is_deleted) return DONE;
-    return convergeOrPostpone(
+    return convergeOrReschedule(
       context,
       room.members_attempts,
       () => converge(context, room, lease),
@@ -42,7 +42,7 @@ export async function handleMembership(
   return result ?? DONE;
 }
 
-async function converge(context: WorkerContext, room: RoomFacts, lease: RoomLease): Promise<JobResult> {
+async function converge(context: WorkerContext, room: RoomSnapshot, lease: RoomLease): Promise<JobResult> {
   await applyWithoutMatrix(context, room);
   const moves = await findMoves(context, room);
   if (room.matrix_room_id === null && moves.length === 0) {
@@ -55,7 +55,7 @@ async function converge(context: WorkerContext, room: RoomFacts, lease: RoomLeas
   for (const move of moves.slice(0, MOVES_AT_MOST)) {
     await moveMember(context, homeserver, existing, move, lease);
   }
-  const areStrangersOut = await putOutStrangers(context, homeserver, existing, lease);
+  const areStrangersOut = await removeUnknownUsers(context, homeserver, existing, lease);
   await applyLevels(context, homeserver, existing, lease);
   if (moves.length > MOVES_AT_MOST || !areStrangersOut) {
     await context.db.raw(
@@ -69,7 +69,7 @@ async function converge(context: WorkerContext, room: RoomFacts, lease: RoomLeas
 }
 
 /** Whoever is not on Matrix and need not be is as wanted already: a guest, or a member who has not spoken yet. */
-async function applyWithoutMatrix(context: WorkerContext, room: RoomFacts): Promise<void> {
+async function applyWithoutMatrix(context: WorkerContext, room: RoomSnapshot): Promise<void> {
   await context.db.raw(
     `update memberships set applied_version = version, error = null
       where room_id = ? and version <> applied_version and applied = 'out'
@@ -89,7 +89,7 @@ type Move = {
 };
 
 /** Members whose state on Matrix is not settled, removals first. */
-function findMoves(context: WorkerContext, room: RoomFacts): Promise<Move[]> {
+function findMoves(context: WorkerContext, room: RoomSnapshot): Promise<Move[]> {
   return rowsOf<Move>(
     context.db,
     `select s.user_id, u.matrix_user_id, u.applied_version > 0 as is_registered, s.version, s.applied,
@@ -109,7 +109,7 @@ function findMoves(context: WorkerContext, room: RoomFacts): Promise<Move[]> {
 async function moveMember(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   move: Move,
   lease: RoomLease,
 ): Promise<void> {
@@ -138,7 +138,7 @@ async function moveMember(
 async function join(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   move: Move,
   lease: RoomLease,
 ): Promise<string | null> {
@@ -158,7 +158,7 @@ async function join(
   }
 }
 
-async function finish(context: WorkerContext, room: RoomFacts): Promise<void> {
+async function finish(context: WorkerContext, room: RoomSnapshot): Promise<void> {
   await context.db.raw(
     `update rooms set members_applied_version = greatest(members_applied_version, :version), members_attempts = 0, members_error = null,
             members_next_attempt_at = case when members_desired_version > :version then now() end

@@ -3,7 +3,7 @@ import {
   claimMessages,
   endBatch,
   markDead,
-  postponeOutbox,
+  rescheduleOutbox,
   recordAttempt,
   type Claim,
   type ClaimedMessage,
@@ -12,13 +12,13 @@ import {
 import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants/tenants.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
-import type { RoomFacts, TakenRoom } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot, LeasedRoom } from "../../shared/db/rooms/work-room.ts";
 import { sendMessage } from "../outbound/send-message.ts";
 import { NotWanted } from "../reconcile/ensure-joined.ts";
 import { NOT_ANSWERING } from "../matrix/homeserver/breaker.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import { decideRetry } from "../outbound/retry.ts";
-import { tellGivenUp } from "../outbound/report-dead-message.ts";
+import { reportDeadMessage } from "../outbound/report-dead-message.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 
 /** A room that is never quiet gives way after this where others may wait for its place. */
@@ -35,22 +35,22 @@ export async function handleOutboundMessage(
   payload: JobPayload<"outbound-message">,
 ): Promise<JobResult> {
   const { tenantId, roomId } = payload;
-  if (!context.outboundGate.enter(tenantId, roomId)) return DONE;
+  if (!context.outboundSemaphore.enter(tenantId, roomId)) return DONE;
   try {
     const result = await withRoomLease(
       context,
       payload,
       (lease, room) => sendFrom(context, room, lease),
-      context.outboundPace.batchMessages(),
+      context.outboundBatchSize.batchMessages(),
     );
     return result ?? DONE;
   } finally {
-    const next = context.outboundGate.leave(tenantId);
+    const next = context.outboundSemaphore.leave(tenantId);
     if (next !== null) void context.wake("outbound-message", { tenantId, roomId: next });
   }
 }
 
-async function sendFrom(context: WorkerContext, room: TakenRoom, lease: RoomLease): Promise<JobResult> {
+async function sendFrom(context: WorkerContext, room: LeasedRoom, lease: RoomLease): Promise<JobResult> {
   if (!room.tenant_is_active) return DONE;
   if (!room.is_deleted) return drain(context, room, lease);
   // Its messages ended with it: nothing is due here any more.
@@ -58,14 +58,14 @@ async function sendFrom(context: WorkerContext, room: TakenRoom, lease: RoomLeas
   return DONE;
 }
 
-async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease): Promise<JobResult> {
+async function drain(context: WorkerContext, room: LeasedRoom, lease: RoomLease): Promise<JobResult> {
   // Woken too early, as by a new message after Redis lost the job that waited: Postgres decides.
   if (room.outbox_wait_ms > 0) return { retryInMs: room.outbox_wait_ms };
   const isOver = watchTurn(context, room.tenant_id);
   let claim: Claim = { lastOrder: room.claimed_order, messages: room.claimed, isWanted: false };
   for (;;) {
     const { sent, failure } = await sendBatch(context, room, claim.messages, { lease, isOver });
-    if (sent.length > 0) context.reach("between homeserver answer and mark");
+    if (sent.length > 0) context.hitFailpoint("between homeserver answer and mark");
     const isWhole = sent.length === claim.messages.length;
     const reached = claim.messages.at(-1)?.order_number ?? claim.lastOrder;
     // Claimed all there was: what came since is found when the lease is given back.
@@ -77,7 +77,7 @@ async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease):
       const untried = claim.messages.slice(sent.length + (failure === null ? 0 : 1));
       await end(context, room, lease, { sent, untried });
       if (failure !== null) return { retryInMs: await settleFailure(context, room, failure, lease) };
-      await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
+      await rescheduleOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
       // Asked to stop, nobody is woken from here: the job itself goes on elsewhere.
       return context.stopping.aborted ? { retryInMs: 0 } : DONE;
     }
@@ -89,7 +89,7 @@ async function drain(context: WorkerContext, room: TakenRoom, lease: RoomLease):
 function watchTurn(context: WorkerContext, tenantId: string): () => boolean {
   const startedAtMs = performance.now();
   return () => {
-    const turnMs = context.outboundGate.isCrowded(tenantId) ? SLICE_MS : LONGEST_MS;
+    const turnMs = context.outboundSemaphore.isCrowded(tenantId) ? SLICE_MS : LONGEST_MS;
     return context.stopping.aborted || performance.now() - startedAtMs > turnMs;
   };
 }
@@ -97,12 +97,12 @@ function watchTurn(context: WorkerContext, tenantId: string): () => boolean {
 /** Marks what was sent and claims what follows. @throws LeaseLost */
 async function markAndClaim(
   context: WorkerContext,
-  room: RoomFacts,
+  room: RoomSnapshot,
   lease: RoomLease,
   { sent, afterOrder }: { sent: readonly SentMessage[]; afterOrder: number },
 ): Promise<Claim> {
   lease.check();
-  const limit = context.outboundPace.batchMessages();
+  const limit = context.outboundBatchSize.batchMessages();
   const claim = await claimMessages(context.db, room.id, { fence: lease.fence, sent, afterOrder, limit });
   if (claim === null) throw new LeaseLost();
   return claim;
@@ -113,7 +113,7 @@ type Batch = { sent: SentMessage[]; failure: { message: ClaimedMessage; error: u
 /** Sends a claimed batch until one fails or the room's turn is over. */
 async function sendBatch(
   context: WorkerContext,
-  room: RoomFacts,
+  room: RoomSnapshot,
   messages: readonly ClaimedMessage[],
   { lease, isOver }: { lease: RoomLease; isOver: () => boolean },
 ): Promise<Batch> {
@@ -134,14 +134,14 @@ async function sendBatch(
     context.metrics.acceptedToSent.observe((message.age_ms + elapsedMs()) / 1_000);
     context.log.info(naming(room, message), "message sent");
   }
-  context.outboundPace.note(batch.sent.length, elapsedMs());
+  context.outboundBatchSize.note(batch.sent.length, elapsedMs());
   return batch;
 }
 
 /** What was claimed and never tried is not held for ambiguous: it dies with its sender's removal. @throws LeaseLost */
 async function end(
   context: WorkerContext,
-  room: RoomFacts,
+  room: RoomSnapshot,
   lease: RoomLease,
   { sent, untried }: { sent: readonly SentMessage[]; untried: readonly ClaimedMessage[] },
 ): Promise<void> {
@@ -151,7 +151,7 @@ async function end(
 }
 
 /** By what a message is found in the logs of every tier. */
-function naming(room: RoomFacts, { id, request_id: requestId }: ClaimedMessage) {
+function naming(room: RoomSnapshot, { id, request_id: requestId }: ClaimedMessage) {
   return { room: room.id, message: id, requestId };
 }
 
@@ -167,7 +167,7 @@ function rememberSender(messages: readonly ClaimedMessage[], senderId: string): 
 /** Answers the pause in milliseconds. */
 async function settleFailure(
   context: WorkerContext,
-  room: RoomFacts,
+  room: RoomSnapshot,
   { message, error }: { message: ClaimedMessage; error: unknown },
   lease: RoomLease,
 ): Promise<number> {
@@ -204,25 +204,25 @@ async function settleFailure(
   }
   // Being asked to wait is no failure: a homeserver that answers again cuts short only what waited for its silence.
   const failed = error.kind !== "limited";
-  await postponeOutbox(db, room.id, lease.fence, { delayMs: decision.delayMs, failed });
+  await rescheduleOutbox(db, room.id, lease.fence, { delayMs: decision.delayMs, failed });
   context.log.warn({ ...naming(room, message), err: error, delayMs: decision.delayMs }, "message postponed");
   return decision.delayMs;
 }
 
 async function giveUp(
   context: WorkerContext,
-  room: RoomFacts,
+  room: RoomSnapshot,
   lease: RoomLease,
   message: ClaimedMessage,
   { code, reason }: { code: string; reason: string },
 ): Promise<void> {
   const position = await markDead(context.db, room.id, lease.fence, { id: message.id, code, reason });
   if (position === null) throw new LeaseLost();
-  await tellGivenUp(context, room, { ...naming(room, message), code, reason, position });
+  await reportDeadMessage(context, room, { ...naming(room, message), code, reason, position });
 }
 
 /** What was claimed behind the dead message is still to be sent: the room goes on at once, as a new job. */
-async function afterGivingUp(context: WorkerContext, room: RoomFacts, lease: RoomLease): Promise<number> {
-  await postponeOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
+async function afterGivingUp(context: WorkerContext, room: RoomSnapshot, lease: RoomLease): Promise<number> {
+  await rescheduleOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
   return 0;
 }

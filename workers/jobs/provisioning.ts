@@ -4,12 +4,12 @@ import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { applyProfile } from "../reconcile/ensure-account.ts";
 import { describeRoom, ensureRoom } from "../reconcile/ensure-room.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
-import { speakAs } from "../reconcile/act-as.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import { actAs } from "../reconcile/act-as.ts";
 import { unlessForbidden } from "../matrix/http/failure.ts";
 import { aliasLocalpart, leaveRoom, listJoined, removeAlias, removeMember } from "../matrix/rooms.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { convergeOrPostpone } from "../runtime/reschedule.ts";
+import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 
 /** Brings one account, or one room, into being on Matrix as the tenant wants it; or out of being. */
@@ -44,7 +44,7 @@ async function provisionUser(
   if (rows.length === 0) return DONE;
   const user = userRow.parse(rows[0]);
   const account = { id, tenantId, matrixUserId: user.matrix_user_id };
-  return convergeOrPostpone(
+  return convergeOrReschedule(
     context,
     user.attempts,
     async () => {
@@ -88,7 +88,7 @@ async function provisionRoom(
 ): Promise<JobResult> {
   const result = await withRoomLease(context, { tenantId, roomId: id }, async (lease, room) => {
     if (!room.tenant_is_active) return DONE;
-    return convergeOrPostpone(
+    return convergeOrReschedule(
       context,
       room.attempts,
       async () => {
@@ -112,7 +112,7 @@ async function provisionRoom(
 async function bringRoom(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts,
+  room: RoomSnapshot,
   lease: RoomLease,
 ): Promise<void> {
   const matrixRoomId = await ensureRoom(context, homeserver, room, lease);
@@ -132,7 +132,7 @@ async function bringRoom(
 async function removeRoom(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts,
+  room: RoomSnapshot,
   lease: RoomLease,
 ): Promise<void> {
   if (room.matrix_room_id !== null) {
@@ -176,10 +176,15 @@ async function leaveAsMembers(
   );
   for (const member of members) {
     lease.check();
-    await speakAs(homeserver, member.matrix_user_id, (self) => leaveRoom(self, matrixRoomId));
+    await actAs(homeserver, member.matrix_user_id, (self) => leaveRoom(self, matrixRoomId));
   }
 }
 
-function identityOf(room: RoomFacts): { tenantId: string; kind: string; slug: string; generation: number } {
+function identityOf(room: RoomSnapshot): {
+  tenantId: string;
+  kind: string;
+  slug: string;
+  generation: number;
+} {
   return { tenantId: room.tenant_id, kind: room.kind, slug: room.slug, generation: room.generation };
 }

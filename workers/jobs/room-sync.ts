@@ -1,15 +1,15 @@
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
-import { requeueForgotten } from "../outbound/requeue-missing.ts";
-import { findRoomFacts, type RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import { requeueMissing } from "../outbound/requeue-missing.ts";
+import { findRoomSnapshot, type RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 import { fetchPage } from "../matrix/sync-api.ts";
-import { convergeOrPostpone } from "../runtime/reschedule.ts";
-import { applyMeaning, type Applied } from "../inbound/apply-plan.ts";
+import { convergeOrReschedule } from "../runtime/reschedule.ts";
+import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
 import { lookUp } from "../inbound/look-up.ts";
-import { readMeaning, type Meaning } from "../inbound/sync-plan.ts";
+import { planSync, type SyncPlan } from "../inbound/sync-plan.ts";
 import { FROM_BEGINNING, requireGap } from "../../shared/db/observers/observed-rooms.ts";
-import { redactDoubles } from "../inbound/redact-duplicates.ts";
-import { count, logTold, publish } from "../inbound/publish-applied.ts";
+import { redactDuplicates } from "../inbound/redact-duplicates.ts";
+import { countApplied, logPublished, publish } from "../inbound/publish-applied.ts";
 import type { Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import { isViewStale } from "../../shared/db/connection/failures.ts";
 import { rowsOf } from "../../shared/db/connection/open.ts";
@@ -32,12 +32,12 @@ export async function handleRoomSync(
   context: WorkerContext,
   payload: JobPayload<"room-sync">,
 ): Promise<JobResult> {
-  const room = await findRoomFacts(context.db, payload.tenantId, payload.roomId);
+  const room = await findRoomSnapshot(context.db, payload.tenantId, payload.roomId);
   if (!room || room.is_deleted || room.matrix_room_id === null) return DONE;
   const gap = await findGap(context, room.id);
   if (gap === null) return DONE;
   const existing = { ...room, matrix_room_id: room.matrix_room_id };
-  return convergeOrPostpone(
+  return convergeOrReschedule(
     context,
     gap.attempts,
     () => fill(context, existing),
@@ -66,7 +66,7 @@ async function findGap(context: WorkerContext, roomId: string): Promise<(Gap & {
 
 async function fill(
   context: WorkerContext,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
 ): Promise<JobResult> {
   for (let page = 0; page < PAGES_AT_MOST && !context.stopping.aborted; page++) {
     const gap = await findGap(context, room.id);
@@ -79,7 +79,7 @@ async function fill(
 /** Answers false when the page is to be read again a little later. */
 async function fillPage(
   context: WorkerContext,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   gap: Gap,
 ): Promise<boolean> {
   const homeserver = await context.homeserver(room.homeserver_id);
@@ -96,37 +96,37 @@ async function fillPage(
     request,
   };
   const seen = await lookUp(context.db, reader, [{ matrixRoomId: room.matrix_room_id, events: page.events }]);
-  const meaning = readMeaning(seen.events, seen.facts);
+  const plan = planSync(seen.events, seen.facts);
   // A page may be empty though more comes: what it held is nothing for us to see.
   const isFilled = page.end === null || page.end === gap.from;
   if (isFilled && gap.isRereading) {
-    const told = new Set(meaning.settled.map(({ messageId }) => messageId));
+    const told = new Set(plan.settled.map(({ messageId }) => messageId));
     // Before the gap is closed: whoever dies between finds it open, and looks again.
-    if (!(await requeueForgotten(context, request, room, told))) return false;
+    if (!(await requeueMissing(context, request, room, told))) return false;
   }
   const end = isFilled ? gap.to : page.end;
-  const applied = await applyPage(context, room, meaning, { gap, end, isFilled });
+  const applied = await applyPage(context, room, plan, { gap, end, isFilled });
   // Another filler was faster, or reading began anew: what was read here is read again if it must be.
   if (applied === null) return true;
-  logTold(context, applied.told);
-  count(context, meaning, 0);
+  logPublished(context, applied.told);
+  countApplied(context, plan, 0);
   await publish(context, applied);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };
-  await redactDoubles(context, observer, meaning, [room]);
+  await redactDuplicates(context, observer, plan, [room]);
   return true;
 }
 
 /** Appends a page and shortens the gap by it; null when the gap is not what was read any more. */
 async function applyPage(
   context: WorkerContext,
-  room: RoomFacts,
-  meaning: Meaning,
+  room: RoomSnapshot,
+  plan: SyncPlan,
   page: { gap: Gap; end: string | null; isFilled: boolean },
 ): Promise<Applied | null> {
   try {
-    return await applyMeaning(context.db, {
+    return await applySyncPlan(context.db, {
       require: requireGap(room.id, page.gap.from),
-      meaning,
+      plan,
       also: [shortenGap(room.id, page)],
     });
   } catch (error) {

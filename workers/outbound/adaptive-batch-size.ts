@@ -6,13 +6,13 @@ const BATCH_TARGET_MS = 100;
 const NEWEST_SHARE = 0.3;
 
 /** How many messages of a room are claimed at a time, by how long this process's sends take of late. */
-export type Pace = {
+export type AdaptiveBatchSize = {
   batchMessages: () => number;
   note: (messages: number, tookMs: number) => void;
 };
 
 /** Begins with the smallest batch; a process that talks to a slow and a fast homeserver takes the middle. */
-export function createPace(): Pace {
+export function createAdaptiveBatchSize(): AdaptiveBatchSize {
   let messageMs = BATCH_TARGET_MS / SMALLEST_BATCH;
   return {
     batchMessages: () =>

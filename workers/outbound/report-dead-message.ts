@@ -7,7 +7,7 @@ import type { WorkerContext } from "../runtime/context.ts";
  * Tells operators, and its room, that a message is dead: the room behind what its timeline had when that was decided. A
  * hint: the message's status is the truth, so a loss is no harm.
  */
-export async function tellGivenUp(
+export async function reportDeadMessage(
   { redis, log, metrics }: WorkerContext,
   room: { id: string; kind: RoomKind; slug: string },
   given: {

@@ -4,8 +4,8 @@ import type { WorkerContext } from "../runtime/context.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { lookUpEvent } from "../matrix/rooms.ts";
 import { withRoomLease } from "../runtime/room-lease.ts";
-import { tellGivenUp } from "./report-dead-message.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import { reportDeadMessage } from "./report-dead-message.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
 const LOOKED_UP_AT_ONCE = 200;
 
@@ -18,10 +18,10 @@ type Unseen = { id: string; event_id: string; order_number: number };
  * be, and ends. What is in our timeline stays as it is.
  * Answers false when somebody else writes to the room: to be asked again soon.
  */
-export async function requeueForgotten(
+export async function requeueMissing(
   context: WorkerContext,
   request: Requester,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   seen: ReadonlySet<string>,
 ): Promise<boolean> {
   for (let afterOrder = 0; ;) {
@@ -42,7 +42,7 @@ export async function requeueForgotten(
 }
 
 /** Somebody took the message back on Matrix before it was told: an event without its marker is nobody's. */
-async function giveUp(context: WorkerContext, room: RoomFacts, { id, event_id }: Unseen): Promise<void> {
+async function giveUp(context: WorkerContext, room: RoomSnapshot, { id, event_id }: Unseen): Promise<void> {
   const code = "redacted";
   const reason = "The message was taken back on the chat server before anybody was shown it.";
   const [position] = await rowsOf<TimelinePosition>(
@@ -55,7 +55,7 @@ async function giveUp(context: WorkerContext, room: RoomFacts, { id, event_id }:
     [code, reason, id, event_id],
   );
   if (!position) return;
-  await tellGivenUp(context, room, { message: id, code, reason, position });
+  await reportDeadMessage(context, room, { message: id, code, reason, position });
 }
 
 /** Sent, and not come home. */
@@ -72,7 +72,7 @@ function findUnseen(db: Db, roomId: string, afterOrder: number): Promise<Unseen[
 /** Under the room's lease: whoever sends from a place behind these messages would settle the room without them. */
 async function requeue(
   context: WorkerContext,
-  room: RoomFacts,
+  room: RoomSnapshot,
   forgotten: readonly Unseen[],
 ): Promise<boolean> {
   const again = await withRoomLease(context, { tenantId: room.tenant_id, roomId: room.id }, ({ fence }) =>
@@ -100,7 +100,7 @@ async function requeue(
   );
   if (again === null) return false;
   if (again.length > 0) {
-    context.metrics.messagesForgotten.inc(again.length);
+    context.metrics.messagesRequeued.inc(again.length);
     context.log.error(
       { room: room.id, messages: again.length },
       "the homeserver has forgotten messages that it took: they are sent again",

@@ -8,7 +8,7 @@ import { applyLevels } from "../reconcile/apply-power-levels.ts";
 import { ensureAccount } from "../reconcile/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
 /**
  * Sends one message, after making whatever it needs on Matrix: the room, the sender's account, the join. Answers the
@@ -18,7 +18,7 @@ import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
  */
 export async function sendMessage(
   context: WorkerContext,
-  room: RoomFacts,
+  room: RoomSnapshot,
   message: ClaimedMessage,
   lease: RoomLease,
 ): Promise<string> {
@@ -60,7 +60,7 @@ export async function sendMessage(
 async function prepareSender(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   message: ClaimedMessage,
   lease: RoomLease,
 ): Promise<void> {

@@ -3,7 +3,7 @@
  * its hundred busy rooms leave room for another's one. Rooms that find no place wait here in the order they came; they
  * are due in Postgres all the same, so that nothing is lost with the process.
  */
-export type TenantGate = {
+export type TenantSemaphore = {
   /** False when the tenant has its places: the room waits, and is named by a later `leave`. */
   enter: (tenantId: string, roomId: string) => boolean;
   /** Gives a place back. Answers the room of that tenant that waited longest, to be woken; null when none waits. */
@@ -15,7 +15,7 @@ export type TenantGate = {
 /** Rooms that wait, of one tenant; what comes beyond is found by the sweeper. */
 const WAITING_AT_MOST = 10_000;
 
-export function createTenantGate(places: { all: number; each: number }): TenantGate {
+export function createTenantSemaphore(places: { all: number; each: number }): TenantSemaphore {
   const tenants = new Map<string, { taken: number; waiting: Set<string> }>();
   let taken = 0;
   return {

@@ -6,7 +6,7 @@ import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
  * Makes calls as a living person's account. Who logged all devices out ended ours too: it is made again, once, and the
  * calls repeated. Never for somebody who was deleted, since a device brings an account back to life.
  */
-export async function speakAs<T>(
+export async function actAs<T>(
   homeserver: Homeserver,
   matrixUserId: string,
   work: (request: Requester) => Promise<T>,

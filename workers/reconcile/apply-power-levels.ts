@@ -6,7 +6,7 @@ import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
 import { getState, putState } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
 type JoinedMember = { user_id: string; matrix_user_id: string; role: Role };
 
@@ -14,7 +14,7 @@ type JoinedMember = { user_id: string; matrix_user_id: string; role: Role };
 export async function applyLevels(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   lease: RoomLease,
 ): Promise<boolean> {
   const members = await rowsOf<JoinedMember>(

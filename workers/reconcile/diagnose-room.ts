@@ -5,8 +5,8 @@ import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
 import { getState, listJoined, listPresent } from "../matrix/rooms.ts";
-import { findUnwanted } from "./remove-unknown-users.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import { findUnwantedUsers } from "./remove-unknown-users.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
 /** One thing that is not as the tenant wants it. `what` names it; `wanted` and `found` say how. */
 export type Difference = {
@@ -44,7 +44,11 @@ const tombstone = z.object({ replacement_room: z.string() });
  * Compares what the tenant wants of a room with what Matrix has, and our copy with itself. Changes nothing.
  * @throws MatrixFailure when the homeserver cannot be asked.
  */
-export async function diagnoseRoom(db: Db, homeserver: Homeserver, room: RoomFacts): Promise<Difference[]> {
+export async function diagnoseRoom(
+  db: Db,
+  homeserver: Homeserver,
+  room: RoomSnapshot,
+): Promise<Difference[]> {
   const own = await diagnoseCopy(db, room.id);
   if (room.matrix_room_id === null)
     return [{ what: "no Matrix room", wanted: room.name, found: null }, ...own];
@@ -62,7 +66,7 @@ export async function diagnoseRoom(db: Db, homeserver: Homeserver, room: RoomFac
 async function diagnoseMatrix(
   db: Db,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
 ): Promise<Difference[]> {
   const request = await homeserver.as(room.observer_matrix_id);
   const matrixRoomId = room.matrix_room_id;
@@ -86,7 +90,7 @@ async function diagnoseMatrix(
       .map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
   );
   if (!isSameLevels(levels, wanted)) differences.push({ what: "power levels", wanted, found: levels });
-  const unwanted = await findUnwanted(db, room, await listPresent(request, matrixRoomId));
+  const unwanted = await findUnwantedUsers(db, room, await listPresent(request, matrixRoomId));
   return [...differences, ...compareMembers(members, joined, unwanted)];
 }
 
@@ -151,7 +155,7 @@ async function diagnoseCopy(db: Db, roomId: string): Promise<Difference[]> {
  */
 export async function makeRepairDue(
   db: Db,
-  room: RoomFacts,
+  room: RoomSnapshot,
   differences: readonly Difference[],
 ): Promise<void> {
   const users = (what: Difference["what"]) =>

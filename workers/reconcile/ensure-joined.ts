@@ -3,8 +3,8 @@ import { rowsOf } from "../../shared/db/connection/open.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { joinMember } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
-import { speakAs } from "./act-as.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import { actAs } from "./act-as.ts";
 
 /** The tenant wants this person out: no join is made. */
 export class NotWanted extends Error {}
@@ -16,7 +16,7 @@ export class NotWanted extends Error {}
 export async function ensureJoined(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   member: { userId: string; matrixUserId: string },
   lease: RoomLease,
 ): Promise<void> {
@@ -29,7 +29,7 @@ export async function ensureJoined(
   lease.check();
   const observer = await homeserver.as(room.observer_matrix_id);
   const target = { matrixRoomId: room.matrix_room_id, matrixUserId: member.matrixUserId };
-  await speakAs(homeserver, member.matrixUserId, (self) => joinMember(observer, self, target));
+  await actAs(homeserver, member.matrixUserId, (self) => joinMember(observer, self, target));
   // A role above member counts only when the map names it: the members' job is due for those alone.
   await context.db.raw(
     `with joined as (

@@ -3,15 +3,15 @@ import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { ensureMatrixRoom, putState } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { ensureObserver } from "./ensure-account.ts";
-import { followSuccessor } from "./follow-upgrade.ts";
-import { returnObserver } from "./rejoin-observer.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import { followUpgrade } from "./follow-upgrade.ts";
+import { rejoinObserver } from "./rejoin-observer.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
 /** The room on Matrix, under its lease: exists after this. Answers its Matrix id. */
 export async function ensureRoom(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts,
+  room: RoomSnapshot,
   lease: RoomLease,
 ): Promise<string> {
   if (room.matrix_room_id !== null)
@@ -43,12 +43,12 @@ export async function ensureRoom(
 async function mendRoom(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   lease: RoomLease,
 ): Promise<string> {
-  if (room.observer_is_out) await returnObserver(context, homeserver, room, lease);
+  if (room.observer_is_out) await rejoinObserver(context, homeserver, room, lease);
   if (room.successor_matrix_room_id === null) return room.matrix_room_id;
-  return followSuccessor(
+  return followUpgrade(
     context,
     homeserver,
     { ...room, successor_matrix_room_id: room.successor_matrix_room_id },
@@ -60,7 +60,7 @@ async function mendRoom(
 export async function describeRoom(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   lease: RoomLease,
 ): Promise<void> {
   const request = await homeserver.as(room.observer_matrix_id);
@@ -84,6 +84,6 @@ export async function describeRoom(
   );
 }
 
-function describe(room: RoomFacts): { name: string; topic: string | null; avatar: string | null } {
+function describe(room: RoomSnapshot): { name: string; topic: string | null; avatar: string | null } {
   return { name: room.name, topic: room.topic, avatar: room.avatar };
 }

@@ -4,7 +4,7 @@ import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import { getState } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
 const creation = z.object({ predecessor: z.object({ room_id: z.string() }) });
 
@@ -14,10 +14,10 @@ const creation = z.object({ predecessor: z.object({ room_id: z.string() }) });
  * Answers the Matrix id that the room has now.
  * @throws MatrixFailure when the homeserver does not say what the successor is: the tombstone is not told again.
  */
-export async function followSuccessor(
+export async function followUpgrade(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string; successor_matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string; successor_matrix_room_id: string },
   lease: RoomLease,
 ): Promise<string> {
   const request = await homeserver.as(room.observer_matrix_id);

@@ -6,17 +6,17 @@ import { joinMember } from "../matrix/rooms.ts";
 import { fetchPosition } from "../matrix/sync-api.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { noteObserverBack } from "../../shared/db/observers/observed-rooms.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
-import { speakAs } from "./act-as.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import { actAs } from "./act-as.ts";
 
 /**
  * Brings an observer that was put out back into its room: somebody of ours who may invite there asks it in.
  * @throws MatrixFailure `forbidden` when nobody of ours in the room may invite.
  */
-export async function returnObserver(
+export async function rejoinObserver(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   lease: RoomLease,
 ): Promise<void> {
   const inviters = await rowsOf<{ matrix_user_id: string }>(
@@ -36,7 +36,7 @@ export async function returnObserver(
   lease.check();
   const observer = await homeserver.as(room.observer_matrix_id);
   const target = { matrixRoomId: room.matrix_room_id, matrixUserId: room.observer_matrix_id };
-  await speakAs(homeserver, inviter, (asking) => joinMember(asking, observer, target));
+  await actAs(homeserver, inviter, (asking) => joinMember(asking, observer, target));
   const { sql, bindings } = noteObserverBack(room.id, await fetchPosition(observer));
   await execute(context.db, sql, bindings);
   context.metrics.driftRepaired.inc({ what: "observer" });

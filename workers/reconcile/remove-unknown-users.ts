@@ -3,7 +3,7 @@ import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { listPresent, removeMember } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import type { RoomFacts } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
 /** One run puts out so many; the rest follow in later runs, so that messages are not held up. */
 const AT_MOST = 20;
@@ -12,10 +12,10 @@ const AT_MOST = 20;
  * Whoever is in a room on Matrix, or asked into it, and is not wanted there is put out, where such a one was seen.
  * Answers false when more are left.
  */
-export async function putOutStrangers(
+export async function removeUnknownUsers(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomFacts & { matrix_room_id: string },
+  room: RoomSnapshot & { matrix_room_id: string },
   lease: RoomLease,
 ): Promise<boolean> {
   const rows = await rowsOf<{ seen_at: string }>(
@@ -28,7 +28,7 @@ export async function putOutStrangers(
   const matrixRoomId = room.matrix_room_id;
   const observer = await homeserver.as(room.observer_matrix_id);
   lease.check();
-  const unwanted = await findUnwanted(context.db, room, await listPresent(observer, matrixRoomId));
+  const unwanted = await findUnwantedUsers(context.db, room, await listPresent(observer, matrixRoomId));
   for (const matrixUserId of unwanted.slice(0, AT_MOST)) {
     lease.check();
     await removeMember(observer, { matrixRoomId, matrixUserId });
@@ -51,9 +51,9 @@ export async function putOutStrangers(
  * Those of some people who are not wanted in a room: of the tenant's own, whoever is no member (guests are never on
  * Matrix). People whom the tenant does not know may be in a public room, and in no private one.
  */
-export async function findUnwanted(
+export async function findUnwantedUsers(
   db: Db,
-  room: RoomFacts,
+  room: RoomSnapshot,
   matrixUserIds: readonly string[],
 ): Promise<string[]> {
   const rows = await rowsOf<{ matrix_user_id: string }>(

@@ -1,12 +1,12 @@
 import type { Db } from "../../shared/db/connection/open.ts";
-import type { Reach } from "../../shared/platform/failpoints.ts";
+import type { HitFailpoint } from "../../shared/platform/failpoints.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { Wake } from "../../shared/queues/open.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import type { WorkerMetrics } from "./metrics.ts";
-import type { Pace } from "../outbound/adaptive-batch-size.ts";
-import type { TenantGate } from "../outbound/tenant-semaphore.ts";
+import type { AdaptiveBatchSize } from "../outbound/adaptive-batch-size.ts";
+import type { TenantSemaphore } from "../outbound/tenant-semaphore.ts";
 
 /** What every handler works with. */
 export type WorkerContext = {
@@ -22,13 +22,13 @@ export type WorkerContext = {
   /** Whether observers read the homeserver's stream of events: see MATRIX_READ. */
   readsStream: boolean;
   /** Keeps one tenant's busy rooms from taking every place of the way out. */
-  outboundGate: TenantGate;
+  outboundSemaphore: TenantSemaphore;
   /** How much of a room is sent before it is marked. */
-  outboundPace: Pace;
+  outboundBatchSize: AdaptiveBatchSize;
   /** A number in [0, 1), so that chance can be an argument. */
   chance: () => number;
   /** Marks the places where tests kill. */
-  reach: Reach;
+  hitFailpoint: HitFailpoint;
 };
 
 /** What a handler tells of its work: `retryInMs` when it is due again later, as Postgres knows too. */

@@ -2,28 +2,28 @@ import { startHealthMonitor, type HealthMonitor } from "../../shared/platform/st
 import { WRITABLE_KEY } from "../../shared/platform/redis-keys.ts";
 import type { Queues } from "../../shared/queues/open.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
-import type { StandstillLimits } from "../../shared/platform/stall/stall-detector.ts";
-import { markQueue } from "./queue-progress.ts";
+import type { StallLimits } from "../../shared/platform/stall/stall-detector.ts";
+import { queueProgressToken } from "./queue-progress.ts";
 import type { RunningJobs } from "./run-jobs.ts";
 import type { Observers } from "../inbound/observers/observers.ts";
 
 /** A worker's connection that has died unseen is replaced within 20 s. */
-const QUEUE_LIMITS: StandstillLimits = { everyMs: 10_000, limitMs: 30_000 };
+const QUEUE_LIMITS: StallLimits = { everyMs: 10_000, limitMs: 30_000 };
 /** In one turn: `/sync` for 40 s at most, calls of 30 s for each double, statements of 12 s, a rest of 10 s. */
-const OBSERVER_LIMITS: StandstillLimits = { everyMs: 10_000, limitMs: 600_000 };
+const OBSERVER_LIMITS: StallLimits = { everyMs: 10_000, limitMs: 600_000 };
 
 /** Hears why the process cannot go on, and with what. */
-export type OnStuck = (about: { queue: string } | { observer: string }, why: string) => void;
+export type OnStalled = (about: { queue: string } | { observer: string }, why: string) => void;
 
 /**
  * Tells of a queue that this process takes nothing up from though a job waits, places are free, and Redis answers and
  * takes writes on `redis`, which is not the connection of the workers: a Redis that does neither is no reason.
  */
 export function watchQueues(
-  deps: { redis: Redis; queues: Queues; jobs: RunningJobs; onStuck: OnStuck },
+  deps: { redis: Redis; queues: Queues; jobs: RunningJobs; onStalled: OnStalled },
   limits = QUEUE_LIMITS,
 ): HealthMonitor {
-  const { redis, queues, jobs, onStuck } = deps;
+  const { redis, queues, jobs, onStalled } = deps;
   const lookAt = async ({ queue: name, ...own }: ReturnType<RunningJobs["progress"]>[number]) => {
     const queue = queues[name];
     const [nextJobId, isPaused, isMaxed] = await Promise.all([
@@ -31,7 +31,7 @@ export function watchQueues(
       queue.isPaused(),
       queue.isMaxed(),
     ]);
-    return [name, markQueue({ ...own, nextJobId, isHeldBack: isPaused || isMaxed })] as const;
+    return [name, queueProgressToken({ ...own, nextJobId, isHeldBack: isPaused || isMaxed })] as const;
   };
   return startHealthMonitor({
     limits,
@@ -41,22 +41,22 @@ export function watchQueues(
       const seen = await Promise.all(progress.map(lookAt));
       return new Map(seen.flatMap(([name, mark]) => (mark === null ? [] : [[name, mark]])));
     },
-    onStill: (queue) => {
-      onStuck({ queue }, "takes no job up though some wait, places are free and Redis answers");
+    onStalled: (queue) => {
+      onStalled({ queue }, "takes no job up though some wait, places are free and Redis answers");
     },
   });
 }
 
 /** Tells of an observer whose loop does not come around, neither reading nor failing. */
 export function watchObservers(
-  deps: { observers: Observers; onStuck: OnStuck },
+  deps: { observers: Observers; onStalled: OnStalled },
   limits = OBSERVER_LIMITS,
 ): HealthMonitor {
   return startHealthMonitor({
     limits,
     look: () => Promise.resolve(deps.observers.turns()),
-    onStill: (observer) => {
-      deps.onStuck({ observer }, "an observer hangs: it neither reads nor fails, and keeps its lease");
+    onStalled: (observer) => {
+      deps.onStalled({ observer }, "an observer hangs: it neither reads nor fails, and keeps its lease");
     },
   });
 }

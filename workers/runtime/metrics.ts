@@ -25,7 +25,7 @@ function createOutboundMetrics(registry: Registry) {
       name: "omc_messages_sent_total",
       help: "Messages that a homeserver took",
     }),
-    messagesForgotten: counter(registry, {
+    messagesRequeued: counter(registry, {
       name: "omc_messages_forgotten_total",
       help: "Messages that a homeserver took and has no more: sent again",
     }),

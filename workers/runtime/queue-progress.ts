@@ -1,5 +1,5 @@
 /** What one look at a queue shows. */
-export type QueueSight = {
+export type QueueSample = {
   /** The job that is next to be taken up; null when none waits. */
   nextJobId: string | null;
   /** By an operator: the queue is paused, or has as many jobs running in all processes as it may. */
@@ -14,7 +14,7 @@ export type QueueSight = {
  * What must change until the next look when this process works, by taking the job up or by another process's doing so;
  * null when it has nothing to do or no place for it.
  */
-export function markQueue(sight: QueueSight): string | null {
+export function queueProgressToken(sight: QueueSample): string | null {
   const { nextJobId, isHeldBack, places, running, taken } = sight;
   if (nextJobId === null || isHeldBack || running >= places) return null;
   return `${taken} taken, next ${nextJobId}`;

@@ -11,17 +11,17 @@ const STUBBORN_DELAY_MS = 60_000;
  * What is kept with the row. `attempts`: failed tries in a row; being asked to wait is none, so that nobody takes such
  * a wait for one that a silent homeserver caused.
  */
-export type Postponement = { delayMs: number; attempts: number; error: string; failed: boolean };
+export type Rescheduling = { delayMs: number; attempts: number; error: string; failed: boolean };
 
 /**
  * Runs converging work; an expected failure is kept with the row (`remember`) and the job goes to that time. Anything
  * else is thrown on.
  */
-export async function convergeOrPostpone(
+export async function convergeOrReschedule(
   context: WorkerContext,
   attempts: number,
   work: () => Promise<JobResult>,
-  remember: (postponement: Postponement) => Promise<void>,
+  remember: (postponement: Rescheduling) => Promise<void>,
 ): Promise<JobResult> {
   try {
     return await work();

@@ -5,9 +5,9 @@ import type { Log } from "../../shared/platform/log.ts";
 const SPREAD_MS = 2_000;
 
 /** What to do when a homeserver answers again: everything that waits for it becomes due soon. */
-export function createHeldRoomsWaker(db: Db, log: Log): (homeserverId: string) => void {
+export function createResumeAfterOutage(db: Db, log: Log): (homeserverId: string) => void {
   return (homeserverId) => {
-    wakeHeld(db, homeserverId).catch((error: unknown) => {
+    resumeAfterOutage(db, homeserverId).catch((error: unknown) => {
       log.warn({ err: error }, "waking what was held back failed: it becomes due by itself");
     });
   };
@@ -15,9 +15,9 @@ export function createHeldRoomsWaker(db: Db, log: Log): (homeserverId: string) =
 
 /**
  * Brings forward what waits after a failed try. What the homeserver itself asked to wait has no failed try
- * (`Postponement.attempts`) and keeps its time; so does what waits for no failure at all.
+ * (`Rescheduling.attempts`) and keeps its time; so does what waits for no failure at all.
  */
-export async function wakeHeld(db: Db, homeserverId: string): Promise<void> {
+export async function resumeAfterOutage(db: Db, homeserverId: string): Promise<void> {
   const soon = "now() + random() * :spread * interval '1 millisecond'";
   const isHeld = (due: string, attempts: string) => `${due} > now() and ${attempts} > 0`;
   const ofItsTenants = "tenant_id in (select id from mine)";

@@ -6,7 +6,7 @@ import {
   type SentMessage,
 } from "../../shared/db/messages/outbox.ts";
 import type { WorkerContext } from "./context.ts";
-import { takeRoom, type TakenRoom } from "../../shared/db/rooms/work-room.ts";
+import { acquireRoomLease, type LeasedRoom } from "../../shared/db/rooms/work-room.ts";
 
 const RENEW_EVERY_MS = 2_000;
 /** A holder stops this long before the lease could be somebody else's. */
@@ -40,13 +40,13 @@ type Settled = { order: number | null; sent: readonly SentMessage[] };
 export async function withRoomLease<T>(
   context: WorkerContext,
   room: { tenantId: string; roomId: string },
-  work: (lease: RoomLease, taken: TakenRoom) => Promise<T>,
+  work: (lease: RoomLease, taken: LeasedRoom) => Promise<T>,
   claim = 0,
 ): Promise<T | null> {
   const { tenantId, roomId } = room;
   const fence = newFence();
   const askedAtMs = performance.now();
-  const taken = await takeRoom(context.db, { tenantId, roomId, fence, claim });
+  const taken = await acquireRoomLease(context.db, { tenantId, roomId, fence, claim });
   if (taken === null) return null;
   context.metrics.leaseTaken.inc({ lease: "room" });
   const lease = keepLease(context, roomId, fence, askedAtMs);

@@ -1,8 +1,8 @@
 import { jobOptions, type Queues } from "../../shared/queues/open.ts";
 import { JOBS, type JobName, type JobPayload } from "../../shared/queues/index.ts";
 import { rowsOf } from "../../shared/db/connection/open.ts";
-import { tellDueCounts } from "../../shared/timeline/member-counts.ts";
-import { publishNotices } from "../../shared/timeline/publish-user-events.ts";
+import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
+import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
 import { findUnpublishedRooms, publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "./context.ts";
 
@@ -56,8 +56,8 @@ async function sweepOnce(
     due.map((work) => wakeDue(context, queues, work, firstSeen(dueSince, keyOf(work), nowMs), nowMs)),
   );
   await publishRooms(context, await findUnpublishedRooms(context.db, FOUND_AT_MOST));
-  await publishNotices(context, FOUND_AT_MOST);
-  await publishRooms(context, await tellDueCounts(context.db, FOUND_AT_MOST));
+  await publishUserEventOutbox(context, FOUND_AT_MOST);
+  await publishRooms(context, await appendDueMemberCounts(context.db, FOUND_AT_MOST));
 }
 
 function firstSeen(dueSince: Map<string, number>, key: string, nowMs: number): number {

@@ -27,11 +27,11 @@ export function isLockTimeout(error: unknown): boolean {
 }
 
 /** What `omc_require` ends a transaction with: the lease is gone; what was read before is not so any more. */
-export const LEASE_GONE = "OM001";
+export const LEASE_LOST = "OM001";
 export const VIEW_STALE = "OM002";
 
-export function isLeaseGone(error: unknown): boolean {
-  return codeOf(error) === LEASE_GONE;
+export function isLeaseLost(error: unknown): boolean {
+  return codeOf(error) === LEASE_LOST;
 }
 
 /** Looking again, and deciding again, may succeed. */

@@ -35,7 +35,7 @@ export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000, log }
     idle_in_transaction_session_timeout: 10_000,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
-    // What is handed over together goes out together: see `transactAtOnce`. Knex' types do not know it.
+    // What is handed over together goes out together: see `transactPipelined`. Knex' types do not know it.
     pipeline: true,
   };
   return knex({

@@ -1,6 +1,6 @@
 import { statementName, type Db, type RawConnection } from "./open.ts";
 
-/** A statement under the terms of `rowsOf`, for `transactAtOnce`. */
+/** A statement under the terms of `rowsOf`, for `transactPipelined`. */
 export type Statement = { sql: string; bindings: Record<string, unknown> | readonly unknown[] };
 
 /**
@@ -11,7 +11,7 @@ export type Statement = { sql: string; bindings: Record<string, unknown> | reado
  * @throws what the first statement that failed throws; then nothing was changed. Where the connection was lost nobody
  * knows: Postgres may have gone on to the commit.
  */
-export async function transactAtOnce<Rows extends readonly unknown[][]>(
+export async function transactPipelined<Rows extends readonly unknown[][]>(
   db: Db,
   statements: readonly Statement[],
   { onFirst, lockWaitMs }: { onFirst?: (rows: Rows[0]) => void; lockWaitMs?: number } = {},

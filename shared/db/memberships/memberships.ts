@@ -84,7 +84,7 @@ export async function endAllMemberships(trx: Db, tenantId: string, roomId: strin
 }
 
 /** Counts members anew by `added`, and makes the room's members on Matrix due. Returns how many it has now. */
-export async function touchMembers(
+export async function makeMembersDue(
   trx: Db,
   tenantId: string,
   roomIds: readonly string[],
@@ -171,7 +171,7 @@ export function findMembers(
 }
 
 /** A living user's living membership in a living room: what a person may do there. */
-export type Standing = {
+export type RoomAccess = {
   room_id: string;
   user_id: string;
   role: Role;
@@ -179,13 +179,13 @@ export type Standing = {
   user_status: "pending" | "ready" | "locked" | "failed";
 };
 
-export async function findStanding(
+export async function findRoomAccess(
   db: Db,
   tenantId: string,
   room: RoomAddress,
   user: string,
-): Promise<Standing | undefined> {
-  const rows = await rowsOf<Standing>(
+): Promise<RoomAccess | undefined> {
+  const rows = await rowsOf<RoomAccess>(
     db,
     `select r.id as room_id, u.id as user_id, s.role, s.opened_at, u.status as user_status
        from rooms r
@@ -219,7 +219,7 @@ export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
 const JOIN_AFTER = "5 seconds";
 
 /** Remembers that a person has opened a room: those who may speak are joined in the background. */
-export async function markOpened(db: Db, { room_id, user_id }: Standing): Promise<void> {
+export async function markOpened(db: Db, { room_id, user_id }: RoomAccess): Promise<void> {
   await execute(
     db,
     `with opened as (

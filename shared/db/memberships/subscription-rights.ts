@@ -11,17 +11,17 @@ export type ConnectableState = "active" | "gone" | "paused";
  * Whether a user may be connected at all, and a fingerprint of the rooms that the user may hear: it changes whenever
  * that set does, and tells nothing else.
  */
-export type StandingRow = { user_id: string; state: ConnectableState; fingerprint: string };
+export type UserAccessRow = { user_id: string; state: ConnectableState; membershipVersion: string };
 
-export type RightsRow = StandingRow & { grants: GrantRow[] };
+export type RightsRow = UserAccessRow & { grants: GrantRow[] };
 
-const SELECT_STANDING = `
+const SELECT_USER_ACCESS = `
   select u.id as user_id,
          case when t.status <> 'active' then 'paused'
               when u.deleted_at is not null or u.status = 'locked' then 'gone' else 'active' end as state,
          (select coalesce(md5(string_agg(m.room_id::text, ',' order by m.room_id)), '')
             from memberships m join rooms r on r.id = m.room_id and r.deleted_at is null
-           where m.user_id = u.id and m.desired = 'in') as fingerprint
+           where m.user_id = u.id and m.desired = 'in') as membershipVersion
     from users u join tenants t on t.id = u.tenant_id`;
 
 const SELECT_GRANT = `
@@ -40,7 +40,7 @@ export function readRights(db: Db, userIds: readonly string[], limit: number): P
     `select s.*, (select coalesce(jsonb_agg(g), '[]') from (
         ${SELECT_GRANT} and m.user_id = s.user_id
         order by coalesce(l.last_message_at, r.created_at) desc, r.id limit ?) g) as grants
-       from (${SELECT_STANDING} where u.id = any(?)) s`,
+       from (${SELECT_USER_ACCESS} where u.id = any(?)) s`,
     [limit, userIds],
   );
 }
@@ -61,8 +61,8 @@ export function findGrants(db: Db, userId: string, rooms: readonly RoomAddress[]
 }
 
 /** The standings of many users; one who does not exist is left out. */
-export function readStandings(db: Db, userIds: readonly string[]): Promise<StandingRow[]> {
-  return rowsOf<StandingRow>(db, `${SELECT_STANDING} where u.id = any(?)`, [userIds]);
+export function readUserAccess(db: Db, userIds: readonly string[]): Promise<UserAccessRow[]> {
+  return rowsOf<UserAccessRow>(db, `${SELECT_USER_ACCESS} where u.id = any(?)`, [userIds]);
 }
 
 /** Where the timelines of many rooms stand. */

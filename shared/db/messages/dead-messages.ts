@@ -4,7 +4,7 @@ import { rowsOf, type Db } from "../connection/open.ts";
  * Ends the queued messages of somebody who was removed from rooms, in the transaction that removes them: in one
  * statement, since all these rooms are locked meanwhile. Returns them.
  */
-export function killQueuedMessages(
+export function markQueuedMessagesDead(
   trx: Db,
   tenantId: string,
   { senderId, roomIds }: { senderId: string; roomIds: readonly string[] },
@@ -22,7 +22,7 @@ export function killQueuedMessages(
 }
 
 /** Ends all messages of a room, in the transaction that deletes it; nobody reads there what was sent last. */
-export async function killRoomMessages(trx: Db, tenantId: string, roomId: string): Promise<void> {
+export async function markRoomMessagesDead(trx: Db, tenantId: string, roomId: string): Promise<void> {
   await trx.raw(
     `update messages set open = false,
             status = case when status = 'sent' then status else 'dead' end,

@@ -1,7 +1,7 @@
 import { newId } from "../../platform/ids.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
 import type { MessageResource, MessageStatus } from "../../contract/resources.ts";
-import { transactAtOnce } from "../connection/pipelined-transaction.ts";
+import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { TimelinePosition } from "../timeline/pages.ts";
 
@@ -92,7 +92,7 @@ export async function acceptMessages(
   }));
   const input = JSON.stringify(rows);
   type Locked = IdleRoom & { isIdle: boolean };
-  const [, accepted] = await transactAtOnce<[Locked[], Inserted[]]>(
+  const [, accepted] = await transactPipelined<[Locked[], Inserted[]]>(
     db,
     [
       { sql: LOCK_ROOMS, bindings: { input } },

@@ -187,7 +187,7 @@ export async function markDead(
 }
 
 /** The room's messages wait: after an expected failure, or for a full time slice (delay 0). Returns the due time. */
-export async function postponeOutbox(
+export async function rescheduleOutbox(
   db: Db,
   roomId: string,
   fence: string,

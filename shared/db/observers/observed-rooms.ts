@@ -1,5 +1,5 @@
 import type { Statement } from "../connection/pipelined-transaction.ts";
-import { LEASE_GONE, VIEW_STALE } from "../connection/failures.ts";
+import { LEASE_LOST, VIEW_STALE } from "../connection/failures.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 
 /** A room that an observer reads; `gap_from` when it has a gap. */
@@ -30,7 +30,7 @@ export function savePositionAndRequire(
         where r.observer_id = :observerId and r.matrix_room_id = any(:matrixRoomIds) and r.deleted_at is null
         order by t.room_id for update of t
      )
-     select omc_require(exists (select 1 from saved), '${LEASE_GONE}'),
+     select omc_require(exists (select 1 from saved), '${LEASE_LOST}'),
             omc_require((select count(*) from locked) = :count and not exists (
               select 1 from locked l where not exists (
                 select 1 from seen s where s.id = l.room_id and s."isGapped" = l.is_gapped)), '${VIEW_STALE}')`,

@@ -11,7 +11,10 @@ export type LeasedObserver = {
 };
 
 /** Takes observers that nobody runs, at most `limit`, each under a fence of its own. */
-export function takeObservers(db: Db, limit: number): Promise<(LeasedObserver & { fence: string })[]> {
+export function acquireObserverLeases(
+  db: Db,
+  limit: number,
+): Promise<(LeasedObserver & { fence: string })[]> {
   return rowsOf<LeasedObserver & { fence: string }>(
     db,
     `with free as (
@@ -27,7 +30,7 @@ export function takeObservers(db: Db, limit: number): Promise<(LeasedObserver & 
 }
 
 /** The fences whose lease goes on; what the others stood for belongs to somebody else now. */
-export async function renewObservers(db: Db, fences: readonly string[]): Promise<string[]> {
+export async function renewObserverLeases(db: Db, fences: readonly string[]): Promise<string[]> {
   const rows = await rowsOf<{ fence: string }>(
     db,
     `update sync_positions set lease_until = now() + ? * interval '1 millisecond'
@@ -38,6 +41,6 @@ export async function renewObservers(db: Db, fences: readonly string[]): Promise
 }
 
 /** Hands an observer over: it is free at once. */
-export async function releaseObserver(db: Db, fence: string): Promise<void> {
+export async function releaseObserverLease(db: Db, fence: string): Promise<void> {
   await db.raw("update sync_positions set fence = null, lease_until = null where fence = ?", [fence]);
 }

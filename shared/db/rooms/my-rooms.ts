@@ -2,13 +2,13 @@ import type { Role } from "../../contract/names.ts";
 import type { MessageResource, MyRoomResource } from "../../contract/resources.ts";
 import { presentTimelineMessage, SELECT_ENTRY, type EntryRow } from "../../timeline/read.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
-import { presentRoom, type PlacedRoom } from "./rooms.ts";
+import { presentRoom, type RoomWithPosition } from "./rooms.ts";
 
 /** A place in a list of rooms, newest activity first. */
 export type ActivityCursor = { atMs: number; roomId: string };
 
 /** A room as one of its members sees it. */
-export type MyRoomRow = PlacedRoom & {
+export type MyRoomRow = RoomWithPosition & {
   user_id: string;
   role: Role;
   unread: number;

@@ -35,7 +35,7 @@ export class Room extends Model {
   declare deleted_at: Date | null;
 }
 
-export type RoomWish = {
+export type DesiredRoom = {
   name: string;
   topic: string | null;
   avatar: string | null;
@@ -56,7 +56,7 @@ export async function insertRoom(
   trx: Db,
   tenantId: string,
   address: RoomAddress,
-  wish: RoomWish,
+  wish: DesiredRoom,
 ): Promise<boolean> {
   const inserted = await rowsOf<{ id: string }>(
     trx,
@@ -116,7 +116,11 @@ async function lockRows(
 }
 
 /** Writes a new wish for a locked room, due at once; returns the fields that differ, none when nothing does. */
-export async function changeRoom(trx: Db, room: Room, wish: Partial<RoomWish>): Promise<Partial<RoomWish>> {
+export async function changeRoom(
+  trx: Db,
+  room: Room,
+  wish: Partial<DesiredRoom>,
+): Promise<Partial<DesiredRoom>> {
   const differing = differingFields(room, wish);
   if (Object.keys(differing).length === 0) return differing;
   const {
@@ -144,11 +148,11 @@ export async function changeRoom(trx: Db, room: Room, wish: Partial<RoomWish>): 
 }
 
 /** Whether a room is already as a wish has it. */
-export function isRoomAsWished(room: Room, wish: Partial<RoomWish>): boolean {
+export function isRoomAsDesired(room: Room, wish: Partial<DesiredRoom>): boolean {
   return Object.keys(differingFields(room, wish)).length === 0;
 }
 
-function differingFields(room: Room, wish: Partial<RoomWish>): Partial<RoomWish> {
+function differingFields(room: Room, wish: Partial<DesiredRoom>): Partial<DesiredRoom> {
   return {
     ...(wish.name !== undefined && wish.name !== room.name ? { name: wish.name } : {}),
     ...(wish.topic !== undefined && wish.topic !== room.topic ? { topic: wish.topic } : {}),
@@ -170,14 +174,14 @@ export async function markRoomDeleted(trx: Db, room: Room): Promise<void> {
 }
 
 /** A room with the position of its timeline, read before anything else of the timeline is. */
-export type PlacedRoom = Room & { epoch: string; last_number: number };
+export type RoomWithPosition = Room & { epoch: string; last_number: number };
 
-export async function findPlacedRoom(
+export async function findRoomWithPosition(
   db: Db,
   tenantId: string,
   address: RoomAddress,
-): Promise<PlacedRoom | undefined> {
-  const rows = await rowsOf<PlacedRoom>(
+): Promise<RoomWithPosition | undefined> {
+  const rows = await rowsOf<RoomWithPosition>(
     db,
     `select r.*, t.epoch, t.last_number from rooms r join room_timeline t on t.room_id = r.id
       where r.tenant_id = ? and r.kind = ? and r.slug = ? and r.deleted_at is null`,
@@ -187,7 +191,7 @@ export async function findPlacedRoom(
 }
 
 /** What a client is shown of a room: a wish that Matrix has not heard of yet is pending. */
-export function presentRoom(room: PlacedRoom): RoomResource {
+export function presentRoom(room: RoomWithPosition): RoomResource {
   const isWaiting = room.status === "ready" && room.desired_version > room.applied_version;
   return {
     room: formatRoomKey(room),

@@ -1,11 +1,11 @@
-import { transactAtOnce } from "../connection/pipelined-transaction.ts";
+import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import { isLockTimeout } from "../connection/failures.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { CLAIM_BATCH, LEASE_MS, SELECT_CLAIMED, type ClaimedMessage } from "../messages/outbox.ts";
 import type { RoomKind } from "../../contract/names.ts";
 
 /** What handlers know of a room: as the tables say now. */
-export type RoomFacts = {
+export type RoomSnapshot = {
   id: string;
   tenant_id: string;
   tenant_is_active: boolean;
@@ -51,8 +51,12 @@ const JOINS = `
   join observers o on o.id = r.observer_id`;
 
 /** Null when there is no such room. A deleted one is found: its remains on Matrix are still to be cleared. */
-export async function findRoomFacts(db: Db, tenantId: string, roomId: string): Promise<RoomFacts | null> {
-  const rows = await rowsOf<RoomFacts>(
+export async function findRoomSnapshot(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+): Promise<RoomSnapshot | null> {
+  const rows = await rowsOf<RoomSnapshot>(
     db,
     `select ${COLUMNS} from room_outbox x ${JOINS} where x.tenant_id = ? and x.room_id = ?`,
     [tenantId, roomId],
@@ -61,7 +65,7 @@ export async function findRoomFacts(db: Db, tenantId: string, roomId: string): P
 }
 
 /** A room that was taken, with its oldest unsent messages and its last order number at the moment they were read. */
-export type TakenRoom = RoomFacts & { claimed: ClaimedMessage[]; claimed_order: number };
+export type LeasedRoom = RoomSnapshot & { claimed: ClaimedMessage[]; claimed_order: number };
 
 /**
  * Takes the right to write to a room and reads what is known of it, and marks its oldest messages, `claim` at most, as
@@ -69,13 +73,13 @@ export type TakenRoom = RoomFacts & { claimed: ClaimedMessage[]; claimed_order: 
  * or there is no such room. Waits for those who are just putting messages into the room, a second at most: these are
  * claimed too.
  */
-export async function takeRoom(
+export async function acquireRoomLease(
   db: Db,
   room: { tenantId: string; roomId: string; fence: string; claim: number },
-): Promise<TakenRoom | null> {
+): Promise<LeasedRoom | null> {
   const bindings = { ...room, leaseMs: LEASE_MS };
   try {
-    const [, rows] = await transactAtOnce<[unknown[], TakenRoom[]]>(
+    const [, rows] = await transactPipelined<[unknown[], LeasedRoom[]]>(
       db,
       [
         { sql: LOCK_ROOM, bindings },

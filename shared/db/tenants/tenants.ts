@@ -36,7 +36,7 @@ export const tenantLimits = z.object({
 export type TenantLimits = z.infer<typeof tenantLimits>;
 
 /** What an operator may set them to. What was set before is read all the same: it keeps pages out, and nobody else. */
-export const tenantLimitsWish = tenantLimits.extend({
+export const desiredTenantLimits = tenantLimits.extend({
   allowedOrigins: z.array(webOrigin).max(100).optional(),
 });
 

@@ -1,21 +1,21 @@
 import { newId } from "../../platform/ids.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 
-export type NoticeKind = "room.added" | "room.removed" | "user.gone";
+export type UserEventKind = "room.added" | "room.removed" | "user.gone";
 
 /** What a person's connections must hear; kept until Redis has taken it. */
-export type NewNotice = { tenantId: string; kind: NoticeKind; userId: string; roomId: string | null };
+export type NewUserEvent = { tenantId: string; kind: UserEventKind; userId: string; roomId: string | null };
 
-export type Notice = {
+export type QueuedUserEvent = {
   id: string;
   tenant_id: string;
-  kind: NoticeKind;
+  kind: UserEventKind;
   user_id: string;
   room_id: string | null;
 };
 
 /** Writes notices down, in the transaction that causes them; they are told in this order. */
-export async function insertNotices(trx: Db, notices: readonly NewNotice[]): Promise<void> {
+export async function enqueueUserEvents(trx: Db, notices: readonly NewUserEvent[]): Promise<void> {
   if (notices.length === 0) return;
   await trx.raw(
     `insert into notices (id, tenant_id, kind, user_id, room_id, created_at)
@@ -33,8 +33,8 @@ export async function insertNotices(trx: Db, notices: readonly NewNotice[]): Pro
 }
 
 /** The oldest notices that nobody else is telling; they are the caller's until the transaction ends. */
-export function takeNotices(trx: Db, limit: number): Promise<Notice[]> {
-  return rowsOf<Notice>(
+export function lockUserEvents(trx: Db, limit: number): Promise<QueuedUserEvent[]> {
+  return rowsOf<QueuedUserEvent>(
     trx,
     `select id, tenant_id, kind, user_id, room_id from notices
       order by created_at, id limit ? for update skip locked`,
@@ -42,6 +42,6 @@ export function takeNotices(trx: Db, limit: number): Promise<Notice[]> {
   );
 }
 
-export async function deleteNotices(trx: Db, ids: readonly string[]): Promise<void> {
+export async function deleteUserEvents(trx: Db, ids: readonly string[]): Promise<void> {
   await trx.raw("delete from notices where id = any(?)", [[...ids]]);
 }

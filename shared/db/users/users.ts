@@ -23,7 +23,7 @@ export class User extends Model {
   declare deleted_at: Date | null;
 }
 
-export type UserWish = { displayName: string | null; avatar: string | null };
+export type DesiredUser = { displayName: string | null; avatar: string | null };
 
 /** The living user of that name. */
 export async function findUser(db: Db, tenantId: string, name: string): Promise<User | undefined> {
@@ -31,7 +31,7 @@ export async function findUser(db: Db, tenantId: string, name: string): Promise<
 }
 
 /** Brings the user into being as wished; what is as wished already is left alone. Made twice at once, it is one. */
-export async function putUser(db: Db, tenantId: string, name: string, wish: UserWish): Promise<User> {
+export async function putUser(db: Db, tenantId: string, name: string, wish: DesiredUser): Promise<User> {
   const seen = await findUser(db, tenantId, name);
   if (seen?.display_name === wish.displayName && seen.avatar === wish.avatar) return seen;
   return transact(db, async (trx) => {
@@ -43,7 +43,7 @@ export async function putUser(db: Db, tenantId: string, name: string, wish: User
   });
 }
 
-async function changeUser(trx: Db, tenantId: string, name: string, wish: UserWish): Promise<void> {
+async function changeUser(trx: Db, tenantId: string, name: string, wish: DesiredUser): Promise<void> {
   await trx.raw(
     `update users
         set display_name = :displayName, avatar = :avatar, desired_version = desired_version + 1,
@@ -56,7 +56,7 @@ async function changeUser(trx: Db, tenantId: string, name: string, wish: UserWis
 }
 
 /** A living user, kept from being deleted until the transaction ends. */
-export type HeldUser = {
+export type ExistingUser = {
   id: string;
   external_id: string;
   display_name: string | null;
@@ -68,8 +68,8 @@ export async function ensureUsers(
   trx: Db,
   tenantId: string,
   names: readonly string[],
-): Promise<Map<string, HeldUser>> {
-  const held = await holdUsers(trx, tenantId, names);
+): Promise<Map<string, ExistingUser>> {
+  const held = await shareLockUsers(trx, tenantId, names);
   const missing = names.filter((name) => !held.has(name));
   if (missing.length === 0) return held;
   await insertUsers(
@@ -77,17 +77,17 @@ export async function ensureUsers(
     tenantId,
     missing.map((name) => ({ name, displayName: null, avatar: null })),
   );
-  for (const [name, user] of await holdUsers(trx, tenantId, missing)) held.set(name, user);
+  for (const [name, user] of await shareLockUsers(trx, tenantId, missing)) held.set(name, user);
   return held;
 }
 
 /** The users of these names that exist, by name, in the order of their names; they stay until the transaction ends. */
-async function holdUsers(
+async function shareLockUsers(
   trx: Db,
   tenantId: string,
   names: readonly string[],
-): Promise<Map<string, HeldUser>> {
-  const rows = await rowsOf<HeldUser>(
+): Promise<Map<string, ExistingUser>> {
+  const rows = await rowsOf<ExistingUser>(
     trx,
     `select u.id, u.external_id, u.display_name, u.avatar
        from users u join unnest(cast(? as text[])) as asked(name) on asked.name = u.external_id
@@ -102,7 +102,7 @@ async function holdUsers(
 async function insertUsers(
   db: Db,
   tenantId: string,
-  users: readonly (UserWish & { name: string })[],
+  users: readonly (DesiredUser & { name: string })[],
 ): Promise<void> {
   await db.raw(
     `insert into users (id, tenant_id, external_id, display_name, avatar, matrix_user_id)

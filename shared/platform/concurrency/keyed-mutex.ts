@@ -4,14 +4,14 @@ import { formatRoomKey, type RoomAddress } from "../../contract/names.ts";
 const WAITING_AT_MOST = 1_000;
 
 /** Runs work of one key one after the other, work of different keys at once. */
-export type Turns = <T>(key: string, work: () => Promise<T>) => Promise<T>;
+export type KeyedMutex = <T>(key: string, work: () => Promise<T>) => Promise<T>;
 
 /**
  * Changes of one room wait for each other in Postgres anyway, each holding a connection: here they wait without one,
  * so that a busy room leaves the pool to the others.
  * @throws AppError `unavailable` when 1,000 wait for one key.
  */
-export function createTurns(): Turns {
+export function createKeyedMutex(): KeyedMutex {
   const lines = new Map<string, { last: Promise<unknown>; length: number }>();
   return async (key, work) => {
     const line = lines.get(key) ?? { last: Promise.resolve(), length: 0 };
@@ -32,6 +32,6 @@ export function createTurns(): Turns {
 }
 
 /** Whose turn a change of a room takes. */
-export function turnOf(tenantId: string, room: RoomAddress): string {
+export function roomMutexKey(tenantId: string, room: RoomAddress): string {
   return `${tenantId} ${formatRoomKey(room)}`;
 }

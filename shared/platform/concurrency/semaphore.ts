@@ -3,7 +3,7 @@ import { AppError } from "../../contract/errors.ts";
 type Waiting = { enter: () => void; timer: NodeJS.Timeout };
 
 /** Lets at most `atWork` run at once and `waiting` wait for that, each at most `waitMs`. */
-export class Gate {
+export class Semaphore {
   readonly #options: { atWork: number; waiting: number; waitMs: number };
   readonly #queue = new Set<Waiting>();
   #running = 0;

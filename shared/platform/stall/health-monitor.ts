@@ -1,4 +1,10 @@
-import { findStill, lookAgain, type Marks, type Sights, type StandstillLimits } from "./stall-detector.ts";
+import {
+  findStalled,
+  updateSamples,
+  type ProgressTokens,
+  type Samples,
+  type StallLimits,
+} from "./stall-detector.ts";
 
 export type HealthMonitor = { stop: () => void };
 
@@ -7,12 +13,12 @@ export type HealthMonitor = { stop: () => void };
  * or lasts until the next one says nothing of them, and what was seen before it does not count any more.
  */
 export function startHealthMonitor(options: {
-  limits: StandstillLimits;
-  look: () => Promise<Marks>;
-  onStill: (name: string) => void;
+  limits: StallLimits;
+  look: () => Promise<ProgressTokens>;
+  onStalled: (name: string) => void;
 }): HealthMonitor {
   const { everyMs, limitMs } = options.limits;
-  let sights: Sights = new Map();
+  let sights: Samples = new Map();
   let turn = 0;
   const look = async (): Promise<void> => {
     const mine = ++turn;
@@ -20,11 +26,11 @@ export function startHealthMonitor(options: {
     sights = new Map();
     const marks = await options.look();
     if (mine !== turn) return;
-    sights = lookAgain(before, marks, everyMs);
-    const still = findStill(sights, limitMs);
+    sights = updateSamples(before, marks, everyMs);
+    const still = findStalled(sights, limitMs);
     if (still === null) return;
     stop();
-    options.onStill(still);
+    options.onStalled(still);
   };
   const timer = setInterval(() => {
     look().catch(() => undefined);

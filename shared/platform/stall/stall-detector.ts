@@ -1,17 +1,17 @@
 /** How often is looked, and how long something may stand still. */
-export type StandstillLimits = { everyMs: number; limitMs: number };
+export type StallLimits = { everyMs: number; limitMs: number };
 
 /** Of each thing that should move, by its name: a text that is another one after each move. */
-export type Marks = ReadonlyMap<string, string>;
+export type ProgressTokens = ReadonlyMap<string, string>;
 
 /** What was seen of them, and for how long each has not moved. */
-export type Sights = ReadonlyMap<string, { mark: string; stillMs: number }>;
+export type Samples = ReadonlyMap<string, { mark: string; stillMs: number }>;
 
 /**
  * What is known after one more look, `everyMs` after the one before. Time is counted in looks, never by a clock: a
  * process that was frozen, or a machine that slept, has not stood still. What is not named any more is forgotten.
  */
-export function lookAgain(before: Sights, marks: Marks, everyMs: number): Sights {
+export function updateSamples(before: Samples, marks: ProgressTokens, everyMs: number): Samples {
   return new Map(
     [...marks].map(([name, mark]) => {
       const seen = before.get(name);
@@ -21,7 +21,7 @@ export function lookAgain(before: Sights, marks: Marks, everyMs: number): Sights
 }
 
 /** The first that has not moved for the limit; null when all move. */
-export function findStill(sights: Sights, limitMs: number): string | null {
+export function findStalled(sights: Samples, limitMs: number): string | null {
   for (const [name, { stillMs }] of sights) if (stillMs >= limitMs) return name;
   return null;
 }

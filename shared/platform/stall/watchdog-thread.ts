@@ -2,7 +2,7 @@ import { write } from "node:fs";
 import { Session } from "node:inspector";
 import { basename } from "node:path";
 import { workerData } from "node:worker_threads";
-import { findStill, lookAgain, type Sights } from "./stall-detector.ts";
+import { findStalled, updateSamples, type Samples } from "./stall-detector.ts";
 import type { WatchdogOrders } from "./watchdog.ts";
 
 const EVENT_LOOP = "event loop";
@@ -14,11 +14,11 @@ const ASK_LIMIT_MS = 5_000;
 const WRITE_LIMIT_MS = 1_000;
 
 const { ticks, limits, about } = workerData as WatchdogOrders;
-let sights: Sights = new Map();
+let sights: Samples = new Map();
 
 const timer = setInterval(() => {
-  sights = lookAgain(sights, new Map([[EVENT_LOOP, String(Atomics.load(ticks, 0))]]), limits.everyMs);
-  if (findStill(sights, limits.limitMs) === null) return;
+  sights = updateSamples(sights, new Map([[EVENT_LOOP, String(Atomics.load(ticks, 0))]]), limits.everyMs);
+  if (findStalled(sights, limits.limitMs) === null) return;
   clearInterval(timer);
   setTimeout(() => {
     end([]);

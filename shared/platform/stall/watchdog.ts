@@ -1,14 +1,14 @@
 import { url as debuggerUrl } from "node:inspector";
 import { Worker } from "node:worker_threads";
 import type { Log } from "../log.ts";
-import type { StandstillLimits } from "./stall-detector.ts";
+import type { StallLimits } from "./stall-detector.ts";
 
-const LIMITS: StandstillLimits = { everyMs: 1_000, limitMs: 30_000 };
+const LIMITS: StallLimits = { everyMs: 1_000, limitMs: 30_000 };
 /** Of the thread: it counts, and once in its life it asks where the program hangs. */
 const MEMORY = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 16, stackSizeMb: 1 };
 
 /** What the thread is told: the counter that the program moves, and the fields that the process's log lines begin with. */
-export type WatchdogOrders = { ticks: Int32Array; limits: StandstillLimits; about: Record<string, unknown> };
+export type WatchdogOrders = { ticks: Int32Array; limits: StallLimits; about: Record<string, unknown> };
 
 export type Watchdog = { stop: () => Promise<void> };
 

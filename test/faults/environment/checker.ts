@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Crowd, Post } from "./load.ts";
-import type { Ear } from "./subscriber.ts";
-import type { House } from "./environment.ts";
+import type { Load, Post } from "./load.ts";
+import type { LoadSubscriber } from "./subscriber.ts";
+import type { Environment } from "./environment.ts";
 
 /** Where a message carries its id on Matrix. */
 const MARKER = "org.openmeet.message";
@@ -28,9 +28,9 @@ type Row = {
 };
 
 /** Waits until every socket was told everything that was accepted, or for `limitMs`. Answers whether it was. */
-export async function waitForAll(crowd: Crowd, limitMs: number): Promise<boolean> {
+export async function waitForAll(load: Load, limitMs: number): Promise<boolean> {
   const endMs = performance.now() + limitMs;
-  while (!isComplete(crowd)) {
+  while (!isComplete(load)) {
     if (performance.now() > endMs) return false;
     await sleep(50);
   }
@@ -39,11 +39,14 @@ export async function waitForAll(crowd: Crowd, limitMs: number): Promise<boolean
   return true;
 }
 
-function isComplete({ posts, ears }: Crowd): boolean {
+function isComplete({ posts, subscribers }: Load): boolean {
   const wanted = byRoom(posts);
-  return ears.every((ear) =>
-    ear.rooms.every((room) => {
-      const told = new Set([...(ear.known.get(room)?.told ?? []).map(({ id }) => id), ...ear.failed]);
+  return subscribers.every((subscriber) =>
+    subscriber.rooms.every((room) => {
+      const told = new Set([
+        ...(subscriber.known.get(room)?.told ?? []).map(({ id }) => id),
+        ...subscriber.failed,
+      ]);
       return (wanted.get(room) ?? []).every((id) => told.has(id));
     }),
   );
@@ -64,26 +67,28 @@ function byRoom(posts: readonly Post[]): Map<string, string[]> {
  * Compares what was accepted with what is in Postgres, on the homeserver, in the timelines, and what every socket was
  * told: each message everywhere, once, in the order accepted.
  */
-export async function judge(house: House, crowd: Crowd, { isReal = false } = {}): Promise<Verdict> {
+export async function judge(environment: Environment, load: Load, { isReal = false } = {}): Promise<Verdict> {
   const verdict: Verdict = { accepted: 0, lost: 0, doubled: 0, reordered: 0, dead: 0, details: [] };
-  const rows = await house.sql<Row>(
+  const rows = await environment.sql<Row>(
     `select m.id, r.kind || ':' || r.slug as room, r.matrix_room_id, m.client_id, m.order_number, m.status
        from messages m join rooms r on r.id = m.room_id
       where r.kind || ':' || r.slug = any(?) order by m.room_id, m.order_number`,
-    [crowd.rooms],
+    [load.rooms],
   );
-  const accepted = crowd.posts.filter(({ id }) => id !== null);
+  const accepted = load.posts.filter(({ id }) => id !== null);
   verdict.accepted = accepted.length;
   verdict.dead = rows.filter(({ status }) => status === "dead").length;
   compareWithPostgres(verdict, accepted, rows);
-  for (const room of crowd.rooms) {
+  for (const room of load.rooms) {
     const wanted = rows.filter((row) => row.room === room && row.status !== "dead");
     const ids = wanted.map(({ id }) => id);
     compareAcceptance(verdict, room, accepted, wanted);
     const matrixRoomId = wanted[0]?.matrix_room_id;
-    if (!isReal && matrixRoomId) compare(verdict, `homeserver ${room}`, ids, textsOf(house, matrixRoomId));
-    compare(verdict, `timeline ${room}`, ids, await readTimeline(house, verdict, room));
-    for (const ear of crowd.ears) if (ear.rooms.includes(room)) compareEar(verdict, ear, room, ids);
+    if (!isReal && matrixRoomId)
+      compare(verdict, `homeserver ${room}`, ids, textsOf(environment, matrixRoomId));
+    compare(verdict, `timeline ${room}`, ids, await readTimeline(environment, verdict, room));
+    for (const subscriber of load.subscribers)
+      if (subscriber.rooms.includes(room)) compareEar(verdict, subscriber, room, ids);
   }
   return verdict;
 }
@@ -153,8 +158,8 @@ function compare(verdict: Verdict, where: string, wanted: readonly string[], fou
 }
 
 /** Markers of the messages of a room on the stand-in, redacted ones left out. */
-export function textsOf(house: House, matrixRoomId: string): string[] {
-  const events = house.standIn.state.rooms.get(matrixRoomId)?.events ?? [];
+export function textsOf(environment: Environment, matrixRoomId: string): string[] {
+  const events = environment.standIn.state.rooms.get(matrixRoomId)?.events ?? [];
   const redacted = new Set(events.map(({ redacts }) => redacts));
   return events.flatMap(({ type, content, event_id }) => {
     const marker = content[MARKER];
@@ -162,8 +167,13 @@ export function textsOf(house: House, matrixRoomId: string): string[] {
   });
 }
 
-async function readTimeline(house: House, verdict: Verdict, room: string): Promise<string[]> {
-  const entries = await house.sql<{ number: number; entry_id: string; type: string; last_number: number }>(
+async function readTimeline(environment: Environment, verdict: Verdict, room: string): Promise<string[]> {
+  const entries = await environment.sql<{
+    number: number;
+    entry_id: string;
+    type: string;
+    last_number: number;
+  }>(
     `select e.number, e.entry_id, e.type, t.last_number from timeline e join rooms r on r.id = e.room_id
        join room_timeline t on t.room_id = r.id where r.kind || ':' || r.slug = ? order by e.number`,
     [room],
@@ -178,9 +188,14 @@ async function readTimeline(house: House, verdict: Verdict, room: string): Promi
   return entries.filter(({ type }) => type === "message.created").map((entry) => entry.entry_id);
 }
 
-function compareEar(verdict: Verdict, ear: Ear, room: string, wanted: readonly string[]): void {
-  const known = ear.known.get(room);
-  const where = `socket of ${ear.person} in ${room}`;
+function compareEar(
+  verdict: Verdict,
+  subscriber: LoadSubscriber,
+  room: string,
+  wanted: readonly string[],
+): void {
+  const known = subscriber.known.get(room);
+  const where = `socket of ${subscriber.person} in ${room}`;
   if (!known) return;
   compare(
     verdict,
@@ -192,28 +207,28 @@ function compareEar(verdict: Verdict, ear: Ear, room: string, wanted: readonly s
 }
 
 /** From a moment until everybody was told the first message asked after it; null when there was none. */
-export function firstDeliveryMs(crowd: Crowd, sinceMs: number): number | null {
-  const delivered = deliveredAt(crowd);
-  const times = crowd.posts
+export function firstDeliveryMs(load: Load, sinceMs: number): number | null {
+  const delivered = deliveredAt(load);
+  const times = load.posts
     .filter(({ askedAtMs }) => askedAtMs >= sinceMs)
     .flatMap(({ id }) => delivered.get(id ?? "") ?? []);
   return times.length === 0 ? null : Math.min(...times) - sinceMs;
 }
 
 /** The longest that a message asked between two moments took until everybody was told. */
-export function longestDeliveryMs(crowd: Crowd, sinceMs: number, untilMs: number): number {
-  const delivered = deliveredAt(crowd);
-  const waits = crowd.posts
+export function longestDeliveryMs(load: Load, sinceMs: number, untilMs: number): number {
+  const delivered = deliveredAt(load);
+  const waits = load.posts
     .filter(({ askedAtMs }) => askedAtMs >= sinceMs && askedAtMs < untilMs)
     .flatMap(({ id, askedAtMs }) => (delivered.get(id ?? "") ?? askedAtMs) - askedAtMs);
   return Math.max(0, ...waits);
 }
 
 /** When the last socket was told of each message. */
-function deliveredAt({ ears }: Crowd): Map<string, number> {
+function deliveredAt({ subscribers }: Load): Map<string, number> {
   const times = new Map<string, number>();
-  for (const ear of ears) {
-    for (const { told } of ear.known.values()) {
+  for (const subscriber of subscribers) {
+    for (const { told } of subscriber.known.values()) {
       for (const { id, atMs } of told) times.set(id, Math.max(times.get(id) ?? 0, atMs));
     }
   }

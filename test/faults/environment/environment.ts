@@ -29,7 +29,7 @@ export type OwnServers = {
 /** A real homeserver instead of the stand-in. */
 export type RealHomeserver = { url: string; serverName: string; asToken: string };
 
-export type HouseOptions = {
+export type EnvironmentOptions = {
   servers: OwnServers;
   /** Where the compiled product is. */
   distDir: string;
@@ -61,7 +61,7 @@ export const LINKS = [
 export type LinkName = (typeof LINKS)[number];
 
 /** The whole product as real processes, every link between them breakable, on servers that may be killed. */
-export type House = {
+export type Environment = {
   /** Without a real homeserver. */
   standIn: StandIn;
   links: Record<LinkName, Link>;
@@ -79,7 +79,7 @@ export type House = {
   close: () => Promise<void>;
 };
 
-export async function openHouse(options: HouseOptions): Promise<House> {
+export async function openEnvironment(options: EnvironmentOptions): Promise<Environment> {
   const { servers, distDir } = options;
   const random = createRandom(options.seed ?? 1);
   const standIn = await openStandIn({
@@ -136,7 +136,7 @@ export async function openHouse(options: HouseOptions): Promise<House> {
 }
 
 async function makeProcesses(
-  { distDir, logDir = null, counts }: HouseOptions,
+  { distDir, logDir = null, counts }: EnvironmentOptions,
   tier: TierName,
   env: NodeJS.ProcessEnv,
 ): Promise<TierProcess[]> {
@@ -180,7 +180,7 @@ function throughPort(text: string, port: number): string {
   return url.href;
 }
 
-async function makeTenant(distDir: string, env: NodeJS.ProcessEnv): Promise<House["tenant"]> {
+async function makeTenant(distDir: string, env: NodeJS.ProcessEnv): Promise<Environment["tenant"]> {
   const slug = "faults";
   const admin = join(distDir, "workers/admin.js");
   await run([admin, "tenant", "create", slug, "--json"], env);
@@ -213,7 +213,7 @@ async function heal({
   links,
   standIn,
   servers,
-}: Pick<House, "processes" | "links" | "standIn" | "servers">): Promise<void> {
+}: Pick<Environment, "processes" | "links" | "standIn" | "servers">): Promise<void> {
   standIn.faults.clear();
   for (const link of Object.values(links)) link.heal();
   for (const service of Object.values(servers.services))

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Ear } from "./subscriber.ts";
-import type { House } from "./environment.ts";
+import { LoadSubscriber } from "./subscriber.ts";
+import type { Environment } from "./environment.ts";
 import type { Random } from "./random.ts";
 
 const ANSWER_LIMIT_MS = 10_000;
@@ -22,12 +22,12 @@ export type Post = {
 };
 
 /** People in rooms, who talk and listen. */
-export type Crowd = {
+export type Load = {
   rooms: string[];
   people: string[];
   members: Map<string, string[]>;
   posts: Post[];
-  ears: Ear[];
+  subscribers: LoadSubscriber[];
   /** Says something; resolves when it is accepted, however often it must be repeated. */
   say: (room: string, person: string, text?: string) => Promise<Post>;
   /** One try, whatever its answer. */
@@ -38,16 +38,16 @@ export type Crowd = {
     clientId: string,
   ) => Promise<{ status: number; ms: number; id: string | null }>;
   /** Opens one more socket for a person. */
-  listen: (person: string) => Promise<Ear>;
+  listen: (person: string) => Promise<LoadSubscriber>;
   /** Talks at a steady rate until stopped; `stop` resolves when all that was asked is accepted. */
   talk: (perSecond: number, random: Random, rooms?: readonly string[]) => { stop: () => Promise<void> };
   leave: () => void;
 };
 
-export type CrowdPlan = { name: string; rooms: number; people: number; ears?: number };
+export type LoadPlan = { name: string; rooms: number; people: number; subscribers?: number };
 
 /** Makes people and rooms, everybody in every second room, and their sockets (one each unless told). */
-export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
+export async function gather(environment: Environment, plan: LoadPlan): Promise<Load> {
   const people = Array.from({ length: plan.people }, (_, index) => `${plan.name}-p${String(index)}`);
   const rooms = Array.from({ length: plan.rooms }, (_, index) => `group:${plan.name}-r${String(index)}`);
   const members = new Map(
@@ -56,42 +56,44 @@ export async function gather(house: House, plan: CrowdPlan): Promise<Crowd> {
       people.filter((_, at) => people.length < 3 || (index + at) % 2 === 0 || at === index % people.length),
     ]),
   );
-  for (const [room, inside] of members) await makeRoom(house, room, inside);
+  for (const [room, inside] of members) await makeRoom(environment, room, inside);
   const tokens = new Map<string, string>();
-  for (const person of people) tokens.set(person, await makeToken(house, person));
+  for (const person of people) tokens.set(person, await makeToken(environment, person));
   const tokenOf = (person: string) => tokens.get(person) ?? "";
-  const voice = createVoice(house, { name: plan.name, tokenOf });
-  const ears: Ear[] = [];
+  const voice = createVoice(environment, { name: plan.name, tokenOf });
+  const subscribers: LoadSubscriber[] = [];
   const listen = async (person: string) => {
     const inside = rooms.filter((room) => members.get(room)?.includes(person));
-    const ear = new Ear(house, {
+    const subscriber = new LoadSubscriber(environment, {
       person,
       token: () => tokenOf(person),
       rooms: inside,
-      read: (path) => request(house, tokenOf(person), { method: "GET", path }),
+      read: (path) => request(environment, tokenOf(person), { method: "GET", path }),
     });
-    ears.push(ear);
-    await ear.open();
-    return ear;
+    subscribers.push(subscriber);
+    await subscriber.open();
+    return subscriber;
   };
-  await Promise.all(people.flatMap((person) => Array.from({ length: plan.ears ?? 1 }, () => listen(person))));
+  await Promise.all(
+    people.flatMap((person) => Array.from({ length: plan.subscribers ?? 1 }, () => listen(person))),
+  );
   return {
     rooms,
     people,
     members,
-    ears,
+    subscribers,
     ...voice,
     listen,
     talk: (perSecond, random, among = rooms) =>
       talk({ say: voice.say, members }, { perSecond, random, among }),
     leave: () => {
-      for (const ear of ears) ear.close();
+      for (const subscriber of subscribers) subscriber.close();
     },
   };
 }
 
-async function makeRoom(house: House, room: string, people: readonly string[]): Promise<void> {
-  const answer = await request(house, house.tenant.serverKey, {
+async function makeRoom(environment: Environment, room: string, people: readonly string[]): Promise<void> {
+  const answer = await request(environment, environment.tenant.serverKey, {
     method: "PUT",
     path: `/v1/rooms/${room.replace(":", "/")}`,
     body: { name: room, members: people.map((user) => ({ user, role: "member" })) },
@@ -101,19 +103,23 @@ async function makeRoom(house: House, room: string, people: readonly string[]): 
 
 /** How the people speak, and what they asked to be sent. */
 function createVoice(
-  house: House,
+  environment: Environment,
   { name, tokenOf }: { name: string; tokenOf: (person: string) => string },
-): Pick<Crowd, "posts" | "say" | "tryOnce"> {
+): Pick<Load, "posts" | "say" | "tryOnce"> {
   const posts: Post[] = [];
   let count = 0;
-  const tryOnce: Crowd["tryOnce"] = async (room, person, text, clientId) => {
+  const tryOnce: Load["tryOnce"] = async (room, person, text, clientId) => {
     const startMs = performance.now();
     const path = `/v1/rooms/${room.replace(":", "/")}/messages`;
-    const answer = await request(house, tokenOf(person), { method: "POST", path, body: { text, clientId } });
+    const answer = await request(environment, tokenOf(person), {
+      method: "POST",
+      path,
+      body: { text, clientId },
+    });
     const id = answer.status >= 200 && answer.status < 300 ? (answer.body as { id: string }).id : null;
     return { status: answer.status, ms: performance.now() - startMs, id };
   };
-  const say: Crowd["say"] = async (room, person, text) => {
+  const say: Load["say"] = async (room, person, text) => {
     const clientId = `${name}-${String(++count)}`;
     const post: Post = {
       clientId,
@@ -146,7 +152,7 @@ function createVoice(
 
 /** Open loop: what takes long does not keep the next from being said. */
 function talk(
-  { say, members }: Pick<Crowd, "say" | "members">,
+  { say, members }: Pick<Load, "say" | "members">,
   { perSecond, random, among }: { perSecond: number; random: Random; among: readonly string[] },
 ): { stop: () => Promise<void> } {
   const underWay = new Set<Promise<unknown>>();
@@ -172,8 +178,8 @@ function talk(
   };
 }
 
-async function makeToken(house: House, person: string): Promise<string> {
-  const answer = await request(house, house.tenant.serverKey, {
+async function makeToken(environment: Environment, person: string): Promise<string> {
+  const answer = await request(environment, environment.tenant.serverKey, {
     method: "POST",
     path: `/v1/users/${person}/tokens`,
     body: { expiresInS: 86_400 },
@@ -184,12 +190,12 @@ async function makeToken(house: House, person: string): Promise<string> {
 
 /** One call; status 0 when there was no answer. */
 async function request(
-  house: Pick<House, "apiUrl">,
+  environment: Pick<Environment, "apiUrl">,
   credential: string,
   call: { method: string; path: string; body?: unknown },
 ): Promise<{ status: number; body: unknown }> {
   try {
-    const response = await fetch(house.apiUrl + call.path, {
+    const response = await fetch(environment.apiUrl + call.path, {
       method: call.method,
       headers: { authorization: `Bearer ${credential}`, "content-type": "application/json" },
       ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FaultKind } from "./homeserver/faults.ts";
-import { killService, LINKS, type House, type LinkName } from "./environment.ts";
+import { killService, LINKS, type Environment, type LinkName } from "./environment.ts";
 import type { TierName } from "./tiers.ts";
 import type { TierProcess } from "./processes.ts";
 import type { Random } from "./random.ts";
@@ -8,7 +8,7 @@ import type { Random } from "./random.ts";
 /** Something that goes wrong, and comes right by itself; `run` resolves when it has. */
 export type Mishap = { kind: string; what: string; run: () => Promise<void> };
 
-type Maker = (house: House, random: Random) => Mishap;
+type Maker = (environment: Environment, random: Random) => Mishap;
 
 const FROZEN_MS = 3_000;
 /** Longer than the lease of a room or an observer. */
@@ -31,8 +31,8 @@ const WAYS: readonly FaultKind[] = [
 const SERVER_LINKS: readonly LinkName[] = LINKS.filter((name) => name !== "api");
 
 function onTier(verb: string, tier: TierName, act: (process: TierProcess) => Promise<void>): Maker {
-  return (house, random) => {
-    const chosen = random.pick(house.of(tier));
+  return (environment, random) => {
+    const chosen = random.pick(environment.of(tier));
     return { kind: `${verb} ${tier}`, what: `${verb} ${chosen.name}`, run: () => act(chosen) };
   };
 }
@@ -47,22 +47,22 @@ const pause = (tier: TierName, ms: number) =>
   });
 
 function onLink(verb: "cut" | "freeze", ms: number): Maker {
-  return (house, random) => {
+  return (environment, random) => {
     const name = random.pick(SERVER_LINKS);
     return {
       kind: `${verb} a link`,
       what: `${verb} ${name} for ${String(ms / 1_000)} s`,
       run: async () => {
-        house.links[name][verb]();
+        environment.links[name][verb]();
         await sleep(ms);
-        house.links[name].heal();
+        environment.links[name].heal();
       },
     };
   };
 }
 
-function simple(kind: string, run: (house: House) => Promise<void>): Maker {
-  return (house) => ({ kind, what: kind, run: () => run(house) });
+function simple(kind: string, run: (environment: Environment) => Promise<void>): Maker {
+  return (environment) => ({ kind, what: kind, run: () => run(environment) });
 }
 
 function restartPostgres(kind: string, signal: NodeJS.Signals): Maker {
@@ -74,7 +74,7 @@ function restartPostgres(kind: string, signal: NodeJS.Signals): Maker {
 }
 
 /** Everything that a long run chooses from. */
-export const MENU: readonly Maker[] = [
+export const SCENARIOS: readonly Maker[] = [
   kill("api"),
   kill("workers"),
   kill("workers"),

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { gather, type Crowd } from "./load.ts";
-import { openHouse, type House, type OwnServers } from "./environment.ts";
-import { MENU } from "./scenarios.ts";
+import { gather, type Load } from "./load.ts";
+import { openEnvironment, type Environment, type OwnServers } from "./environment.ts";
+import { SCENARIOS } from "./scenarios.ts";
 import { TIER_NAMES } from "./tiers.ts";
 import { createRandom, type Random } from "./random.ts";
 import { firstDeliveryMs, judge, longestDeliveryMs, waitForAll, type Verdict } from "./checker.ts";
@@ -33,40 +33,40 @@ export async function runSoak(options: SoakOptions): Promise<boolean> {
   say(
     `seed ${String(seed)}, ${String(minutes)} minutes, ${String(options.messagesPerS)} messages a second; logs in ${options.logDir}`,
   );
-  const house = await openHouse({
+  const environment = await openEnvironment({
     ...options,
     counts: { api: 2, workers: 2, sync: 2, realtime: 2 },
     sendMs: 1,
   });
   try {
-    const crowd = await gather(house, { name: "soak", rooms: 12, people: 8 });
+    const load = await gather(environment, { name: "soak", rooms: 12, people: 8 });
     const startMs = performance.now();
-    const talk = crowd.talk(options.messagesPerS, createRandom(seed + 1));
-    const watch = setInterval(() => void tellFigures(house, startMs, say), FIGURES_EVERY_MS);
-    await tellFigures(house, startMs, say);
-    const happened = await misbehave(house, createRandom(seed), {
+    const talk = load.talk(options.messagesPerS, createRandom(seed + 1));
+    const watch = setInterval(() => void tellFigures(environment, startMs, say), FIGURES_EVERY_MS);
+    await tellFigures(environment, startMs, say);
+    const happened = await misbehave(environment, createRandom(seed), {
       startMs,
       untilMs: startMs + minutes * 60_000,
       say,
     });
-    await house.heal();
+    await environment.heal();
     const healedMs = performance.now();
     await talk.stop();
     clearInterval(watch);
-    const isComplete = await waitForAll(crowd, SETTLE_LIMIT_MS);
+    const isComplete = await waitForAll(load, SETTLE_LIMIT_MS);
     say(
       `settled ${isComplete ? "" : "NOT "}within ${seconds(performance.now() - healedMs)} after the last fault`,
     );
-    await tellFigures(house, startMs, say);
-    tellRecoveries(crowd, happened, { startMs, say });
-    return tellVerdict(await judge(house, crowd), isComplete, say);
+    await tellFigures(environment, startMs, say);
+    tellRecoveries(load, happened, { startMs, say });
+    return tellVerdict(await judge(environment, load), isComplete, say);
   } finally {
-    await house.close();
+    await environment.close();
   }
 }
 
 async function misbehave(
-  house: House,
+  environment: Environment,
   random: Random,
   { startMs, untilMs, say }: { startMs: number; untilMs: number; say: (line: string) => void },
 ): Promise<Happened[]> {
@@ -75,7 +75,7 @@ async function misbehave(
   const underWay: Promise<void>[] = [];
   for (let turn = 1; startMs + turn * EVERY_MS < untilMs; turn++) {
     await sleep(startMs + turn * EVERY_MS - performance.now());
-    const mishap = random.pick(MENU)(house, random);
+    const mishap = random.pick(SCENARIOS)(environment, random);
     const subject = /Redis|FLUSHALL/.test(mishap.kind)
       ? "redis"
       : mishap.kind.includes("Postgres")
@@ -103,23 +103,27 @@ async function misbehave(
 }
 
 /** Memory in MiB of each process, and who is connected to the servers. */
-async function tellFigures(house: House, startMs: number, say: (line: string) => void): Promise<void> {
+async function tellFigures(
+  environment: Environment,
+  startMs: number,
+  say: (line: string) => void,
+): Promise<void> {
   const memory = await Promise.all(
     TIER_NAMES.map(async (tier) => {
       const sizes = await Promise.all(
-        house
+        environment
           .of(tier)
           .map((process) => process.metric("process_resident_memory_bytes").catch(() => Number.NaN)),
       );
       return `${tier} ${sizes.map((bytes) => (Number.isNaN(bytes) ? "-" : String(Math.round(bytes / 1_048_576)))).join("/")}`;
     }),
   );
-  const postgres = await house
+  const postgres = await environment
     .sql<{ count: number }>(
       "select count(*) as count from pg_stat_activity where application_name like 'omc-%'",
     )
     .catch(() => []);
-  const clients = await house.redis.info("clients").catch(() => "");
+  const clients = await environment.redis.info("clients").catch(() => "");
   const redis = /connected_clients:(\d+)/.exec(clients)?.[1] ?? "-";
   say(
     `${seconds(performance.now() - startMs)} figures: MiB ${memory.join(", ")}; connections Postgres ${String(postgres[0]?.count ?? "-")}, Redis ${redis}`,
@@ -127,18 +131,18 @@ async function tellFigures(house: House, startMs: number, say: (line: string) =>
 }
 
 function tellRecoveries(
-  crowd: Crowd,
+  load: Load,
   happened: readonly Happened[],
   { startMs, say }: { startMs: number; say: (line: string) => void },
 ): void {
   const kinds = new Map<string, { times: number; first: number; longest: number }>();
   for (const { kind, what, atMs } of happened) {
     const known = kinds.get(kind) ?? { times: 0, first: 0, longest: 0 };
-    const longestMs = longestDeliveryMs(crowd, atMs, atMs + EVERY_MS);
+    const longestMs = longestDeliveryMs(load, atMs, atMs + EVERY_MS);
     if (longestMs > SLOW_MS) say(`slow: ${what} at ${seconds(atMs - startMs)}: ${seconds(longestMs)}`);
     kinds.set(kind, {
       times: known.times + 1,
-      first: Math.max(known.first, firstDeliveryMs(crowd, atMs) ?? 0),
+      first: Math.max(known.first, firstDeliveryMs(load, atMs) ?? 0),
       longest: Math.max(known.longest, longestMs),
     });
   }

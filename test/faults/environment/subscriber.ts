@@ -1,14 +1,14 @@
 import { Centrifuge, type ServerSubscribedContext } from "centrifuge";
 import { WebSocket } from "ws";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { House } from "./environment.ts";
+import type { Environment } from "./environment.ts";
 
-type Told = { number: number; id: string; atMs: number; how: "heard" | "loaded" };
+type Delivery = { number: number; id: string; atMs: number; how: "heard" | "loaded" };
 type Page = { items: { id: string; number: number }[]; hasMore: boolean };
 
 /** What one socket knows of one room. */
 export type Knowledge = {
-  told: Told[];
+  told: Delivery[];
   /** The number after which publications count on, one by one; null before the first subscription. */
   position: number | null;
   /** Numbers that came where another one had to. */
@@ -18,7 +18,7 @@ export type Knowledge = {
 };
 
 /** One socket of one person, by the official client, who loads from REST what cannot be recovered, as people's do. */
-export class Ear {
+export class LoadSubscriber {
   readonly person: string;
   readonly rooms: readonly string[];
   readonly known = new Map<string, Knowledge>();
@@ -31,7 +31,7 @@ export class Ear {
   #isClosed = false;
 
   constructor(
-    house: Pick<House, "socketUrl">,
+    environment: Pick<Environment, "socketUrl">,
     options: {
       person: string;
       token: () => string;
@@ -43,7 +43,7 @@ export class Ear {
     this.rooms = options.rooms;
     this.#read = options.read;
     for (const room of options.rooms) this.known.set(room, { told: [], position: null, breaks: 0, loads: 0 });
-    this.#client = new Centrifuge(house.socketUrl, {
+    this.#client = new Centrifuge(environment.socketUrl, {
       websocket: WebSocket,
       getToken: () => Promise.resolve(options.token()),
       minReconnectDelay: 100,
@@ -99,7 +99,7 @@ export class Ear {
     known: Knowledge,
     { after, upTo }: { after: number; upTo: number },
   ): Promise<void> {
-    const loaded: Told[] = [];
+    const loaded: Delivery[] = [];
     let from = after;
     while (!this.#isClosed && from < upTo) {
       const { status, body } = await this.#read(
@@ -112,7 +112,7 @@ export class Ear {
       const page = body as Page;
       const items = page.items.filter(({ number }) => number <= upTo);
       loaded.push(
-        ...items.map(({ id, number }): Told => ({ id, number, atMs: performance.now(), how: "loaded" })),
+        ...items.map(({ id, number }): Delivery => ({ id, number, atMs: performance.now(), how: "loaded" })),
       );
       from = page.hasMore ? (page.items.at(-1)?.number ?? upTo) : upTo;
     }

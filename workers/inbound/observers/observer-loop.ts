@@ -14,7 +14,7 @@ import { listObservedRooms } from "../../../shared/db/observers/observed-rooms.t
 import { ObserverLeaseLost, type ObserverRun } from "./observer-run.ts";
 import { readChanges } from "./read-changes.ts";
 import { saveChanges } from "../save-changes.ts";
-import { saveAsGaps, startAnew } from "../save-gaps.ts";
+import { saveAsGaps, restartReading } from "../save-gaps.ts";
 
 /** After this many failures in a row, an answer that cannot be had or saved whole is left to its rooms. */
 const TRIES_WHOLE = 3;
@@ -72,7 +72,7 @@ function isOver(signal: AbortSignal): boolean {
 async function begin(context: WorkerContext, homeserver: Homeserver, run: ObserverRun): Promise<string> {
   await ensureObserver(context, homeserver, accountOf(run));
   const start = await findStart(context, homeserver, run);
-  await startAnew(context, run, start);
+  await restartReading(context, run, start);
   return start.to;
 }
 
@@ -118,7 +118,7 @@ async function skip(
   try {
     const start = await findStart(context, homeserver, run);
     if (isBackwards(since, start.to)) return null;
-    await startAnew(context, run, { from: since, ...start });
+    await restartReading(context, run, { from: since, ...start });
     context.log.error("/sync has too much to tell at once: every room reads it by itself");
     return start.to;
   } catch (error) {

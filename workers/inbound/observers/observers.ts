@@ -1,11 +1,11 @@
 import { errorText } from "../../../shared/contract/errors.ts";
 import {
-  releaseObserver,
-  renewObservers,
-  takeObservers,
+  releaseObserverLease,
+  renewObserverLeases,
+  acquireObserverLeases,
   type LeasedObserver,
 } from "../../../shared/db/observers/sync-positions.ts";
-import type { Marks } from "../../../shared/platform/stall/stall-detector.ts";
+import type { ProgressTokens } from "../../../shared/platform/stall/stall-detector.ts";
 import type { WorkerContext } from "../../runtime/context.ts";
 import { runObserver } from "./observer-loop.ts";
 
@@ -31,7 +31,7 @@ export type Observers = {
   /** The same of each, by its id. */
   silences: () => [observerId: string, silentForMs: number][];
   /** Of each, by its id, what is another text after each turn of its loop. */
-  turns: () => Marks;
+  turns: () => ProgressTokens;
   count: () => number;
   stop: () => Promise<void>;
 };
@@ -67,7 +67,7 @@ async function renew(context: WorkerContext, running: ReadonlySet<Running>): Pro
   const asked = [...running];
   if (asked.length === 0) return;
   const held = new Set(
-    await renewObservers(
+    await renewObserverLeases(
       context.db,
       asked.map((run) => run.fence),
     ),
@@ -83,9 +83,9 @@ async function renew(context: WorkerContext, running: ReadonlySet<Running>): Pro
 async function look(context: WorkerContext, running: Set<Running>): Promise<void> {
   const isStopping = () => context.stopping.aborted;
   if (isStopping()) return;
-  for (const { fence, ...observer } of await takeObservers(context.db, TAKEN_AT_ONCE)) {
+  for (const { fence, ...observer } of await acquireObserverLeases(context.db, TAKEN_AT_ONCE)) {
     // Asked to stop while taking: nobody would read.
-    if (isStopping()) await releaseObserver(context.db, fence);
+    if (isStopping()) await releaseObserverLease(context.db, fence);
     else start(context, running, observer, fence);
   }
 }
@@ -118,7 +118,7 @@ function start(context: WorkerContext, running: Set<Running>, observer: LeasedOb
       log.error({ err: error, why: errorText(error) }, "an observer stopped");
     })
     // Until it is free, nobody can take it: a lease that cannot be given back now ends by itself.
-    .then(() => releaseObserver(context.db, fence))
+    .then(() => releaseObserverLease(context.db, fence))
     .catch((error: unknown) => {
       log.warn({ err: error }, "giving an observer up failed: its lease ends by itself");
     })

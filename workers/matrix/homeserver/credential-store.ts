@@ -22,7 +22,7 @@ const OUR_DEVICE = { deviceId: DEVICE_ID, displayName: "OpenMeet Chat" };
 const SETTLE_MS = 500;
 
 /** A token, and how to call with it. */
-export type Speaker = { accessToken: string; request: Requester };
+export type Actor = { accessToken: string; request: Requester };
 
 /**
  * The device-bound tokens of a homeserver's accounts: kept sealed in Postgres, opened in memory, renewed once however
@@ -30,11 +30,11 @@ export type Speaker = { accessToken: string; request: Requester };
  */
 export type CredentialStore = {
   /** The account's token. @throws when the account was never registered. */
-  get: (matrixUserId: string) => Promise<Speaker>;
+  get: (matrixUserId: string) => Promise<Actor>;
   /** Registers the account unless its token is known; a registration whose answer was lost is made good by logging in. */
-  ensure: (matrixUserId: string) => Promise<Speaker>;
+  ensure: (matrixUserId: string) => Promise<Actor>;
   /** Another token than the one that was refused; of an account that the homeserver has forgotten, by making it again. */
-  renew: (matrixUserId: string, refused: string) => Promise<Speaker>;
+  renew: (matrixUserId: string, refused: string) => Promise<Actor>;
   forget: (matrixUserId: string) => Promise<void>;
 };
 
@@ -49,41 +49,44 @@ export function createCredentialStore(options: {
 }): CredentialStore {
   const { db, sealKeys, homeserverId, connect } = options;
   const issuer = createIssuer(options);
-  const opened = new Map<string, Speaker>();
+  const opened = new Map<string, Actor>();
   // One call per account brings a token, however many wait for it: homeservers allow few logins.
-  const bringing = new Map<string, Promise<Speaker>>();
-  const bringOnce = (matrixUserId: string, bring: () => Promise<Speaker>): Promise<Speaker> => {
+  const bringing = new Map<string, Promise<Actor>>();
+  const bringOnce = (matrixUserId: string, bring: () => Promise<Actor>): Promise<Actor> => {
     const running = bringing.get(matrixUserId) ?? bring().finally(() => bringing.delete(matrixUserId));
     bringing.set(matrixUserId, running);
     return running;
   };
 
-  const remember = (matrixUserId: string, speaker: Speaker): Speaker => {
+  const remember = (matrixUserId: string, speaker: Actor): Actor => {
     opened.delete(matrixUserId);
     opened.set(matrixUserId, speaker);
     const oldest = opened.keys().next();
     if (opened.size > OPENED_AT_MOST && !oldest.done) opened.delete(oldest.value);
     return speaker;
   };
-  const speak = ({ accessToken }: Credential): Speaker => ({ accessToken, request: connect(accessToken) });
-  const save = async (matrixUserId: string, credential: Credential): Promise<Speaker> => {
+  const speak = ({ accessToken }: Credential): Actor => ({
+    accessToken,
+    request: connect(accessToken),
+  });
+  const save = async (matrixUserId: string, credential: Credential): Promise<Actor> => {
     await saveCredential(db, sealKeys, homeserverId, matrixUserId, credential);
     return remember(matrixUserId, speak(credential));
   };
-  const find = async (matrixUserId: string): Promise<Speaker | null> => {
+  const find = async (matrixUserId: string): Promise<Actor | null> => {
     const known = opened.get(matrixUserId);
     if (known) return remember(matrixUserId, known);
     const kept = await findCredential(db, sealKeys, homeserverId, matrixUserId);
     return kept && remember(matrixUserId, speak(kept));
   };
-  const renewOnce = async (matrixUserId: string, refused: string): Promise<Speaker> => {
+  const renewOnce = async (matrixUserId: string, refused: string): Promise<Actor> => {
     opened.delete(matrixUserId);
     // Another process may have renewed it already.
     const kept = await find(matrixUserId);
     if (kept && kept.accessToken !== refused) return kept;
     return save(matrixUserId, await issuer.loginOrRegister(matrixUserId));
   };
-  const register = async (matrixUserId: string): Promise<Speaker> => {
+  const register = async (matrixUserId: string): Promise<Actor> => {
     const registered = await issuer.register(matrixUserId);
     if (registered !== null) return save(matrixUserId, registered);
     // Another process may have registered it this moment and be about to keep its token.
