@@ -48,6 +48,13 @@ module.exports = {
       from: { path: "^stack/", pathNot: "^stack/servers/postgres/postgres-probe" },
       to: { pathNot: "^stack/", dependencyTypesNot: ["core"] },
     },
+    {
+      name: "contract-imports-zod-only",
+      comment: "The browser's package builds on it: no other folder, no package, nothing of Node.",
+      severity: "error",
+      from: { path: "^shared/contract/" },
+      to: { pathNot: "^(shared/contract|node_modules/zod)/" },
+    },
     ...Object.entries(doors).map(([name, files]) => ({
       name: `one-door-for-${name.replaceAll("\\", "")}`,
       severity: "error",

@@ -113,11 +113,7 @@ async function prepare(stack: DemoStack, db: Db): Promise<Actor[]> {
   );
 }
 
-async function sendBare(
-  env: Environment,
-  speakers: readonly Actor[],
-  messages: number,
-): Promise<number> {
+async function sendBare(env: Environment, speakers: readonly Actor[], messages: number): Promise<number> {
   const startedAtMs = performance.now();
   await Promise.all(
     speakers.map(async ({ matrixRoomId, matrixUserId }) => {

@@ -7,6 +7,7 @@ import type { Redis } from "../../shared/platform/redis.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { SideEffects, WakeCall } from "../mutations/side-effects.ts";
+import { createSingleFlight } from "../../shared/platform/concurrency/single-flight.ts";
 import type { ApiMetrics } from "../metrics.ts";
 
 const TASKS_AT_MOST = 1_000;
@@ -86,21 +87,5 @@ function wakeOne(wake: Wake, call: WakeCall): Promise<boolean> {
       return wake(call.name, call.payload);
     default:
       return wake(call.name, call.payload);
-  }
-}
-
-/** Runs one at a time; whoever asks meanwhile shares one more run that begins after the present one. */
-function createSingleFlight<T>(run: () => Promise<T>): () => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  let next: Promise<T> | null = null;
-  return () => {
-    next ??= last.then(begin, begin);
-    return next;
-  };
-  function begin(): Promise<T> {
-    next = null;
-    const running = run();
-    last = running;
-    return running;
   }
 }

@@ -1,12 +1,12 @@
 import { z } from "zod";
 import {
-  role,
   roomAddress,
   roomSlug,
   userName,
   type RoomAddress,
   type RoomKind,
 } from "../../shared/contract/names.ts";
+import { role } from "../../shared/contract/roles.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 
 /** Text of 1 to `maxBytes` bytes in UTF-8. */

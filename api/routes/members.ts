@@ -8,7 +8,8 @@ import {
 import type { Db } from "../../shared/db/connection/open.ts";
 import { findRoom } from "../../shared/db/rooms/rooms.ts";
 import { AppError } from "../../shared/contract/errors.ts";
-import { role, userName, type RoomAddress } from "../../shared/contract/names.ts";
+import { userName, type RoomAddress } from "../../shared/contract/names.ts";
+import { role } from "../../shared/contract/roles.ts";
 import { memberResource, type MemberResource } from "../../shared/contract/resources.ts";
 import { putMembers } from "../mutations/put-members.ts";
 import { removeMember } from "../mutations/remove-member.ts";

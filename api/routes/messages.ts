@@ -20,7 +20,7 @@ import {
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
 import { messageResource, type MessageResource } from "../../shared/contract/resources.ts";
-import { mayPost } from "../../shared/contract/permissions.ts";
+import { isAllowed } from "../../shared/contract/permissions.ts";
 import { presentTimelineMessage } from "../../shared/timeline/read.ts";
 import type { Accept } from "../accept/accept-batcher.ts";
 import type { UserCaller } from "../auth/authenticate.ts";
@@ -124,7 +124,7 @@ function listRoute({ db }: Deps): Route {
       const edge: PageEdge = after !== undefined ? { after } : before !== undefined ? { before } : null;
       const rows = await listTimelineMessages(db, tenantId, access.room_id, { edge, limit: limit + 1 });
       const pending = await listOpenMessages(db, tenantId, access.room_id, PENDING_AT_MOST);
-      if (access.opened_at === null && mayPost(access.role)) await markOpened(db, access);
+      if (access.opened_at === null && isAllowed(access.role, "post")) await markOpened(db, access);
       const items = after !== undefined ? rows.slice(0, limit) : rows.slice(-limit);
       const body: z.infer<typeof messagePage> = {
         items: items.map(presentTimelineMessage),

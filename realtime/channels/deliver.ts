@@ -1,4 +1,8 @@
-import { roomLiveMessage, userLiveMessage, type RoomLiveMessage } from "../../shared/contract/frames.ts";
+import {
+  roomLiveMessage,
+  userLiveMessage,
+  type RoomLiveMessage,
+} from "../../shared/timeline/live-messages.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { CatchUp } from "./catch-up.ts";
 import type { Connection } from "../session/connection.ts";

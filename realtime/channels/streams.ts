@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { readPositions } from "../../shared/db/memberships/subscription-rights.ts";
-import { roomLiveMessage } from "../../shared/contract/frames.ts";
+import { roomLiveMessage } from "../../shared/timeline/live-messages.ts";
 import { roomStreamKey, userStreamKey } from "../../shared/platform/redis-keys.ts";
 import { publishRooms, rebuildStream, type Publishing } from "../../shared/timeline/publish.ts";
 import { readUserPosition } from "../../shared/timeline/user-stream.ts";

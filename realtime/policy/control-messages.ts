@@ -1,5 +1,5 @@
 import { errorText } from "../../shared/contract/errors.ts";
-import type { UserLiveMessage } from "../../shared/contract/frames.ts";
+import type { UserLiveMessage } from "../../shared/timeline/live-messages.ts";
 import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";
 import { closeOfCode, UNSUBSCRIBE } from "../protocol/codes.ts";
 import { connectBytes, type ConnectDeps } from "../session/connect.ts";

@@ -1,4 +1,5 @@
 import { listTenantOrigins } from "../db/tenants/tenants.ts";
+import { every } from "../platform/concurrency/every.ts";
 import type { Db } from "../db/connection/open.ts";
 
 const READ_EVERY_MS = 5_000;
@@ -18,13 +19,10 @@ export async function openOrigins(db: Db, configured: readonly string[]): Promis
     if (own) known = new Set([...configured, ...own]);
   };
   await read();
-  const timer = setInterval(() => void read(), READ_EVERY_MS);
-  timer.unref();
+  const reading = every(READ_EVERY_MS, read, () => undefined);
   return {
     isKnown: (origin) => known.has(origin),
-    close: () => {
-      clearInterval(timer);
-    },
+    close: () => void reading.stop(),
   };
 }
 

@@ -32,10 +32,6 @@ const directSlug = z.string().refine((slug) => isDirectSlug(slug), {
 export const roomKind = z.enum(["event", "group", "direct"]);
 export type RoomKind = z.infer<typeof roomKind>;
 
-/** Role of a member of a room; a guest reads only. */
-export const role = z.enum(["owner", "admin", "moderator", "speaker", "member", "guest"]);
-export type Role = z.infer<typeof role>;
-
 /** Kind and slug of a room, checked against each other (a direct room's slug is `a~b`). */
 export const roomAddress = z.union([
   z.object({ kind: z.enum(["event", "group"]), slug: roomSlug }),
@@ -57,7 +53,8 @@ export function parseRoomKey(key: string): RoomAddress | null {
 
 /** Slug of the direct room of two different users, the same whoever asks. */
 export function formatDirectSlug(a: string, b: string): string {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0 ? `${a}~${b}` : `${b}~${a}`;
+  // User ids are ASCII: the order of their characters is that of their bytes.
+  return a < b ? `${a}~${b}` : `${b}~${a}`;
 }
 
 /** The two users of a direct room's slug. */

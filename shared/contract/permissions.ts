@@ -1,16 +1,23 @@
-import type { Role } from "./names.ts";
+import type { Role } from "./roles.ts";
 
-/** Matrix power level of each role; the room's observer holds 100. A guest is never on Matrix. */
-export const POWER_LEVEL = {
-  owner: 90,
-  admin: 75,
-  moderator: 50,
-  speaker: 25,
-  member: 0,
-  guest: 0,
-} as const satisfies Record<Role, number>;
+/** What a member of a room may do. */
+export type Permission = "read" | "post";
 
-/** Whether a role may post. */
-export function mayPost(role: Role): boolean {
-  return role !== "guest";
+/**
+ * Which roles have which permission. The only place that says so: handlers ask `isAllowed`, statements take
+ * `rolesAllowed` as a parameter. Who may post is also who is joined to the room on Matrix.
+ */
+const PERMISSIONS = {
+  read: ["owner", "admin", "moderator", "speaker", "member", "guest"],
+  post: ["owner", "admin", "moderator", "speaker", "member"],
+} as const satisfies Record<Permission, readonly Role[]>;
+
+/** Whether a role has a permission. */
+export function isAllowed(name: Role, permission: Permission): boolean {
+  return rolesAllowed(permission).includes(name);
+}
+
+/** The roles that have a permission, highest first. */
+export function rolesAllowed(permission: Permission): readonly Role[] {
+  return PERMISSIONS[permission];
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { role, roomKind } from "./names.ts";
+import { roomKind } from "./names.ts";
+import { role } from "./roles.ts";
 
 /** Times are RFC 3339, UTC, with milliseconds. */
 const time = z.iso.datetime({ precision: 3 });

@@ -3,6 +3,7 @@ import { JOBS, type JobName, type JobPayload } from "./index.ts";
 import { QUEUE_PREFIX } from "../platform/redis-keys.ts";
 import type { Log } from "../platform/log.ts";
 import type { Counter } from "../platform/metrics.ts";
+import { withTimeout } from "../platform/concurrency/with-timeout.ts";
 import type { Redis } from "../platform/redis.ts";
 
 /** How long a caller waits for Redis to take a wake-up; what is committed does not depend on it. */
@@ -68,16 +69,8 @@ export function createWake(queues: Queues, failures: Counter<"queue">): Wake {
       () => true,
       () => false,
     );
-    const isAdded = await Promise.race([added, afterMs(WAKE_LIMIT_MS)]);
+    const isAdded = await withTimeout(added, WAKE_LIMIT_MS, () => false);
     if (!isAdded) failures.inc({ queue: name });
     return isAdded;
   };
-}
-
-function afterMs(limitMs: number): Promise<false> {
-  return new Promise((resolve) => {
-    setTimeout(() => {
-      resolve(false);
-    }, limitMs).unref();
-  });
 }

@@ -1,5 +1,6 @@
 import type { Statement } from "../db/connection/pipelined-transaction.ts";
 import { rowsOf, type Db } from "../db/connection/open.ts";
+import { UNREAD_ENTRY_TYPES } from "../contract/content/index.ts";
 import type { EntryType } from "../contract/frames.ts";
 import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./read.ts";
 
@@ -51,7 +52,10 @@ export function appendStatement(rooms: readonly RoomEntries[]): Statement {
   const offered = withoutDoubles(
     rooms.flatMap(({ roomId, entries }) => entries.map((entry) => ({ roomId, entry }))),
   );
-  return { sql: APPEND, bindings: { rows: JSON.stringify(offered.map(toRow)) } };
+  return {
+    sql: APPEND,
+    bindings: { rows: JSON.stringify(offered.map(toRow)), unread: [...UNREAD_ENTRY_TYPES] },
+  };
 }
 
 type Offered = { roomId: string; entry: NewEntry };
@@ -83,7 +87,7 @@ function toRow({ roomId, entry }: Offered, index: number) {
 
 /**
  * A statement that appends what `offered` names: the body of a CTE with the columns of a NewEntry, the `position` of each
- * in all and its `place` in its room. Where the rooms' timelines are locked already. Answers AppendedRow.
+ * in all and its `place` in its room; bind `unread` to UNREAD_ENTRY_TYPES. Where the rooms' timelines are locked already. Answers AppendedRow.
  */
 export function appendOffered(offered: string): string {
   return `
@@ -99,9 +103,9 @@ export const IS_NEW = `
   and not exists (select 1 from timeline t where t.room_id = o.room_id and t.event_id = o.event_id)`;
 
 const COUNTED = `
-  select room_id, count(*) as added, count(*) filter (where type = 'message.created') as messages,
-         max(place) filter (where type = 'message.created') as last_message_place,
-         max(coalesce(at, now())) filter (where type = 'message.created') as last_message_at
+  select room_id, count(*) as added, count(*) filter (where type = any(:unread)) as messages,
+         max(place) filter (where type = any(:unread)) as last_message_place,
+         max(coalesce(at, now())) filter (where type = any(:unread)) as last_message_at
     from offered group by room_id`;
 
 const BUMPED = `

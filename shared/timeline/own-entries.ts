@@ -1,5 +1,5 @@
 import { newId } from "../platform/ids.ts";
-import type { Role } from "../contract/names.ts";
+import type { Role } from "../contract/roles.ts";
 import type { NewEntry } from "./append.ts";
 
 /** An entry about a member, caused by the tenant's backend. */

@@ -1,6 +1,8 @@
 import { presentMessage, type Accepted } from "../db/messages/messages.ts";
 import type { TimelinePosition } from "../db/timeline/pages.ts";
-import type { Publication, RoomLiveMessage } from "../contract/frames.ts";
+import type { Publication } from "../contract/frames.ts";
+import type { RoomLiveMessage } from "./live-messages.ts";
+import { withTimeout } from "../platform/concurrency/with-timeout.ts";
 import { roomLiveChannel } from "../platform/redis-keys.ts";
 import type { Redis } from "../platform/redis.ts";
 
@@ -58,7 +60,7 @@ async function publishEphemeral(redis: Redis, list: readonly Ephemeral[]): Promi
     () => true,
     () => false,
   );
-  return Promise.race([told, afterLimit()]);
+  return withTimeout(told, LIMIT_MS, () => false);
 }
 
 /** All in one write. @throws what Redis throws, of the first that failed. */
@@ -76,12 +78,4 @@ async function tell(redis: Redis, list: readonly Ephemeral[]): Promise<void> {
     pipeline.publish(roomLiveChannel(roomId), JSON.stringify(live));
   }
   for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
-}
-
-function afterLimit(): Promise<false> {
-  return new Promise((resolve) => {
-    setTimeout(() => {
-      resolve(false);
-    }, LIMIT_MS).unref();
-  });
 }

@@ -1,6 +1,6 @@
 import { newFence } from "../platform/ids.ts";
 import { roomLiveChannel, roomStreamKey } from "../platform/redis-keys.ts";
-import type { RoomLiveMessage } from "../contract/frames.ts";
+import type { RoomLiveMessage } from "./live-messages.ts";
 import type { Redis } from "../platform/redis.ts";
 import { execute, rowsOf, type Db } from "../db/connection/open.ts";
 import type { RoomState } from "./append.ts";

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { EntryType, Publication } from "../contract/frames.ts";
-import { formatRoomKey, role, type RoomKind } from "../contract/names.ts";
+import { formatRoomKey, type RoomKind } from "../contract/names.ts";
+import { role } from "../contract/roles.ts";
 import type { MessageResource, Person } from "../contract/resources.ts";
 
 /** An entry of a timeline with what is needed to show it. */

@@ -1,4 +1,5 @@
-import type { Publication, UserLiveMessage } from "../contract/frames.ts";
+import type { Publication } from "../contract/frames.ts";
+import type { UserLiveMessage } from "./live-messages.ts";
 import { newFence } from "../platform/ids.ts";
 import { userEpochKey, userLiveChannel, userStreamKey } from "../platform/redis-keys.ts";
 import type { Redis } from "../platform/redis.ts";

@@ -11,7 +11,8 @@ import { createTenant, openTokenKeys, type Tenant } from "../../shared/db/tenant
 import { Homeserver } from "../../shared/db/homeservers/homeservers.ts";
 import { newId, randomToken } from "../../shared/platform/ids.ts";
 import { createLog } from "../../shared/platform/log.ts";
-import { parseRoomKey, type Role } from "../../shared/contract/names.ts";
+import { parseRoomKey } from "../../shared/contract/names.ts";
+import type { Role } from "../../shared/contract/roles.ts";
 import { openRedis, waitForRedis, type Redis } from "../../shared/platform/redis.ts";
 import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";

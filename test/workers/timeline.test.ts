@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { transact } from "../../shared/db/connection/transaction.ts";
-import { roomLiveMessage } from "../../shared/contract/frames.ts";
+import { roomLiveMessage } from "../../shared/timeline/live-messages.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { roomLiveChannel, roomStreamKey } from "../../shared/platform/redis-keys.ts";
 import { openPatientRedis } from "../../shared/platform/redis.ts";

@@ -1,3 +1,4 @@
+import { UNREAD_ENTRY_TYPES } from "../../shared/contract/content/index.ts";
 import type { Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import { VIEW_STALE } from "../../shared/db/connection/failures.ts";
 import { appendOffered, IS_NEW } from "../../shared/timeline/append.ts";
@@ -34,7 +35,7 @@ export function readOwnEvents(
  */
 export function appendOwn(own: readonly OwnEvent[]): Statement {
   const rows = own.map((event, position) => ({ ...event, position }));
-  return { sql: APPEND_OWN, bindings: { rows: JSON.stringify(rows) } };
+  return { sql: APPEND_OWN, bindings: { rows: JSON.stringify(rows), unread: [...UNREAD_ENTRY_TYPES] } };
 }
 
 // Each row is looked up by itself, by its key: joined, the plan that Postgres keeps reads the whole table.

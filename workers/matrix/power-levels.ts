@@ -1,5 +1,5 @@
-import { POWER_LEVEL } from "../../shared/contract/permissions.ts";
-import type { Role } from "../../shared/contract/names.ts";
+import { POWER_LEVEL } from "../../shared/contract/roles.ts";
+import type { Role } from "../../shared/contract/roles.ts";
 
 /** The content of `m.room.power_levels`. */
 export type PowerLevels = {

@@ -1,7 +1,7 @@
 import type { WorkerContext } from "../runtime/context.ts";
 import { rowsOf } from "../../shared/db/connection/open.ts";
-import type { Role } from "../../shared/contract/names.ts";
-import { POWER_LEVEL } from "../../shared/contract/permissions.ts";
+import type { Role } from "../../shared/contract/roles.ts";
+import { POWER_LEVEL } from "../../shared/contract/roles.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
 import { getState, putState } from "../matrix/rooms.ts";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
-import type { Role } from "../../shared/contract/names.ts";
+import type { Role } from "../../shared/contract/roles.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";

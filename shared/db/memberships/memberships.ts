@@ -1,4 +1,7 @@
-import type { RoomAddress, Role } from "../../contract/names.ts";
+import { rolesAllowed } from "../../contract/permissions.ts";
+import { ROLES_WITH_LEVEL } from "../../contract/roles.ts";
+import type { RoomAddress } from "../../contract/names.ts";
+import type { Role } from "../../contract/roles.ts";
 import type { MemberResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 
@@ -106,8 +109,8 @@ export async function countLevels(db: Db, tenantId: string, roomId: string): Pro
   const rows = await rowsOf<{ count: number }>(
     db,
     `select count(*) as count from memberships
-      where tenant_id = ? and room_id = ? and desired = 'in' and role not in ('member', 'guest')`,
-    [tenantId, roomId],
+      where tenant_id = ? and room_id = ? and desired = 'in' and role = any(?)`,
+    [tenantId, roomId, [...ROLES_WITH_LEVEL]],
   );
   return rows[0]?.count ?? 0;
 }
@@ -204,14 +207,14 @@ export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
     `with waiting as (
        select r.id, now() + row_number() over (order by r.id) * interval '100 milliseconds' as due
          from rooms r
-        where r.tenant_id = ? and r.deleted_at is null
+        where r.tenant_id = :tenantId and r.deleted_at is null
           and exists (select 1 from memberships s
-                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and s.role <> 'guest')
+                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and s.role = any(:posting))
      )
      update rooms r set members_desired_version = members_desired_version + 1,
             members_next_attempt_at = least(coalesce(r.members_next_attempt_at, w.due), w.due)
        from waiting w where r.id = w.id`,
-    [tenantId],
+    { tenantId, posting: [...rolesAllowed("post")] },
   );
 }
 
@@ -228,8 +231,8 @@ export async function markOpened(db: Db, { room_id, user_id }: RoomAccess): Prom
      )
      update rooms r set members_desired_version = members_desired_version + 1,
             members_next_attempt_at = coalesce(members_next_attempt_at, now() + interval '${JOIN_AFTER}')
-       from opened o where r.id = o.room_id and o.role <> 'guest' and o.applied = 'out'`,
-    { roomId: room_id, userId: user_id },
+       from opened o where r.id = o.room_id and o.role = any(:posting) and o.applied = 'out'`,
+    { roomId: room_id, userId: user_id, posting: [...rolesAllowed("post")] },
   );
 }
 

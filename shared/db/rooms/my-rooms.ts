@@ -1,4 +1,4 @@
-import type { Role } from "../../contract/names.ts";
+import type { Role } from "../../contract/roles.ts";
 import type { MessageResource, MyRoomResource } from "../../contract/resources.ts";
 import { presentTimelineMessage, SELECT_ENTRY, type EntryRow } from "../../timeline/read.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
