@@ -11,42 +11,100 @@ const pages = [
     .map((name) => `docs/${name}`),
 ];
 
-/** What a page names in backticks that looks like a path: a folder, or a file with an ending that we use. */
-function pathsIn(page: string): string[] {
-  const words = [...readFileSync(join(root, page), "utf8").matchAll(/`([^`\s]+)`/g)].flatMap(
-    (match) => match[1] ?? [],
-  );
+function readPage(page: string): string {
+  return readFileSync(join(root, page), "utf8");
+}
+
+/** The words in backticks that look like a path: a folder, or a file with an extension that we use. */
+function pathsIn(text: string): string[] {
+  const words = [...text.matchAll(/`([^`\s]+)`/g)].flatMap((match) => match[1] ?? []);
   const isPath = (word: string) => /^[\w.][\w./-]*(\/|\.(ts|mjs|cjs|md|yml|yaml|sh))$/.test(word);
   return [...new Set(words.filter(isPath))].filter((word) => !/^(dist|\.stack|node_modules)\//.test(word));
 }
 
-/** Folders from which a page may name files without saying so each time. */
+/** The text of a page from a second-level heading to the next one. */
+function sectionOf(page: string, heading: string): string {
+  const [, after = ""] = readPage(page).split(`\n## ${heading}\n`);
+  return after.split("\n## ")[0] ?? "";
+}
+
+/** The cells of each row of a section's first table, without its head. */
+function rowsOf(section: string): string[][] {
+  const lines = section.split("\n").filter((line) => line.startsWith("|"));
+  return lines.slice(2).map((line) =>
+    line
+      .split(/(?<!\\)\|/)
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+}
+
+/** Folders from which a page may name files without writing the folder each time. */
 const bases: Record<string, string[]> = {
   "docs/features.md": ["test"],
-  "CONTRIBUTING.md": [
-    "workers",
-    "api",
-    "shared",
-    "realtime",
-    "stack",
-    "test",
-    "workers/matrix",
-    "shared/queues",
-  ],
+  "CONTRIBUTING.md": ["workers/matrix", "shared/db", "shared/platform", "shared/queues", "stack", "test"],
 };
 
 describe.each(pages)("%s", (page) => {
   test("names only files and folders that exist", () => {
     const folders = ["", "deploy/synapse", ...(bases[page] ?? [])];
-    const missing = pathsIn(page).filter(
+    const missing = pathsIn(readPage(page)).filter(
       (path) => !folders.some((folder) => existsSync(join(root, folder, path))),
     );
     expect(missing).toEqual([]);
   });
+
+  test("links only to pages that exist", () => {
+    const links = [...readPage(page).matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].flatMap(
+      (match) => match[1] ?? [],
+    );
+    expect(links.filter((link) => !existsSync(join(root, page, "..", link)))).toEqual([]);
+  });
 });
 
-test("every test file stands in docs/features.md or tests a part of what does", () => {
-  const named = pathsIn("docs/features.md").map((path) => path.slice(0, path.lastIndexOf("/")));
+describe("the section 'Where would you look?' of CONTRIBUTING.md", () => {
+  const questions = [
+    "Where is a kind of content defined?",
+    "Who may delete a message?",
+    "What does a 429 of the homeserver do?",
+    "Where is a frame encoded?",
+    "What happens after a commit?",
+    "Where is a lease taken?",
+    "What ends a silent socket?",
+    "Where is a queue's concurrency set?",
+    "Which statement marks a message dead?",
+    "Where is a variable of the environment declared?",
+    "What does `npm run up` start?",
+    "How do I add a webhook consumer?",
+  ];
+  const rows = rowsOf(sectionOf("CONTRIBUTING.md", "Where would you look?"));
+
+  test("has these twelve questions", () => {
+    expect(rows.map(([question]) => question)).toEqual(questions);
+  });
+
+  test.each(rows)("answers with paths from the root that exist: %s", (_question, answer = "") => {
+    const paths = pathsIn(answer);
+    expect(paths).not.toEqual([]);
+    expect(paths.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+  });
+});
+
+test("the section 'Where things are' of CONTRIBUTING.md has every folder of the repository that holds code", () => {
+  const named = pathsIn(sectionOf("CONTRIBUTING.md", "Where things are"));
+  const isNamed = (folder: string) => named.some((path) => path.startsWith(`${folder}/`));
+  const foldersIn = (folder: string) =>
+    readdirSync(join(root, folder), { withFileTypes: true })
+      .filter((item) => item.isDirectory())
+      .map(({ name }) => (folder === "" ? name : `${folder}/${name}`));
+  const tiers = ["api", "workers", "realtime", "shared"];
+  const ignored = [".git", ".stack", "dist", "node_modules"];
+  const folders = [...foldersIn(""), ...tiers.flatMap((tier) => foldersIn(tier))];
+  expect(folders.filter((folder) => !ignored.includes(folder) && !isNamed(folder))).toEqual([]);
+});
+
+test("docs/features.md names at least one test of every folder of tests", () => {
+  const named = pathsIn(readPage("docs/features.md")).map((path) => path.slice(0, path.lastIndexOf("/")));
   const folders = readdirSync(join(root, "test"), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".test.ts"))
     .map((name) => name.slice(0, name.lastIndexOf("/")));
