@@ -96,7 +96,7 @@ describe("the image's steps, in a plain folder", () => {
     expect(run(build, "npm", ["run", "build"])).toMatchObject({ status: 0 });
 
     const app = copyInto("packages");
-    expect(run(app, "npm", ["install", "--no-save", "--omit=dev", "--prefer-offline"])).toMatchObject({
+    expect(run(app, "npm", ["ci", "--omit=dev", "--prefer-offline"])).toMatchObject({
       status: 0,
     });
     cpSync(join(build, "dist"), join(app, "dist"), { recursive: true });
