@@ -4,7 +4,7 @@ import { Fault, runMain } from "../machine/fault.mjs";
 import { ensureDependencies, npmCommand } from "../packages/install.mjs";
 import { createProgress, withProgress } from "../machine/log.mjs";
 import { checkoutDir, openPaths } from "../machine/paths.mjs";
-import { runToEnd } from "../supervisor/processes.mjs";
+import { runToEnd } from "../machine/processes.mjs";
 
 /** Fewer modules than this mean that the import checker did not see the code. */
 const minModules = 50;

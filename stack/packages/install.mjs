@@ -6,7 +6,7 @@ import { cachePackages, restoreCachedPackages } from "./package-cache.mjs";
 import { withLock } from "../machine/lock.mjs";
 import { withProgress } from "../machine/log.mjs";
 import { checkoutDir } from "../machine/paths.mjs";
-import { runToEnd } from "../supervisor/processes.mjs";
+import { runToEnd } from "../machine/processes.mjs";
 
 const lockfile = join(checkoutDir, "package-lock.json");
 /** npm writes it last, so it is there when an installation came to its end. */
