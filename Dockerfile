@@ -1,11 +1,10 @@
-# One image for every process of the product. Debian trixie: uWebSockets.js needs glibc, 2.38 with Node 22 and newer.
-ARG NODE_VERSION=20
+# One image for every process of the product. On Node 22 and 24, uWebSockets.js needs glibc 2.38: Debian trixie has it.
+ARG NODE_VERSION=24
 
 FROM node:${NODE_VERSION}-trixie-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# `install`, since `ci` also wants packages for systems that this image is not; the lockfile's versions are kept.
-RUN npm install --no-save --include=dev
+RUN npm ci --include=dev
 COPY tsconfig.json tsconfig.build.json ./
 COPY api api
 COPY migrations migrations
@@ -17,8 +16,8 @@ RUN npm run build
 FROM node:${NODE_VERSION}-trixie-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# uWebSockets.js brings binaries for every system and Node; this image needs its own.
-RUN npm install --no-save --omit=dev \
+# uWebSockets.js brings a binary for every system and every Node; this image keeps its own.
+RUN npm ci --omit=dev \
   && find node_modules/uWebSockets.js -name "uws_*.node" \
     ! -name "uws_linux_*_$(node -p process.versions.modules).node" -delete \
   && node -e 'import("uWebSockets.js").then((uws) => uws.default.App())'
@@ -26,7 +25,7 @@ RUN npm install --no-save --omit=dev \
 FROM node:${NODE_VERSION}-trixie-slim
 ENV NODE_ENV=production
 WORKDIR /app
-# The configuration that is made for Synapse lives on a volume, as the user that Synapse's own image runs as.
+# Synapse's configuration is written to this volume. Its owner is the user of Synapse's own image.
 RUN install -d -o 991 -g 991 -m 0700 /data
 COPY package.json ./
 COPY --from=packages /app/node_modules node_modules

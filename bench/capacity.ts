@@ -1,22 +1,23 @@
 import { readFileSync } from "node:fs";
-import { openAudience } from "./capacity/audience.ts";
-import { openScales, type Scales, type Sizes } from "./capacity/sizes.ts";
+import { openCountingSockets } from "./capacity/counting-sockets.ts";
+import { openSizeReader, type ServerSizes, type SizeReader } from "./capacity/server-sizes.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
-import { createRest, type Rest } from "./scenario/rest.ts";
-import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./scenario/stack.ts";
+import { createRest, type Rest } from "./rest.ts";
+import { readDemoStack, readStackEnv, SYNAPSE_DATA, type DemoStack } from "./stack.ts";
+import { pause, waitFor } from "./wait.ts";
 
 /**
- * `npm run bench:capacity [-- --messages N --sockets N --json]`: on the running stack, what a message takes up in each
- * server, what an open socket takes in the realtime process, and how long one message needs until every socket of a big
- * room has it. The figures are of this stack as it is: nothing else should use it meanwhile.
+ * `npm run bench:capacity [-- --messages N --sockets N --json]`, on the running stack: the bytes of a message in each
+ * server, the bytes of an open socket in the realtime process, and the time until every socket of a big room has
+ * received a message. Other use of the stack changes the figures.
  */
 const ROOMS = 20;
 const TEXT = "x".repeat(100);
 const PEOPLE = 200;
-const TOLD = 30;
+const FANOUT_MESSAGES = 30;
 const LIMIT_MS = 300_000;
-/** Let go of what was needed only for a moment. */
+/** The realtime process returns the memory that connecting needs. */
 const SETTLE_MS = 5_000;
 
 const NUMBERS = {
@@ -25,46 +26,42 @@ const NUMBERS = {
 };
 
 type Fanout = { p50FirstMs: number; p50LastMs: number; p99LastMs: number };
-type Outcome = { perMessage: Sizes; perSocket: number; perSocketAtRest: number; fanout: Fanout };
+type Outcome = { perMessage: ServerSizes; perSocket: number; perSocketAtRest: number; fanout: Fanout };
 
 async function main(options: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
-  const [databaseUrl, redisUrl] = [process.env["DATABASE_URL"], process.env["REDIS_URL"]];
-  if (!stack || databaseUrl === undefined || redisUrl === undefined) {
-    process.stderr.write("no stack is running: npm run up\n");
-    return 2;
-  }
-  const scales = openScales({ databaseUrl, redisUrl });
+  const env = readStackEnv(["DATABASE_URL", "REDIS_URL"]);
+  const sizes = openSizeReader({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL });
   try {
-    const perMessage = await weighMessages(stack, scales, options.messages);
+    const perMessage = await measureMessages(stack, sizes, options.messages);
     const outcome = { perMessage, ...(await measureSockets(stack, options.sockets)) };
     print(outcome, options);
     return 0;
   } finally {
-    await scales.close();
+    await sizes.close();
   }
 }
 
-/** What each server grew by, for each message of 100 characters in rooms that exist, told and settled. */
-async function weighMessages(stack: DemoStack, scales: Scales, messages: number): Promise<Sizes> {
+/** Bytes that each server grows by for a delivered message of 100 characters in an existing room. */
+async function measureMessages(stack: DemoStack, sizes: SizeReader, messages: number): Promise<ServerSizes> {
   const run = `size-${Date.now().toString(36)}`;
   const backend = createRest(stack.apiUrl, stack.serverKey);
   const slugs = Array.from({ length: ROOMS }, (_, index) => `${run}-${String(index)}`);
   const members = [{ user: run, role: "member" }];
   for (const slug of slugs) await backend.putRoom(`/v1/rooms/group/${slug}`, { name: "Size", members });
   const rest = createRest(stack.apiUrl, await backend.token(run));
-  const say = async (count: number, name: string) => {
+  const postAll = async (count: number, name: string) => {
     for (let index = 0; index < count; index += ROOMS) {
       await Promise.all(
         slugs.map((slug) => rest.post(`group:${slug}`, TEXT, `${name}-${String(index)}-${slug}`)),
       );
     }
-    await untilTold(backend, slugs);
+    await waitForDelivery(backend, slugs);
   };
-  await say(ROOMS, "first");
-  const before = await scales.weigh();
-  await say(messages, "more");
-  const after = await scales.weigh();
+  await postAll(ROOMS, "first");
+  const before = await sizes.read();
+  await postAll(messages, "more");
+  const after = await sizes.read();
   const each = (a: number, b: number) => Math.round((b - a) / (Math.ceil(messages / ROOMS) * ROOMS));
   return {
     ours: each(before.ours, after.ours),
@@ -73,19 +70,19 @@ async function weighMessages(stack: DemoStack, scales: Scales, messages: number)
   };
 }
 
-/** Every room's timeline has stood still, with nothing pending in it. */
-async function untilTold(backend: Rest, slugs: readonly string[]): Promise<void> {
+/** Waits until no room's timeline has grown for three seconds. */
+async function waitForDelivery(backend: Rest, slugs: readonly string[]): Promise<void> {
   const read = async () =>
     (await Promise.all(slugs.map((slug) => backend.room(`/v1/rooms/group/${slug}`)))).map(
       ({ offset }) => offset,
     );
   let before = await read();
   const endMs = performance.now() + LIMIT_MS;
-  for (let still = 0; still < 3;) {
+  for (let unchanged = 0; unchanged < 3;) {
     if (performance.now() > endMs) throw new Error("the messages were not delivered in time");
     await pause(1_000);
     const now = await read();
-    still = now.every((offset, index) => offset === before[index]) ? still + 1 : 0;
+    unchanged = now.every((offset, index) => offset === before[index]) ? unchanged + 1 : 0;
     before = now;
   }
 }
@@ -97,24 +94,29 @@ async function measureSockets(stack: DemoStack, sockets: number): Promise<Omit<O
   const members = people.map((user) => ({ user, role: "member" }));
   await backend.putRoom(`/v1/rooms/group/${run}`, { name: "Fan-out", members });
   const tokens = await Promise.all(people.map((user) => backend.token(user)));
-  const speaker = createRest(stack.apiUrl, tokens[0] ?? "");
+  const sender = createRest(stack.apiUrl, tokens[0] ?? "");
   const before = residentBytes(stack);
-  const audience = await openAudience(stack.socketUrl, tokens, sockets);
+  const receivers = await openCountingSockets(stack.socketUrl, tokens, sockets);
   try {
     const opened = residentBytes(stack);
     await pause(SETTLE_MS);
     const rested = residentBytes(stack);
-    const tell = async (text: string) => {
+    const post = async (text: string) => {
       const askedAtMs = performance.now();
-      await speaker.post(`group:${run}`, text, text);
-      await until(() => audience.heard(text).sockets === sockets);
-      const { firstAtMs, lastAtMs } = audience.heard(text);
+      await sender.post(`group:${run}`, text, text);
+      await waitFor(
+        LIMIT_MS,
+        "delivery to every socket",
+        () => receivers.arrivals(text).sockets === sockets,
+        1,
+      );
+      const { firstAtMs, lastAtMs } = receivers.arrivals(text);
       return { firstMs: firstAtMs - askedAtMs, lastMs: lastAtMs - askedAtMs };
     };
-    // The first one makes account, room and join.
-    await tell("before");
+    // The account, the room and the join are made for the first one.
+    await post("before");
     const times = [];
-    for (let index = 0; index < TOLD; index++) times.push(await tell(`word-${String(index)}`));
+    for (let index = 0; index < FANOUT_MESSAGES; index++) times.push(await post(`word-${String(index)}`));
     const lasts = times.map(({ lastMs }) => lastMs);
     const firsts = times.map(({ firstMs }) => firstMs);
     return {
@@ -127,7 +129,7 @@ async function measureSockets(stack: DemoStack, sockets: number): Promise<Omit<O
       },
     };
   } finally {
-    await audience.close();
+    await receivers.close();
   }
 }
 
@@ -135,18 +137,6 @@ async function measureSockets(stack: DemoStack, sockets: number): Promise<Omit<O
 function residentBytes({ pids }: DemoStack): number {
   const status = readFileSync(`/proc/${String(pids["realtime"])}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024;
-}
-
-async function until(isDone: () => boolean): Promise<void> {
-  const endMs = performance.now() + LIMIT_MS;
-  while (!isDone()) {
-    if (performance.now() > endMs) throw new Error("not everybody heard it in time");
-    await pause(1);
-  }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function print(outcome: Outcome, { json, ...asked }: Options<typeof NUMBERS>): void {

@@ -1,18 +1,18 @@
-import { openMatrixPair } from "./direct/matrix-pair.ts";
+import { openMatrixPair } from "./latency/matrix-pair.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
-import { openListener, type Heard } from "./scenario/listener.ts";
-import { createRest } from "./scenario/rest.ts";
-import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./scenario/stack.ts";
+import { createRest } from "./rest.ts";
+import { readDemoStack, readStackEnv, SYNAPSE_DATA, type DemoStack } from "./stack.ts";
+import { openSubscriber, type Publication } from "./subscriber.ts";
 
 /**
- * `npm run bench:latency [-- --messages N --turn N --pause MS --json]`: on the running stack's Synapse, in turn, a plain
- * Matrix send until the receiver's `/sync` shows it, and a post through us until the socket shows it. One message at a
- * time, so that no queue is measured; the arms alternate, so that the machine's moods fall on both.
+ * `npm run bench:latency [-- --messages N --turn N --pause MS --json]`, on the running stack's Synapse: the time from a
+ * plain Matrix send until the receiver's `/sync` returns it, and from a post through us until the socket receives it. One
+ * message at a time, so that no queue is measured. The two alternate, so that both run under the same load of the machine.
  *
- * A calm room, as without options: one message each, and a pause after it, in which every process falls asleep. A lively
- * one: `--turn 20 --pause 0`, each message when the one before was heard, twenty of an arm in a row. Messages of a lively
- * room come first and do not count, since a program that has just started runs slower.
+ * Without options the room is calm: one message each, and a pause in which every process falls asleep. In a lively room,
+ * `--turn 20 --pause 0`, each message follows the one before at once, twenty of a kind in a row. The first messages do not
+ * count: a program that has just started runs slower.
  */
 const WARM_UP = 200;
 const LIMIT_MS = 30_000;
@@ -27,27 +27,25 @@ type Sample = { direct: number; accepted: number; pending: number; delivered: nu
 
 async function main({ messages, turn, pause, json }: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
-  const homeserverUrl = process.env["SYNAPSE_URL"];
-  const registrationSecret = process.env["SYNAPSE_REGISTRATION_SECRET"];
-  if (!stack || homeserverUrl === undefined || registrationSecret === undefined) {
-    process.stderr.write("no stack is running: npm run up\n");
-    return 2;
-  }
-  const pair = await openMatrixPair({ homeserverUrl, registrationSecret });
+  const env = readStackEnv(["SYNAPSE_URL", "SYNAPSE_REGISTRATION_SECRET"]);
+  const pair = await openMatrixPair({
+    homeserverUrl: env.SYNAPSE_URL,
+    registrationSecret: env.SYNAPSE_REGISTRATION_SECRET,
+  });
   const ours = await openOurs(stack);
-  const take = <T>(
-    arm: { exchange: (text: string) => Promise<T> },
+  const run = <T>(
+    path: { exchange: (text: string) => Promise<T> },
     { first, count, pauseMs = pause }: { first: number; count: number; pauseMs?: number },
-  ) => inTurn(count, pauseMs, (index) => arm.exchange(`message ${String(first + index)}`));
+  ) => runEach(count, pauseMs, (index) => path.exchange(`message ${String(first + index)}`));
   const warmUp = { first: 0, count: WARM_UP, pauseMs: 0 };
-  await take(pair, warmUp);
-  await take(ours, warmUp);
+  await run(pair, warmUp);
+  await run(ours, warmUp);
   const samples: Sample[] = [];
   for (let done = 0; done < messages; done += turn) {
     const next = { first: WARM_UP + done, count: turn };
-    const direct = await take(pair, next);
-    const mine = await take(ours, next);
-    samples.push(...mine.map((one, index) => ({ ...one, direct: direct[index] ?? Number.NaN })));
+    const direct = await run(pair, next);
+    const through = await run(ours, next);
+    samples.push(...through.map((one, index) => ({ ...one, direct: direct[index] ?? Number.NaN })));
   }
   pair.close();
   ours.close();
@@ -58,28 +56,28 @@ async function main({ messages, turn, pause, json }: Options<typeof NUMBERS>): P
 async function openOurs(stack: DemoStack) {
   const run = Date.now().toString(36);
   const server = createRest(stack.apiUrl, stack.serverKey);
-  const [speaker, hearer] = [`speaker-${run}`, `hearer-${run}`];
+  const [sender, receiver] = [`sender-${run}`, `receiver-${run}`];
   await server.putRoom(`/v1/rooms/group/bench-${run}`, {
     name: "Bench",
-    members: [speaker, hearer].map((user) => ({ user, role: "member" })),
+    members: [sender, receiver].map((user) => ({ user, role: "member" })),
   });
-  const rest = createRest(stack.apiUrl, await server.token(speaker));
-  const heard: Heard[] = [];
+  const rest = createRest(stack.apiUrl, await server.token(sender));
+  const publications: Publication[] = [];
   let wake: () => void = () => undefined;
-  const listener = await openListener({
+  const subscriber = await openSubscriber({
     socketUrl: stack.socketUrl,
-    person: hearer,
-    getToken: () => server.token(hearer),
-    onHeard: (one) => {
-      heard.push(one);
+    user: receiver,
+    getToken: () => server.token(receiver),
+    onPublication: (publication) => {
+      publications.push(publication);
       wake();
     },
   });
   const find = async (id: string, type: string): Promise<number> => {
     const limitAtMs = performance.now() + LIMIT_MS;
     for (;;) {
-      const one = heard.find((candidate) => candidate.id === id && candidate.type === type);
-      if (one) return one.atMs;
+      const found = publications.find((candidate) => candidate.id === id && candidate.type === type);
+      if (found) return found.atMs;
       if (performance.now() > limitAtMs) throw new Error(`no ${type} within ${String(LIMIT_MS)} ms`);
       await new Promise<void>((resolve) => {
         wake = resolve;
@@ -89,7 +87,7 @@ async function openOurs(stack: DemoStack) {
   };
   return {
     exchange: async (text: string) => {
-      heard.length = 0;
+      publications.length = 0;
       const startedAtMs = performance.now();
       const message = await rest.post(`group:bench-${run}`, text, `bench-${text.replaceAll(" ", "-")}`);
       const accepted = performance.now() - startedAtMs;
@@ -97,7 +95,7 @@ async function openOurs(stack: DemoStack) {
       const pending = (await find(message.id, "message.pending")) - startedAtMs;
       return { accepted, pending, delivered };
     },
-    close: listener.close,
+    close: subscriber.close,
   };
 }
 
@@ -126,7 +124,7 @@ function print(samples: readonly Sample[], json: boolean): void {
   );
 }
 
-async function inTurn<T>(count: number, pauseMs: number, work: (index: number) => Promise<T>): Promise<T[]> {
+async function runEach<T>(count: number, pauseMs: number, work: (index: number) => Promise<T>): Promise<T[]> {
   const results: T[] = [];
   for (let index = 0; index < count; index++) {
     results.push(await work(index));

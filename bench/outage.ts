@@ -1,12 +1,13 @@
-import { openListener } from "./scenario/listener.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
-import { createRest } from "./scenario/rest.ts";
-import { readDemoStack, type DemoStack } from "./scenario/stack.ts";
+import { createRest } from "./rest.ts";
+import { readDemoStack, type DemoStack } from "./stack.ts";
+import { openSubscriber } from "./subscriber.ts";
+import { holdsWithin, pause } from "./wait.ts";
 
 /**
- * `npm run bench:outage [-- --messages N --json]`: how long a post takes to be accepted while Synapse, or Redis, is
- * frozen: its process is stopped and continued. Afterwards everything must have been delivered, once and in order.
+ * `npm run bench:outage [-- --messages N --json]`: how long a post takes to be accepted while the process of Synapse, or
+ * of Redis, is stopped. It is continued afterwards; then every message must arrive, once and in order.
  */
 const NUMBERS = { messages: { otherwise: 200, from: 1, to: 10_000 } };
 const PAUSE_MS = 20;
@@ -23,10 +24,6 @@ type Outcome = {
 
 async function main({ messages, json }: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
-  if (!stack) {
-    process.stderr.write("no stack is running: npm run up\n");
-    return 2;
-  }
   const outcomes: Outcome[] = [];
   for (const server of ["nothing", "synapse", "redis"]) outcomes.push(await measure(stack, server, messages));
   print(outcomes, { messages, json });
@@ -57,17 +54,17 @@ async function measure(stack: DemoStack, server: string, messages: number): Prom
     members: [{ user: run, role: "member" }],
   });
   const rest = createRest(stack.apiUrl, await backend.token(run));
-  const heard: string[] = [];
-  const listener = await openListener({
+  const received: string[] = [];
+  const subscriber = await openSubscriber({
     socketUrl: stack.socketUrl,
-    person: run,
+    user: run,
     getToken: () => backend.token(run),
-    onHeard: ({ type, id }) => {
-      if (type === "message.created") heard.push(id);
+    onPublication: ({ type, id }) => {
+      if (type === "message.created") received.push(id);
     },
   });
   const first = await rest.post(room, "before", "before");
-  await until(() => heard.includes(first.id));
+  await holdsWithin(LIMIT_MS, () => received.includes(first.id));
   const pid = stack.pids[server];
   if (pid !== undefined) process.kill(pid, "SIGSTOP");
   const ids = [first.id];
@@ -77,16 +74,16 @@ async function measure(stack: DemoStack, server: string, messages: number): Prom
       const askedAtMs = performance.now();
       ids.push((await rest.post(room, `during ${String(index)}`, `during-${String(index)}`)).id);
       times.push(performance.now() - askedAtMs);
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      await pause(PAUSE_MS);
     }
   } finally {
     if (pid !== undefined) process.kill(pid, "SIGCONT");
   }
   const continuedAtMs = performance.now();
-  await until(() => new Set(heard).size >= ids.length);
-  listener.close();
+  await holdsWithin(LIMIT_MS, () => new Set(received).size >= ids.length);
+  subscriber.close();
   const [p50, p95, max] = [0.5, 0.95, 1].map((share) => percentile(times, share) ?? 0);
-  const isKept = JSON.stringify(heard) === JSON.stringify(ids);
+  const isKept = JSON.stringify(received) === JSON.stringify(ids);
   return {
     server,
     p50: p50 ?? 0,
@@ -95,12 +92,6 @@ async function measure(stack: DemoStack, server: string, messages: number): Prom
     deliveredAfterMs: performance.now() - continuedAtMs,
     isKept,
   };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const limitAtMs = performance.now() + LIMIT_MS;
-  while (!condition() && performance.now() < limitAtMs)
-    await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 await runBench(NUMBERS, main);

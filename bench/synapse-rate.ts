@@ -1,20 +1,19 @@
 import { randomBytes } from "node:crypto";
-import { z } from "zod";
 import { openDb, rowsOf, type Db } from "../shared/db/connection/open.ts";
-import { createRest } from "./scenario/rest.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
-import { readDemoStack, SYNAPSE_DATA, type DemoStack } from "./scenario/stack.ts";
-import { waitFor } from "./pipeline/in-flight.ts";
+import { createRest } from "./rest.ts";
+import { readDemoStack, readStackEnv, SYNAPSE_DATA, type DemoStack } from "./stack.ts";
+import { waitFor } from "./wait.ts";
 
 /**
- * `npm run bench:synapse [-- --messages N --rounds N --json]`: messages a second that the real Synapse takes from us,
- * beside a bare loop of sends in as many rooms at a time, with the same Application Service and device; in turn, after a
- * round of each that does not count, since a program that has just started runs slower.
+ * `npm run bench:synapse [-- --messages N --rounds N --json]`: messages a second that the real Synapse accepts from us,
+ * and from a bare loop of sends in as many rooms at a time with the same Application Service and device. The two alternate.
+ * The first round of each does not count: a program that has just started runs slower.
  */
 const ROOMS = 10;
 const WARM_UP_MESSAGES = 500;
-const LOOK_EVERY_MS = 200;
+const POLL_MS = 200;
 const LIMIT_MS = 300_000;
 
 const NUMBERS = {
@@ -22,14 +21,11 @@ const NUMBERS = {
   rounds: { otherwise: 8, from: 1, to: 100 },
 };
 
-const environment = z.object({
-  DATABASE_URL: z.string(),
-  SYNAPSE_URL: z.string(),
-  SYNAPSE_AS_TOKEN: z.string(),
-});
-type Environment = z.infer<typeof environment>;
+const VARIABLES = ["DATABASE_URL", "SYNAPSE_URL", "SYNAPSE_AS_TOKEN"] as const;
+type StackEnv = Record<(typeof VARIABLES)[number], string>;
 
-type Actor = {
+/** A user in a room of its own, with the ids that both have on Matrix. */
+type Sender = {
   roomId: string;
   room: string;
   user: string;
@@ -39,25 +35,21 @@ type Actor = {
 
 async function main(options: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
-  const env = environment.safeParse(process.env);
-  if (!stack || !env.success) {
-    process.stderr.write("no stack in mode appservice is running: npm run up\n");
-    return 2;
-  }
-  const say = (line: string) => {
+  const env = readStackEnv(VARIABLES, "stack in mode appservice");
+  const write = (line: string) => {
     if (!options.json) process.stdout.write(line);
   };
-  const db = openDb({ url: env.data.DATABASE_URL, name: "bench", max: 4 });
-  const speakers = await prepare(stack, db);
-  const play = async (messages: number) => {
-    const bare = await sendBare(env.data, speakers, messages);
-    return { bare, ours: await sendOurs(stack, db, speakers, messages) };
+  const db = openDb({ url: env.DATABASE_URL, name: "bench", max: 4 });
+  const senders = await createSenders(stack, db);
+  const runRound = async (messages: number) => {
+    const bare = await sendBare(env, senders, messages);
+    return { bare, ours: await sendOurs(stack, db, senders, messages) };
   };
-  await play(WARM_UP_MESSAGES);
+  await runRound(WARM_UP_MESSAGES);
   const rounds: { bare: number; ours: number }[] = [];
   for (let round = 0; round < options.rounds; round++) {
-    const { bare, ours } = await play(options.messages);
-    say(
+    const { bare, ours } = await runRound(options.messages);
+    write(
       `round ${String(round + 1)}: bare=${bare.toFixed(1)}/s ours=${ours.toFixed(1)}/s ours/bare=${(ours / bare).toFixed(2)}\n`,
     );
     rounds.push({ bare, ours });
@@ -73,18 +65,18 @@ async function main(options: Options<typeof NUMBERS>): Promise<number> {
       rounds.map(({ bare, ours }) => ours / bare),
       0.5,
     ) ?? 0;
-  say(
+  write(
     `${String(options.messages)} messages a round in ${String(ROOMS)} rooms, ${String(options.rounds)} rounds, in turn; ${SYNAPSE_DATA}\n`,
   );
-  say(
+  write(
     `synapse: bare=${median("bare").toFixed(1)}/s ours=${median("ours").toFixed(1)}/s ours/bare=${ratio.toFixed(2)}\n`,
   );
   if (options.json) process.stdout.write(`${JSON.stringify({ ...options, rounds, ratio })}\n`);
   return 0;
 }
 
-/** Rooms that exist and people who have joined: only sends are left. */
-async function prepare(stack: DemoStack, db: Db): Promise<Actor[]> {
+/** Rooms that exist, each with a user who has joined: only sends are left. */
+async function createSenders(stack: DemoStack, db: Db): Promise<Sender[]> {
   const run = Date.now().toString(36);
   const server = createRest(stack.apiUrl, stack.serverKey);
   return Promise.all(
@@ -101,7 +93,7 @@ async function prepare(stack: DemoStack, db: Db): Promise<Actor[]> {
         [id],
       );
       const row = rows[0];
-      if (!row) throw new Error("the first message is gone");
+      if (!row) throw new Error("the first message is missing");
       return {
         roomId: row.room_id,
         room: `group:${slug}`,
@@ -113,10 +105,10 @@ async function prepare(stack: DemoStack, db: Db): Promise<Actor[]> {
   );
 }
 
-async function sendBare(env: Environment, speakers: readonly Actor[], messages: number): Promise<number> {
+async function sendBare(env: StackEnv, senders: readonly Sender[], messages: number): Promise<number> {
   const startedAtMs = performance.now();
   await Promise.all(
-    speakers.map(async ({ matrixRoomId, matrixUserId }) => {
+    senders.map(async ({ matrixRoomId, matrixUserId }) => {
       for (let index = 0; index < messages / ROOMS; index++) {
         const transaction = randomBytes(8).toString("hex");
         const path = `/_matrix/client/v3/rooms/${encodeURIComponent(matrixRoomId)}/send/m.room.message/${transaction}`;
@@ -126,7 +118,7 @@ async function sendBare(env: Environment, speakers: readonly Actor[], messages: 
           headers: { authorization: `Bearer ${env.SYNAPSE_AS_TOKEN}` },
           body: JSON.stringify({ msgtype: "m.text", body: "bare" }),
         });
-        if (!response.ok) throw new Error(`a bare send was answered ${String(response.status)}`);
+        if (!response.ok) throw new Error(`a bare send failed with status ${String(response.status)}`);
         await response.arrayBuffer();
       }
     }),
@@ -138,12 +130,12 @@ async function sendBare(env: Environment, speakers: readonly Actor[], messages: 
 async function sendOurs(
   stack: DemoStack,
   db: Db,
-  speakers: readonly Actor[],
+  senders: readonly Sender[],
   messages: number,
 ): Promise<number> {
   const server = createRest(stack.apiUrl, stack.serverKey);
   const rests = await Promise.all(
-    speakers.map(async ({ room, user }) => ({
+    senders.map(async ({ room, user }) => ({
       room,
       rest: createRest(stack.apiUrl, await server.token(user)),
     })),
@@ -159,7 +151,7 @@ async function sendOurs(
   );
   const endedAtMs = await waitForRooms(
     db,
-    speakers.map(({ roomId }) => roomId),
+    senders.map(({ roomId }) => roomId),
   );
   return messages / ((endedAtMs - startedAtMs) / 1_000);
 }
@@ -171,7 +163,7 @@ function waitForMessage(db: Db, id: string): Promise<void> {
   });
 }
 
-/** When the last message was marked as sent. Asks seldom: what it costs Postgres is counted as ours. */
+/** When the last message was marked as sent. It polls seldom: the query's cost counts as ours. */
 async function waitForRooms(db: Db, roomIds: readonly string[]): Promise<number> {
   let endedAtMs = 0;
   await waitFor(
@@ -188,7 +180,7 @@ async function waitForRooms(db: Db, roomIds: readonly string[]): Promise<number>
       endedAtMs = performance.now() - (row?.ago_ms ?? 0);
       return row?.left === 0;
     },
-    LOOK_EVERY_MS,
+    POLL_MS,
   );
   return endedAtMs;
 }

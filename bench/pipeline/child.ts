@@ -15,8 +15,8 @@ import { createNoOpHomeserver } from "./no-op-homeserver.ts";
 import { runRawWorker } from "./raw-queue.ts";
 
 /**
- * The working side of the pipeline's bench, in a process of its own as in production: `ours` runs the real handlers
- * with a homeserver that does nothing, `raw` a BullMQ worker that does nothing.
+ * The workers' side of the pipeline's bench, in a process of its own as in production: `ours` runs the real handlers
+ * with a homeserver that does nothing, `raw` runs a BullMQ worker that does nothing.
  */
 const [, , kind, databaseUrl = "", redisUrl = ""] = process.argv;
 const log = createLog({ level: "warn", tier: "bench" });
@@ -35,7 +35,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     statements++;
   });
   process.on("message", (message) => {
-    if (message === "counts") process.send?.({ counts: { statements, commands: commands() } });
+    if (message === "usage") process.send?.({ usage: { statements, commands: commands() } });
   });
   const redis = openRedis(redisUrl, log, "bench");
   await waitForRedis(redis, 5_000);

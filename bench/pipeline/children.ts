@@ -2,12 +2,12 @@ import { fork, type ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 
-/** What a process has asked of the servers since it started. */
-const asked = z.object({ statements: z.number(), commands: z.number() });
-export type Asked = z.infer<typeof asked>;
+/** SQL statements and Redis commands that a process has sent since it started. */
+const usage = z.object({ statements: z.number(), commands: z.number() });
+export type Usage = z.infer<typeof usage>;
 
-/** The working process of one arm. */
-export type Child = { counts: () => Promise<Asked>; stop: () => Promise<void> };
+/** A process that does the work of a measurement. */
+export type Child = { usage: () => Promise<Usage>; stop: () => Promise<void> };
 
 export async function startChild(
   kind: "ours" | "raw",
@@ -16,11 +16,11 @@ export async function startChild(
 ): Promise<Child> {
   const path = fileURLToPath(new URL("./child.js", import.meta.url));
   const child = fork(path, [kind, databaseUrl, redisUrl]);
-  await answerOf(child, "ready");
+  await awaitField(child, "ready");
   return {
-    counts: async () => {
-      child.send("counts");
-      return asked.parse(await answerOf(child, "counts"));
+    usage: async () => {
+      child.send("usage");
+      return usage.parse(await awaitField(child, "usage"));
     },
     stop: async () => {
       const ended = new Promise((resolve) => child.once("exit", resolve));
@@ -30,7 +30,7 @@ export async function startChild(
   };
 }
 
-function answerOf(child: ChildProcess, field: string): Promise<unknown> {
+function awaitField(child: ChildProcess, field: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
     child.once("exit", (code) => {
       reject(new Error(`the bench's worker ended with ${String(code)}`));

@@ -1,8 +1,8 @@
 import { Redis } from "ioredis";
 
 /**
- * Counts what this process sends to Redis from now on, over every connection: each command of a pipeline counts, a
- * script counts as one, whatever it calls inside Redis.
+ * Counts the commands that this process sends to Redis from now on, over every connection. Each command of a pipeline
+ * counts; a script counts as one.
  */
 export function countRedisCommands(): () => number {
   let sent = 0;

@@ -2,7 +2,7 @@ import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import { newFence, newId } from "../../shared/platform/ids.ts";
 import type { NewMessage } from "../../shared/db/messages/messages.ts";
 
-/** A tenant with rooms that exist already and a person in each who has joined: only messages are left to do. */
+/** A tenant with rooms that exist, each with a user who has joined. Only messages are left to send. */
 export type Fixture = { tenantId: string; message: (index: number) => NewMessage };
 
 const TEXT = "x".repeat(200);
@@ -87,7 +87,7 @@ async function createRoom(
 
 export type Ledger = { accepted: number; sent: number; lastSentAt: Date | null };
 
-/** What became of the messages accepted since a moment. */
+/** The states of the messages accepted since a moment. */
 export async function readLedger(db: Db, tenantId: string, since: Date): Promise<Ledger> {
   const rows = await rowsOf<{ accepted: number; sent: number; last: Date | null }>(
     db,
@@ -97,4 +97,10 @@ export async function readLedger(db: Db, tenantId: string, since: Date): Promise
   );
   const row = rows[0];
   return { accepted: row?.accepted ?? 0, sent: row?.sent ?? 0, lastSentAt: row?.last ?? null };
+}
+
+/** The time by Postgres's clock. */
+export async function readNow(db: Db): Promise<Date> {
+  const rows = await rowsOf<{ now: Date }>(db, "select now()", []);
+  return rows[0]?.now ?? new Date();
 }

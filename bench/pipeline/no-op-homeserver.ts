@@ -1,6 +1,6 @@
 import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 
-/** A homeserver that takes everything at once and keeps nothing: what is measured with it is our own work. */
+/** A homeserver that accepts everything at once and keeps nothing, so that only our own work is measured. */
 export function createNoOpHomeserver(): Homeserver {
   let events = 0;
   return {
@@ -10,6 +10,6 @@ export function createNoOpHomeserver(): Homeserver {
     as: () => Promise.resolve(() => Promise.resolve({ event_id: `$no-op-${String(++events)}` })),
     ensureAccount: () => Promise.resolve(),
     removeAccount: () => Promise.resolve(),
-    login: () => Promise.reject(new Error("nobody logs in here")),
+    login: () => Promise.reject(new Error("this homeserver has no login")),
   };
 }

@@ -6,7 +6,7 @@ import { closeRedis, openPatientRedis, type Redis } from "../../shared/platform/
 const NAME = "raw";
 const PREFIX = "{bench-raw}";
 
-/** BullMQ alone, as fast as it goes: the bound that a queue per message would have. */
+/** BullMQ alone at full speed: the upper bound of a design with a job per message. */
 export function runRawWorker(redisUrl: string, log: Log): () => Promise<void> {
   const redis = openPatientRedis(redisUrl, log, "bench-raw");
   const worker = new Worker(NAME, () => Promise.resolve(null), {

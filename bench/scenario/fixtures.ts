@@ -1,4 +1,4 @@
-/** Who plays: people, the rooms they are in, and what there is to say. */
+/** People with display names; the direct room has two more users. */
 export const PEOPLE = [
   { user: "ada", displayName: "Ada" },
   { user: "bob", displayName: "Bob" },
@@ -10,7 +10,7 @@ export const PEOPLE = [
 
 export type Room = { key: string; path: string; name: string; members: { user: string; role: string }[] };
 
-/** A group, an event and a direct room; `run` keeps one performance apart from the next. */
+/** A group, an event and a direct room; `run` makes the names of one run differ from those of the next. */
 export function createRooms(run: string): Room[] {
   return [
     {
@@ -48,7 +48,7 @@ export function createRooms(run: string): Room[] {
   ];
 }
 
-const LINES = [
+const TEXTS = [
   "Who is in for tonight?",
   "Me. I bring the clock.",
   "Doors open at seven.",
@@ -61,6 +61,7 @@ const LINES = [
   "Running five minutes late, start without me.",
 ];
 
-export function lineOf(index: number): string {
-  return `${LINES[index % LINES.length] ?? ""} (${String(index + 1)})`;
+/** The text of a message, by its index in the run. */
+export function textOf(index: number): string {
+  return `${TEXTS[index % TEXTS.length] ?? ""} (${String(index + 1)})`;
 }

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Fault, runMain } from "../machine/fault.mjs";
-import { ensureDependencies } from "../packages/install.mjs";
+import { ensureDependencies, npmCommand } from "../packages/install.mjs";
 import { createProgress, withProgress } from "../machine/log.mjs";
 import { checkoutDir, openPaths } from "../machine/paths.mjs";
-import { runToEnd } from "../supervisor/processes.mjs";
+import { runToEnd } from "../machine/processes.mjs";
 
 /** Fewer modules than this mean that the import checker did not see the code. */
 const minModules = 50;
@@ -80,14 +80,23 @@ async function checkImports() {
   return modules > minModules ? "" : `only ${modules} modules were seen:\n${output.trim()}`;
 }
 
-/** Each package must be pinned by its content, and come from whatever registry the person uses. */
+/**
+ * Each package is pinned by its content and comes from the registry that the person uses. `npm ci` accepts the
+ * lockfile: it holds every package that package.json needs, those for other systems too.
+ */
 async function checkLockfile() {
   const { packages } = JSON.parse(readFileSync(join(checkoutDir, "package-lock.json"), "utf8"));
   const faults = Object.entries(packages).flatMap(([path, { resolved, integrity }]) => [
     ...(path !== "" && integrity === undefined ? [`${path} has no integrity`] : []),
     ...(resolved === undefined ? [] : [`${path} names where it was downloaded`]),
   ]);
-  return faults.join("\n");
+  const { code, output } = await runToEnd(
+    [...npmCommand(), "ci", "--dry-run", "--no-audit", "--loglevel=error"],
+    {
+      cwd: checkoutDir,
+    },
+  );
+  return [...faults, ...(code === 0 ? [] : [output.trim()])].join("\n");
 }
 
 await runMain(main);

@@ -1,7 +1,7 @@
 import { runMain } from "../machine/fault.mjs";
 import { createProgress, withProgress } from "../machine/log.mjs";
 import { openPaths } from "../machine/paths.mjs";
-import { stopRecorded } from "../supervisor/processes.mjs";
+import { stopRecorded } from "../machine/processes.mjs";
 import { readRun, removeRun, stopLeftovers } from "../supervisor/run-record.mjs";
 
 /** Stops this checkout's stack and waits for its end. */

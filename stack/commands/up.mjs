@@ -6,7 +6,7 @@ import { describeFailure, Fault, runMain } from "../machine/fault.mjs";
 import { withLock } from "../machine/lock.mjs";
 import { createProgress, openLogFile } from "../machine/log.mjs";
 import { openPaths } from "../machine/paths.mjs";
-import { isRecordAlive, stopRecorded } from "../supervisor/processes.mjs";
+import { isRecordAlive, stopRecorded } from "../machine/processes.mjs";
 import { readLiveRun, removeRun, stopLeftovers } from "../supervisor/run-record.mjs";
 import { createProcessRegistry } from "../supervisor/process-registry.mjs";
 import { startStack } from "../supervisor/run-stack.mjs";

@@ -1,4 +1,4 @@
-/** A failure that is told to the person as it is: what happened, what to do, and the exit code (1 failed, 2 wrong use). */
+/** A failure that the person reads: what happened, what to do. The exit code is 1 for a failure, 2 for wrong use. */
 export class Fault extends Error {
   /**
    * @param {string} message
@@ -12,9 +12,12 @@ export class Fault extends Error {
   }
 }
 
+/** A source that this machine cannot use, and why. The caller tries the next source. */
+export class Unavailable extends Error {}
+
 /**
- * Runs a program's main function: a Fault becomes its text and exit code, anything else its stack and 1.
- * @param {() => Promise<number | void>} main answers the exit code
+ * Runs a program's main function. A Fault becomes its text and its exit code; any other error becomes its stack and 1.
+ * @param {() => Promise<number | void>} main returns the exit code
  */
 export async function runMain(main) {
   try {

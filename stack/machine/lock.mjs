@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isRecordAlive, recordProcess } from "../supervisor/processes.mjs";
+import { isRecordAlive, recordProcess } from "./processes.mjs";
 
 /**
  * Runs work while no other process runs work under the same lock file. The lock of a process that died is taken over.

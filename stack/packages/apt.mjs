@@ -1,10 +1,10 @@
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Unavailable } from "../machine/fault.mjs";
 import { withLock } from "../machine/lock.mjs";
 import { withProgress } from "../machine/log.mjs";
 import { isRoot } from "../machine/paths.mjs";
-import { runToEnd } from "../supervisor/processes.mjs";
-import { Unavailable } from "../servers/sources.mjs";
+import { runToEnd } from "../machine/processes.mjs";
 
 /** Debian's packages ask this program whether they may start their services. */
 const servicePolicy = "/usr/sbin/policy-rc.d";

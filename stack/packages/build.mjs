@@ -3,7 +3,7 @@ import { Fault } from "../machine/fault.mjs";
 import { withLock } from "../machine/lock.mjs";
 import { withProgress } from "../machine/log.mjs";
 import { checkoutDir } from "../machine/paths.mjs";
-import { runToEnd } from "../supervisor/processes.mjs";
+import { runToEnd } from "../machine/processes.mjs";
 
 /**
  * Compiles to dist/, without looking whether the types fit, which takes twice as long: `npm run check` and

@@ -6,7 +6,7 @@ import { cachePackages, restoreCachedPackages } from "./package-cache.mjs";
 import { withLock } from "../machine/lock.mjs";
 import { withProgress } from "../machine/log.mjs";
 import { checkoutDir } from "../machine/paths.mjs";
-import { runToEnd } from "../supervisor/processes.mjs";
+import { runToEnd } from "../machine/processes.mjs";
 
 const lockfile = join(checkoutDir, "package-lock.json");
 /** npm writes it last, so it is there when an installation came to its end. */
@@ -39,7 +39,6 @@ export async function ensureDependencies({ cacheDir, stackDir, log }) {
  */
 function runNpm(verb, log) {
   let last = "";
-  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
   const flags = [
     "--include=dev",
     "--include=optional",
@@ -49,11 +48,16 @@ function runNpm(verb, log) {
     "--loglevel=error",
     ...(verb === "install" ? ["--no-save"] : []),
   ];
-  const work = runToEnd([...npm, verb, ...flags], {
+  const work = runToEnd([...npmCommand(), verb, ...flags], {
     cwd: checkoutDir,
     onLine: (line) => (last = line.slice(0, 70)),
   });
   return withProgress(log, `npm: ${verb}`, work, { detail: () => last });
+}
+
+/** The npm that runs us, else the one on PATH. */
+export function npmCommand() {
+  return process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
 }
 
 /** @param {string} output */

@@ -1,7 +1,6 @@
 import { installPackages } from "./apt.mjs";
-import { Fault } from "../machine/fault.mjs";
+import { Fault, Unavailable } from "../machine/fault.mjs";
 import { ensureVenv, refuseUnlessRuns } from "./python.mjs";
-import { Unavailable } from "../servers/sources.mjs";
 
 const check = "import nio, nio.api";
 

@@ -11,7 +11,7 @@ import {
 import { join } from "node:path";
 import { withLock } from "../machine/lock.mjs";
 import { checkoutDir, removeFolder } from "../machine/paths.mjs";
-import { runToEnd } from "../supervisor/processes.mjs";
+import { runToEnd } from "../machine/processes.mjs";
 
 const prefix = "packages-";
 /** Installations that are kept: of this lockfile, and of the one that was used before. */

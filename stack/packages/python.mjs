@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Unavailable } from "../machine/fault.mjs";
 import { withLock } from "../machine/lock.mjs";
 import { withProgress } from "../machine/log.mjs";
-import { runToEnd } from "../supervisor/processes.mjs";
-import { Unavailable } from "../servers/sources.mjs";
+import { runToEnd } from "../machine/processes.mjs";
 
 const requirementsDir = join(dirname(fileURLToPath(import.meta.url)), "requirements");
 const candidates = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"];

@@ -1,4 +1,4 @@
-import { Fault } from "../machine/fault.mjs";
+import { Fault, Unavailable } from "../machine/fault.mjs";
 
 /** The ways to get a server, in the order in which they are tried. */
 export const sourceNames = /** @type {const} */ (["url", "embedded", "system", "apt"]);
@@ -10,9 +10,6 @@ export const sourceNames = /** @type {const} */ (["url", "embedded", "system", "
  * @template T
  * @typedef {{text: string, value: T}} Found
  */
-
-/** Says why a source cannot be used here; the next one is tried. */
-export class Unavailable extends Error {}
 
 /**
  * The sources to try for one server.

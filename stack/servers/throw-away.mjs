@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { readJson, writePrivateJson } from "../machine/files.mjs";
 import { isRoot, openPaths, removeFolder } from "../machine/paths.mjs";
-import { isRecordAlive, recordProcess } from "../supervisor/processes.mjs";
+import { isRecordAlive, recordProcess } from "../machine/processes.mjs";
 import { startServers } from "./servers.mjs";
 
 const prefix = "openmeet-chat-test-";

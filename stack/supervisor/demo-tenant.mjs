@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Fault } from "../machine/fault.mjs";
 import { readJson, writePrivateJson } from "../machine/files.mjs";
 import { checkoutDir } from "../machine/paths.mjs";
-import { runToEnd } from "./processes.mjs";
+import { runToEnd } from "../machine/processes.mjs";
 
 const slug = "demo";
 const roles = /** @type {const} */ (["server", "operator", "viewer"]);
@@ -12,25 +12,28 @@ const roles = /** @type {const} */ (["server", "operator", "viewer"]);
 
 /**
  * Makes the tenant `demo` and its three keys, once for each database: a key is shown only when it is made.
- * @param {{stateDir: string, env: NodeJS.ProcessEnv, ownDatabase: boolean}} given
+ * @param {{stateDir: string, databaseUrl: string, ownDatabase: boolean, run: (args: string[]) => Promise<string>}} given
+ *   `run` runs a program of the product and returns its standard output
  * @returns {Promise<DemoKeys>}
  */
-export async function ensureDemoTenant({ stateDir, env, ownDatabase }) {
-  await runProgram(["dist/workers/admin.js", "tenant", "create", slug, "--json"], env);
+export async function ensureDemoTenant({ stateDir, databaseUrl, ownDatabase, run }) {
+  await run(["dist/workers/admin.js", "tenant", "create", slug, "--json"]);
   const path = join(stateDir, "demo-keys.json");
-  const database = ownDatabase
-    ? "own"
-    : createHash("sha256")
-        .update(env.DATABASE_URL ?? "")
-        .digest("hex");
+  const database = ownDatabase ? "own" : createHash("sha256").update(databaseUrl).digest("hex");
   const kept = readJson(path);
   if (kept?.database === database) return kept.keys;
   const made = [];
   for (const role of roles) {
-    const output = await runProgram(
-      ["dist/workers/admin.js", "key", "create", "--tenant", slug, "--role", role, "--json"],
-      env,
-    );
+    const output = await run([
+      "dist/workers/admin.js",
+      "key",
+      "create",
+      "--tenant",
+      slug,
+      "--role",
+      role,
+      "--json",
+    ]);
     made.push([`${role}Key`, readKey(output)]);
   }
   /** @type {DemoKeys} */
@@ -40,7 +43,7 @@ export async function ensureDemoTenant({ stateDir, env, ownDatabase }) {
 }
 
 /**
- * Runs one of the product's own programs to its end, and answers its standard output.
+ * Runs one of the product's own programs to its end and returns its standard output.
  * @param {string[]} args
  * @param {NodeJS.ProcessEnv} env
  */

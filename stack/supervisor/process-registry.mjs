@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { Fault } from "../machine/fault.mjs";
 import { writePrivateJson } from "../machine/files.mjs";
-import { recordProcess } from "./processes.mjs";
+import { recordProcess } from "../machine/processes.mjs";
 import { writeRun } from "./run-record.mjs";
 import { supervise } from "./supervise.mjs";
 

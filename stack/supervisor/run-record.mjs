@@ -1,15 +1,15 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { readJson, writePrivateJson } from "../machine/files.mjs";
-import { isRecordAlive, stopRecorded } from "./processes.mjs";
+import { isRecordAlive, stopRecorded } from "../machine/processes.mjs";
 
 /**
  * What is known of this checkout's run, in `.stack/run.json`: its supervisor and what that has started.
  * @typedef {object} RunRecord
- * @property {import("./processes.mjs").ProcessRecord} supervisor
+ * @property {import("../machine/processes.mjs").ProcessRecord} supervisor
  * @property {"starting" | "ready" | "stopping"} status
  * @property {string} [readyLine]
- * @property {Record<string, import("./processes.mjs").ProcessRecord>} children
+ * @property {Record<string, import("../machine/processes.mjs").ProcessRecord>} children
  */
 
 /** @param {string} stackDir */

@@ -37,10 +37,11 @@ export async function startStack({ places, fresh, log, roster, announce }) {
     log,
     adopt: (service) => roster.adopt(service),
   });
-  await withProgress(log, "migrate: running", runProgram(["dist/migrations/main.js"], env));
+  const run = (/** @type {string[]} */ args) => runProgram(args, env);
+  await withProgress(log, "migrate: running", run(["dist/migrations/main.js"]));
   log("migrate: done");
   const ownDatabase = servers.services.postgres !== undefined;
-  const keys = await ensureDemoTenant({ stateDir, env, ownDatabase });
+  const keys = await ensureDemoTenant({ stateDir, databaseUrl: servers.databaseUrl, ownDatabase, run });
   await startTiers({
     env,
     ports,

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Fault } from "../machine/fault.mjs";
 import { openLogFile, readLastLines } from "../machine/log.mjs";
-import { tieToParent } from "./processes.mjs";
+import { tieToParent } from "../machine/processes.mjs";
 
 /**
  * What a long-running process is: how it starts, when it is ready, how it stops.

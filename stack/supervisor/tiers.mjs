@@ -27,13 +27,17 @@ export function readTierPorts(env) {
   );
 }
 
+/** @param {readonly string[]} args */
+const runHere = (args) => [process.execPath, ...args];
+
 /**
- * @param {{tier: typeof tiers[number], env: NodeJS.ProcessEnv, port: number, logDir: string}} given
+ * @param {{tier: typeof tiers[number], env: NodeJS.ProcessEnv, port: number, logDir: string, command?: (args: readonly string[]) => string[]}} given
+ *   `command` makes the command line from Node's arguments; this Node runs them unless it is given
  */
-export function createTier({ tier, env, port, logDir }) {
+export function createTier({ tier, env, port, logDir, command = runHere }) {
   return createService({
     name: tier.name,
-    command: [process.execPath, ...tier.args],
+    command: command(tier.args),
     cwd: checkoutDir,
     env,
     logPath: join(logDir, `${tier.name}.log`),

@@ -4,36 +4,17 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { readCopy, readStages } from "../../stack/image/dockerfile.mjs";
 import { openTestDatabase } from "../support/db.ts";
 import { readRoot, root } from "./compose-file.ts";
 
-type Stage = {
-  from: string;
-  name: string;
-  copies: { from: string | null; sources: string[]; target: string }[];
-  user: string | null;
-};
-
-/** The stages of the Dockerfile: what each copies from where. */
-function readStages(): Stage[] {
-  const stages: Stage[] = [];
-  const lines = readRoot("Dockerfile").replaceAll("\\\n", " ").split("\n");
-  for (const line of lines) {
-    const [instruction, ...words] = line.trim().split(/\s+/);
-    const stage = stages.at(-1);
-    if (instruction === "FROM")
-      stages.push({ from: words[0] ?? "", name: words[2] ?? "", copies: [], user: null });
-    if (instruction === "USER" && stage) stage.user = words[0] ?? null;
-    if (instruction === "COPY" && stage) {
-      const from = words.find((word) => word.startsWith("--from="))?.slice("--from=".length) ?? null;
-      const paths = words.filter((word) => !word.startsWith("--"));
-      stage.copies.push({ from, sources: paths.slice(0, -1), target: paths.at(-1) ?? "" });
-    }
-  }
-  return stages;
-}
-
-const stages = readStages();
+/** The stages of the Dockerfile: what each copies from where, and as whom the last command runs. */
+const stages = readStages(readRoot("Dockerfile")).map(({ from, name, steps }) => ({
+  from,
+  name,
+  copies: steps.filter(({ instruction }) => instruction === "COPY").map((step) => readCopy(step)),
+  user: steps.findLast(({ instruction }) => instruction === "USER")?.text ?? null,
+}));
 const fromCheckout = stages.flatMap(({ copies }) =>
   copies.filter(({ from }) => from === null).flatMap(({ sources }) => sources),
 );
@@ -58,7 +39,7 @@ describe("the Dockerfile", () => {
   });
 
   test("builds on a Debian whose glibc the sockets' binary runs on", () => {
-    expect(stages.map(({ from }) => from)).toEqual(stages.map(() => "node:${NODE_VERSION}-trixie-slim"));
+    expect(stages.map(({ from }) => from)).toEqual(stages.map(() => "node:24-trixie-slim"));
   });
 });
 
@@ -96,7 +77,7 @@ describe("the image's steps, in a plain folder", () => {
     expect(run(build, "npm", ["run", "build"])).toMatchObject({ status: 0 });
 
     const app = copyInto("packages");
-    expect(run(app, "npm", ["install", "--no-save", "--omit=dev", "--prefer-offline"])).toMatchObject({
+    expect(run(app, "npm", ["ci", "--omit=dev", "--prefer-offline"])).toMatchObject({
       status: 0,
     });
     cpSync(join(build, "dist"), join(app, "dist"), { recursive: true });

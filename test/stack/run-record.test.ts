@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
-import { recordProcess, type ProcessRecord } from "../../stack/supervisor/processes.mjs";
+import { recordProcess, type ProcessRecord } from "../../stack/machine/processes.mjs";
 import { readRun, stopLeftovers, writeRun } from "../../stack/supervisor/run-record.mjs";
 
 const dead: ProcessRecord = { pid: process.pid, startedAt: "another boot/1" };

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
-import { chooseSource, listSources, Unavailable } from "../../stack/servers/sources.mjs";
+import { Unavailable } from "../../stack/machine/fault.mjs";
+import { chooseSource, listSources } from "../../stack/servers/sources.mjs";
 
 const found = (text: string) => () => Promise.resolve({ text, value: text });
 const missing = (reason: string) => () => Promise.reject(new Unavailable(reason));

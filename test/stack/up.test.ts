@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { findFreePort } from "../../stack/machine/ports.mjs";
-import { readStartedAt } from "../../stack/supervisor/processes.mjs";
+import { readStartedAt } from "../../stack/machine/processes.mjs";
 import { makeTemporaryFolder } from "../../stack/servers/throw-away.mjs";
 import { removeFolder, resolvePaths } from "../../stack/machine/paths.mjs";
 import { makeFakeCheckout } from "./fake-checkout.ts";

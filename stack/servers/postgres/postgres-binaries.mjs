@@ -9,12 +9,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, delimiter, dirname, join } from "node:path";
+import { Unavailable } from "../../machine/fault.mjs";
 import { installPackages } from "../../packages/apt.mjs";
 import { readJson } from "../../machine/files.mjs";
 import { withLock } from "../../machine/lock.mjs";
 import { checkoutDir } from "../../machine/paths.mjs";
-import { runToEnd } from "../../supervisor/processes.mjs";
-import { Unavailable } from "../sources.mjs";
+import { runToEnd } from "../../machine/processes.mjs";
 
 const oldestMajor = 14;
 

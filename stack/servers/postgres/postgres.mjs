@@ -1,13 +1,13 @@
 import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ensureServerAccount } from "../account.mjs";
-import { Fault } from "../../machine/fault.mjs";
+import { ensureServerAccount } from "./account.mjs";
+import { Fault, Unavailable } from "../../machine/fault.mjs";
 import { createSecret, readJson, writePrivateJson } from "../../machine/files.mjs";
 import { findEmbeddedPostgres, findSystemPostgres, installSystemPostgres } from "./postgres-binaries.mjs";
 import { isPostgresReady } from "./postgres-probe.mjs";
-import { runToEnd } from "../../supervisor/processes.mjs";
+import { runToEnd } from "../../machine/processes.mjs";
 import { createService } from "../../supervisor/service.mjs";
-import { chooseSource, Unavailable } from "../sources.mjs";
+import { chooseSource } from "../sources.mjs";
 import { mayUsePostgres } from "../synapse/synapse-data.mjs";
 
 const user = "openmeet";

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { Unavailable } from "../../machine/fault.mjs";
 import { installPackages } from "../../packages/apt.mjs";
 import { ensureVenv } from "../../packages/python.mjs";
-import { runToEnd } from "../../supervisor/processes.mjs";
-import { Unavailable } from "../sources.mjs";
+import { runToEnd } from "../../machine/processes.mjs";
 
 const oldest = { redis: 6.2, valkey: 7.2 };
 const platforms = /** @type {Record<string, string>} */ ({

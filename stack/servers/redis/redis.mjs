@@ -1,11 +1,11 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { Fault } from "../../machine/fault.mjs";
+import { Fault, Unavailable } from "../../machine/fault.mjs";
 import { createSecret, readJson, writePrivate, writePrivateJson } from "../../machine/files.mjs";
 import { findEmbeddedRedis, findSystemRedis, installSystemRedis } from "./redis-binaries.mjs";
 import { askRedis } from "./redis-wire.mjs";
 import { createService } from "../../supervisor/service.mjs";
-import { chooseSource, Unavailable } from "../sources.mjs";
+import { chooseSource } from "../sources.mjs";
 
 /**
  * A running Redis named by its URL, or the program to start one.

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { Unavailable } from "../../machine/fault.mjs";
 import { findDebianSynapse } from "./synapse-debian.mjs";
 import { createPythonEnv, ensureVenv } from "../../packages/python.mjs";
-import { runToEnd } from "../../supervisor/processes.mjs";
-import { Unavailable } from "../sources.mjs";
+import { runToEnd } from "../../machine/processes.mjs";
 
 const pinned = "1.163.2";
 const oldest = { major: 1, minor: 150 };

@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { Fault } from "../../machine/fault.mjs";
+import { Fault, Unavailable } from "../../machine/fault.mjs";
 import { createSecret, readJson, writePrivate, writePrivateJson } from "../../machine/files.mjs";
 import { createPythonEnv } from "../../packages/python.mjs";
 import { createService } from "../../supervisor/service.mjs";
-import { chooseSource, Unavailable } from "../sources.mjs";
+import { chooseSource } from "../sources.mjs";
 import { openSynapseData } from "./synapse-data.mjs";
 import { createHomeserverConfig, createLogConfig, createRegistration } from "./synapse-config.mjs";
 import { findEmbeddedSynapse, findSystemSynapse, installSystemSynapse } from "./synapse-programs.mjs";

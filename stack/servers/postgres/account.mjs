@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { Fault } from "../machine/fault.mjs";
-import { isRoot } from "../machine/paths.mjs";
-import { runToEnd } from "../supervisor/processes.mjs";
+import { Fault } from "../../machine/fault.mjs";
+import { isRoot } from "../../machine/paths.mjs";
+import { runToEnd } from "../../machine/processes.mjs";
 
 const ownAccount = "openmeet-chat";
 

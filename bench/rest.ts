@@ -4,7 +4,7 @@ import {
   roomResource,
   type MessageResource,
   type RoomResource,
-} from "../../shared/contract/resources.ts";
+} from "../shared/contract/resources.ts";
 
 const ANSWER_LIMIT_MS = 40_000;
 const RETRIES = 60;

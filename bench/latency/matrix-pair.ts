@@ -1,16 +1,16 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { z } from "zod";
 
-/** Two people with plain Matrix accounts in a room of their own: what one would have without us. */
+/** Two plain Matrix accounts in a room of their own: a conversation without our product. */
 export type MatrixPair = {
-  /** Sends a text and answers when the other's `/sync` has shown it: milliseconds from the start of the send. */
+  /** Sends a text. Resolves when the other's `/sync` has returned it, with the milliseconds since the start. */
   exchange: (text: string) => Promise<number>;
   close: () => void;
 };
 
 type Account = { userId: string; token: string };
 const account = z.object({ user_id: z.string(), access_token: z.string() });
-const syncAnswer = z.object({
+const syncResponse = z.object({
   next_batch: z.string(),
   rooms: z
     .object({
@@ -37,7 +37,7 @@ const FILTER = JSON.stringify({
   },
 });
 
-/** Registers the pair with the homeserver's shared secret and starts the receiver's reading. */
+/** Registers the pair with the homeserver's shared secret and starts the receiver's `/sync` loop. */
 export async function openMatrixPair(options: {
   homeserverUrl: string;
   registrationSecret: string;
@@ -52,18 +52,18 @@ export async function openMatrixPair(options: {
   });
   const roomId = z.object({ room_id: z.string() }).parse(created).room_id;
   await call(homeserverUrl, receiver.token, "POST", `/rooms/${encodeURIComponent(roomId)}/join`, {});
-  const shown = new Map<string, () => void>();
+  const waiting = new Map<string, () => void>();
   const abort = new AbortController();
-  const reading = read(homeserverUrl, receiver.token, abort.signal, (body) => shown.get(body)?.());
-  reading.catch(() => undefined);
+  const syncing = runSync(homeserverUrl, receiver.token, abort.signal, (body) => waiting.get(body)?.());
+  syncing.catch(() => undefined);
   return {
     exchange: async (text) => {
-      const isShown = new Promise<void>((resolve) => shown.set(text, resolve));
+      const isReceived = new Promise<void>((resolve) => waiting.set(text, resolve));
       const startedAtMs = performance.now();
       const path = `/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${randomBytes(8).toString("hex")}`;
       await Promise.all([
         call(homeserverUrl, sender.token, "PUT", path, { msgtype: "m.text", body: text }),
-        isShown,
+        isReceived,
       ]);
       return performance.now() - startedAtMs;
     },
@@ -73,7 +73,7 @@ export async function openMatrixPair(options: {
   };
 }
 
-async function read(
+async function runSync(
   homeserverUrl: string,
   token: string,
   signal: AbortSignal,
@@ -83,11 +83,11 @@ async function read(
   while (!signal.aborted) {
     const query = new URLSearchParams({ filter: FILTER, timeout: since === undefined ? "0" : "10000" });
     if (since !== undefined) query.set("since", since);
-    const answer = syncAnswer.parse(
+    const response = syncResponse.parse(
       await call(homeserverUrl, token, "GET", `/sync?${query.toString()}`, undefined, signal),
     );
-    since = answer.next_batch;
-    for (const room of Object.values(answer.rooms?.join ?? {})) {
+    since = response.next_batch;
+    for (const room of Object.values(response.rooms?.join ?? {})) {
       for (const event of room.timeline.events)
         if (event.content.body !== undefined) onBody(event.content.body);
     }

@@ -12,11 +12,11 @@ const login = z.object({
 });
 const joined = z.object({ joined_rooms: z.array(z.string()) });
 
-/** Somebody who uses a plain Matrix client: no code of ours between the person and the homeserver. */
-export type MatrixUser = { say: (roomName: string, text: string) => Promise<void> };
+/** A plain Matrix client: it uses no code of ours. */
+export type MatrixClient = { post: (roomName: string, text: string) => Promise<void> };
 
-/** Logs in as one of the tenant's people by `npm run admin -- matrix login`. */
-export async function openMatrixUser(user: string): Promise<MatrixUser> {
+/** Logs in as a user of the tenant `demo` with `npm run admin -- matrix login`. */
+export async function openMatrixClient(user: string): Promise<MatrixClient> {
   const admin = fileURLToPath(new URL("../../workers/admin.js", import.meta.url));
   const { stdout } = await run(process.execPath, [
     admin,
@@ -40,7 +40,7 @@ export async function openMatrixUser(user: string): Promise<MatrixUser> {
     return response.json();
   };
   return {
-    say: async (roomName, text) => {
+    post: async (roomName, text) => {
       const room = await findRoom(call, roomName);
       const transaction = `demo-${String(Date.now())}`;
       await call("PUT", `/rooms/${encodeURIComponent(room)}/send/m.room.message/${transaction}`, {

@@ -2,17 +2,23 @@ import { openDb, rowsOf } from "../../shared/db/connection/open.ts";
 import { createLog } from "../../shared/platform/log.ts";
 import { openRedis } from "../../shared/platform/redis.ts";
 
-/** Bytes as they lie in the servers now: tables with their indexes, and what no vacuum has given back. */
-export type Sizes = { ours: number; synapse: number | null; redis: number };
+/** Bytes in the servers now: tables with their indexes, and space that no vacuum has returned. */
+export type ServerSizes = { ours: number; synapse: number | null; redis: number };
 
-export type Scales = { weigh: () => Promise<Sizes>; close: () => Promise<void> };
+export type SizeReader = { read: () => Promise<ServerSizes>; close: () => Promise<void> };
 
-/** `databaseUrl`: ours; Synapse's data is looked for beside it, and is null where it is kept elsewhere. */
-export function openScales({ databaseUrl, redisUrl }: { databaseUrl: string; redisUrl: string }): Scales {
+/** `databaseUrl` is our database. Synapse's size is null when its database is not on the same server. */
+export function openSizeReader({
+  databaseUrl,
+  redisUrl,
+}: {
+  databaseUrl: string;
+  redisUrl: string;
+}): SizeReader {
   const db = openDb({ url: databaseUrl, name: "bench", max: 1 });
   const redis = openRedis(redisUrl, createLog({ level: "silent", tier: "bench" }), "bench");
   return {
-    weigh: async () => {
+    read: async () => {
       const [row] = await rowsOf<{ ours: string; synapse: string | null }>(
         db,
         `select pg_database_size(current_database())::text as ours,
