@@ -61,10 +61,16 @@ export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000, log }
       acquireTimeoutMillis: 3_000,
       createTimeoutMillis: 3_000,
       propagateCreateError: true,
+      validate: isOpen,
     },
   });
   queryTimeouts.set(db, queryTimeoutMs);
   return db;
+}
+
+/** Whether the next statement may use a connection. Knex itself learns that one ended only some moments after its end. */
+function isOpen({ connection }: pg.Client): boolean {
+  return !connection.stream.destroyed;
 }
 
 const queryTimeouts = new WeakMap<Db, number>();
