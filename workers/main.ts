@@ -10,7 +10,7 @@ import { createMetrics, gauge, gaugeOfEach } from "../shared/platform/metrics.ts
 import { closeQueues, createWake, openQueues, type Queues } from "../shared/queues/open.ts";
 import {
   closeRedis,
-  openPatientRedis,
+  openWorkerRedis,
   openRedis,
   requireNoEviction,
   waitForRedis,
@@ -119,7 +119,7 @@ async function startJobs(
 ): Promise<void> {
   const patient = resources.add(
     "worker redis",
-    openPatientRedis(config.redisUrl, context.log, "workers"),
+    openWorkerRedis(config.redisUrl, context.log, "workers"),
     closeRedis,
   );
   registerBacklogGauges(context.metrics.registry, context.db);

@@ -2,7 +2,7 @@ import { createLog } from "../../shared/platform/log.ts";
 import { createMetrics } from "../../shared/platform/metrics.ts";
 import { openDb } from "../../shared/db/connection/open.ts";
 import { closeQueues, createWake, openQueues } from "../../shared/queues/open.ts";
-import { closeRedis, openPatientRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
+import { closeRedis, openWorkerRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { OUTBOUND_PLACES } from "../../workers/jobs/index.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
@@ -57,7 +57,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     chance: Math.random,
     hitFailpoint: () => undefined,
   };
-  const patient = openPatientRedis(redisUrl, log, "bench-workers");
+  const patient = openWorkerRedis(redisUrl, log, "bench-workers");
   const jobs = runJobs(context, patient);
   const sweeper = startSweeper(context, queues);
   return async () => {

@@ -1,14 +1,14 @@
 import { Queue, Worker } from "bullmq";
 import type { Log } from "../../shared/platform/log.ts";
 import { asConnection } from "../../shared/queues/open.ts";
-import { closeRedis, openPatientRedis, type Redis } from "../../shared/platform/redis.ts";
+import { closeRedis, openWorkerRedis, type Redis } from "../../shared/platform/redis.ts";
 
 const NAME = "raw";
 const PREFIX = "{bench-raw}";
 
 /** BullMQ alone at full speed: the upper bound of a design with a job per message. */
 export function runRawWorker(redisUrl: string, log: Log): () => Promise<void> {
-  const redis = openPatientRedis(redisUrl, log, "bench-raw");
+  const redis = openWorkerRedis(redisUrl, log, "bench-raw");
   const worker = new Worker(NAME, () => Promise.resolve(null), {
     connection: asConnection(redis),
     prefix: PREFIX,

@@ -55,24 +55,24 @@ const environment = z.object({
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
 
-/** What the processes need from their environment, checked and typed. */
+/** The configuration of the processes, checked and typed. */
 export type Config = {
   databaseUrl: string;
   redisUrl: string;
   homeserver: HomeserverConfig;
-  /** Where plain Matrix clients reach the homeserver. */
+  /** The address of the homeserver for ordinary Matrix clients. */
   publicSynapseUrl: string;
-  /** Whether observers read the homeserver's stream of events where it tells all, which is right for one process only. */
+  /** Whether observers read the homeserver's stream of events when it is complete. Only one process may do so. */
   readsStream: boolean;
   sealKeys: SealKey[];
   ports: { api: number; realtime: number; jobs: number; sync: number };
   realtimeProcesses: number;
-  /** Origins that may open a socket or read the API from a browser; empty: every origin. */
+  /** Origins that may open a socket or read the API from a browser. Empty: every origin. */
   allowedOrigins: string[];
-  /** Addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; empty: nobody's. */
+  /** Addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted. Empty: none. */
   trustedProxies: string[];
   logLevel: z.infer<typeof environment>["LOG_LEVEL"];
-  /** Where the process is to die, in tests; null in any real use. */
+  /** Where a test lets the process die; null in production. */
   failpoint: FailpointSpec | null;
 };
 
@@ -84,7 +84,7 @@ export type HomeserverConfig = {
   registrationSecret: string | null;
 };
 
-/** Every fault of the environment at once, so that a start fails with the whole list. */
+/** Names every fault of the environment at once. */
 export class ConfigError extends Error {
   constructor(faults: readonly string[]) {
     super(
@@ -96,12 +96,12 @@ export class ConfigError extends Error {
 
 /** @throws ConfigError naming every missing or bad variable. */
 export function readConfig(env: Record<string, string | undefined>): Config {
-  // An empty variable means an absent one, as in a shell or a compose file.
+  // An empty variable counts as absent, as in a shell or a compose file.
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
   const parsed = environment.safeParse(given);
   const issues = parsed.error?.issues ?? [];
   const faults = issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
-  // Beside the schema, which looks at several variables together only when each is good.
+  // Outside the schema: zod checks several variables together only when each one is valid.
   faults.push(...findMissingSecret(given));
   if (!parsed.success || faults.length > 0) throw new ConfigError(faults);
   const values = parsed.data;

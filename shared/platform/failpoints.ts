@@ -1,6 +1,6 @@
 /**
- * Places in the code where a process may be made to die, to show that dying there loses nothing. Off unless the
- * configuration names one; for tests alone.
+ * Places in the code where a test lets a process die, to show that no death there loses anything. All are off unless
+ * `KILL_POINT` names one.
  */
 export const FAILPOINTS = [
   "between commit and wake",
@@ -9,27 +9,27 @@ export const FAILPOINTS = [
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 
-/** Where to die, and at which passage, counted from 1. */
+/** The failpoint at which the process dies, and at which passage through it, counted from 1. */
 export type FailpointSpec = { name: Failpoint; passage: number };
 
-/** Marks a place; dies there when it is the chosen one and its turn. */
+/** Stands at a failpoint. Kills the process when the specification names this failpoint and this passage. */
 export type HitFailpoint = (name: Failpoint) => void;
 
-/** `name` or `name:passage`. Null when it is neither. */
+/** Parses `name` or `name:passage`; null for any other text. */
 export function parseFailpointSpec(text: string): FailpointSpec | null {
   const [written, count = "1"] = text.split(":");
   const name = FAILPOINTS.find((known) => known === written);
   return name !== undefined && /^[1-9]\d{0,6}$/.test(count) ? { name, passage: Number(count) } : null;
 }
 
-/** Without a spec, every place is passed. */
+/** Without a specification, no failpoint has an effect. */
 export function createFailpoint(spec: FailpointSpec | null): HitFailpoint {
   if (spec === null) return () => undefined;
   let passages = 0;
   return (name) => {
     if (name !== spec.name) return;
     passages++;
-    // As a power cut does: nothing is closed, nothing is said.
+    // As in a power cut: nothing is closed, nothing is logged.
     if (passages === spec.passage) process.kill(process.pid, "SIGKILL");
   };
 }

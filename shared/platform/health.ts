@@ -1,17 +1,17 @@
 import { createServer, type Server } from "node:http";
 import type { Registry } from "./metrics.ts";
 
-/** `degraded` names what is missing though the process still does its work. */
+/** `degraded` names the dependencies that are down while the process still works. */
 export type Readiness = { ready: boolean; degraded: string[]; reason?: string };
 
-/** `/livez`, `/readyz` and `/metrics` of a process that serves nothing else. Port 0 takes a free one. */
+/** Serves `/livez`, `/readyz` and `/metrics` of a process that serves nothing else. Port 0 means any free port. */
 export async function openHealthServer(options: {
   port: number;
   metrics: Registry;
   readiness: () => Promise<Readiness>;
 }): Promise<Server> {
   const server = createServer((request, response) => {
-    void answer(request.url ?? "/", options).then(({ status, type, body }) => {
+    void respond(request.url ?? "/", options).then(({ status, type, body }) => {
       response.writeHead(status, { "content-type": type, "cache-control": "no-store" }).end(body);
     });
   });
@@ -22,12 +22,12 @@ export async function openHealthServer(options: {
   return server;
 }
 
-type Answer = { status: number; type: string; body: string };
+type Reply = { status: number; type: string; body: string };
 
-async function answer(
+async function respond(
   url: string,
   options: { metrics: Registry; readiness: () => Promise<Readiness> },
-): Promise<Answer> {
+): Promise<Reply> {
   if (url === "/livez") return { status: 200, type: "application/json", body: '{"live":true}' };
   if (url === "/readyz") {
     const readiness = await options
@@ -41,7 +41,7 @@ async function answer(
   return { status: 404, type: "application/json", body: '{"error":"not found"}' };
 }
 
-/** Closes a server and its idle connections. */
+/** Closes a server and all its connections. */
 export async function closeServer(server: Server): Promise<void> {
   server.closeAllConnections();
   await new Promise<void>((resolve) => {

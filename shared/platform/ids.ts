@@ -1,22 +1,22 @@
 import { v5, v7 } from "uuid";
 import { randomBytes, randomUUID } from "node:crypto";
 
-/** A new row id: uuid v7, so that rows made later sort later. */
+/** A new row id. It is a uuid v7, so later rows sort later. */
 export function newId(): string {
   return v7();
 }
 
-/** A lease's fence or a channel's epoch: random, never reused. */
+/** A fence of a lease or an epoch of a channel: random, never reused. */
 export function newFence(): string {
   return randomUUID();
 }
 
-/** A timeline entry's id for an event that is not ours: the same event in the same room always has the same. */
+/** The timeline entry's id of an external event: one event in one room always has the same id. */
 export function externalEntryId(roomId: string, eventId: string): string {
   return v5(eventId, roomId);
 }
 
-/** Lower-case letters and digits, `length` of them, from the system's randomness (5 bits each). */
+/** `length` random characters: lower-case letters and the digits 2 to 7, 5 bits each. */
 export function randomToken(length: number): string {
   const alphabet = "abcdefghijklmnopqrstuvwxyz234567";
   let token = "";

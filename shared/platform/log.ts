@@ -2,7 +2,7 @@ import { pino, type Logger } from "pino";
 
 export type Log = Logger;
 
-/** Names under which a secret or a person's words could slip into a log line. */
+/** Field names under which a secret or the text of a message could get into a log line. */
 const REDACTED = [
   "token",
   "accessToken",
@@ -15,7 +15,7 @@ const REDACTED = [
   "key",
 ];
 
-/** JSON lines on standard output, one per outcome; secrets and people's words are cut out by name. */
+/** Writes JSON lines to standard output. Fields that may hold a secret or the text of a message are removed by name. */
 export function createLog(options: { level: string; tier: string }): Log {
   return pino({
     level: options.level,
@@ -26,7 +26,7 @@ export function createLog(options: { level: string; tier: string }): Log {
   });
 }
 
-/** Type, code, message and stack, with the causes; never other fields, which may hold a request. */
+/** Keeps type, code, message, stack and causes of an error. Other fields may hold a request, so they are dropped. */
 function serializeError(error: unknown): unknown {
   if (!(error instanceof Error)) return { message: scrub(String(error)) };
   const code: unknown = "code" in error ? error.code : undefined;
@@ -39,7 +39,7 @@ function serializeError(error: unknown): unknown {
   };
 }
 
-/** Takes Matrix ids, room ids and tokens out of a text that came from a library or a homeserver. */
+/** Removes Matrix ids, tokens and URLs from a text of a library or a homeserver. */
 export function scrub(text: string): string {
   return text
     .replace(/(?:[@!#]|%40|%21|%23)[A-Za-z0-9._=/+-]+(?::|%3A)[A-Za-z0-9.:-]+/g, "[matrix id]")

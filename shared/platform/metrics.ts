@@ -2,7 +2,7 @@ import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, Histogram, R
 
 export { Counter, Gauge, Histogram, Registry } from "prom-client";
 
-/** A registry of one process, with the runtime's own figures (CPU, memory, event-loop lag). */
+/** The registry of one process, with the metrics of the runtime (CPU, memory, event-loop lag). */
 export function createMetrics(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -19,7 +19,7 @@ export function counter<L extends string>(
   return new Counter({ ...naming, labelNames: [...labelNames], registers: [registry] });
 }
 
-/** A gauge; with `read`, its value is asked for at each scrape. */
+/** A gauge. With `read`, each scrape reads its value. */
 export function gauge(registry: Registry, naming: Naming, read?: () => number | Promise<number>): Gauge {
   return new Gauge({
     ...naming,
@@ -34,7 +34,7 @@ export function gauge(registry: Registry, naming: Naming, read?: () => number | 
   });
 }
 
-/** A gauge of several things at once, asked for at each scrape; what is not named any more is gone. */
+/** A gauge with one value per label. Each scrape reads all values; a label that `read` omits disappears. */
 export function gaugeOfEach<L extends string>(
   registry: Registry,
   naming: Naming,
@@ -52,7 +52,7 @@ export function gaugeOfEach<L extends string>(
   });
 }
 
-/** A histogram of seconds, from 1 ms to 30 s. */
+/** A histogram of durations in seconds, with buckets from 1 ms to 30 s. */
 export function durationHistogram<L extends string>(
   registry: Registry,
   naming: Naming,
@@ -66,30 +66,33 @@ export function durationHistogram<L extends string>(
   });
 }
 
-/** What every tier counts that accepts messages or moves them. */
+/** The metrics of every process that accepts or delivers messages. */
 export function createMessageMetrics(registry: Registry) {
   return {
     messagesDead: counter(
       registry,
-      { name: "omc_messages_dead_total", help: "Messages given up, by reason" },
+      { name: "omc_messages_dead_total", help: "Messages marked as dead, by error code" },
       ["code"],
     ),
     publishLag: durationHistogram(registry, {
       name: "omc_publish_lag_seconds",
-      help: "From the commit of timeline entries to their place in the stream",
+      help: "Time from the commit of timeline entries to their publication in the stream",
     }),
     wakeFailures: counter(
       registry,
-      { name: "omc_wake_failures_total", help: "Wake-ups that Redis did not take within 250 ms" },
+      {
+        name: "omc_wake_failures_total",
+        help: "Wake-ups of a queue that Redis did not accept within 250 ms",
+      },
       ["queue"],
     ),
   };
 }
 
-/** What `Registry.getMetricsAsJSON` gives, as another process sent it. */
+/** The result of `Registry.getMetricsAsJSON` in another process. */
 export type MetricValues = readonly unknown[];
 
-/** The text of the metrics of several processes as one: counters and gauges are added up. */
+/** Merges the metrics of several processes into one text. Adds up counters and gauges. */
 export function mergeMetrics(reports: readonly MetricValues[]): Promise<string> {
   return AggregatorRegistry.aggregate(reports.map((values) => [...values] as object[])).metrics();
 }

@@ -1,9 +1,9 @@
 /**
- * Every Redis key and pub/sub channel. Row ids are uuids, so tenants cannot meet. We speak to one Redis, not to a cluster;
- * the hash tag names what belongs together (a room's keys, a user's, the queues'), and would have to be on one node of one.
+ * Every Redis key and pub/sub channel. Row ids are uuids, so keys of two tenants never collide. The project uses one
+ * Redis, not a cluster; in a cluster, the hash tag would keep the keys of a room, of a user, and of the queues together.
  */
 
-/** Stream of one room's timeline in one epoch; entry ids are `<number>-0`. */
+/** The stream of one room's timeline in one epoch; entry ids are `<number>-0`. */
 export function roomStreamKey(roomId: string, epoch: string): string {
   return `omc:{${roomId}}:${epoch}:stream`;
 }
@@ -13,7 +13,7 @@ export function roomLiveChannel(roomId: string): string {
   return `omc:{${roomId}}:live`;
 }
 
-/** Hints to one user: a stream, beside the epoch that it was begun with. */
+/** The stream of one user's events. `userEpochKey` holds the epoch of this stream. */
 export function userStreamKey(userId: string): string {
   return `omc:{${userId}}:stream`;
 }
@@ -22,26 +22,26 @@ export function userEpochKey(userId: string): string {
   return `omc:{${userId}}:epoch`;
 }
 
-/** Live publications and orders (subscribe, disconnect) to one user's connections. */
+/** Live publications and control messages (subscribe, disconnect) to one user's connections. */
 export function userLiveChannel(userId: string): string {
   return `omc:{${userId}}:live`;
 }
 
-/** A realtime process's sign of life to itself: proves that what is published arrives. */
+/** A realtime process's heartbeat to itself: it proves that publications arrive. */
 export function heartbeatChannel(nodeId: string): string {
   return `omc:{${nodeId}}:probe`;
 }
 
-/** How often somebody asked lately; `owner` is a tenant's row id, a key's id, or the name of an address. */
+/** The recent requests of one owner: a tenant's row id, an API key's id, or the name of an address. */
 export function limitKey(owner: string, what: string): string {
   return `omc:{${owner}}:limit:${what}`;
 }
 
-/** Absent after a flush or on an empty replica: tells that streams must be rebuilt. */
+/** Absent after a flush or on an empty replica: then the streams must be rebuilt. */
 export const MARKER_KEY = "omc:marker";
 
-/** Written to know that Redis takes writes; what it holds is of no use. */
+/** Written to prove that Redis accepts writes. Its value means nothing. */
 export const WRITABLE_KEY = "omc:writable";
 
-/** Prefix of everything BullMQ keeps. */
+/** The prefix of all keys of BullMQ. */
 export const QUEUE_PREFIX = "{omc-queue}";

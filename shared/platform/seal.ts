@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 
 export type SealKey = { id: string; key: Buffer };
 
-/** Whose secret it is; sealed text opens only for the row it was sealed for. */
+/** The owner of a secret. A sealed text opens only with the context that it was sealed with. */
 export type SealContext = { tenant: string; row: string };
 
 const NONCE_BYTES = 12;
@@ -19,7 +19,7 @@ export function seal(keys: readonly SealKey[], context: SealContext, secret: str
   return `${first.id}.${Buffer.concat([nonce, cipher.getAuthTag(), body]).toString("base64url")}`;
 }
 
-/** Opens what `seal` made; throws on an unknown key id, another context, or changed bytes. */
+/** Opens a text that `seal` returned. @throws for an unknown key id, another context, or changed bytes. */
 export function unseal(keys: readonly SealKey[], context: SealContext, sealed: string): string {
   const dot = sealed.indexOf(".");
   const keyId = sealed.slice(0, dot);

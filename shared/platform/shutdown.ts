@@ -3,40 +3,40 @@ import { startWatchdog } from "./stall/watchdog.ts";
 
 type Closer = { name: string; close: () => Promise<void> | void };
 
-/** What a process holds, closed in reverse of opening. */
+/** What a process opened. It is closed in reverse order. */
 export class Resources {
   readonly #closers: Closer[] = [];
 
-  /** Remembers how to close what was just opened, and hands it back. */
+  /** Registers how to close a value that was just opened, and returns the value. */
   add<T>(name: string, value: T, close: (value: T) => Promise<void> | void): T {
     this.#closers.push({ name, close: () => close(value) });
     return value;
   }
 
-  /** Closes everything, newest first; a failure is logged and does not keep the rest open. */
+  /** Closes everything, newest first. Logs a failure and closes the rest. */
   async closeAll(log: Log): Promise<void> {
     for (const { name, close } of this.#closers.splice(0).reverse()) {
       try {
         await close();
       } catch (error) {
-        log.error({ err: error, resources: name }, "closing failed");
+        log.error({ err: error, resource: name }, "closing failed");
       }
     }
   }
 }
 
 /**
- * Ends a process whose work has stopped without its noticing, so that its supervisor starts a new one. Closes nothing:
- * what hangs could hang in closing too, and whoever goes on takes over as after a kill.
+ * Ends a process whose work stalled, so that its supervisor starts a new one. Closes nothing: a part that hangs could
+ * hang in closing too. Other processes take over the work, as after a kill.
  */
 export function exitStalled(log: Log, about: Record<string, unknown>, why: string): never {
-  log.fatal(about, `${why}: the process ends, to be started anew`);
+  log.fatal(about, `${why}: the process exits so that its supervisor restarts it`);
   process.exit(1);
 }
 
 /**
- * Runs a tier until SIGTERM or SIGINT, then closes what it held and exits 0; exits 1 when the start fails or
- * closing takes longer than `limitMs`. A watchdog looks after its event loop.
+ * Runs a tier until SIGTERM or SIGINT, then closes its resources and exits with 0. Exits with 1 when the start fails, or
+ * when closing takes longer than `limitMs`. A watchdog watches the event loop.
  */
 export async function runProcess(
   log: Log,

@@ -11,43 +11,47 @@ afterEach(() => {
   monitor?.stop();
 });
 
-/** Looks in the way that is given, each look with its number from 1. */
-function monitorOf(look: (count: number) => Promise<Map<string, string>>) {
-  const seen = { looks: 0, told: [] as string[] };
+/** Starts a monitor with samples of the caller's, numbered from 1. */
+function startMonitor(sample: (number: number) => Promise<Map<string, string>>) {
+  const seen = { samples: 0, stalled: [] as string[] };
   monitor = startHealthMonitor({
     limits: LIMITS,
-    look: () => look(++seen.looks),
-    onStalled: (name) => seen.told.push(name),
+    sample: () => sample(++seen.samples),
+    onStalled: (name) => seen.stalled.push(name),
   });
   return seen;
 }
 
-const still = () => Promise.resolve(new Map([["it", "still"]]));
+const unchanged = () => Promise.resolve(new Map([["it", "unchanged"]]));
 
-test("what stands still is told of", async () => {
-  const seen = monitorOf(still);
-  await until(() => seen.told.length > 0, "it is told", LIMIT_MS);
-  expect(seen).toEqual({ looks: 6, told: ["it"] });
+test("a stalled thing is reported once", async () => {
+  const seen = startMonitor(unchanged);
+  await until(() => seen.stalled.length > 0, "the stall is reported", LIMIT_MS);
+  expect(seen).toEqual({ samples: 6, stalled: ["it"] });
 });
 
-test("a look that fails counts for nothing, and neither do those before it", async () => {
-  const seen = monitorOf((count) => (count % 5 === 0 ? Promise.reject(new Error("no answer")) : still()));
-  await until(() => seen.looks > 30, "it was looked often", LIMIT_MS);
-  expect(seen.told).toEqual([]);
+test("a sample that fails discards the samples before it", async () => {
+  const seen = startMonitor((count) =>
+    count % 5 === 0 ? Promise.reject(new Error("no answer")) : unchanged(),
+  );
+  await until(() => seen.samples > 30, "many samples were taken", LIMIT_MS);
+  expect(seen.stalled).toEqual([]);
 });
 
-test("a look that is never answered counts for nothing, and is no reason not to look again", async () => {
-  const seen = monitorOf((count) => (count < 10 ? new Promise(() => undefined) : still()));
-  await until(() => seen.told.length > 0, "it is told", LIMIT_MS);
-  expect(seen.looks).toBe(15);
+test("a sample that never comes counts for nothing, and the next ones are taken", async () => {
+  const seen = startMonitor((count) => (count < 10 ? new Promise(() => undefined) : unchanged()));
+  await until(() => seen.stalled.length > 0, "the stall is reported", LIMIT_MS);
+  expect(seen.samples).toBe(15);
 });
 
-test("nothing is told after the end", async () => {
-  let answer: (marks: Map<string, string>) => void = () => undefined;
-  const seen = monitorOf((count) => (count < 6 ? still() : new Promise((resolve) => (answer = resolve))));
-  await until(() => seen.looks === 6, "the last look is under way", LIMIT_MS);
+test("a monitor that was stopped reports nothing", async () => {
+  let answer: (tokens: Map<string, string>) => void = () => undefined;
+  const seen = startMonitor((count) =>
+    count < 6 ? unchanged() : new Promise((resolve) => (answer = resolve)),
+  );
+  await until(() => seen.samples === 6, "the last sample is under way", LIMIT_MS);
   monitor?.stop();
-  answer(await still());
+  answer(await unchanged());
   await setImmediate();
-  expect(seen.told).toEqual([]);
+  expect(seen.stalled).toEqual([]);
 });

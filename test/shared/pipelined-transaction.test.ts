@@ -1,15 +1,17 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import { Socket } from "node:net";
+import { afterAll, beforeAll, beforeEach, expect, jest, test } from "@jest/globals";
 import { transactPipelined } from "../../shared/db/connection/pipelined-transaction.ts";
 import { isDbUnavailable, isRepeatable } from "../../shared/db/connection/failures.ts";
 import { openDb, rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import { openTestDatabase, type TestDatabase } from "../support/db.ts";
+import { openProxy } from "../support/realtime-proxy.ts";
 
 let database: TestDatabase;
 let db: Db;
 beforeAll(async () => {
   database = await openTestDatabase({ isEmpty: true });
-  // One connection: what a failure leaves on it, the next one meets.
-  db = openDb({ url: database.url, name: "at-once", max: 1 });
+  // One connection: the next transaction meets what a failure leaves on it.
+  db = openDb({ url: database.url, name: "pipelined", max: 1 });
 });
 afterAll(async () => {
   await db.destroy();
@@ -23,7 +25,7 @@ const add = (id: number, text: string) => ({
 });
 const readAll = () => rowsOf<{ id: number; text: string }>(db, "select id, text from notes order by id", []);
 
-test("statements run in the order given, each sees what those before it did, and each one's rows are answered", async () => {
+test("statements run in the given order, each sees the changes of those before it, and the caller receives the rows of each", async () => {
   const [first, second, all] = await transactPipelined<
     [{ id: number }[], { id: number }[], { count: number }[]]
   >(db, [
@@ -35,7 +37,7 @@ test("statements run in the order given, each sees what those before it did, and
   expect(await readAll()).toHaveLength(2);
 });
 
-test("one that fails undoes all of them, is the failure that is thrown, and spoils nothing for the next", async () => {
+test("a statement that fails undoes all of them, its error is thrown, and the next transaction works", async () => {
   const failure: unknown = await transactPipelined(db, [add(1, "one"), add(1, "again"), add(2, "two")]).catch(
     (error: unknown) => error,
   );
@@ -45,31 +47,81 @@ test("one that fails undoes all of them, is the failure that is thrown, and spoi
   expect(await readAll()).toEqual([{ id: 3, text: "three" }]);
 });
 
-test("whoever counts statements hears of each of them", async () => {
-  const heard: string[] = [];
-  const note = ({ sql }: { sql: string }) => heard.push(sql.split(" ")[0] ?? "");
+test("a listener of the pool receives each statement", async () => {
+  const statements: string[] = [];
+  const note = ({ sql }: { sql: string }) => statements.push(sql.split(" ")[0] ?? "");
   db.on("query", note);
   await transactPipelined(db, [add(7, "seven")]);
   db.off("query", note);
-  expect(heard).toEqual(["begin", "insert", "commit"]);
+  expect(statements).toEqual(["begin", "insert", "commit"]);
 });
 
-test("one that Postgres cannot prepare undoes all of them too", async () => {
+test("a statement that Postgres cannot prepare undoes all of them too", async () => {
   await expect(
     transactPipelined(db, [add(1, "one"), { sql: "select nonsense", bindings: [] }]),
   ).rejects.toThrow("nonsense");
   expect(await readAll()).toEqual([]);
 });
 
-test("a connection that is ended meanwhile is told as such, and replaced", async () => {
+test("a connection that Postgres ends during a transaction counts as an outage, and is replaced", async () => {
   const sleep = { sql: "select pg_sleep(30)", bindings: [] };
-  const asked = transactPipelined(db, [add(1, "one"), sleep]).catch((error: unknown) => error);
+  const outcome = transactPipelined(db, [add(1, "one"), sleep]).catch((error: unknown) => error);
   await endSleepers(database.db);
-  expect(isDbUnavailable(await asked)).toBe(true);
+  expect(isDbUnavailable(await outcome)).toBe(true);
   expect(await readAll()).toEqual([]);
 });
 
-/** Ends the connection that sleeps, once it does. */
+test("a transaction is refused: it would need the connection of another", async () => {
+  await expect(db.transaction((trx) => transactPipelined(trx, [add(1, "one")]))).rejects.toThrow(TypeError);
+});
+
+test("a whole transaction goes to Postgres in one write", async () => {
+  await rowsOf(db, "select 1", []);
+  const writes = [jest.spyOn(Socket.prototype, "_write"), jest.spyOn(Socket.prototype, "_writev")];
+  try {
+    await transactPipelined(db, [add(1, "one"), add(2, "two"), add(3, "three")]);
+    expect(writes.reduce((sum, { mock }) => sum + mock.calls.length, 0)).toBe(1);
+  } finally {
+    for (const spy of writes) spy.mockRestore();
+  }
+});
+
+// The driver's limit for one query is in none of its types: this test fails when a version drops it.
+test("statements that take longer together than one may take are committed", async () => {
+  const strict = openDb({ url: database.url, name: "pipelined", max: 1, statementTimeoutMs: 400 });
+  const sleep = { sql: "select pg_sleep(0.3)", bindings: [] };
+  try {
+    await transactPipelined(strict, [add(1, "one"), sleep, sleep, sleep, sleep, sleep, sleep]);
+  } finally {
+    await strict.destroy();
+  }
+  expect(await readAll()).toEqual([{ id: 1, text: "one" }]);
+});
+
+test.each<[string, (pool: Db) => Promise<unknown>]>([
+  ["a statement", (pool) => rowsOf(pool, "select 1", [])],
+  ["a pipelined transaction", (pool) => transactPipelined(pool, [add(1, "one"), add(2, "two"), add(3, "3")])],
+])("%s on a connection that looks open and is dead fails in time, and the next one works", async (_, ask) => {
+  const proxy = await openProxy(database.url);
+  const proxied = openDb({ url: proxy.url, name: "pipelined", max: 1, statementTimeoutMs: 100 });
+  try {
+    await rowsOf(proxied, "select 1", []);
+    proxy.mute();
+    const sinceMs = performance.now();
+    const failure: unknown = await ask(proxied).catch((error: unknown) => error);
+    expect(isDbUnavailable(failure)).toBe(true);
+    expect(performance.now() - sinceMs).toBeLessThan(3_000);
+    proxy.restore();
+    // The dead connection may still have carried the statements to Postgres.
+    await db.raw("truncate notes");
+    await ask(proxied);
+  } finally {
+    await proxied.destroy();
+    await proxy.close();
+  }
+});
+
+/** Ends the connection that runs `pg_sleep`, as soon as it runs. */
 async function endSleepers(admin: Db): Promise<void> {
   for (;;) {
     const ended = await rowsOf(

@@ -3,36 +3,36 @@ import { findStalled, updateSamples, type Samples } from "../../shared/platform/
 
 const EVERY_MS = 10;
 
-/** Looks again and again at what moves as the marks of `names` say, one text a look; an empty one is not seen. */
-function lookOften(names: Record<string, string[]>): Samples {
-  const looks = Math.max(...Object.values(names).map((marks) => marks.length));
-  let sights: Samples = new Map();
-  for (let look = 0; look < looks; look++) {
-    const seen = Object.entries(names).map(([name, marks]) => [name, marks[look] ?? ""] as const);
-    sights = updateSamples(sights, new Map(seen.filter(([, mark]) => mark !== "")), EVERY_MS);
+/** Takes one sample per token: those of each name, in order. An empty token leaves the name out of that sample. */
+function sampleAll(tokens: Record<string, string[]>): Samples {
+  const count = Math.max(...Object.values(tokens).map((list) => list.length));
+  let samples: Samples = new Map();
+  for (let index = 0; index < count; index++) {
+    const sample = Object.entries(tokens).map(([name, list]) => [name, list[index] ?? ""] as const);
+    samples = updateSamples(samples, new Map(sample.filter(([, token]) => token !== "")), EVERY_MS);
   }
-  return sights;
+  return samples;
 }
 
-test("what stands still for exactly the limit is found, and not a look earlier", () => {
-  expect(findStalled(lookOften({ a: ["1", "1", "1"] }), 30)).toBeNull();
-  expect(findStalled(lookOften({ a: ["1", "1", "1", "1"] }), 30)).toBe("a");
+test("a thing without progress for exactly the limit is stalled, and one sample earlier it is not", () => {
+  expect(findStalled(sampleAll({ a: ["1", "1", "1"] }), 30)).toBeNull();
+  expect(findStalled(sampleAll({ a: ["1", "1", "1", "1"] }), 30)).toBe("a");
 });
 
-test("one move begins the time anew", () => {
-  const sights = lookOften({ a: ["1", "1", "1", "2", "2"] });
-  expect(sights.get("a")).toEqual({ mark: "2", stillMs: 10 });
+test("progress resets the time", () => {
+  const samples = sampleAll({ a: ["1", "1", "1", "2", "2"] });
+  expect(samples.get("a")).toEqual({ token: "2", unchangedMs: 10 });
 });
 
-test("what is away for one look begins anew when it is back as it was", () => {
-  expect(lookOften({ a: ["1", "1", "1", "", "1"] }).get("a")?.stillMs).toBe(0);
+test("a thing that is absent from one sample starts again, even with its old token", () => {
+  expect(sampleAll({ a: ["1", "1", "1", "", "1"] }).get("a")?.unchangedMs).toBe(0);
 });
 
-test("what moves does not hide what stands still beside it", () => {
-  const sights = lookOften({ moving: ["1", "2", "3", "4"], still: ["x", "x", "x", "x"] });
-  expect(findStalled(sights, 30)).toBe("still");
+test("a thing with progress does not hide a stalled one", () => {
+  const samples = sampleAll({ moving: ["1", "2", "3", "4"], still: ["x", "x", "x", "x"] });
+  expect(findStalled(samples, 30)).toBe("still");
 });
 
-test("nothing that should move is nothing that stands still", () => {
+test("without watched things nothing is stalled", () => {
   expect(findStalled(updateSamples(new Map(), new Map(), EVERY_MS), 0)).toBeNull();
 });

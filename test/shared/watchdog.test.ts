@@ -19,7 +19,7 @@ afterEach(async () => {
   child = null;
 });
 
-/** Starts a program that a watchdog looks after. */
+/** Starts a program with a watchdog. */
 async function start(options: { execArgv?: string[] } = {}): Promise<ChildProcess> {
   output = "";
   child = fork(PROGRAM, [resolve(readDistFolder()), JSON.stringify(LIMITS)], {
@@ -39,10 +39,10 @@ async function expectAlive(program: ChildProcess): Promise<void> {
 
 test.each([
   ["counts for ever", "hang", /^countForEver \(watchdog-child\.mjs:\d+\)$/],
-  ["awaits for ever what is there already", "promise", /./],
-])("a program that %s is ended, and says where it hangs", async (_, order, where) => {
+  ["awaits settled promises for ever", "promise", /./],
+])("a program that %s is killed, and its log says where it hangs", async (_, command, where) => {
   const program = await start();
-  program.send(order);
+  program.send(command);
   expect(await once(program, "close")).toEqual([null, "SIGKILL"]);
   const lines = output.trim().split("\n");
   expect(lines).toHaveLength(1);
@@ -56,7 +56,7 @@ test.each([
   });
 });
 
-test("a program that was frozen for longer than the limit lives on", async () => {
+test("a program that was frozen for longer than the limit survives", async () => {
   const program = await start();
   for (let freeze = 0; freeze < 2; freeze++) {
     program.kill("SIGSTOP");
@@ -64,20 +64,20 @@ test("a program that was frozen for longer than the limit lives on", async () =>
     program.kill("SIGCONT");
     await expectAlive(program);
   }
-  // And for as long as the watchdog would need to be wrong about it.
+  // As long as a watchdog that counts wrongly would need.
   await sleep(LIMITS.limitMs + 500);
   await expectAlive(program);
   expect(output).toBe("");
 });
 
-test("a program with nothing left to do ends by itself", async () => {
+test("a program with nothing left to do exits", async () => {
   const program = await start();
   program.disconnect();
   expect(await once(program, "exit")).toEqual([0, null]);
   expect(output).toBe("");
 });
 
-test("a program whose watchdog was stopped ends by itself, too", async () => {
+test("a program whose watchdog was stopped exits, too", async () => {
   const program = await start();
   const stopped = once(program, "message");
   program.send("stop");
@@ -86,7 +86,7 @@ test("a program whose watchdog was stopped ends by itself, too", async () => {
   expect(await once(program, "exit")).toEqual([0, null]);
 });
 
-test("a program under a debugger may stand at a breakpoint for as long as it likes", async () => {
+test("a program under a debugger may wait at a breakpoint without limit", async () => {
   const program = await start({ execArgv: ["--inspect=127.0.0.1:0"] });
   program.send("hang");
   await sleep(2 * LIMITS.limitMs);

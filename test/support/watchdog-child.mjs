@@ -1,4 +1,4 @@
-// A program under a watchdog, which hangs when it is told to: `node watchdog-child.mjs <dist> <limits as JSON>`.
+// A program with a watchdog, which hangs on command: `node watchdog-child.mjs <dist> <limits as JSON>`.
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -15,15 +15,15 @@ function countForEver() {
 }
 
 const watchdog = startWatchdog(createLog({ level: "info", tier: "test" }), JSON.parse(limits));
-process.on("message", (order) => {
-  if (order === "hang") countForEver();
-  if (order === "promise") void (async () => countPromises())();
-  if (order === "stop") void watchdog.stop().then(() => process.send?.("stopped"));
-  if (order === "answer") process.send?.("alive");
+process.on("message", (command) => {
+  if (command === "hang") countForEver();
+  if (command === "promise") void (async () => countPromises())();
+  if (command === "stop") void watchdog.stop().then(() => process.send?.("stopped"));
+  if (command === "answer") process.send?.("alive");
 });
 process.send?.("ready");
 
-/** Lets no timer have its turn, though it waits for something all the time. */
+/** Awaits settled promises: no timer ever runs. */
 async function countPromises() {
   for (;;) await Promise.resolve();
 }

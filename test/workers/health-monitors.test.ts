@@ -5,7 +5,7 @@ import { QUEUE_PREFIX } from "../../shared/platform/redis-keys.ts";
 import { asConnection } from "../../shared/queues/open.ts";
 import {
   closeRedis,
-  openPatientRedis,
+  openWorkerRedis,
   openRedis,
   waitForRedis,
   type Redis,
@@ -30,7 +30,7 @@ let told: object[] = [];
 
 beforeAll(async () => {
   place = await openWorkplace();
-  connection = openPatientRedis(place.redisUrl, place.log, "test-worker");
+  connection = openWorkerRedis(place.redisUrl, place.log, "test-worker");
 });
 afterEach(async () => {
   monitor?.stop();

@@ -4,7 +4,7 @@ import { markQueuedMessagesDead, markRoomMessagesDead } from "../../shared/db/me
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";
-import { openPatientRedis } from "../../shared/platform/redis.ts";
+import { openWorkerRedis } from "../../shared/platform/redis.ts";
 import { NOT_ANSWERING } from "../../workers/matrix/homeserver/breaker.ts";
 import type { JobResult } from "../../workers/runtime/context.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
@@ -270,7 +270,7 @@ test("a room is told of a message that is given up, behind what its timeline had
   await place.sql("update room_timeline set last_number = 7, epoch = 'e' where room_id = ?", [room.id]);
   homeserver.refuse(/\/send\//, "permanent");
   const heard: unknown[] = [];
-  const listener = openPatientRedis(place.redisUrl, place.log, "listener");
+  const listener = openWorkerRedis(place.redisUrl, place.log, "listener");
   listener.on("message", (_channel, text) => heard.push(JSON.parse(text)));
   await listener.subscribe(roomLiveChannel(room.id));
   await drain();

@@ -4,7 +4,7 @@ import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { QUEUE_PREFIX } from "../../shared/platform/redis-keys.ts";
 import { counter, createMetrics } from "../../shared/platform/metrics.ts";
 import { asConnection, createWake, jobOptions } from "../../shared/queues/open.ts";
-import { openPatientRedis, type Redis } from "../../shared/platform/redis.ts";
+import { openWorkerRedis, type Redis } from "../../shared/platform/redis.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { makeMemberCountDue } from "../../shared/timeline/member-counts.ts";
 import { startSweeper, type Sweeper } from "../../workers/runtime/sweeper.ts";
@@ -17,7 +17,7 @@ let worker: Worker | null = null;
 let connection: Redis;
 beforeAll(async () => {
   place = await openWorkplace();
-  connection = openPatientRedis(place.redisUrl, place.log, "test-worker");
+  connection = openWorkerRedis(place.redisUrl, place.log, "test-worker");
 });
 afterEach(async () => {
   await sweeper?.stop();

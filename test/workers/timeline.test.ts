@@ -3,7 +3,7 @@ import { transact } from "../../shared/db/connection/transaction.ts";
 import { roomLiveMessage } from "../../shared/timeline/live-messages.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { roomLiveChannel, roomStreamKey } from "../../shared/platform/redis-keys.ts";
-import { openPatientRedis } from "../../shared/platform/redis.ts";
+import { openWorkerRedis } from "../../shared/platform/redis.ts";
 import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
 import { findUnpublishedRooms, publishRooms, rebuildStream } from "../../shared/timeline/publish.ts";
 import { externalEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
@@ -66,7 +66,7 @@ function publish(): Promise<void> {
 /** Numbers that the room's live channel tells while `work` runs. */
 async function hear(work: () => Promise<unknown>, last: number): Promise<number[]> {
   const heard: number[] = [];
-  const listener = openPatientRedis(place.redisUrl, place.log, "listener");
+  const listener = openWorkerRedis(place.redisUrl, place.log, "listener");
   try {
     await listener.subscribe(roomLiveChannel(room.id));
     listener.on("message", (_channel, text) =>

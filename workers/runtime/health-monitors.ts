@@ -35,7 +35,7 @@ export function watchQueues(
   };
   return startHealthMonitor({
     limits,
-    look: async () => {
+    sample: async () => {
       const progress = jobs.progress();
       await redis.set(WRITABLE_KEY, "1", "EX", 60);
       const seen = await Promise.all(progress.map(lookAt));
@@ -54,7 +54,7 @@ export function watchObservers(
 ): HealthMonitor {
   return startHealthMonitor({
     limits,
-    look: () => Promise.resolve(deps.observers.turns()),
+    sample: () => Promise.resolve(deps.observers.turns()),
     onStalled: (observer) => {
       deps.onStalled({ observer }, "an observer hangs: it neither reads nor fails, and keeps its lease");
     },

@@ -1,46 +1,58 @@
-import type { Socket } from "node:net";
 import { createHash } from "node:crypto";
 import knexPackage, { type Knex } from "knex";
 import pg from "pg";
 import { errorText } from "../../contract/errors.ts";
 import { scrub, type Log } from "../../platform/log.ts";
 
-/** A pool or a transaction: whatever a query may run on. */
+/** What a query runs on: a pool of connections, or a transaction. */
 export type Db = Knex;
+
+/** The values of a statement: by name for `:name`, or in order for `?`. */
+export type Bindings = Record<string, unknown> | readonly unknown[];
 
 const { knex } = knexPackage;
 
-// bigint columns hold counts and numbers far below 2^53: read them as numbers.
+// Our bigint columns hold counts and numbers far below 2^53: a JavaScript number holds them exactly.
 pg.types.setTypeParser(pg.types.builtins.INT8, (text) => Number(text));
 
 export type DbOptions = {
   url: string;
   name: string;
-  /** Connections at most. */
+  /** The largest number of connections. */
   max?: number;
-  /** A statement is ended by the server after this long. */
+  /** Postgres cancels a statement after this time. */
   statementTimeoutMs?: number;
-  /** Where the pool says what goes wrong with its connections; absent, it says nothing. */
+  /** Receives the pool's warnings; absent, they are dropped. */
   log?: Log;
 };
 
-/** A pool on Postgres. Connecting, waiting for a connection, and every statement have a time limit. */
+/**
+ * Postgres reports a cancelled statement after its limit. A connection that brings no answer for this much longer is
+ * dead, though it looks open (a router forgot it): the driver ends it, since a pipeline cannot skip an answer.
+ */
+const ANSWER_DELAY_MS = 1_000;
+
+/**
+ * Opens a pool on Postgres. Connecting, waiting for a connection, and every statement have a time limit. The pool
+ * replaces a connection that ended.
+ */
 export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000, log }: DbOptions): Db {
+  const queryTimeoutMs = statementTimeoutMs + ANSWER_DELAY_MS;
   const connection = {
     connectionString: url,
     application_name: `omc-${name}`,
     connectionTimeoutMillis: 2_000,
     statement_timeout: statementTimeoutMs,
-    query_timeout: statementTimeoutMs + 1_000,
+    query_timeout: queryTimeoutMs,
     idle_in_transaction_session_timeout: 10_000,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
-    // What is handed over together goes out together: see `transactPipelined`. Knex' types do not know it.
+    // Sends a statement without waiting for the answers to those before it: see `transactPipelined`.
     pipeline: true,
-  };
-  return knex({
+  } satisfies pg.ClientConfig;
+  const db = knex({
     client: "pg",
-    // Without one of ours, knex prints to the console.
+    // Without a log, knex prints to the console.
     log: createPoolLog(name, log),
     connection,
     pool: {
@@ -49,57 +61,54 @@ export function openDb({ url, name, max = 10, statementTimeoutMs = 10_000, log }
       acquireTimeoutMillis: 3_000,
       createTimeoutMillis: 3_000,
       propagateCreateError: true,
-      afterCreate: (raw: RawConnection, done: (error: null, connection: RawConnection) => void) => {
-        endWhenSilent(raw, statementTimeoutMs + 2_000);
-        done(null, raw);
-      },
+      validate: isOpen,
     },
   });
+  queryTimeouts.set(db, queryTimeoutMs);
+  return db;
 }
 
-/** The driver's connection: ready when no statement is under way. */
-export type RawConnection = { connection: { stream: Socket }; readyForQuery: boolean | null };
+/** Whether the next statement may use a connection. Knex itself learns that one ended only some moments after its end. */
+function isOpen({ connection }: pg.Client): boolean {
+  return !connection.stream.destroyed;
+}
+
+const queryTimeouts = new WeakMap<Db, number>();
 
 /**
- * Ends a connection that owes an answer for longer than any statement may take. One that has died unseen, as behind a
- * router that forgot it, would go back into the pool after a statement's time limit, and fail the next.
+ * How long the driver waits for the answer to one statement, in milliseconds.
+ * @throws TypeError for a transaction, and for a pool that `openDb` did not open.
  */
-function endWhenSilent(raw: RawConnection, limitMs: number): void {
-  const { stream } = raw.connection;
-  stream.setTimeout(limitMs);
-  // Told again and again: also after each time that there was simply nothing to ask.
-  stream.on("timeout", () => {
-    if (!raw.readyForQuery) stream.destroy();
-  });
+export function queryTimeoutMsOf(pool: Db): number {
+  const limitMs = queryTimeouts.get(pool);
+  if (limitMs === undefined) throw new TypeError("a pool that openDb opened is needed here");
+  return limitMs;
 }
 
 function createPoolLog(name: string, log: Log | undefined): Knex.Logger {
-  const tell = (level: "warn" | "debug") => (said: unknown) => {
-    log?.[level]({ postgres: name, reason: scrub(errorText(said)) }, "the pool of connections says");
+  const write = (level: "warn" | "debug") => (message: unknown) => {
+    log?.[level]({ postgres: name, reason: scrub(errorText(message)) }, "message of the connection pool");
   };
-  return { warn: tell("warn"), error: tell("warn"), deprecate: tell("debug"), debug: tell("debug") };
+  return { warn: write("warn"), error: write("warn"), deprecate: write("debug"), debug: write("debug") };
 }
 
 /**
- * The rows of a statement, as the caller says they are: the statement's author knows its columns. Each connection
- * prepares a statement once, so `sql` must be one of the program's own texts, never put together from values.
+ * Returns the rows of a statement, typed as the caller declares: the author of the statement knows its columns. Each
+ * connection prepares a statement once, so `sql` must be a constant of the program, never built from values.
  */
-export async function rowsOf<Row>(
-  db: Db,
-  sql: string,
-  bindings: Record<string, unknown> | readonly unknown[],
-): Promise<Row[]> {
-  const result = await db.raw<{ rows: Row[] }>(sql, bindings as never).options({ name: statementName(sql) });
+export async function rowsOf<Row>(db: Db, sql: string, bindings: Bindings): Promise<Row[]> {
+  const result = await rawStatement<{ rows: Row[] }>(db, sql, bindings).options({ name: statementName(sql) });
   return result.rows;
 }
 
-/** Runs a statement that answers nothing, under the same terms as `rowsOf`. */
-export async function execute(
-  db: Db,
-  sql: string,
-  bindings: Record<string, unknown> | readonly unknown[],
-): Promise<void> {
-  await db.raw(sql, bindings as never).options({ name: statementName(sql) });
+/** Runs a statement and ignores its rows. The rules of `rowsOf` apply. */
+export async function execute(db: Db, sql: string, bindings: Bindings): Promise<void> {
+  await rawStatement(db, sql, bindings).options({ name: statementName(sql) });
+}
+
+/** The statement as knex's own object. Knex's types refuse read-only arrays as values; the driver accepts them. */
+export function rawStatement<Result>(db: Db, sql: string, bindings: Bindings): Knex.Raw<Result> {
+  return db.raw<Result>(sql, bindings as never);
 }
 
 const names = new Map<string, string>();
@@ -113,7 +122,7 @@ export function statementName(sql: string): string {
   return name;
 }
 
-/** Whether Postgres answers. */
+/** Whether Postgres answers a statement. */
 export async function isDbUp(db: Db): Promise<boolean> {
   try {
     await db.raw("select 1");

@@ -1,73 +1,93 @@
-import { statementName, type Db, type RawConnection } from "./open.ts";
+import type { Duplex } from "node:stream";
+import knexPackage from "knex";
+import pg from "pg";
+import { queryTimeoutMsOf, rawStatement, statementName, type Bindings, type Db } from "./open.ts";
 
-/** A statement under the terms of `rowsOf`, for `transactPipelined`. */
-export type Statement = { sql: string; bindings: Record<string, unknown> | readonly unknown[] };
+/** A statement for `transactPipelined`. The rules of `rowsOf` apply. */
+export type Statement = { sql: string; bindings: Bindings };
 
 /**
- * Runs statements as one transaction in one round trip: begin, statements and commit are sent together, so no statement
- * may be made of another's answer. Each sees what was committed before it began, as in any transaction. Answers each
- * one's rows, as the caller says they are. `onFirst` hears of the first one's rows while the others still run: of locks
- * that it took, say. `lockWaitMs`: how long each lock is waited for, then 55P03; absent, as long as a statement may take.
- * @throws what the first statement that failed throws; then nothing was changed. Where the connection was lost nobody
- * knows: Postgres may have gone on to the commit.
+ * Runs statements as one transaction in one round trip: begin, the statements and commit are sent together, so no
+ * statement can use the rows of another. Each statement sees what was committed before it began, as in any transaction
+ * of Postgres's default level. Returns the rows of each statement, typed as the caller declares.
+ *
+ * `onFirst` receives the rows of the first statement while the others still run, for example to know that it took its
+ * locks. `lockWaitMs` limits the wait for each lock (then 55P03); absent, the limit of a statement applies.
+ * @throws the error of the first statement that failed; the transaction then changed nothing. When the connection was
+ * lost, the outcome is unknown: Postgres may have committed.
  */
 export async function transactPipelined<Rows extends readonly unknown[][]>(
   db: Db,
   statements: readonly Statement[],
   { onFirst, lockWaitMs }: { onFirst?: (rows: Rows[0]) => void; lockWaitMs?: number } = {},
 ): Promise<Rows> {
-  const pool = db.client as ConnectionPool;
-  const native = statements.map(({ sql, bindings }) => toNative(db, sql, bindings));
-  const connection = await pool.acquireConnection();
-  try {
-    // One write: Postgres is woken once.
-    const { stream } = connection.connection;
-    stream.cork();
-    // Each waits for those before it.
-    const query_timeout = (native.length + 2) * connection.connectionParameters.query_timeout;
-    const ask = (statement: NativeStatement) => {
-      // As knex tells of its own statements, to whoever counts them.
-      pool.emit("query", { sql: statement.text });
-      return connection.query({ ...statement, query_timeout });
-    };
-    // In the words of `begin`: a statement of its own would cost its way.
-    const limit = lockWaitMs === undefined ? "" : `; set local lock_timeout = ${lockWaitMs}`;
-    const begun = ask({ text: `begin${limit}` });
-    const answers = native.map(ask);
-    const committed = ask({ text: "commit" });
-    stream.uncork();
-    // A statement's failure is met below, with those of the others.
-    answers[0]?.then(
+  const limitMs = queryTimeoutMsOf(db);
+  // `set` shares the statement of `begin`: a statement of its own would cost more.
+  const limitLocks = lockWaitMs === undefined ? "" : `; set local lock_timeout = ${lockWaitMs}`;
+  const queries = [
+    { text: `begin${limitLocks}` },
+    ...statements.map((statement) => toQuery(db, statement)),
+    { text: "commit" },
+  ].map((query, index): TimedQuery => ({ ...query, query_timeout: (index + 1) * limitMs }));
+  return withConnection(db, async (connection, pool) => {
+    const results = inOneWrite(connection.connection.stream, () =>
+      queries.map((query) => {
+        // Knex emits the same for its own statements.
+        pool.emit("query", { sql: query.text });
+        return connection.query<Record<string, unknown>>(query);
+      }),
+    );
+    // A failure of the first statement is thrown below, in the order of the statements.
+    results[1]?.then(
       ({ rows }) => {
         onFirst?.(rows);
       },
       () => undefined,
     );
-    const settled = await Promise.allSettled([begun, ...answers, committed]);
-    for (const one of settled) if (one.status === "rejected") throw one.reason;
-    return (await Promise.all(answers)).map(({ rows }) => rows) as unknown as Rows;
+    const rows = (await Promise.allSettled(results)).map((result) => {
+      if (result.status === "rejected") throw result.reason;
+      return result.value.rows;
+    });
+    // Without the answers to begin and commit.
+    return rows.slice(1, -1) as unknown as Rows;
+  });
+}
+
+/**
+ * `query_timeout` limits one query, as the driver's option of the same name limits all; its types lack it. Every answer
+ * waits for those before it, so the limit grows with the position.
+ */
+type TimedQuery = pg.QueryConfig & { query_timeout: number };
+
+function toQuery(db: Db, { sql, bindings }: Statement): pg.QueryConfig {
+  const { sql: text, bindings: values } = rawStatement(db, sql, bindings).toSQL().toNative();
+  return { name: statementName(sql), text, values: [...values] };
+}
+
+/** Runs work on a connection of its own, and returns the connection to the pool. */
+async function withConnection<T>(
+  db: Db,
+  work: (connection: pg.Client, pool: InstanceType<typeof knexPackage.Client>) => Promise<T>,
+): Promise<T> {
+  const pool: unknown = db.client;
+  if (!(pool instanceof knexPackage.Client)) throw new TypeError("a pipelined transaction needs knex's pool");
+  const connection: unknown = await pool.acquireConnection();
+  try {
+    if (!(connection instanceof pg.Client && connection.pipeline)) {
+      throw new TypeError("a pipelined transaction needs connections of pg in its pipeline mode");
+    }
+    return await work(connection, pool);
   } finally {
     await pool.releaseConnection(connection);
   }
 }
 
-type NativeStatement = { name?: string; text: string; values?: unknown[]; query_timeout?: number };
-/** What knex keeps of its pool; a transaction has none. */
-type ConnectionPool = {
-  acquireConnection: () => Promise<Connection>;
-  releaseConnection: (connection: Connection) => Promise<void>;
-  emit: (event: "query", about: { sql: string }) => void;
-};
-type Connection = RawConnection & {
-  /** In milliseconds, of one statement. */
-  connectionParameters: { query_timeout: number };
-  query: (statement: NativeStatement) => Promise<{ rows: unknown[] }>;
-};
-
-function toNative(db: Db, sql: string, bindings: Statement["bindings"]): NativeStatement {
-  const { sql: text, bindings: values } = db
-    .raw(sql, bindings as never)
-    .toSQL()
-    .toNative();
-  return { name: statementName(sql), text, values: [...values] };
+/** Sends what `write` writes as one packet: Postgres wakes once instead of once per statement. */
+function inOneWrite<T>(stream: Duplex, write: () => T): T {
+  stream.cork();
+  try {
+    return write();
+  } finally {
+    stream.uncork();
+  }
 }

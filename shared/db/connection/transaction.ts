@@ -5,13 +5,13 @@ import type { Db } from "./open.ts";
 const ATTEMPTS = 5;
 const RETRY_AFTER_MS = 1_000;
 
-/** What a transaction throws when it finds that it must begin again with a fresh view. */
+/** Thrown inside a transaction that must start again, because a row changed since it was read. */
 export class StaleView extends Error {}
 
 /**
- * Runs work in a transaction; begins again, five times at most, after a deadlock, a doubled insert or a `StaleView`.
- * The work must do nothing outside the transaction.
- * @throws AppError `unavailable` when the last of them fails so too: others change the same all the time.
+ * Runs work in a transaction, and tries up to five times when it fails with a deadlock, a duplicate insert or a
+ * `StaleView`. The work must have no effect outside the transaction.
+ * @throws AppError `unavailable` when the last attempt fails in the same way: others change the same rows all the time.
  */
 export async function transact<T>(db: Db, work: (trx: Db) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {

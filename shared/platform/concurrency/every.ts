@@ -1,9 +1,16 @@
-/** Repeated work. `stop` resolves when the run under way has ended. */
+/** Repeated work. `stop` starts no further run and resolves when the current run has ended. */
 export type Repeating = { stop: () => Promise<void> };
 
 /**
- * Runs `work` every `everyMs`, first after `everyMs`; a run that lasts longer makes the next ones wait, so that there is
- * one at a time. A failure goes to `onError` and ends nothing. Keeps no process alive.
+ * Runs `work` every `everyMs`; the first run starts after `everyMs`.
+ *
+ * Invariants:
+ * - At most one run at a time: a tick during a run is skipped, not made up for.
+ * - A run that fails reports to `onError`; the next tick runs again.
+ * - The timer does not keep the process alive.
+ *
+ * Limits: a run that never ends stops the repetition and makes `stop` wait for ever, so `work` needs a time limit of
+ * its own. `onError` must not throw.
  */
 export function every(
   everyMs: number,

@@ -1,6 +1,12 @@
 /**
- * What `work` gives, or after `limitMs` what `onTimeout` returns or throws. The work goes on unobserved: a failure after
- * the limit is dropped. What arrived while this process was busy counts as in time. Keeps no process alive.
+ * Returns the result of `work`, or, after `limitMs`, what `onTimeout` returns or throws.
+ *
+ * Invariants:
+ * - A result that arrived while this process was busy is in time: after the limit, the sockets are read once more.
+ * - A failure of `work` after the limit is dropped; it is never an unhandled rejection.
+ * - The timer does not keep the process alive, and is cleared when `work` ends.
+ *
+ * Limit: `work` itself is not stopped. It needs an `AbortSignal` or a time limit of its own to free its resources.
  */
 export async function withTimeout<T, Late = T>(
   work: Promise<T>,
@@ -10,7 +16,7 @@ export async function withTimeout<T, Late = T>(
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<"late">((resolve) => {
     timer = setTimeout(() => {
-      // Timers run before the sockets of the same turn are read.
+      // The event loop runs timers before it reads sockets.
       setImmediate(() => {
         resolve("late");
       });

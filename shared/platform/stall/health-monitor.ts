@@ -9,34 +9,35 @@ import {
 export type HealthMonitor = { stop: () => void };
 
 /**
- * Looks at things that should move, and tells of the first that stands still for the limit, once. A look that fails
- * or lasts until the next one says nothing of them, and what was seen before it does not count any more.
+ * Samples the progress of things, and reports the first one that stalls, once. A sample that fails, or is not there
+ * when the next one starts, proves nothing: it also discards the samples before it. `every` does not fit here, since it
+ * would wait for a sample that never comes.
  */
 export function startHealthMonitor(options: {
   limits: StallLimits;
-  look: () => Promise<ProgressTokens>;
+  sample: () => Promise<ProgressTokens>;
   onStalled: (name: string) => void;
 }): HealthMonitor {
   const { everyMs, limitMs } = options.limits;
-  let sights: Samples = new Map();
-  let turn = 0;
-  const look = async (): Promise<void> => {
-    const mine = ++turn;
-    const before = sights;
-    sights = new Map();
-    const marks = await options.look();
-    if (mine !== turn) return;
-    sights = updateSamples(before, marks, everyMs);
-    const still = findStalled(sights, limitMs);
-    if (still === null) return;
+  let samples: Samples = new Map();
+  let started = 0;
+  const takeSample = async (): Promise<void> => {
+    const number = ++started;
+    const previous = samples;
+    samples = new Map();
+    const tokens = await options.sample();
+    if (number !== started) return;
+    samples = updateSamples(previous, tokens, everyMs);
+    const stalled = findStalled(samples, limitMs);
+    if (stalled === null) return;
     stop();
-    options.onStalled(still);
+    options.onStalled(stalled);
   };
   const timer = setInterval(() => {
-    look().catch(() => undefined);
+    takeSample().catch(() => undefined);
   }, everyMs);
   const stop = () => {
-    turn++;
+    started++;
     clearInterval(timer);
   };
   return { stop };

@@ -1,27 +1,27 @@
-/** How often is looked, and how long something may stand still. */
+/** How often samples are taken, and how long a thing may make no progress. */
 export type StallLimits = { everyMs: number; limitMs: number };
 
-/** Of each thing that should move, by its name: a text that is another one after each move. */
+/** One progress token per watched thing, by name. The token changes whenever the thing makes progress. */
 export type ProgressTokens = ReadonlyMap<string, string>;
 
-/** What was seen of them, and for how long each has not moved. */
-export type Samples = ReadonlyMap<string, { mark: string; stillMs: number }>;
+/** The last token of each thing, and for how long it has not changed. */
+export type Samples = ReadonlyMap<string, { token: string; unchangedMs: number }>;
 
 /**
- * What is known after one more look, `everyMs` after the one before. Time is counted in looks, never by a clock: a
- * process that was frozen, or a machine that slept, has not stood still. What is not named any more is forgotten.
+ * Adds one sample, taken `everyMs` after the previous one. Time is counted in samples, never read from a clock: while a
+ * process is frozen or a machine sleeps, nothing counts as stalled. A thing without a token is dropped.
  */
-export function updateSamples(before: Samples, marks: ProgressTokens, everyMs: number): Samples {
+export function updateSamples(previous: Samples, tokens: ProgressTokens, everyMs: number): Samples {
   return new Map(
-    [...marks].map(([name, mark]) => {
-      const seen = before.get(name);
-      return [name, { mark, stillMs: seen?.mark === mark ? seen.stillMs + everyMs : 0 }] as const;
+    [...tokens].map(([name, token]) => {
+      const last = previous.get(name);
+      return [name, { token, unchangedMs: last?.token === token ? last.unchangedMs + everyMs : 0 }] as const;
     }),
   );
 }
 
-/** The first that has not moved for the limit; null when all move. */
-export function findStalled(sights: Samples, limitMs: number): string | null {
-  for (const [name, { stillMs }] of sights) if (stillMs >= limitMs) return name;
+/** The name of the first thing that made no progress for the limit; null when there is none. */
+export function findStalled(samples: Samples, limitMs: number): string | null {
+  for (const [name, { unchangedMs }] of samples) if (unchangedMs >= limitMs) return name;
   return null;
 }
