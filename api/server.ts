@@ -22,7 +22,7 @@ import { createSharedCounters } from "./rate-limit/shared-counters.ts";
 import { createLimits } from "./rate-limit/rate-limits.ts";
 import { createApiMetrics } from "./metrics.ts";
 import { createOpenApi } from "./http/openapi.ts";
-import { createQuota } from "./rate-limit/message-quota.ts";
+import { createMessageQuota } from "./rate-limit/message-quota.ts";
 import { createRoutes } from "./routes/index.ts";
 import { createKeyedMutex } from "../shared/platform/concurrency/keyed-mutex.ts";
 import { createLongPoll } from "./http/long-poll.ts";
@@ -53,7 +53,7 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
   const hitFailpoint = createFailpoint(config.failpoint);
   const accept = openAccept({ db, afterCommit, accepted: metrics.accepted, hitFailpoint, now });
   const findTenant = createFindTenant(db, config.sealKeys, now);
-  const withinQuota = createQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
+  const withinQuota = createMessageQuota((tenantId, limit) => countOpenMessages(db, tenantId, limit), now);
   const authenticate = createAuthenticate({ db, findTenant, now });
   const routes = createRoutes({
     db,
