@@ -1,8 +1,8 @@
-import { createAcceptBatcher, type Accept } from "../api/accept/accept-batcher.ts";
-import { createAfterCommit } from "../api/accept/after-commit.ts";
+import type { Accept } from "../api/accept/accept-batcher.ts";
+import { createAccept } from "../api/accept/accept.ts";
+import { createAfterCommit } from "../api/after-commit/after-commit.ts";
 import { createApiMetrics } from "../api/metrics.ts";
 import { migrateUp } from "../migrations/index.ts";
-import { acceptMessages } from "../shared/db/messages/messages.ts";
 import { openDb, rowsOf, type Db } from "../shared/db/connection/open.ts";
 import { createLog } from "../shared/platform/log.ts";
 import { createMetrics } from "../shared/platform/metrics.ts";
@@ -103,14 +103,8 @@ async function withArms(
   const queues = openQueues(redis, log);
   const metrics = createApiMetrics(createMetrics());
   const wake = createWake(queues, metrics.wakeFailures);
-  const aftermath = createAfterCommit({ db, redis, wake, log, metrics });
-  const accept = createAcceptBatcher(
-    (batch) => acceptMessages(db, batch, aftermath.wakeRooms),
-    (acceptances) => {
-      aftermath.tellAccepted(acceptances.filter((it) => it.outcome === "accepted"));
-    },
-    Date.now,
-  );
+  const afterCommit = createAfterCommit({ db, redis, wake, log, metrics });
+  const accept = createAccept({ db, afterCommit, now: Date.now }, () => undefined);
   try {
     await work({
       db,
@@ -123,7 +117,7 @@ async function withArms(
       counts: () => ({ statements, commands: commands() }),
     });
   } finally {
-    await aftermath.drain();
+    await afterCommit.drain();
     await redis.flushdb();
     await closeQueues(queues);
     closeRedis(redis);
