@@ -17,6 +17,10 @@ const doors = {
   jose: "shared/auth/tokens",
   uuid: "shared/platform/ids",
   express: "api/.+",
+  cors: "api/http/cors",
+  cookie: "api/admin/session",
+  "zod-openapi": "api/http/openapi",
+  "lru-cache": "api/auth/authenticate|api/rate-limit/.+|shared/auth/tokens",
   "rate-limiter-flexible": "api/rate-limit/shared-counters",
   commander: "workers/admin/.+",
 };

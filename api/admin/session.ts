@@ -1,3 +1,4 @@
+import { parseCookie } from "cookie";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import type { SealKey } from "../../shared/platform/seal.ts";
@@ -11,14 +12,14 @@ const sessionShape = z.tuple([
   z.string().min(1),
 ]);
 
-/** A session says which key logged in, and until when: `<key id>.<expires at, ms>.<signature>`. */
+/** A session names the key that logged in and its end: `<key id>.<expires at, ms>.<signature>`. */
 export function signSession(sealKeys: readonly SealKey[], keyId: string, expiresAtMs: number): string {
   const [first] = sealKeys;
   if (!first) throw new Error("no seal key");
   return `${keyId}.${expiresAtMs}.${sign(first, keyId, expiresAtMs)}`;
 }
 
-/** The id of the key that logged in; null when the session is over, changed, or signed by nobody known. */
+/** The id of the key that logged in; null when the session has ended, was changed, or has an unknown signature. */
 export function readSession(sealKeys: readonly SealKey[], session: string, nowMs: number): string | null {
   const parsed = sessionShape.safeParse(session.split("."));
   if (!parsed.success) return null;
@@ -27,13 +28,9 @@ export function readSession(sealKeys: readonly SealKey[], session: string, nowMs
   return isSigned && expiresAtMs > nowMs ? keyId : null;
 }
 
-/** The session among a request's cookies. */
-export function findSession(cookies: string | undefined): string | null {
-  for (const cookie of (cookies ?? "").split(";")) {
-    const [name, value] = cookie.trim().split("=");
-    if (name === SESSION_COOKIE && value) return value;
-  }
-  return null;
+/** The session in a request's `Cookie` header. */
+export function findSession(header: string | undefined): string | null {
+  return parseCookie(header ?? "")[SESSION_COOKIE] ?? null;
 }
 
 function sign({ key }: SealKey, keyId: string, expiresAtMs: number): string {

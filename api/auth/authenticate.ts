@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import { findKeyHolder, type ApiKeyRole, type KeyHolder } from "../../shared/db/tenants/api-keys.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import {
@@ -11,7 +12,7 @@ import { AppError } from "../../shared/contract/errors.ts";
 import type { SealKey } from "../../shared/platform/seal.ts";
 import { readTokenTenant, verifyUserToken, type TokenKeys } from "../../shared/auth/tokens.ts";
 
-/** Who calls. The tenant is that of the credential, never of a body, a header or a path. */
+/** The holder of the credential. The tenant comes from the credential, never from a body, a header or a path. */
 export type KeyCaller = {
   kind: ApiKeyRole;
   tenantId: string;
@@ -36,9 +37,9 @@ export type KnownTenant = {
   keys: TokenKeys;
 };
 
-/** How long a tenant's status, limits and token keys are believed without asking again. */
+/** How long a tenant's status, limits and token keys are used without reading them again. */
 const TENANT_TTL_MS = 1_000;
-const TENANTS_AT_MOST = 1_000;
+const MAX_TENANTS = 1_000;
 
 export type Authenticate = (authorization: string | undefined) => Promise<Caller>;
 
@@ -58,7 +59,7 @@ export function createAuthenticate(lookUp: {
   };
 }
 
-/** The holder of an API key that is good. @throws AppError `unauthorized` or `forbidden`. */
+/** The holder of a valid API key. @throws AppError `unauthorized` or `forbidden`. */
 export async function authenticateKey(db: Db, key: string): Promise<KeyCaller> {
   const holder = await findKeyHolder(db, key);
   if (!holder) throw new AppError("unauthorized", "The key is not valid.");
@@ -90,12 +91,17 @@ function requireActive(status: Tenant["status"]): void {
 
 export type FindTenant = (slug: string) => Promise<KnownTenant | null>;
 
-/** Looks tenants up by slug and remembers them for a second. */
+/** Finds tenants by slug and caches them for a second. */
 export function createFindTenant(db: Db, sealKeys: readonly SealKey[], now: () => number): FindTenant {
-  const known = new Map<string, { tenant: KnownTenant; untilMs: number }>();
+  const known = new LRUCache<string, KnownTenant>({
+    max: MAX_TENANTS,
+    ttl: TENANT_TTL_MS,
+    ttlResolution: 0,
+    perf: { now },
+  });
   return async (slug) => {
-    const hit = known.get(slug);
-    if (hit && hit.untilMs > now()) return hit.tenant;
+    const cached = known.get(slug);
+    if (cached) return cached;
     const row = await findTenantBySlug(db, slug);
     if (!row) return null;
     const tenant: KnownTenant = {
@@ -105,8 +111,7 @@ export function createFindTenant(db: Db, sealKeys: readonly SealKey[], now: () =
       limits: tenantLimits.parse(row.limits),
       keys: openTokenKeys(sealKeys, row),
     };
-    if (known.size >= TENANTS_AT_MOST) known.clear();
-    known.set(slug, { tenant, untilMs: now() + TENANT_TTL_MS });
+    known.set(slug, tenant);
     return tenant;
   };
 }

@@ -1,38 +1,39 @@
+import cors from "cors";
 import type { Handler, Request } from "express";
 import { AppError } from "../../shared/contract/errors.ts";
 import { isTenantOrigin } from "../../shared/auth/origins.ts";
 import type { Caller } from "../auth/authenticate.ts";
 
-const EXPOSED = "Location, Retry-After, X-Request-Id, Idempotency-Replayed, Preference-Applied";
-const ALLOWED = "Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id";
-const METHODS = "GET, PUT, POST, PATCH, DELETE";
-const PREFLIGHT_AGE_S = 600;
+const READABLE = {
+  exposedHeaders: "Location, Retry-After, X-Request-Id, Idempotency-Replayed, Preference-Applied",
+};
+const WRITABLE = {
+  methods: "GET, PUT, POST, PATCH, DELETE",
+  allowedHeaders: "Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id",
+  /** Seconds. */
+  maxAge: 600,
+};
+/** Keeps `cors` from sending its defaults. */
+const NOTHING = { methods: [], allowedHeaders: [] };
 
 /**
- * Lets browsers of known origins read the API. Credentials are headers, never cookies, and no wildcard is answered.
- * Which tenant a page may act for is asked by `requireOrigin`, once the tenant is known.
+ * Lets pages of known origins read the API. An unknown origin gets no CORS header. Credentials are headers, never
+ * cookies, and no answer allows every origin with `*`. Which tenant a page may act for is checked by `requireOrigin`,
+ * once the tenant is known.
  */
 export function createCors(isKnown: (origin: string) => boolean): Handler {
-  return (request, response, next) => {
-    const origin = request.get("origin");
+  return cors((request, decide) => {
+    const { origin } = request.headers;
     const isAllowed = origin !== undefined && isKnown(origin);
-    if (isAllowed) {
-      response.set({ "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED });
-    }
-    response.vary("Origin");
-    if (request.method !== "OPTIONS" || request.get("access-control-request-method") === undefined) {
-      next();
-      return;
-    }
-    if (isAllowed) {
-      response.set({
-        "Access-Control-Allow-Methods": METHODS,
-        "Access-Control-Allow-Headers": ALLOWED,
-        "Access-Control-Max-Age": String(PREFLIGHT_AGE_S),
-      });
-    }
-    response.status(204).end();
-  };
+    const isPreflight = request.headers["access-control-request-method"] !== undefined;
+    decide(null, {
+      origin: isAllowed ? [origin] : [],
+      ...(isAllowed ? READABLE : {}),
+      ...(isAllowed && isPreflight ? WRITABLE : NOTHING),
+      // An OPTIONS that is no preflight is a request like any other.
+      preflightContinue: !isPreflight,
+    });
+  });
 }
 
 /** @throws AppError `forbidden` for a page of an origin that may not act for the caller's tenant. */
@@ -43,7 +44,7 @@ export function requireOrigin(request: Request, caller: Caller, configured: read
     throw new AppError("forbidden", "Pages of this origin may not act for this tenant.");
 }
 
-/** Whether a request comes from a page of ours. */
+/** Whether a page of the API itself sends the request. */
 export function isOwnOrigin(request: Request): boolean {
   const origin = request.get("origin");
   return origin !== undefined && URL.canParse(origin) && new URL(origin).host === request.get("host");

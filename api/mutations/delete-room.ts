@@ -5,10 +5,10 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { lockRoom, lockTimelines, markRoomDeleted } from "../../shared/db/rooms/rooms.ts";
 import { transact } from "../../shared/db/connection/transaction.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
-import { sideEffectsOnRoom, type SideEffects } from "./side-effects.ts";
+import { roomChanged, type SideEffect } from "../after-commit/side-effects.ts";
 
-/** Deletes a room: everybody is out, what was queued is dead, the address is free. Nothing when there is none. */
-export function deleteRoom(db: Db, tenantId: string, address: RoomAddress): Promise<SideEffects | null> {
+/** Deletes a room: its memberships end, its queued messages are dead, its address is free. Null if there is no such room. */
+export function deleteRoom(db: Db, tenantId: string, address: RoomAddress): Promise<SideEffect[] | null> {
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) return null;
@@ -20,6 +20,6 @@ export function deleteRoom(db: Db, tenantId: string, address: RoomAddress): Prom
       trx,
       userIds.map((userId) => ({ tenantId, kind: "room.removed", userId, roomId: room.id })),
     );
-    return sideEffectsOnRoom({ tenantId, roomId: room.id }, { room: true, members: false });
+    return [...roomChanged({ tenantId, roomId: room.id }), { type: "publishUserEvents" }];
   });
 }

@@ -5,14 +5,13 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { lockOutboxes, lockTimelines } from "../../shared/db/rooms/rooms.ts";
 import { StaleView, transact } from "../../shared/db/connection/transaction.ts";
 import { findUser, lockUser, markUserDeleted } from "../../shared/db/users/users.ts";
-import type { FailedMessage } from "../../shared/timeline/publish-unnumbered.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { memberEntry } from "../../shared/timeline/own-entries.ts";
-import type { SideEffects } from "./side-effects.ts";
-import { describeDeadMessages } from "./remove-member.ts";
+import { membersChanged, type SideEffect } from "../after-commit/side-effects.ts";
+import { describeDeadMessages } from "./dead-messages.ts";
 
-/** Deletes a user, out of every room, in one transaction. Nothing when there is no such user. */
-export function deleteUser(db: Db, tenantId: string, name: string): Promise<SideEffects | null> {
+/** Removes a user from all rooms and deletes the user, in one transaction. Null if there is no such user. */
+export function deleteUser(db: Db, tenantId: string, name: string): Promise<SideEffect[] | null> {
   return transact(db, async (trx) => {
     const seen = await findUser(trx, tenantId, name);
     if (!seen) return null;
@@ -21,29 +20,27 @@ export function deleteUser(db: Db, tenantId: string, name: string): Promise<Side
     if (!(await lockUser(trx, tenantId, seen.id))) return null;
     const roomIds = await listRoomIdsOf(trx, tenantId, seen.id);
     if (roomIds.some((roomId) => !locked.includes(roomId)))
-      throw new StaleView("the user came into another room");
+      throw new StaleView("the user was added to another room");
     await lockTimelines(trx, tenantId, roomIds);
     const failed = await leaveRooms(trx, tenantId, seen.id, roomIds);
     await markUserDeleted(trx, tenantId, seen.id);
     await enqueueUserEvents(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);
-    return {
-      wakes: [
-        { name: "provisioning", payload: { tenantId, subject: "user", id: seen.id } },
-        ...roomIds.map((roomId) => ({ name: "membership" as const, payload: { tenantId, roomId } })),
-      ],
-      roomIds,
-      failed,
-    };
+    return [
+      { type: "wakeJob", name: "provisioning", payload: { tenantId, subject: "user", id: seen.id } },
+      ...roomIds.flatMap((roomId) => membersChanged({ tenantId, roomId })),
+      { type: "publishUserEvents" },
+      ...failed,
+    ];
   });
 }
 
-/** Takes a user out of locked rooms, with an entry in each and the end of what the user had queued there. */
+/** Removes a user from locked rooms, with an entry in each. The user's queued messages there are dead. */
 async function leaveRooms(
   trx: Db,
   tenantId: string,
   userId: string,
   roomIds: readonly string[],
-): Promise<FailedMessage[]> {
+): Promise<SideEffect[]> {
   if (roomIds.length === 0) return [];
   const ended = await endMemberships(trx, tenantId, userId, roomIds);
   const roomsLeft = ended.map((row) => row.room_id);

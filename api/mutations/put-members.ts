@@ -4,16 +4,16 @@ import { transact } from "../../shared/db/connection/transaction.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
-import { sideEffectsOnRoom, type SideEffects } from "./side-effects.ts";
+import { membersChanged, type SideEffect } from "../after-commit/side-effects.ts";
 import { areMembersAsDesired, setMembers, type DesiredMember } from "./set-members.ts";
 
-/** Adds and changes members, all or none. Returns the room's row id too. @throws AppError `not_found`, `conflict`, `too_many_roles`. */
+/** Adds and changes members, all or none. @throws AppError `not_found`, `conflict`, `too_many_roles`. */
 export async function putMembers(
   db: Db,
   tenantId: string,
   address: RoomAddress,
   members: readonly DesiredMember[],
-): Promise<{ roomId: string; sideEffects: SideEffects }> {
+): Promise<{ roomId: string; sideEffects: SideEffect[] }> {
   const seen = await findRoom(db, tenantId, address);
   if (seen && (await areMembersAsDesired(db, seen, members))) return describe(seen, false);
   return transact(db, async (trx) => {
@@ -28,9 +28,6 @@ export async function putMembers(
 function describe(
   { tenant_id: tenantId, id: roomId }: Room,
   isChanged: boolean,
-): { roomId: string; sideEffects: SideEffects } {
-  return {
-    roomId,
-    sideEffects: sideEffectsOnRoom({ tenantId, roomId }, { room: false, members: isChanged }),
-  };
+): { roomId: string; sideEffects: SideEffect[] } {
+  return { roomId, sideEffects: isChanged ? membersChanged({ tenantId, roomId }) : [] };
 }

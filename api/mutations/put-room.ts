@@ -14,41 +14,41 @@ import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { roomChangedEntry } from "../../shared/timeline/own-entries.ts";
-import { sideEffectsOnRoom, type SideEffects } from "./side-effects.ts";
+import { membersChanged, roomChanged, type SideEffect } from "../after-commit/side-effects.ts";
 import { areMembersAsDesired, setMembers, type DesiredMember } from "./set-members.ts";
 
-/** `fields` of a room that is there; absent ones stay. `initial` when it has to be made. */
+/** `fields`: what changes in a room that exists; absent ones stay. `initial`: the room that is made if there is none. */
 export type RoomPut = {
   initial: DesiredRoom;
   fields: Partial<DesiredRoom>;
   members: readonly DesiredMember[];
 };
 
-/** Makes or changes a room, adds and changes members, removes none. However often at once: one room. */
+/** Makes or changes a room, and adds and changes members; removes none. Simultaneous calls make one room. */
 export async function putRoom(
   db: Db,
   tenantId: string,
   address: RoomAddress,
-  wish: RoomPut,
-): Promise<SideEffects> {
+  put: RoomPut,
+): Promise<SideEffect[]> {
   const seen = await findRoom(db, tenantId, address);
-  if (seen && isRoomAsDesired(seen, wish.fields) && (await areMembersAsDesired(db, seen, wish.members))) {
-    return sideEffectsOnRoom({ tenantId, roomId: seen.id }, { room: false, members: false });
-  }
+  if (seen && isRoomAsDesired(seen, put.fields) && (await areMembersAsDesired(db, seen, put.members)))
+    return [];
   return transact(db, async (trx) => {
     const isMade =
-      !(await findRoom(trx, tenantId, address)) && (await insertRoom(trx, tenantId, address, wish.initial));
+      !(await findRoom(trx, tenantId, address)) && (await insertRoom(trx, tenantId, address, put.initial));
     const room = await lockRoom(trx, tenantId, address);
-    if (!room) throw new StaleView("the room went away while it was being changed");
-    const changed = isMade ? {} : await changeLocked(trx, room, wish.fields);
+    if (!room) throw new StaleView("the room was deleted while it was being changed");
+    const changed = isMade ? {} : await changeLocked(trx, room, put.fields);
     const isChanged = Object.keys(changed).length > 0;
-    const members = await setMembers(trx, room, wish.members);
+    const members = await setMembers(trx, room, put.members);
     const entries = [...(isChanged ? [roomChangedEntry(changed)] : []), ...members.entries];
     await appendEntries(trx, [{ roomId: room.id, entries }]);
-    return sideEffectsOnRoom(
-      { tenantId, roomId: room.id },
-      { room: isMade || isChanged, members: members.isChanged },
-    );
+    const target = { tenantId, roomId: room.id };
+    return [
+      ...(isMade || isChanged ? roomChanged(target) : []),
+      ...(members.isChanged ? membersChanged(target) : []),
+    ];
   });
 }
 
@@ -58,14 +58,14 @@ export function patchRoom(
   tenantId: string,
   address: RoomAddress,
   fields: Partial<DesiredRoom>,
-): Promise<SideEffects> {
+): Promise<SideEffect[]> {
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
     const changed = await changeLocked(trx, room, fields);
     const isChanged = Object.keys(changed).length > 0;
     if (isChanged) await appendEntries(trx, [{ roomId: room.id, entries: [roomChangedEntry(changed)] }]);
-    return sideEffectsOnRoom({ tenantId, roomId: room.id }, { room: isChanged, members: false });
+    return isChanged ? roomChanged({ tenantId, roomId: room.id }) : [];
   });
 }
 

@@ -10,32 +10,26 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { lockRoom, lockTimelines } from "../../shared/db/rooms/rooms.ts";
 import { transact } from "../../shared/db/connection/transaction.ts";
 import { AppError } from "../../shared/contract/errors.ts";
-import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
-import type { FailedMessage } from "../../shared/timeline/publish-unnumbered.ts";
-import { appendEntries, type AppendedRow } from "../../shared/timeline/append.ts";
+import type { RoomAddress } from "../../shared/contract/names.ts";
+import { appendEntries } from "../../shared/timeline/append.ts";
 import { memberEntry } from "../../shared/timeline/own-entries.ts";
-import { sideEffectsOnRoom, type SideEffects } from "./side-effects.ts";
+import { describeDeadMessages } from "./dead-messages.ts";
+import { membersChanged, type SideEffect } from "../after-commit/side-effects.ts";
 
-export type Removal = { roomId: string; member: MemberRow | undefined; sideEffects: SideEffects };
+export type Removal = { roomId: string; member: MemberRow | undefined; sideEffects: SideEffect[] };
 
 /**
- * Wishes a user out of a room and ends the user's queued messages there; who is out already stays out. `member` is
- * undefined when the user never was in. @throws AppError `not_found` when there is no such room.
+ * Removes a user from a room. The user's queued messages there are dead. Nothing changes for a user who is not in the
+ * room; `member` is undefined for one who never was. @throws AppError `not_found` if there is no such room.
  */
 export function removeMember(db: Db, tenantId: string, address: RoomAddress, user: string): Promise<Removal> {
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
-    const target = { tenantId, roomId: room.id };
     const member = await findMember(trx, tenantId, room.id, user);
     if (member) await lockTimelines(trx, tenantId, [room.id]);
     const [ended] = member ? await endMemberships(trx, tenantId, member.user_id, [room.id]) : [];
-    if (!member || !ended)
-      return {
-        roomId: room.id,
-        member,
-        sideEffects: sideEffectsOnRoom(target, { room: false, members: false }),
-      };
+    if (!member || !ended) return { roomId: room.id, member, sideEffects: [] };
     const killed = await markQueuedMessagesDead(trx, tenantId, {
       senderId: member.user_id,
       roomIds: [room.id],
@@ -47,29 +41,10 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
     const left = await appendEntries(trx, [
       { roomId: room.id, entries: [memberEntry("member.left", member.user_id, ended.role)] },
     ]);
-    const failed = describeDeadMessages(left, killed);
-    return {
-      roomId: room.id,
-      member,
-      sideEffects: sideEffectsOnRoom(target, { room: false, members: true, failed }),
-    };
-  });
-}
-
-/** What rooms are told, behind the entries of somebody's removal, of the messages that the person had queued there. */
-export function describeDeadMessages(
-  left: readonly AppendedRow[],
-  killed: readonly { id: string; room_id: string }[],
-): FailedMessage[] {
-  const error = {
-    code: "sender_removed",
-    message: "The sender was removed from the room before the message was sent.",
-  };
-  const byRoom = new Map(left.map((row) => [row.room_id, row]));
-  return killed.flatMap(({ id, room_id: roomId }) => {
-    const row = byRoom.get(roomId);
-    if (!row) return [];
-    const position = { epoch: row.epoch, lastNumber: row.last_number };
-    return [{ roomId, position, room: formatRoomKey(row), id, error }];
+    const sideEffects = [
+      ...membersChanged({ tenantId, roomId: room.id }),
+      ...describeDeadMessages(left, killed),
+    ];
+    return { roomId: room.id, member, sideEffects };
   });
 }

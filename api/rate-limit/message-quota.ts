@@ -1,13 +1,14 @@
+import { LRUCache } from "lru-cache";
 import type { Acceptance } from "../../shared/db/messages/messages.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 
 const COUNT_TTL_MS = 1_000;
 const RETRY_AFTER_MS = 5_000;
-const TENANTS_AT_MOST = 10_000;
+const MAX_TENANTS = 10_000;
 
 /**
- * Accepts a message when the tenant has a place for it among those that wait; null when it has none. What is refused or
- * replayed takes no place.
+ * Accepts a message if fewer than `limit` messages of its tenant wait to be sent; returns null if not. A message that
+ * is refused or replayed does not count.
  */
 export type WithinQuota = (
   tenantId: string,
@@ -15,38 +16,45 @@ export type WithinQuota = (
   accept: () => Promise<Acceptance>,
 ) => Promise<Acceptance | null>;
 
-/** `count` counts a tenant's waiting messages, up to a limit; it is asked once a second. */
-export function createQuota(
+/** The waiting messages of a tenant: those in Postgres a moment ago, and those that this process accepted since. */
+type Usage = { counted: Promise<number>; acceptedSince: number };
+
+/** `count` counts a tenant's waiting messages, up to a limit. It is called at most once a second and tenant. */
+export function createMessageQuota(
   count: (tenantId: string, limit: number) => Promise<number>,
   now: () => number,
 ): WithinQuota {
-  const known = new Map<string, { count: Promise<number>; taken: number; untilMs: number }>();
-  const look = (tenantId: string, limit: number) => {
-    const hit = known.get(tenantId);
-    if (hit && hit.untilMs > now()) return hit;
-    if (known.size >= TENANTS_AT_MOST) known.clear();
-    const fresh = { count: count(tenantId, limit), taken: 0, untilMs: now() + COUNT_TTL_MS };
-    known.set(tenantId, fresh);
-    fresh.count.catch(() => known.delete(tenantId));
-    return fresh;
+  const usages = new LRUCache<string, Usage>({
+    max: MAX_TENANTS,
+    ttl: COUNT_TTL_MS,
+    ttlResolution: 0,
+    perf: { now },
+  });
+  const usageOf = (tenantId: string, limit: number): Usage => {
+    const known = usages.get(tenantId);
+    if (known) return known;
+    const usage = { counted: count(tenantId, limit), acceptedSince: 0 };
+    usages.set(tenantId, usage);
+    usage.counted.catch(() => usages.delete(tenantId));
+    return usage;
   };
   return async (tenantId, limit, accept) => {
-    const state = look(tenantId, limit);
-    // Taken before anything is waited for: requests that come at once have a place each.
-    const place = ++state.taken;
-    let isKept = false;
+    const usage = usageOf(tenantId, limit);
+    // Counted before the first await, so that simultaneous requests do not share one place.
+    const place = ++usage.acceptedSince;
+    let isAccepted = false;
     try {
-      if ((await state.count) + place > limit) return null;
+      if ((await usage.counted) + place > limit) return null;
       const acceptance = await accept();
-      isKept = acceptance.outcome === "accepted";
+      isAccepted = acceptance.outcome === "accepted";
       return acceptance;
     } finally {
-      if (!isKept) state.taken--;
+      if (!isAccepted) usage.acceptedSince--;
     }
   };
 }
 
-export function describeOverQuota(): AppError {
+export function overQuotaError(): AppError {
   return new AppError("unavailable", "Too many messages of this tenant wait to be sent. Try again later.", {
     retryAfterMs: RETRY_AFTER_MS,
   });

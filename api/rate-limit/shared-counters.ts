@@ -1,166 +1,149 @@
+import { LRUCache } from "lru-cache";
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
+import { withTimeout } from "../../shared/platform/concurrency/with-timeout.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 
-/** What is counted under a key: at most `most` in `windowS` seconds, beginning with the first. */
+/** A limit of one key: at most `most` requests in a window of `windowS` seconds, which begins with the first request. */
 export type Bound = { key: string; most: number; windowS: number };
 
-/** Counts one under each bound. Answers, in their order, how long to wait in milliseconds: 0 within the bound. */
+/** Counts one request under each bound. Returns, in their order, how many milliseconds to wait: 0 within the bound. */
 export type CountAll = (bounds: readonly Bound[]) => Promise<number[]>;
 
-/** How long a request waits for the shared counters. */
+/** How long a request waits for Redis. */
 const REDIS_LIMIT_MS = 50;
-/** How long a Redis that failed or was late is left out, so that not every request waits for it. */
-const LEFT_OUT_MS = 1_000;
-const KINDS_AT_MOST = 200;
-/** Below this share of its bound, a key's requests do not wait to be counted. */
-const FREE_SHARE = 0.5;
-const STANDINGS_AT_MOST = 20_000;
+/** How long a process counts alone after Redis failed or was late, so that not every request waits for it. */
+const REDIS_PAUSE_MS = 1_000;
+/** Below this share of its bound, a key's requests are counted later, in the background. */
+const DEFERRED_SHARE = 0.5;
+/** How long such requests are collected. */
+const DEFER_MS = 50;
+const MAX_USAGES = 20_000;
+const MAX_LIMITERS = 200;
 
-/** How long requests that need not wait are kept, to be counted together. */
-const COUNT_AFTER_MS = 50;
+/** Not known, or beyond the bound. */
+const OVER = Number.POSITIVE_INFINITY;
 
-/** What is known of a key: `counted` in the window that ends at `untilMs`, and how many are being counted. */
-type RoomAccess = { counted: number; asking: number; untilMs: number };
+/** What this process knows of a key: the count in the window that ends at `untilMs`, and how many it is counting now. */
+type Usage = { counted: number; counting: number; untilMs: number };
 
-type Counters = { shared: RateLimiterRedis; own: RateLimiterMemory };
+/** `points` requests to count under a bound. */
+type Increment = { bound: Bound; usage: Usage; points: number };
+
+/** The answer to an increment: `counted` requests in the window that ends in `forMs`. */
+type Count = { waitMs: number; counted: number; forMs: number };
+
+type Limiters = { shared: RateLimiterRedis; own: RateLimiterMemory };
 
 /**
- * Counters shared by all processes through Redis: all bounds of a request in one round trip, who is over not asked for
- * again until the window ends. While Redis is away or slow each process counts for itself, so that a caller may have
- * its limit once per process. What is kept in memory is a few numbers for each caller of the last window.
+ * Counters that all processes share through Redis, all bounds of a request in one round trip. A key over its bound is
+ * not asked for again until its window ends. While Redis is away or slow each process counts alone, so that a caller
+ * may have its limit once per process.
  *
- * Who is far from all its bounds is not kept waiting: such requests are counted together, 50 ms later at most. So a
- * caller that many processes serve may be served beyond a bound for as long as one of them does not know of the others'
- * counts: that time and one answer of Redis.
+ * A caller that is far from all its bounds does not wait for Redis: the process counts such requests together, at most
+ * 50 ms later. A caller that uses many processes at once may therefore exceed a bound for that time and one round trip.
  */
-export function createSharedCounters(redis: Redis, now: () => number, onLeftOut: () => void): CountAll {
-  const states = new Map<string, RoomAccess>();
-  // By key, what is to be counted soon.
-  const kept = new Map<string, Ask>();
-  const count = createCount(redis, now, onLeftOut);
-  const stateOf = ({ key }: Bound): RoomAccess => {
-    const known = states.get(key);
-    if (known && (known.untilMs > now() || known.asking > 0 || kept.has(key))) return known;
-    const fresh = { counted: OVER, asking: 0, untilMs: 0 };
-    if (states.size >= STANDINGS_AT_MOST) states.clear();
-    states.set(key, fresh);
-    return fresh;
+export function createSharedCounters(redis: Redis, now: () => number, onCountedAlone: () => void): CountAll {
+  // An evicted key is unknown, and an unknown key is never deferred: its next request asks Redis, after what is on its
+  // way for that key. So an eviction costs one round trip and no count.
+  const usages = new LRUCache<string, Usage>({ max: MAX_USAGES });
+  const deferred = new Map<string, Increment>();
+  const count = createCount(redis, now, onCountedAlone);
+  const usageOf = ({ key }: Bound): Usage => {
+    const known = usages.get(key);
+    if (known && (known.untilMs > now() || known.counting > 0 || deferred.has(key))) return known;
+    const unknown = { counted: OVER, counting: 0, untilMs: 0 };
+    usages.set(key, unknown);
+    return unknown;
   };
-  const ask = async (asks: readonly Ask[]): Promise<number[]> => {
-    for (const { access, points } of asks) access.asking += points;
-    const counts = await count(asks);
-    for (const [index, { access, points }] of asks.entries()) {
+  const countNow = async (increments: readonly Increment[]): Promise<number[]> => {
+    for (const { usage, points } of increments) usage.counting += points;
+    const counts = await count(increments);
+    for (const [index, { usage, points }] of increments.entries()) {
       const { counted = OVER, forMs = 0 } = counts[index] ?? {};
-      access.asking -= points;
-      access.counted = counted;
-      access.untilMs = now() + forMs;
+      usage.counting -= points;
+      usage.counted = counted;
+      usage.untilMs = now() + forMs;
     }
     return counts.map(({ waitMs }) => waitMs);
   };
-  const countKept = (keys: readonly string[]): void => {
-    const asks = keys.flatMap((key) => kept.get(key) ?? []);
-    for (const key of keys) kept.delete(key);
-    if (asks.length > 0) void ask(asks);
+  const countDeferred = (keys: readonly string[]): void => {
+    const increments = keys.flatMap((key) => deferred.get(key) ?? []);
+    for (const key of keys) deferred.delete(key);
+    if (increments.length > 0) void countNow(increments);
   };
-  const keep = (asks: readonly Ask[]): void => {
-    if (kept.size === 0) {
+  const defer = (increments: readonly Increment[]): void => {
+    if (deferred.size === 0) {
       setTimeout(() => {
-        countKept([...kept.keys()]);
-      }, COUNT_AFTER_MS).unref();
+        countDeferred([...deferred.keys()]);
+      }, DEFER_MS).unref();
     }
-    for (const one of asks) {
-      const { key } = one.bound;
-      kept.set(key, { ...one, points: one.points + (kept.get(key)?.points ?? 0) });
+    for (const increment of increments) {
+      const { key } = increment.bound;
+      deferred.set(key, { ...increment, points: increment.points + (deferred.get(key)?.points ?? 0) });
     }
   };
-  /** Whether it is far from the bound, whatever is on its way included. */
-  const isFree = ({ bound, access: { counted, asking } }: Ask): boolean =>
-    counted + asking + (kept.get(bound.key)?.points ?? 0) < bound.most * FREE_SHARE;
+  const isFarFromBound = ({ bound, usage: { counted, counting } }: Increment): boolean =>
+    counted + counting + (deferred.get(bound.key)?.points ?? 0) < bound.most * DEFERRED_SHARE;
   return async (bounds) => {
-    const asks = bounds.map((bound): Ask => ({ bound, access: stateOf(bound), points: 1 }));
-    if (asks.every(isFree)) {
-      keep(asks);
+    const increments = bounds.map((bound): Increment => ({ bound, usage: usageOf(bound), points: 1 }));
+    if (increments.every(isFarFromBound)) {
+      defer(increments);
       return bounds.map(() => 0);
     }
-    // Redis takes them in this order, so that the count is whole.
-    countKept(bounds.map(({ key }) => key));
-    return ask(asks);
+    // Redis counts in the order of the commands: the deferred requests come first, so that the answer includes them.
+    countDeferred(bounds.map(({ key }) => key));
+    return countNow(increments);
   };
 }
 
-/** Counts in Redis, or for this process alone while Redis is away or slow. Never fails. Answers in the order asked. */
+/** Counts in Redis, or in this process alone while Redis is away or slow. Never fails. Returns counts in the order asked. */
 function createCount(
   redis: Redis,
   now: () => number,
-  onLeftOut: () => void,
-): (asks: readonly Ask[]) => Promise<Count[]> {
-  const kinds = new Map<string, Counters>();
-  let leftOutUntilMs = 0;
-  const countersOf = ({ most, windowS }: Bound): Counters => {
+  onCountedAlone: () => void,
+): (increments: readonly Increment[]) => Promise<Count[]> {
+  const limiters = new LRUCache<string, Limiters>({ max: MAX_LIMITERS });
+  let aloneUntilMs = 0;
+  const limitersOf = ({ most, windowS }: Bound): Limiters => {
     const name = `${most}/${windowS}`;
-    const known = kinds.get(name);
+    const known = limiters.get(name);
     if (known) return known;
     const options = { keyPrefix: "", points: most, duration: windowS };
     const made = {
       shared: new RateLimiterRedis({ ...options, storeClient: redis, inMemoryBlockOnConsumed: most }),
       own: new RateLimiterMemory(options),
     };
-    if (kinds.size >= KINDS_AT_MOST) kinds.clear();
-    kinds.set(name, made);
+    limiters.set(name, made);
     return made;
   };
-  return async (asks) => {
-    const each = asks.map(({ bound, points }) => ({ key: bound.key, points, ...countersOf(bound) }));
-    if (redis.status === "ready" && now() >= leftOutUntilMs) {
-      const counts = await withinLimit(
-        Promise.all(each.map(({ shared, key, points }) => consume(shared, key, points))),
+  return async (increments) => {
+    const each = increments.map(({ bound, points }) => ({ key: bound.key, points, ...limitersOf(bound) }));
+    if (redis.status === "ready" && now() >= aloneUntilMs) {
+      const counting = Promise.all(each.map(({ shared, key, points }) => consume(shared, key, points)));
+      const counts = await withTimeout(
+        counting.catch(() => null),
+        REDIS_LIMIT_MS,
+        () => null,
       );
       if (counts) return counts;
-      leftOutUntilMs = now() + LEFT_OUT_MS;
+      aloneUntilMs = now() + REDIS_PAUSE_MS;
     }
-    onLeftOut();
+    onCountedAlone();
     return Promise.all(each.map(({ own, key, points }) => consume(own, key, points)));
   };
 }
 
-/** `points` to be counted under a bound. */
-type Ask = { bound: Bound; access: RoomAccess; points: number };
-
-/** Not known, or beyond the bound. */
-const OVER = Number.POSITIVE_INFINITY;
-
-/** `counted` in the window that ends in `forMs`. */
-type Count = { waitMs: number; counted: number; forMs: number };
-
 /** @throws what Redis throws. */
 async function consume(
-  counter: RateLimiterRedis | RateLimiterMemory,
+  limiter: RateLimiterRedis | RateLimiterMemory,
   key: string,
   points: number,
 ): Promise<Count> {
   try {
-    const { consumedPoints, msBeforeNext } = await counter.consume(key, points);
+    const { consumedPoints, msBeforeNext } = await limiter.consume(key, points);
     return { waitMs: 0, counted: consumedPoints, forMs: msBeforeNext };
   } catch (refused) {
     if (!(refused instanceof RateLimiterRes)) throw refused;
     return { waitMs: Math.max(1, refused.msBeforeNext), counted: OVER, forMs: refused.msBeforeNext };
-  }
-}
-
-/** Null when it fails or takes too long. */
-async function withinLimit<T>(work: Promise<T>): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => {
-      // What came while this process was busy is read first.
-      setImmediate(() => {
-        resolve(null);
-      });
-    }, REDIS_LIMIT_MS);
-  });
-  try {
-    return await Promise.race([work.catch(() => null), late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,6 +1,6 @@
 import type { Db } from "../../shared/db/connection/open.ts";
 import type { Accept } from "../accept/accept-batcher.ts";
-import type { AfterCommit } from "../accept/after-commit.ts";
+import type { AfterCommit } from "../after-commit/after-commit.ts";
 import type { FindTenant } from "../auth/authenticate.ts";
 import type { WithinQuota } from "../rate-limit/message-quota.ts";
 import type { Route } from "../http/route.ts";

@@ -13,7 +13,7 @@ import { role } from "../../shared/contract/roles.ts";
 import { memberResource, type MemberResource } from "../../shared/contract/resources.ts";
 import { putMembers } from "../mutations/put-members.ts";
 import { removeMember } from "../mutations/remove-member.ts";
-import type { AfterCommit } from "../accept/after-commit.ts";
+import type { AfterCommit } from "../after-commit/after-commit.ts";
 import { roomMutexKey, type KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import {
   cursorText,
@@ -65,7 +65,7 @@ function putRoute({ db, afterCommit, mutex }: Deps): Route {
       const { roomId, sideEffects } = await mutex(roomMutexKey(tenantId, address), () =>
         putMembers(db, tenantId, address, [{ user, role: body.role }]),
       );
-      afterCommit.tell(sideEffects);
+      afterCommit.perform(sideEffects);
       const read = () => readMember(db, { tenantId, roomId, user });
       return answerMember(address, await settle(await read(), read, isMemberFinal));
     },
@@ -114,7 +114,7 @@ function deleteRoute({ db, afterCommit, mutex }: Deps): Route {
       const { roomId, member, sideEffects } = await mutex(roomMutexKey(tenantId, address), () =>
         removeMember(db, tenantId, address, user),
       );
-      afterCommit.tell(sideEffects);
+      afterCommit.perform(sideEffects);
       if (!member) return { status: 200, body: describeNonMember(user) };
       const read = () => readMember(db, { tenantId, roomId, user });
       return answerMember(address, await settle(await read(), read, isMemberFinal));
@@ -142,7 +142,7 @@ function postRoute({ db, afterCommit, mutex }: Deps): Route {
       const { roomId, sideEffects } = await mutex(roomMutexKey(tenantId, address), () =>
         putMembers(db, tenantId, address, members),
       );
-      afterCommit.tell(sideEffects);
+      afterCommit.perform(sideEffects);
       const names = members.map(({ user }) => user);
       const read = async () => (await findMembers(db, tenantId, roomId, names)).map(presentMember);
       const areFinal = (items: MemberResource[]) => items.every(isMemberFinal);

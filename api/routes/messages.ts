@@ -25,7 +25,7 @@ import { presentTimelineMessage } from "../../shared/timeline/read.ts";
 import type { Accept } from "../accept/accept-batcher.ts";
 import type { UserCaller } from "../auth/authenticate.ts";
 import { clientId, messageText, pageLimit, pathRoom, timelineNumber } from "../http/fields.ts";
-import { describeOverQuota, type WithinQuota } from "../rate-limit/message-quota.ts";
+import { overQuotaError, type WithinQuota } from "../rate-limit/message-quota.ts";
 import { answerResource, userRoute, type Answer, type Route } from "../http/route.ts";
 
 const PENDING_AT_MOST = 100;
@@ -171,7 +171,7 @@ async function acceptWithinQuota(
   const acceptance = await withinQuota(tenantId, limit, () => accept(asked));
   if (acceptance) return acceptance;
   const message = id === null ? null : await findMessageByClientId(db, { tenantId, user, clientId: id });
-  if (!message) throw describeOverQuota();
+  if (!message) throw overQuotaError();
   return { outcome: "replayed", message };
 }
 

@@ -12,7 +12,7 @@ import { roomResource, type RoomResource } from "../../shared/contract/resources
 import { deleteRoom } from "../mutations/delete-room.ts";
 import { patchRoom, putRoom, type RoomPut } from "../mutations/put-room.ts";
 import type { DesiredMember } from "../mutations/set-members.ts";
-import type { AfterCommit } from "../accept/after-commit.ts";
+import type { AfterCommit } from "../after-commit/after-commit.ts";
 import { roomMutexKey, type KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import {
   avatarUrl,
@@ -149,7 +149,7 @@ function patchRoute(deps: Deps): Route {
       const { tenantId } = caller;
       const fields = withoutUndefined(body);
       requirePrivateDirect(address, fields);
-      deps.afterCommit.tell(
+      deps.afterCommit.perform(
         await deps.mutex(roomMutexKey(tenantId, address), () =>
           patchRoom(deps.db, tenantId, address, fields),
         ),
@@ -177,7 +177,7 @@ function deleteRoute({ db, afterCommit, mutex }: Deps): Route {
       const sideEffects = await mutex(roomMutexKey(tenantId, address), () =>
         deleteRoom(db, tenantId, address),
       );
-      if (sideEffects) afterCommit.tell(sideEffects);
+      if (sideEffects) afterCommit.perform(sideEffects);
       return { status: 200, body: room ? presentRoom(room) : null };
     },
   );
@@ -185,7 +185,7 @@ function deleteRoute({ db, afterCommit, mutex }: Deps): Route {
 
 async function put(deps: Deps, call: ServerCall, address: RoomAddress, wish: RoomPut): Promise<Answer> {
   const { tenantId } = call.caller;
-  deps.afterCommit.tell(
+  deps.afterCommit.perform(
     await deps.mutex(roomMutexKey(tenantId, address), () => putRoom(deps.db, tenantId, address, wish)),
   );
   return settleRoom(deps.db, call, address);

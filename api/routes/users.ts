@@ -4,7 +4,7 @@ import { findUser, presentUser, putUser } from "../../shared/db/users/users.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { userResource, type UserResource } from "../../shared/contract/resources.ts";
 import { deleteUser } from "../mutations/delete-user.ts";
-import type { AfterCommit } from "../accept/after-commit.ts";
+import type { AfterCommit } from "../after-commit/after-commit.ts";
 import type { KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import { avatarUrl, displayName, pathNewUser, pathUser } from "../http/fields.ts";
 import { answerResource, serverRoute, type Route } from "../http/route.ts";
@@ -47,7 +47,7 @@ function putRoute({ db, afterCommit, mutex }: Deps): Route {
       const first = presentUser(user);
       const payload = { tenantId, subject: "user" as const, id: user.id };
       if (first.status === "pending")
-        afterCommit.tell({ wakes: [{ name: "provisioning", payload }], roomIds: [], failed: [] });
+        afterCommit.perform([{ type: "wakeJob", name: "provisioning", payload }]);
       const settled = await settle(first, () => readUser(db, tenantId, name), isUserFinal);
       return answerResource(settled, { isFinal: isUserFinal(settled), location: userLocation(name) });
     },
@@ -87,7 +87,7 @@ function deleteRoute({ db, afterCommit }: Deps): Route {
       const name = pathUser(params);
       const user = await findUser(db, tenantId, name);
       const sideEffects = await deleteUser(db, tenantId, name);
-      if (sideEffects) afterCommit.tell(sideEffects);
+      if (sideEffects) afterCommit.perform(sideEffects);
       return { status: 200, body: user ? presentUser(user) : null };
     },
   );

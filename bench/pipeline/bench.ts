@@ -1,9 +1,9 @@
-import { createAcceptBatcher, type Accept } from "../../api/accept/accept-batcher.ts";
-import { createAfterCommit } from "../../api/accept/after-commit.ts";
+import type { Accept } from "../../api/accept/accept-batcher.ts";
+import { createAccept } from "../../api/accept/accept.ts";
+import { createAfterCommit } from "../../api/after-commit/after-commit.ts";
 import { createApiMetrics } from "../../api/metrics.ts";
 import { migrateUp } from "../../migrations/index.ts";
 import { openDb, type Db } from "../../shared/db/connection/open.ts";
-import { acceptMessages } from "../../shared/db/messages/messages.ts";
 import { createLog } from "../../shared/platform/log.ts";
 import { createMetrics } from "../../shared/platform/metrics.ts";
 import { closeRedis, openRedis, waitForRedis, type Redis } from "../../shared/platform/redis.ts";
@@ -50,13 +50,7 @@ export async function withBench(
   const metrics = createApiMetrics(createMetrics());
   const wake = createWake(queues, metrics.wakeFailures);
   const afterCommit = createAfterCommit({ db, redis, wake, log, metrics });
-  const accept = createAcceptBatcher(
-    (batch) => acceptMessages(db, batch, afterCommit.wakeRooms),
-    (acceptances) => {
-      afterCommit.tellAccepted(acceptances.filter((it) => it.outcome === "accepted"));
-    },
-    Date.now,
-  );
+  const accept = createAccept({ db, afterCommit, now: Date.now }, () => undefined);
   try {
     await work({
       db,

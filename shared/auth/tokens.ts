@@ -1,4 +1,5 @@
 import { webcrypto } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import { SignJWT, decodeJwt, decodeProtectedHeader, errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { AppError } from "../contract/errors.ts";
@@ -8,7 +9,7 @@ const AUDIENCE = "openmeet-chat";
 const MAX_LIFETIME_S = 86_400;
 const SKEW_S = 30;
 
-/** A tenant's signing keys; a token is good under either, so that keys can be rotated. */
+/** A tenant's signing keys. A token is valid under either, so that keys can be rotated. */
 export const tokenKeys = z.strictObject({
   current: z.strictObject({ kid: z.string(), secret: z.string() }),
   previous: z.strictObject({ kid: z.string(), secret: z.string() }).nullable(),
@@ -24,7 +25,7 @@ const claimSet = z.object({
   exp: z.number().int(),
 });
 
-/** The tenant that a token says it is of, before anything about it is believed; null when it is no token. */
+/** The tenant that a token names, before the token is verified; null if the text is no token. */
 export function readTokenTenant(token: string): string | null {
   try {
     const parsed = tenantSlug.safeParse(decodeJwt(token).iss);
@@ -35,7 +36,7 @@ export function readTokenTenant(token: string): string | null {
   }
 }
 
-/** A user token: HS256, `kid` of the tenant's current key. `lifetimeS` seconds from `nowMs`. */
+/** Signs a user token with HS256 and the tenant's current key, valid for `lifetimeS` seconds from `nowMs`. */
 export async function signUserToken(
   keys: TokenKeys,
   claims: { tenant: string; user: string },
@@ -49,12 +50,12 @@ export async function signUserToken(
     .setSubject(claims.user)
     .setIssuedAt(issuedAtS)
     .setExpirationTime(issuedAtS + lifetimeS)
-    .sign(await importSecret(keys.current.secret));
+    .sign(await imported.memo(keys.current.secret));
   return { token, expiresAtMs: (issuedAtS + lifetimeS) * 1_000 };
 }
 
 /**
- * Checks signature, issuer, audience and times (30 s skew, at most 24 h of life).
+ * Verifies signature, issuer, audience and times (30 s of clock skew, a lifetime of at most 24 h).
  * @throws AppError `token_expired`, or `unauthorized` for anything else.
  */
 export async function verifyUserToken(
@@ -63,13 +64,13 @@ export async function verifyUserToken(
   token: string,
   nowMs: number,
 ): Promise<UserClaims> {
-  const known = believed.get(token);
-  if (known && isStillGood(known, { keys, tenant, nowMs })) return known.claims;
+  const known = verified.get(token);
+  if (known && isStillValid(known, { keys, tenant, nowMs })) return known.claims;
   try {
     const { kid } = decodeProtectedHeader(token);
     const key = [keys.current, keys.previous].find((candidate) => candidate?.kid === kid);
     if (!key) throw new AppError("unauthorized", "The token is signed with a key that is not in use.");
-    const { payload } = await jwtVerify(token, await importSecret(key.secret), {
+    const { payload } = await jwtVerify(token, await imported.memo(key.secret), {
       algorithms: ["HS256"],
       issuer: tenant,
       audience: AUDIENCE,
@@ -94,43 +95,37 @@ export async function verifyUserToken(
   }
 }
 
-const BELIEVED_AT_MOST = 10_000;
-/** Characters; ours have some three hundred. */
-const LONGEST_BELIEVED = 2_048;
-/** Tokens that were checked, with the secret that they are good under: a browser shows the same one for an hour. */
-const believed = new Map<string, { secret: string; claims: UserClaims }>();
+const MAX_VERIFIED = 10_000;
+/** Longest token that is cached, in characters. Ours have about 300. */
+const MAX_CACHED_LENGTH = 2_048;
+type Verified = { secret: string; claims: UserClaims };
+/** Verified tokens with the secret that signed them: a browser sends the same token for an hour. */
+const verified = new LRUCache<string, Verified>({ max: MAX_VERIFIED });
 
 function remember(token: string, secret: string, claims: UserClaims): UserClaims {
-  if (token.length > LONGEST_BELIEVED) return claims;
-  if (believed.size >= BELIEVED_AT_MOST) believed.clear();
-  believed.set(token, { secret, claims });
+  if (token.length <= MAX_CACHED_LENGTH) verified.set(token, { secret, claims });
   return claims;
 }
 
-/** What can have changed since: the tenant's keys, and the time. */
-function isStillGood(
-  { secret, claims }: { secret: string; claims: UserClaims },
+/** Checks what can have changed since the verification: the tenant's keys, and the time. */
+function isStillValid(
+  { secret, claims }: Verified,
   { keys, tenant, nowMs }: { keys: TokenKeys; tenant: string; nowMs: number },
 ): boolean {
   const isInUse = secret === keys.current.secret || secret === keys.previous?.secret;
   return isInUse && claims.tenant === tenant && nowMs < claims.expiresAtMs;
 }
 
-const SECRETS_AT_MOST = 2_000;
-const imported = new Map<string, Promise<webcrypto.CryptoKey>>();
-
-/** A secret as a key, imported once: importing costs more than checking a signature. At most 2,000 are kept. */
-function importSecret(secret: string): Promise<webcrypto.CryptoKey> {
-  const known = imported.get(secret);
-  if (known) return known;
-  const key = webcrypto.subtle.importKey(
-    "raw",
-    Buffer.from(secret, "base64url"),
-    { name: "HMAC", hash: "SHA-256" },
-    false,
-    ["sign", "verify"],
-  );
-  if (imported.size >= SECRETS_AT_MOST) imported.clear();
-  imported.set(secret, key);
-  return key;
-}
+const MAX_IMPORTED = 2_000;
+/** Secrets as keys, cached: importing one costs more than verifying a signature. */
+const imported = new LRUCache<string, Promise<webcrypto.CryptoKey>>({
+  max: MAX_IMPORTED,
+  memoMethod: (secret) =>
+    webcrypto.subtle.importKey(
+      "raw",
+      Buffer.from(secret, "base64url"),
+      { name: "HMAC", hash: "SHA-256" },
+      false,
+      ["sign", "verify"],
+    ),
+});

@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { createAcceptBatcher } from "../../api/accept/accept-batcher.ts";
-import { createQuota } from "../../api/rate-limit/message-quota.ts";
+import { createMessageQuota } from "../../api/rate-limit/message-quota.ts";
 import { createLongPoll, readPreferredWaitS } from "../../api/http/long-poll.ts";
 import type { Acceptance, MessageRow, NewMessage } from "../../shared/db/messages/messages.ts";
 
@@ -131,19 +131,19 @@ test("too many at once are asked to come back", async () => {
 });
 
 test("a quota counts what it let through since it last looked", async () => {
-  let nowMs = 0;
-  const withinQuota = createQuota(
+  let nowMs = 1_000;
+  const withinQuota = createMessageQuota(
     () => Promise.resolve(8),
     () => nowMs,
   );
   const ask = () => withinQuota("t", 10, () => Promise.resolve(accepted));
   expect(await Promise.all([ask(), ask(), ask()])).toEqual([accepted, accepted, null]);
-  nowMs = 1_001;
+  nowMs = 2_001;
   expect(await ask()).toBe(accepted);
 });
 
 test("what is refused or replayed takes nothing of a quota, nor what fails", async () => {
-  const withinQuota = createQuota(
+  const withinQuota = createMessageQuota(
     () => Promise.resolve(8),
     () => 0,
   );

@@ -1,0 +1,41 @@
+import type { Accepted } from "../../shared/db/messages/messages.ts";
+import type { JobName, JobPayload } from "../../shared/queues/index.ts";
+import type { FailedMessage } from "../../shared/timeline/publish-unnumbered.ts";
+
+/** A wake-up of one queue. */
+export type JobWake<N extends JobName = JobName> = { [K in N]: { name: K; payload: JobPayload<K> } }[N];
+
+/**
+ * One thing to do after a transaction is committed. Each type is performed by one function in `perform.ts`. A lost side
+ * effect loses nothing that was committed: a sweeper finds it in Postgres, or the timeline carries the same fact later.
+ */
+export type SideEffect =
+  | ({ type: "wakeJob" } & JobWake)
+  /** The room's timeline has new entries. */
+  | { type: "publishTimeline"; roomId: string }
+  /** The outbox of user events has new rows. */
+  | { type: "publishUserEvents" }
+  | { type: "publishPending"; message: Accepted }
+  | { type: "publishFailed"; message: FailedMessage };
+
+export type SideEffectType = SideEffect["type"];
+export type SideEffectOf<T extends SideEffectType> = Extract<SideEffect, { type: T }>;
+
+type Room = { tenantId: string; roomId: string };
+
+/** The room itself has changed, or was made or deleted: Matrix follows, and its timeline has an entry. */
+export function roomChanged({ tenantId, roomId }: Room): SideEffect[] {
+  return [
+    { type: "wakeJob", name: "provisioning", payload: { tenantId, subject: "room", id: roomId } },
+    { type: "publishTimeline", roomId },
+  ];
+}
+
+/** Members came, left or changed: Matrix follows, the timeline has an entry, and they receive user events. */
+export function membersChanged({ tenantId, roomId }: Room): SideEffect[] {
+  return [
+    { type: "wakeJob", name: "membership", payload: { tenantId, roomId } },
+    { type: "publishTimeline", roomId },
+    { type: "publishUserEvents" },
+  ];
+}
