@@ -20,7 +20,7 @@ import { exitStalled, runProcess, type Resources } from "../shared/platform/shut
 import type { WorkerContext } from "./runtime/context.ts";
 import { createResumeAfterOutage } from "./runtime/resume-after-outage.ts";
 import { openHomeserverPool } from "./matrix/homeserver/pool.ts";
-import { OUTBOUND_PLACES } from "./jobs/index.ts";
+import { OUTBOUND_CONCURRENCY } from "./jobs/index.ts";
 import { createWorkerMetrics } from "./runtime/metrics.ts";
 import { watchObservers, watchQueues, type OnStalled } from "./runtime/health-monitors.ts";
 import { registerBacklogGauges } from "./runtime/backlog-gauges.ts";
@@ -97,7 +97,7 @@ async function start(
     log,
     stopping: stopping.signal,
     readsStream: config.readsStream,
-    outboundSemaphore: createTenantSemaphore(OUTBOUND_PLACES),
+    outboundSemaphore: createTenantSemaphore(OUTBOUND_CONCURRENCY),
     outboundBatchSize: createAdaptiveBatchSize(),
     chance: Math.random,
     hitFailpoint: createFailpoint(config.failpoint),

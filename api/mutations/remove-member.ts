@@ -4,7 +4,7 @@ import {
   makeMembersDue,
   type MemberRow,
 } from "../../shared/db/memberships/memberships.ts";
-import { markQueuedMessagesDead } from "../../shared/db/messages/dead-messages.ts";
+import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockRoom, lockTimelines } from "../../shared/db/rooms/rooms.ts";
@@ -36,7 +36,7 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
         member,
         sideEffects: sideEffectsOnRoom(target, { room: false, members: false }),
       };
-    const killed = await markQueuedMessagesDead(trx, tenantId, {
+    const killed = await markDeadOfRemovedSender(trx, tenantId, {
       senderId: member.user_id,
       roomIds: [room.id],
     });

@@ -35,7 +35,7 @@ export async function diagnose(
   // Only this command needs the Matrix client, which is slow to load.
   const { openHomeserver } = await import("../matrix/homeserver/open-homeserver.ts");
   const { diagnoseRoom, makeRepairDue } = await import("../reconcile/diagnose-room.ts");
-  const { findRoomSnapshot } = await import("../../shared/db/rooms/work-room.ts");
+  const { findRoomSnapshot } = await import("../../shared/db/rooms/room-snapshot.ts");
   const homeserver = await openHomeserver(db, config.sealKeys, tenant.homeserver_id);
   const look = async () => {
     const facts = await findRoomSnapshot(db, tenant.id, row.id);

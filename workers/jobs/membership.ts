@@ -7,7 +7,7 @@ import { ensureAccount } from "../reconcile/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
 import { removeUnknownUsers } from "../reconcile/remove-unknown-users.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { isForOperators, MatrixFailure } from "../matrix/http/failure.ts";
 import { removeMember } from "../matrix/rooms.ts";

@@ -4,7 +4,7 @@ import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { applyProfile } from "../reconcile/ensure-account.ts";
 import { describeRoom, ensureRoom } from "../reconcile/ensure-room.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { actAs } from "../reconcile/act-as.ts";
 import { unlessForbidden } from "../matrix/http/failure.ts";
 import { aliasLocalpart, leaveRoom, listJoined, removeAlias, removeMember } from "../matrix/rooms.ts";

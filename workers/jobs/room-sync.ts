@@ -1,7 +1,7 @@
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { requeueMissing } from "../outbound/requeue-missing.ts";
-import { findRoomSnapshot, type RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import { findRoomSnapshot, type RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { fetchPage } from "../matrix/sync-api.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";

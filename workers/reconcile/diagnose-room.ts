@@ -6,7 +6,7 @@ import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
 import { getState, listJoined, listPresent } from "../matrix/rooms.ts";
 import { findUnwantedUsers } from "./remove-unknown-users.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 
 /** One thing that is not as the tenant wants it. `what` names it; `wanted` and `found` say how. */
 export type Difference = {

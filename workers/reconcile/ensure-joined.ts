@@ -3,7 +3,7 @@ import { rowsOf } from "../../shared/db/connection/open.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { joinMember } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { actAs } from "./act-as.ts";
 
 /** The tenant wants this person out: no join is made. */

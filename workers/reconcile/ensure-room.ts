@@ -5,7 +5,7 @@ import type { RoomLease } from "../runtime/room-lease.ts";
 import { ensureObserver } from "./ensure-account.ts";
 import { followUpgrade } from "./follow-upgrade.ts";
 import { rejoinObserver } from "./rejoin-observer.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 
 /** The room on Matrix, under its lease: exists after this. Answers its Matrix id. */
 export async function ensureRoom(

@@ -4,7 +4,7 @@ import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import { getState } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 
 const creation = z.object({ predecessor: z.object({ room_id: z.string() }) });
 

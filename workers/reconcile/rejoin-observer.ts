@@ -6,7 +6,7 @@ import { joinMember } from "../matrix/rooms.ts";
 import { fetchPosition } from "../matrix/sync-api.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { noteObserverBack } from "../../shared/db/observers/observed-rooms.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { actAs } from "./act-as.ts";
 
 /**

@@ -3,7 +3,7 @@ import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { listPresent, removeMember } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 
 /** One run puts out so many; the rest follow in later runs, so that messages are not held up. */
 const AT_MOST = 20;

@@ -1,5 +1,5 @@
 import { rowsOf, type Db } from "../connection/open.ts";
-import { LEASE_MS } from "../messages/outbox.ts";
+import { LEASE_MS } from "../lease.ts";
 
 /** An observer that this process runs. */
 export type LeasedObserver = {
