@@ -1,4 +1,5 @@
-import { endMemberships, listRoomIdsOf, makeMembersDue } from "../../shared/db/memberships/memberships.ts";
+import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
+import { endMemberships, listRoomIdsOf } from "../../shared/db/memberships/memberships.ts";
 import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";

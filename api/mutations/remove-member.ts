@@ -1,10 +1,6 @@
-import {
-  endMemberships,
-  findMember,
-  makeMembersDue,
-  type MemberRow,
-} from "../../shared/db/memberships/memberships.ts";
-import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
+import { endMemberships, findMember, type MemberRow } from "../../shared/db/memberships/memberships.ts";
+import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
+import { DEAD_REASONS, markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockRoom, lockTimelines } from "../../shared/db/rooms/rooms.ts";
@@ -63,7 +59,7 @@ export function describeDeadMessages(
 ): FailedMessage[] {
   const error = {
     code: "sender_removed",
-    message: "The sender was removed from the room before the message was sent.",
+    message: DEAD_REASONS.sender_removed,
   };
   const byRoom = new Map(left.map((row) => [row.room_id, row]));
   return killed.flatMap(({ id, room_id: roomId }) => {

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { Config } from "../../shared/platform/config.ts";
 import { insertAudit } from "../../shared/db/tenants/audit.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
-import { makeJoinsDue } from "../../shared/db/memberships/memberships.ts";
+import { makeJoinsDue } from "../../shared/db/memberships/members-due.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import {
   createTenant,

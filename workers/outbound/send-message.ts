@@ -4,7 +4,7 @@ import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { sendText } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import { applyLevels } from "../reconcile/apply-power-levels.ts";
+import { applyPowerLevels } from "../reconcile/apply-power-levels.ts";
 import { ensureAccount } from "../reconcile/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
@@ -53,7 +53,7 @@ export async function sendMessage(
   // Refused: what Matrix has is not what our tables say, of the join or, after a restore, of the account itself. Make
   // it so, and try once more.
   await prepareSender(context, homeserver, existing, { ...message, sender_is_registered: false }, lease);
-  await applyLevels(context, homeserver, existing, lease);
+  await applyPowerLevels(context, homeserver, existing, lease);
   return send();
 }
 

@@ -1,4 +1,3 @@
-import { rolesAllowed } from "../../contract/permissions.ts";
 import { ROLES_WITH_LEVEL } from "../../contract/roles.ts";
 import type { RoomAddress } from "../../contract/names.ts";
 import type { Role } from "../../contract/roles.ts";
@@ -45,7 +44,8 @@ export async function upsertMembers(
   roomId: string,
   wanted: readonly { userId: string; role: Role }[],
 ): Promise<void> {
-  await trx.raw(
+  await execute(
+    trx,
     `insert into memberships as s (room_id, user_id, tenant_id, role, read_count)
      select t.room_id, w.user_id, t.tenant_id, w.role, t.message_count
        from unnest(cast(:userIds as uuid[]), cast(:roles as text[])) as w(user_id, role)
@@ -84,24 +84,6 @@ export async function endAllMemberships(trx: Db, tenantId: string, roomId: strin
     [tenantId, roomId],
   );
   return rows.map((row) => row.user_id);
-}
-
-/** Counts members anew by `added`, and makes the room's members on Matrix due. Returns how many it has now. */
-export async function makeMembersDue(
-  trx: Db,
-  tenantId: string,
-  roomIds: readonly string[],
-  added: number,
-): Promise<number> {
-  const rows = await rowsOf<{ member_count: number }>(
-    trx,
-    `update rooms set member_count = member_count + :added, members_desired_version = members_desired_version + 1,
-            members_next_attempt_at = least(coalesce(members_next_attempt_at, now()), now()), members_attempts = 0,
-            members_error = null
-      where tenant_id = :tenantId and id = any(:roomIds) returning member_count`,
-    { tenantId, roomIds, added },
-  );
-  return rows[0]?.member_count ?? 0;
 }
 
 /** How many members of a room have a power level of their own. */
@@ -198,42 +180,6 @@ export async function findRoomAccess(
     [user, tenantId, room.kind, room.slug],
   );
   return rows[0];
-}
-
-/** Makes the members of a tenant's rooms due where somebody who may speak is not on Matrix, one room after the other. */
-export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
-  await execute(
-    db,
-    `with waiting as (
-       select r.id, now() + row_number() over (order by r.id) * interval '100 milliseconds' as due
-         from rooms r
-        where r.tenant_id = :tenantId and r.deleted_at is null
-          and exists (select 1 from memberships s
-                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and s.role = any(:posting))
-     )
-     update rooms r set members_desired_version = members_desired_version + 1,
-            members_next_attempt_at = least(coalesce(r.members_next_attempt_at, w.due), w.due)
-       from waiting w where r.id = w.id`,
-    { tenantId, posting: [...rolesAllowed("post")] },
-  );
-}
-
-/** People who open a room one after the other are joined on Matrix together, after this. */
-const JOIN_AFTER = "5 seconds";
-
-/** Remembers that a person has opened a room: those who may speak are joined in the background. */
-export async function markOpened(db: Db, { room_id, user_id }: RoomAccess): Promise<void> {
-  await execute(
-    db,
-    `with opened as (
-       update memberships set opened_at = now() where room_id = :roomId and user_id = :userId and opened_at is null
-       returning room_id, role, applied
-     )
-     update rooms r set members_desired_version = members_desired_version + 1,
-            members_next_attempt_at = coalesce(members_next_attempt_at, now() + interval '${JOIN_AFTER}')
-       from opened o where r.id = o.room_id and o.role = any(:posting) and o.applied = 'out'`,
-    { roomId: room_id, userId: user_id, posting: [...rolesAllowed("post")] },
-  );
 }
 
 /** What a client is shown of a membership. */

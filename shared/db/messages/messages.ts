@@ -1,4 +1,5 @@
 import { newId } from "../../platform/ids.ts";
+import { rolesAllowed } from "../../contract/permissions.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
 import type { MessageResource, MessageStatus } from "../../contract/resources.ts";
 import { transactPipelined } from "../connection/pipelined-transaction.ts";
@@ -96,7 +97,7 @@ export async function acceptMessages(
     db,
     [
       { sql: LOCK_ROOMS, bindings: { input } },
-      { sql: INSERT_ALLOWED, bindings: { input } },
+      { sql: INSERT_ALLOWED, bindings: { input, posting: [...rolesAllowed("post")] } },
     ],
     {
       onFirst: (rooms) => {
@@ -146,7 +147,7 @@ const INSERT_ALLOWED = `
       join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
       join room_outbox o on o.room_id = r.id
       join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
-      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role <> 'guest'
+      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role = any(:posting)
      where u.status <> 'locked' and (i.client_id is null
         or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
   ), bumped as (

@@ -1,4 +1,4 @@
-import { rowsOf, type Db } from "../connection/open.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { LEASE_MS } from "../lease.ts";
 
 /** An observer that this process runs. */
@@ -42,5 +42,5 @@ export async function renewObserverLeases(db: Db, fences: readonly string[]): Pr
 
 /** Hands an observer over: it is free at once. */
 export async function releaseObserverLease(db: Db, fence: string): Promise<void> {
-  await db.raw("update sync_positions set fence = null, lease_until = null where fence = ?", [fence]);
+  await execute(db, "update sync_positions set fence = null, lease_until = null where fence = ?", [fence]);
 }

@@ -2,7 +2,9 @@ import { Model } from "objection";
 import { newFence, newId } from "../../platform/ids.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
 import type { RoomResource } from "../../contract/resources.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { membersDue } from "../memberships/members-due.ts";
+import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
 
 /** A place to talk, and the wish for a room on Matrix. */
 export class Room extends Model {
@@ -109,7 +111,8 @@ async function lockRows(
   tenantId: string,
   roomIds: readonly string[],
 ): Promise<void> {
-  await trx.raw(
+  await execute(
+    trx,
     `select 1 from ${table} where tenant_id = ? and room_id = any(?) order by room_id for update`,
     [tenantId, [...roomIds]],
   );
@@ -129,16 +132,14 @@ export async function changeRoom(
     avatar = room.avatar,
     visibility = room.visibility,
   } = differing;
-  await trx.raw(
+  await execute(
+    trx,
     `update rooms
-        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, desired_version = desired_version + 1,
-            next_attempt_at = least(coalesce(next_attempt_at, now()), now()), attempts = 0, error = null,
-            status = case when status = 'failed' then 'pending' else status end,
+        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, ${PROVISIONING_CHANGED},
             strangers_seen_at = case when :isClosed then now() else strangers_seen_at end,
-            members_desired_version = members_desired_version + case when :isClosed then 1 else 0 end,
-            members_next_attempt_at = case when :isClosed then now() else members_next_attempt_at end
+            ${membersDue({ when: ":isClosed" })}
       where tenant_id = :tenantId and id = :id`,
-    // Strangers may be in a public room: one that becomes private has to be rid of them.
+    // Unknown users may be in a public room: they are removed from one that becomes private.
     {
       ...{ tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility },
       isClosed: differing.visibility === "private",
@@ -165,8 +166,9 @@ function differingFields(room: Room, wish: Partial<DesiredRoom>): Partial<Desire
 
 /** Marks a locked room deleted: its address is free, the room on Matrix is due to be cleaned up. */
 export async function markRoomDeleted(trx: Db, room: Room): Promise<void> {
-  await trx.raw(
-    `update rooms set deleted_at = now(), desired_version = desired_version + 1, next_attempt_at = now(), attempts = 0,
+  await execute(
+    trx,
+    `update rooms set deleted_at = now(), ${PROVISIONING_DUE}, attempts = 0,
             members_next_attempt_at = null, member_count = 0
       where tenant_id = ? and id = ?`,
     [room.tenant_id, room.id],

@@ -7,6 +7,7 @@ import { seal, unseal, type SealKey } from "../../platform/seal.ts";
 import { tokenKeys, type TokenKeys } from "../../auth/tokens.ts";
 import type { Homeserver } from "../homeservers/homeservers.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { insertObserver } from "../observers/observers.ts";
 
 const DAY_MS = 86_400_000;
 export const DEFAULT_MAX_AGE_MS = 7 * DAY_MS;
@@ -76,14 +77,6 @@ export async function createTenant(
     if (isCreated) await insertObserver(trx, id, homeserver.server_name);
     return { tenant: await Tenant.query(trx).findOne({ slug }).throwIfNotFound(), isCreated };
   });
-}
-
-/** A bot account that will make and read rooms: those that are made from now on. */
-export async function insertObserver(trx: Db, tenantId: string, serverName: string): Promise<void> {
-  const id = newId();
-  const matrixUserId = `@omc_${randomToken(20)}:${serverName}`;
-  await trx("observers").insert({ id, tenant_id: tenantId, matrix_user_id: matrixUserId });
-  await trx("sync_positions").insert({ observer_id: id });
 }
 
 export async function findTenantBySlug(db: Db, slug: string): Promise<Tenant | undefined> {

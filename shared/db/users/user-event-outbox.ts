@@ -1,5 +1,5 @@
 import { newId } from "../../platform/ids.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
 
 export type UserEventKind = "room.added" | "room.removed" | "user.gone";
 
@@ -17,7 +17,8 @@ export type QueuedUserEvent = {
 /** Writes notices down, in the transaction that causes them; they are told in this order. */
 export async function enqueueUserEvents(trx: Db, notices: readonly NewUserEvent[]): Promise<void> {
   if (notices.length === 0) return;
-  await trx.raw(
+  await execute(
+    trx,
     `insert into notices (id, tenant_id, kind, user_id, room_id, created_at)
      select n.*, clock_timestamp()
        from unnest(cast(:ids as uuid[]), cast(:tenantIds as uuid[]), cast(:kinds as text[]), cast(:userIds as uuid[]),
@@ -43,5 +44,5 @@ export function lockUserEvents(trx: Db, limit: number): Promise<QueuedUserEvent[
 }
 
 export async function deleteUserEvents(trx: Db, ids: readonly string[]): Promise<void> {
-  await trx.raw("delete from notices where id = any(?)", [[...ids]]);
+  await execute(trx, "delete from notices where id = any(?)", [[...ids]]);
 }

@@ -1,7 +1,8 @@
 import { Model } from "objection";
 import { newId, randomToken } from "../../platform/ids.ts";
 import type { UserResource } from "../../contract/resources.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
 import { StaleView, transact } from "../connection/transaction.ts";
 
 /** A person of a tenant, and the wish for an account on Matrix. */
@@ -44,11 +45,10 @@ export async function putUser(db: Db, tenantId: string, name: string, wish: Desi
 }
 
 async function changeUser(trx: Db, tenantId: string, name: string, wish: DesiredUser): Promise<void> {
-  await trx.raw(
+  await execute(
+    trx,
     `update users
-        set display_name = :displayName, avatar = :avatar, desired_version = desired_version + 1,
-            next_attempt_at = least(coalesce(next_attempt_at, now()), now()), attempts = 0, error = null,
-            status = case when status = 'failed' then 'pending' else status end
+        set display_name = :displayName, avatar = :avatar, ${PROVISIONING_CHANGED}
       where tenant_id = :tenantId and external_id = :name and deleted_at is null
         and (display_name is distinct from :displayName or avatar is distinct from :avatar)`,
     { tenantId, name, ...wish },
@@ -104,7 +104,8 @@ async function insertUsers(
   tenantId: string,
   users: readonly (DesiredUser & { name: string })[],
 ): Promise<void> {
-  await db.raw(
+  await execute(
+    db,
     `insert into users (id, tenant_id, external_id, display_name, avatar, matrix_user_id)
      select n.id, t.id, n.name, n.display_name, n.avatar, '@omc_' || n.localpart || ':' || h.server_name
        from unnest(cast(:ids as uuid[]), cast(:names as text[]), cast(:displayNames as text[]), cast(:avatars as text[]),
@@ -136,8 +137,9 @@ export async function lockUser(trx: Db, tenantId: string, userId: string): Promi
 
 /** Marks a user deleted: the name is free, the account is due to be cleaned up. Call it holding the user's rooms. */
 export async function markUserDeleted(trx: Db, tenantId: string, userId: string): Promise<void> {
-  await trx.raw(
-    `update users set deleted_at = now(), desired_version = desired_version + 1, next_attempt_at = now(), attempts = 0
+  await execute(
+    trx,
+    `update users set deleted_at = now(), ${PROVISIONING_DUE}, attempts = 0
       where tenant_id = ? and id = ? and deleted_at is null`,
     [tenantId, userId],
   );
