@@ -4,7 +4,7 @@ import { seal, unseal, type SealKey } from "../../platform/seal.ts";
 /** A device-bound token of an account of ours. */
 export type Credential = { deviceId: string; accessToken: string };
 
-/** Null when the account has none. @throws when the seal keys do not hold the key it was sealed with. */
+/** Null when the account has none. @throws when the key that it is sealed with is not among the seal keys. */
 export async function findCredential(
   db: Db,
   sealKeys: readonly SealKey[],
@@ -22,7 +22,7 @@ export async function findCredential(
   return { deviceId: row.device_id, accessToken };
 }
 
-/** Keeps an account's token, sealed; an older one is replaced. */
+/** Saves an account's token, sealed. It replaces an older one. */
 export async function saveCredential(
   db: Db,
   sealKeys: readonly SealKey[],
@@ -52,7 +52,7 @@ function sealContext(homeserverId: string, matrixUserId: string): { tenant: stri
 
 const RESEALED_AT_ONCE = 500;
 
-/** Seals every account's token with the first key. Answers how many were sealed with another. */
+/** Seals every account's token with the first key. Returns how many were sealed with another key. */
 export async function resealCredentials(db: Db, sealKeys: readonly SealKey[]): Promise<number> {
   const first = sealKeys[0]?.id ?? "";
   for (let count = 0; ;) {

@@ -3,7 +3,7 @@ import { LEASE_LOST, VIEW_STALE } from "../connection/failures.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { FROM_BEGINNING } from "./room-gaps.ts";
 
-/** A room that an observer reads; `gap_from` when it has a gap. */
+/** A room that an observer reads. `gap_from`: the start of its gap, null when it has none. */
 export type ObservedRoom = { id: string; matrix_room_id: string; gap_from: string | null };
 
 /** The tables as a decision saw them: the rooms that an answer of `/sync` names. */
