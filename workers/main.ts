@@ -20,7 +20,7 @@ import { exitStalled, runProcess, type Resources } from "../shared/platform/shut
 import type { WorkerContext } from "./runtime/context.ts";
 import { createResumeAfterOutage } from "./runtime/resume-after-outage.ts";
 import { openHomeserverPool } from "./matrix/homeserver/pool.ts";
-import { OUTBOUND_PLACES } from "./jobs/index.ts";
+import { OUTBOUND_CONCURRENCY } from "./jobs/index.ts";
 import { createWorkerMetrics } from "./runtime/metrics.ts";
 import { watchObservers, watchQueues, type OnStalled } from "./runtime/health-monitors.ts";
 import { registerBacklogGauges } from "./runtime/backlog-gauges.ts";
@@ -42,7 +42,7 @@ const config = readConfig(process.env);
 const log = createLog({ level: config.logLevel, tier: roles.join("+") });
 await runProcess(log, STOP_LIMIT_MS, (resources) => start(resources, config, log, roles));
 
-/** `--role jobs`, `--role sync`, or both when none is named. */
+/** The roles that `--role` names, which may be given twice; both without it. */
 function readRoles(): WorkerRole[] {
   const { values } = parseArgs({ options: { role: { type: "string", multiple: true } } });
   const named = values.role ?? [...ROLES];
@@ -84,7 +84,7 @@ async function start(
   });
   gauge(
     registry,
-    { name: "omc_breakers_open", help: "Homeservers that calls are held back from" },
+    { name: "omc_breakers_open", help: "Homeservers to which no calls go because they do not answer" },
     homeservers.openBreakers,
   );
   const stopping = new AbortController();
@@ -97,14 +97,14 @@ async function start(
     log,
     stopping: stopping.signal,
     readsStream: config.readsStream,
-    outboundSemaphore: createTenantSemaphore(OUTBOUND_PLACES),
+    outboundSemaphore: createTenantSemaphore(OUTBOUND_CONCURRENCY),
     outboundBatchSize: createAdaptiveBatchSize(),
     chance: Math.random,
     hitFailpoint: createFailpoint(config.failpoint),
   };
   if (roles.includes("jobs")) await startJobs(resources, config, context, queues);
   if (roles.includes("sync")) await startSync(resources, config, context);
-  // Added last, so that it is the first to go: loops end at their next safe place while the rest is closed.
+  // Added last and so closed first: loops end at their next safe place while the rest is closed.
   resources.add("loops", stopping, (controller) => {
     controller.abort();
   });
@@ -117,18 +117,16 @@ async function startJobs(
   context: WorkerContext,
   queues: Queues,
 ): Promise<void> {
-  const patient = resources.add(
+  const workerRedis = resources.add(
     "worker redis",
     openWorkerRedis(config.redisUrl, context.log, "workers"),
     closeRedis,
   );
   registerBacklogGauges(context.metrics.registry, context.db);
-  const jobs = resources.add("jobs", runJobs(context, patient), (running) => running.close());
+  const jobs = resources.add("jobs", runJobs(context, workerRedis), (running) => running.close());
   resources.add("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
-  resources.add("schedules", keepSchedules(queues, context.log), (timer) => {
-    clearInterval(timer);
-  });
-  const monitor = watchQueues({ redis: context.redis, queues, jobs, onStalled: endWhenStuck(context.log) });
+  resources.add("schedules", keepSchedules(queues, context.log), (schedules) => schedules.stop());
+  const monitor = watchQueues({ redis: context.redis, queues, jobs, onStalled: exitOnStall(context.log) });
   resources.add("queue monitor", monitor, (it) => {
     it.stop();
   });
@@ -151,7 +149,7 @@ async function jobsReadiness(db: Db, redis: Redis): Promise<Readiness> {
   return { ready: degraded.length === 0, degraded };
 }
 
-function endWhenStuck(log: Log): OnStalled {
+function exitOnStall(log: Log): OnStalled {
   return (about, why) => exitStalled(log, about, why);
 }
 
@@ -164,11 +162,11 @@ async function startSync(resources: Resources, config: Config, context: WorkerCo
   );
   gaugeOfEach(
     context.metrics.registry,
-    { name: "omc_sync_silent_seconds", help: "Since an observer last read something, by observer" },
+    { name: "omc_sync_silent_seconds", help: "Time since an observer last read something, by observer" },
     "observer",
     () => observers.silences().map(([observer, silentMs]) => [observer, silentMs / 1_000] as const),
   );
-  const monitor = watchObservers({ observers, onStalled: endWhenStuck(context.log) });
+  const monitor = watchObservers({ observers, onStalled: exitOnStall(context.log) });
   resources.add("observer monitor", monitor, (it) => {
     it.stop();
   });

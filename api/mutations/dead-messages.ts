@@ -1,10 +1,11 @@
 import { formatRoomKey } from "../../shared/contract/names.ts";
+import { DEAD_REASONS } from "../../shared/db/messages/dead-messages.ts";
 import type { AppendedRow } from "../../shared/timeline/append.ts";
 import type { SideEffect } from "../after-commit/side-effects.ts";
 
 const ERROR = {
   code: "sender_removed",
-  message: "The sender was removed from the room before the message was sent.",
+  message: DEAD_REASONS.sender_removed,
 };
 
 /** Publishes the removed user's dead messages to their rooms, after the entries of the removal. */

@@ -1,5 +1,5 @@
 import { endAllMemberships } from "../../shared/db/memberships/memberships.ts";
-import { markRoomMessagesDead } from "../../shared/db/messages/dead-messages.ts";
+import { markDeadOfDeletedRoom } from "../../shared/db/messages/dead-messages.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockRoom, lockTimelines, markRoomDeleted } from "../../shared/db/rooms/rooms.ts";
@@ -14,7 +14,7 @@ export function deleteRoom(db: Db, tenantId: string, address: RoomAddress): Prom
     if (!room) return null;
     await lockTimelines(trx, tenantId, [room.id]);
     const userIds = await endAllMemberships(trx, tenantId, room.id);
-    await markRoomMessagesDead(trx, tenantId, room.id);
+    await markDeadOfDeletedRoom(trx, tenantId, room.id);
     await markRoomDeleted(trx, room);
     await enqueueUserEvents(
       trx,

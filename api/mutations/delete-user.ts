@@ -1,5 +1,6 @@
-import { endMemberships, listRoomIdsOf, makeMembersDue } from "../../shared/db/memberships/memberships.ts";
-import { markQueuedMessagesDead } from "../../shared/db/messages/dead-messages.ts";
+import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
+import { endMemberships, listRoomIdsOf } from "../../shared/db/memberships/memberships.ts";
+import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockOutboxes, lockTimelines } from "../../shared/db/rooms/rooms.ts";
@@ -44,7 +45,7 @@ async function leaveRooms(
   if (roomIds.length === 0) return [];
   const ended = await endMemberships(trx, tenantId, userId, roomIds);
   const roomsLeft = ended.map((row) => row.room_id);
-  const killed = await markQueuedMessagesDead(trx, tenantId, { senderId: userId, roomIds: roomsLeft });
+  const killed = await markDeadOfRemovedSender(trx, tenantId, { senderId: userId, roomIds: roomsLeft });
   await makeMembersDue(trx, tenantId, roomsLeft, -1);
   const left = await appendEntries(
     trx,

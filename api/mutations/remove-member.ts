@@ -1,10 +1,6 @@
-import {
-  endMemberships,
-  findMember,
-  makeMembersDue,
-  type MemberRow,
-} from "../../shared/db/memberships/memberships.ts";
-import { markQueuedMessagesDead } from "../../shared/db/messages/dead-messages.ts";
+import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
+import { endMemberships, findMember, type MemberRow } from "../../shared/db/memberships/memberships.ts";
+import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockRoom, lockTimelines } from "../../shared/db/rooms/rooms.ts";
@@ -30,7 +26,7 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
     if (member) await lockTimelines(trx, tenantId, [room.id]);
     const [ended] = member ? await endMemberships(trx, tenantId, member.user_id, [room.id]) : [];
     if (!member || !ended) return { roomId: room.id, member, sideEffects: [] };
-    const killed = await markQueuedMessagesDead(trx, tenantId, {
+    const dead = await markDeadOfRemovedSender(trx, tenantId, {
       senderId: member.user_id,
       roomIds: [room.id],
     });
@@ -43,7 +39,7 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
     ]);
     const sideEffects = [
       ...membersChanged({ tenantId, roomId: room.id }),
-      ...describeDeadMessages(left, killed),
+      ...describeDeadMessages(left, dead),
     ];
     return { roomId: room.id, member, sideEffects };
   });

@@ -2,10 +2,10 @@ import {
   countLevels,
   findMembers,
   lockMemberships,
-  makeMembersDue,
   upsertMembers,
   type MemberRow,
 } from "../../shared/db/memberships/memberships.ts";
+import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockTimelines, type Room } from "../../shared/db/rooms/rooms.ts";

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { findRoomAccess, markOpened, type RoomAccess } from "../../shared/db/memberships/memberships.ts";
+import { markOpened } from "../../shared/db/memberships/members-due.ts";
+import { findRoomAccess, type RoomAccess } from "../../shared/db/memberships/memberships.ts";
 import {
   findMessage,
   findMessageByClientId,

@@ -4,7 +4,7 @@ import { openDb } from "../../shared/db/connection/open.ts";
 import { closeQueues, createWake, openQueues } from "../../shared/queues/open.ts";
 import { closeRedis, openWorkerRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
-import { OUTBOUND_PLACES } from "../../workers/jobs/index.ts";
+import { OUTBOUND_CONCURRENCY } from "../../workers/jobs/index.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
 import { createTenantSemaphore } from "../../workers/outbound/tenant-semaphore.ts";
 import { runJobs } from "../../workers/runtime/run-jobs.ts";
@@ -52,7 +52,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     log,
     stopping: stopping.signal,
     readsStream: false,
-    outboundSemaphore: createTenantSemaphore(OUTBOUND_PLACES),
+    outboundSemaphore: createTenantSemaphore(OUTBOUND_CONCURRENCY),
     outboundBatchSize: createAdaptiveBatchSize(),
     chance: Math.random,
     hitFailpoint: () => undefined,

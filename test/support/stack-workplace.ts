@@ -63,7 +63,7 @@ export class Workplace {
       stopping: new AbortController().signal,
       chance: () => 0.5,
       readsStream: false,
-      outboundSemaphore: createTenantSemaphore({ all: 100, each: 100 }),
+      outboundSemaphore: createTenantSemaphore({ perProcess: 100, perTenant: 100 }),
       outboundBatchSize: createAdaptiveBatchSize(),
       hitFailpoint: () => undefined,
     };

@@ -26,7 +26,7 @@ let connection: Redis;
 let monitor: HealthMonitor | null = null;
 let worker: Worker | null = null;
 let observers: Observers | null = null;
-let told: object[] = [];
+let stalls: object[] = [];
 
 beforeAll(async () => {
   place = await openWorkplace();
@@ -36,7 +36,7 @@ afterEach(async () => {
   monitor?.stop();
   await worker?.close(true);
   await observers?.stop();
-  [monitor, worker, observers, told] = [null, null, null, []];
+  [monitor, worker, observers, stalls] = [null, null, null, []];
   for (const queue of Object.values(place.queues)) await queue.obliterate({ force: true });
 });
 afterAll(async () => {
@@ -44,9 +44,9 @@ afterAll(async () => {
   await place.close();
 });
 
-/** Watches the queues for a process that takes up nothing; answers how often was looked. */
+/** Watches the queues; returns how many samples were taken. */
 function watch(own: Partial<QueueProgress> = {}, redis = place.redis): () => number {
-  const progress: QueueProgress = { queue: NAME, places: 1, running: 0, taken: 0, ...own };
+  const progress: QueueProgress = { queue: NAME, concurrency: 1, running: 0, started: 0, ...own };
   let looks = 0;
   const jobs = {
     progress: () => {
@@ -56,7 +56,7 @@ function watch(own: Partial<QueueProgress> = {}, redis = place.redis): () => num
     close: () => Promise.resolve(),
   };
   monitor = watchQueues(
-    { redis, queues: place.queues, jobs, onStalled: (about, why) => told.push({ ...about, why }) },
+    { redis, queues: place.queues, jobs, onStalled: (about, why) => stalls.push({ ...about, why }) },
     LIMITS,
   );
   return () => looks;
@@ -64,17 +64,17 @@ function watch(own: Partial<QueueProgress> = {}, redis = place.redis): () => num
 
 async function lookedOften(looks: () => number): Promise<void> {
   const before = looks();
-  await until(() => looks() - before > 15, "it was looked three times as long as it takes", LIMIT_MS);
+  await until(() => looks() - before > 15, "samples were taken for three times the limit", LIMIT_MS);
 }
 
-test("a process that takes nothing up though a job waits is told of", async () => {
+test("a process that starts no job though one waits is reported", async () => {
   await place.queues[NAME].add(NAME, {});
   watch();
-  await until(() => told.length > 0, "it is told", LIMIT_MS);
-  expect(told).toEqual([{ queue: NAME, why: expect.stringContaining("takes no job up") }]);
+  await until(() => stalls.length > 0, "the stall is reported", LIMIT_MS);
+  expect(stalls).toEqual([{ queue: NAME, why: expect.stringContaining("takes no job up") }]);
 });
 
-test("an idle process is spared while another one takes the jobs up, and found when that one has gone", async () => {
+test("an idle process is not reported while another one starts the jobs, and is when that one has ended", async () => {
   const queue = place.queues[NAME];
   const other = async () => {
     // There is always something that waits.
@@ -84,33 +84,33 @@ test("an idle process is spared while another one takes the jobs up, and found w
   await queue.addBulk(Array.from({ length: 20 }, () => ({ name: NAME, data: {} })));
   const looks = watch();
   await lookedOften(looks);
-  expect(told).toEqual([]);
+  expect(stalls).toEqual([]);
   await worker.close(true);
-  await until(() => told.length > 0, "it is told", LIMIT_MS);
+  await until(() => stalls.length > 0, "the stall is reported", LIMIT_MS);
 });
 
 test.each([
   ["nothing waits", async () => undefined],
   ["jobs are for later", () => place.queues[NAME].add(NAME, {}, { delay: 3_600_000 })],
   ["the queue is paused", () => place.queues[NAME].pause()],
-])("a process that takes nothing up is spared when %s", async (_, arrange) => {
+])("a process that starts no job is not reported when %s", async (_, arrange) => {
   await arrange();
   if (await place.queues[NAME].isPaused()) await place.queues[NAME].add(NAME, {});
   try {
     await lookedOften(watch());
-    expect(told).toEqual([]);
+    expect(stalls).toEqual([]);
   } finally {
     await place.queues[NAME].resume();
   }
 });
 
-test("a process that takes nothing up is spared when its places are taken", async () => {
+test("a process that runs as many jobs as it may is not reported", async () => {
   await place.queues[NAME].add(NAME, {});
   await lookedOften(watch({ running: 1 }));
-  expect(told).toEqual([]);
+  expect(stalls).toEqual([]);
 });
 
-test("a process that takes nothing up is spared when Redis takes no writes or is away: another would fare no better", async () => {
+test("a process that starts no job is not reported when Redis takes no writes or is away: a restart would not help", async () => {
   await place.queues[NAME].add(NAME, {});
   const user = "omc-reader";
   await place.redis.call("ACL", "SETUSER", user, "on", "nopass", "~*", "+@all", "-set");
@@ -122,18 +122,18 @@ test("a process that takes nothing up is spared when Redis takes no writes or is
     await waitForRedis(reader, 5_000);
     expect(await reader.ping()).toBe("PONG");
     await lookedOften(watch({}, reader));
-    expect(told).toEqual([]);
+    expect(stalls).toEqual([]);
     monitor?.stop();
     closeRedis(reader);
     await lookedOften(watch({}, reader));
-    expect(told).toEqual([]);
+    expect(stalls).toEqual([]);
   } finally {
     closeRedis(reader);
     await place.redis.call("ACL", "DELUSER", user);
   }
 });
 
-test("an observer whose turn never ends is told of; one that fails again and again is not", async () => {
+test("an observer whose loop hangs is reported; one that fails again and again is not", async () => {
   const homeserver = new FakeHomeserver();
   let turns = 0;
   let hang = false;
@@ -147,17 +147,17 @@ test("an observer whose turn never ends is told of; one that fails again and aga
   homeserver.answer(/\/sync$/, {}, { isKept: true });
   observers = startObservers({ ...place.context(homeserver), chance: () => 0 });
   monitor = watchObservers(
-    { observers, onStalled: (about, why) => told.push({ ...about, why }) },
+    { observers, onStalled: (about, why) => stalls.push({ ...about, why }) },
     // Longer than the longest rest between two turns.
     { everyMs: 100, limitMs: 4_000 },
   );
   await until(() => turns >= 4, "four turns failed", LIMIT_MS);
-  expect(told).toEqual([]);
+  expect(stalls).toEqual([]);
   hang = true;
   try {
-    await until(() => told.length > 0, "it is told", LIMIT_MS);
+    await until(() => stalls.length > 0, "the stall is reported", LIMIT_MS);
     const [row] = await place.sql<{ observer_id: string }>("select observer_id from sync_positions");
-    expect(told).toEqual([{ observer: row?.observer_id, why: expect.stringContaining("hangs") }]);
+    expect(stalls).toEqual([{ observer: row?.observer_id, why: expect.stringContaining("hangs") }]);
   } finally {
     release();
   }

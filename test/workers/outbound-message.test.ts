@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { endMemberships } from "../../shared/db/memberships/memberships.ts";
-import { markQueuedMessagesDead, markRoomMessagesDead } from "../../shared/db/messages/dead-messages.ts";
+import { markDeadOfRemovedSender, markDeadOfDeletedRoom } from "../../shared/db/messages/dead-messages.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";
@@ -91,7 +91,7 @@ test("what waits behind a message that may have been sent dies with its sender's
   homeserver.refuse(/\/send\//, "transient");
   await drain();
   const bob = { senderId: behind?.sender_id ?? "", roomIds: [room.id] };
-  await markQueuedMessagesDead(place.db, place.tenantId, bob);
+  await markDeadOfRemovedSender(place.db, place.tenantId, bob);
   expect(await statuses()).toEqual(["sending", "dead sender_removed"]);
 });
 
@@ -136,7 +136,7 @@ test("nothing is made or sent for a room that is deleted, and none of its messag
   const [sent] = await place.accept(room, "ada", "sent", "sending", "queued");
   await place.sql("update messages set status = 'sending' where room_id = ? and order_number = 2", [room.id]);
   await place.sql("update messages set status = 'sent', event_id = '$1' where id = ?", [sent?.id]);
-  await markRoomMessagesDead(place.db, place.tenantId, room.id);
+  await markDeadOfDeletedRoom(place.db, place.tenantId, room.id);
   await place.sql("update rooms set deleted_at = now() where id = ?", [room.id]);
   await becomeDue();
   place.wakes.length = 0;

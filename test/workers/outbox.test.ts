@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { markQueuedMessagesDead } from "../../shared/db/messages/dead-messages.ts";
+import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { acceptMessages } from "../../shared/db/messages/messages.ts";
-import { claimMessages, endBatch, releaseRoomLease } from "../../shared/db/messages/outbox.ts";
+import { claimMessages, endBatch } from "../../shared/db/messages/outbox.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { newFence } from "../../shared/platform/ids.ts";
-import { acquireRoomLease } from "../../shared/db/rooms/work-room.ts";
+import { acquireRoomLease, releaseRoomLease } from "../../shared/db/rooms/room-lease.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 
 let place: Workplace;
@@ -235,7 +235,7 @@ test("somebody's queued messages are dead when they are removed; what is being s
   const fence = await takeFence(room);
   await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 1 });
 
-  const killed = await markQueuedMessagesDead(place.db, place.tenantId, {
+  const killed = await markDeadOfRemovedSender(place.db, place.tenantId, {
     senderId: await place.userId("bob"),
     roomIds: [room.id],
   });

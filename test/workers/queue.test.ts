@@ -7,12 +7,13 @@ import { asConnection, createWake, jobOptions } from "../../shared/queues/open.t
 import { openWorkerRedis, type Redis } from "../../shared/platform/redis.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { makeMemberCountDue } from "../../shared/timeline/member-counts.ts";
-import { startSweeper, type Sweeper } from "../../workers/runtime/sweeper.ts";
+import type { Repeating } from "../../shared/platform/concurrency/every.ts";
+import { startSweeper } from "../../workers/runtime/sweeper.ts";
 import { externalEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
 
 let place: Workplace;
-let sweeper: Sweeper | null = null;
+let sweeper: Repeating | null = null;
 let worker: Worker | null = null;
 let connection: Redis;
 beforeAll(async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { diagnoseRoom } from "../../workers/reconcile/diagnose-room.ts";
-import { findRoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import { findRoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { handleMembership } from "../../workers/jobs/membership.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";

@@ -3,7 +3,7 @@ import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { createMetrics } from "../../shared/platform/metrics.ts";
 import { registerBacklogGauges } from "../../workers/runtime/backlog-gauges.ts";
 import { diagnoseRoom } from "../../workers/reconcile/diagnose-room.ts";
-import { findRoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import { findRoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { handleMaintenance } from "../../workers/jobs/maintenance.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";

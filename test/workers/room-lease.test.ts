@@ -1,12 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import {
-  claimMessages,
-  endBatch,
-  markDead,
-  rescheduleOutbox,
-  renewRoomLease,
-  releaseRoomLease,
-} from "../../shared/db/messages/outbox.ts";
+import { markDead } from "../../shared/db/messages/dead-messages.ts";
+import { claimMessages, endBatch, rescheduleOutbox } from "../../shared/db/messages/outbox.ts";
+import { releaseRoomLease, renewRoomLease } from "../../shared/db/rooms/room-lease.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { newFence } from "../../shared/platform/ids.ts";
 import { LeaseLost, withRoomLease } from "../../workers/runtime/room-lease.ts";
@@ -102,7 +97,7 @@ test("a worker that was frozen past its lease can neither go on nor mark anythin
   expect(await claimMessages(place.db, room.id, { fence: frozen, afterOrder: 0, limit: 10 })).toBeNull();
   const sent = [{ id, eventId: "$late" }];
   expect(await endBatch(place.db, room.id, frozen, { sent, untried: [] })).toBe(false);
-  expect(await markDead(place.db, room.id, frozen, { id, code: "expired", reason: "late" })).toBeNull();
+  expect(await markDead(place.db, room.id, frozen, { id, code: "expired" })).toBeNull();
   await releaseRoomLease(place.db, room.id, frozen, 1);
   await rescheduleOutbox(place.db, room.id, frozen, { delayMs: 60_000, failed: true });
 

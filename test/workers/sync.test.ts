@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
-import { acquireObserverLeases, type LeasedObserver } from "../../shared/db/observers/sync-positions.ts";
+import { acquireObserverLeases, type LeasedObserver } from "../../shared/db/observers/observer-lease.ts";
 import { newFence } from "../../shared/platform/ids.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
 import { ResponseTooLarge } from "../../workers/matrix/http/bounded-fetch.ts";

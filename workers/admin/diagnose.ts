@@ -1,6 +1,7 @@
 import type { Config } from "../../shared/platform/config.ts";
 import { insertAudit } from "../../shared/db/tenants/audit.ts";
-import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { hasDueWork } from "../../shared/db/rooms/room-diagnosis.ts";
 import { findRoom } from "../../shared/db/rooms/rooms.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
@@ -8,18 +9,18 @@ import type { Difference } from "../reconcile/diagnose-room.ts";
 import { requireTenant } from "./tenants.ts";
 
 const REPAIR_LIMIT_MS = 60_000;
-const LOOK_EVERY_MS = 500;
+const CHECK_EVERY_MS = 500;
 
 type Diagnosis = {
   room: string;
   differences: Difference[];
-  /** Only of a repair: what was found before it. */
+  /** The differences before the repair; only of a repair. */
   repaired?: Difference[];
 };
 
 /**
- * What a room should be and is not. With `repair` it is made due, and looked at again until the workers have put it
- * right, a minute at most. Holds Matrix ids; audited.
+ * Finds how a room differs from what the tenant wants. With `repair`, makes the room due and waits until the workers have
+ * repaired it, a minute at most. The result has Matrix ids; the command is audited.
  */
 export async function diagnose(
   db: Db,
@@ -34,40 +35,29 @@ export async function diagnose(
   await insertAudit(db, { tenantId: tenant.id, actor: "cli", action, subject: key });
   // Only this command needs the Matrix client, which is slow to load.
   const { openHomeserver } = await import("../matrix/homeserver/open-homeserver.ts");
-  const { diagnoseRoom, makeRepairDue } = await import("../reconcile/diagnose-room.ts");
-  const { findRoomSnapshot } = await import("../../shared/db/rooms/work-room.ts");
+  const { diagnoseRoom, repairRoom } = await import("../reconcile/diagnose-room.ts");
+  const { findRoomSnapshot } = await import("../../shared/db/rooms/room-snapshot.ts");
   const homeserver = await openHomeserver(db, config.sealKeys, tenant.homeserver_id);
-  const look = async () => {
-    const facts = await findRoomSnapshot(db, tenant.id, row.id);
-    if (!facts) throw new AppError("not_found", `Tenant ${input.tenant} has no room ${key}.`);
-    return { facts, differences: await diagnoseRoom(db, homeserver, facts) };
+  const findDifferences = async () => {
+    const room = await findRoomSnapshot(db, tenant.id, row.id);
+    if (!room) throw new AppError("not_found", `Tenant ${input.tenant} has no room ${key}.`);
+    return diagnoseRoom(db, homeserver, room);
   };
-  const before = await look();
-  if (!input.repair || before.differences.length === 0) return { room: key, differences: before.differences };
-  await makeRepairDue(db, before.facts, before.differences);
+  const before = await findDifferences();
+  if (!input.repair || before.length === 0) return { room: key, differences: before };
+  await repairRoom(db, row.id, before);
   const limitAtMs = performance.now() + REPAIR_LIMIT_MS;
   for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
-    const { differences } = await look();
-    const isRight = !differences.some(isMendable) && !(await isDue(db, row.id));
-    if (isRight || performance.now() > limitAtMs) {
-      return { room: key, differences, repaired: before.differences };
+    await new Promise((resolve) => setTimeout(resolve, CHECK_EVERY_MS));
+    const differences = await findDifferences();
+    const isRepaired = !differences.some(isRepairable) && !(await hasDueWork(db, row.id));
+    if (isRepaired || performance.now() > limitAtMs) {
+      return { room: key, differences, repaired: before };
     }
   }
 }
 
-/** An encrypted room stays one. */
-function isMendable({ what }: Difference): boolean {
+/** A room stays encrypted for ever. */
+function isRepairable({ what }: Difference): boolean {
   return what !== "encrypted";
-}
-
-async function isDue(db: Db, roomId: string): Promise<boolean> {
-  const rows = await rowsOf(
-    db,
-    `select 1 as due from rooms r join room_timeline t on t.room_id = r.id
-      where r.id = ? and (r.next_attempt_at is not null or r.members_next_attempt_at is not null
-         or t.gap_next_attempt_at is not null)`,
-    [roomId],
-  );
-  return rows.length > 0;
 }

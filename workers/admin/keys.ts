@@ -27,9 +27,9 @@ export async function createKey(
   return { key, id };
 }
 
-type KeyLine = { id: string; role: string; createdAt: string; revokedAt: string | null };
+type ListedKey = { id: string; role: string; createdAt: string; revokedAt: string | null };
 
-export async function listKeys(db: Db, slug: string): Promise<KeyLine[]> {
+export async function listKeys(db: Db, slug: string): Promise<ListedKey[]> {
   const tenant = await requireTenant(db, slug);
   return (await listApiKeys(db, tenant.id, KEYS_AT_MOST)).map((row) => ({
     id: row.id,

@@ -1,5 +1,6 @@
 import type { Config } from "../../shared/platform/config.ts";
-import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { findAccount } from "../../shared/db/users/user-provisioning.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { openHomeserver } from "../matrix/homeserver/open-homeserver.ts";
 
@@ -10,7 +11,7 @@ export type MatrixLogin = {
   accessToken: string;
 };
 
-/** A credential with which an operator's plain Matrix client acts as one of the tenant's people. */
+/** Creates a credential with which an operator's Matrix client acts as one of the tenant's users. */
 export async function loginUser(input: {
   db: Db;
   config: Config;
@@ -18,18 +19,12 @@ export async function loginUser(input: {
   user: string;
 }): Promise<MatrixLogin> {
   const { db, config } = input;
-  const rows = await rowsOf<{ homeserver_id: string; matrix_user_id: string }>(
-    db,
-    `select t.homeserver_id, u.matrix_user_id from users u join tenants t on t.id = u.tenant_id
-      where t.slug = ? and u.external_id = ? and u.deleted_at is null`,
-    [input.tenantSlug, input.user],
-  );
-  const user = rows[0];
+  const user = await findAccount(db, input.tenantSlug, input.user);
   if (!user) throw new AppError("not_found", "There is no such tenant or user.");
   const homeserver = await openHomeserver(db, config.sealKeys, user.homeserver_id);
   await homeserver.ensureAccount(user.matrix_user_id);
   const login = await homeserver.login(user.matrix_user_id);
-  // Only of the homeserver of the configuration is it known where others reach it.
+  // PUBLIC_SYNAPSE_URL is that of the configured homeserver; any other has only the address that we use.
   const isConfigured = homeserver.baseUrl === config.homeserver.baseUrl;
   const homeserverUrl = isConfigured ? config.publicSynapseUrl : homeserver.baseUrl;
   return { homeserverUrl, matrixUserId: user.matrix_user_id, ...login };

@@ -4,7 +4,7 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import type { MatrixLogin } from "./matrix-login.ts";
 import { requireTenant } from "./tenants.ts";
 
-/** Logs in as one of the tenant's people; written down before it is done. */
+/** Logs in as one of the tenant's users. The audit entry is written before the login. */
 export async function logInToMatrix(
   db: Db,
   config: Config,

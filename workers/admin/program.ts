@@ -9,15 +9,15 @@ import { createKey, listKeys, revokeKey } from "./keys.ts";
 import { logInToMatrix } from "./matrix.ts";
 import { reseal, rotateTokenKey, showTokenKey } from "./seals.ts";
 import { showRoom } from "./room.ts";
-import { createTenantNamed, limitTenant, listAllTenants, pauseTenant } from "./tenants.ts";
+import { createTenantNamed, limitTenant, listAllTenants, setStatus } from "./tenants.ts";
 import { createToken } from "./token.ts";
 
-/** The work of a command; what it answers is plain data, shown as JSON or as lines. */
-type Act = (context: { db: Db; config: Config }) => Promise<unknown>;
+/** The work of a command. Its result is plain data, printed as JSON or as lines. */
+type Work = (context: { db: Db; config: Config }) => Promise<unknown>;
 
 const EXIT = { ok: 0, failed: 1, wrongUse: 2 } as const;
 
-/** Runs one operators' command and returns its exit code: 0 done, 1 failed, 2 wrong use. */
+/** Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong use. */
 export async function run(args: readonly string[], env: Record<string, string | undefined>): Promise<number> {
   const program = createProgram(env);
   try {
@@ -31,81 +31,81 @@ export async function run(args: readonly string[], env: Record<string, string | 
 }
 
 function createProgram(env: Record<string, string | undefined>): Command {
-  const act = (command: Command, work: Act) => perform(command, env, work);
-  const program = new Command("admin").description("What operators do").exitOverride();
-  addTenantCommands(program.command("tenant").description("Customer products"), act);
-  addKeyCommands(program.command("key").description("API keys"), act);
-  addSecretCommands(program, act);
+  const runWork = (command: Command, work: Work) => runCommand(command, env, work);
+  const program = new Command("admin").description("Operators' commands").exitOverride();
+  addTenantCommands(program.command("tenant").description("Customer products"), runWork);
+  addKeyCommands(program.command("key").description("API keys"), runWork);
+  addSecretCommands(program, runWork);
   const token = program.command("token").description("User tokens");
   withTenant(token.command("create"))
     .requiredOption("--user <id>", "whose token", parseUser)
     .description("Sign a token of one hour")
     .action(async (options: { tenant: string; user: string }, command: Command) => {
-      await act(command, ({ db, config }) => createToken(db, config.sealKeys, options));
+      await runWork(command, ({ db, config }) => createToken(db, config.sealKeys, options));
     });
   const room = program.command("room").description("Rooms");
   withRoom(room.command("show"))
-    .description("Everything the tables say of a room; audited")
+    .description("Everything that the tables hold of a room; audited")
     .action(async (tenant: string, address: RoomAddress, _options: unknown, command: Command) => {
-      await act(command, ({ db }) => showRoom(db, { tenant, address }));
+      await runWork(command, ({ db }) => showRoom(db, { tenant, address }));
     });
   withRoom(room.command("diagnose"))
-    .option("--repair", "put it right, and look again")
-    .description("What a room should be on Matrix and is not; audited")
+    .option("--repair", "repair the room and report what is left")
+    .description("How a room differs from what the tenant wants; audited")
     .action(async (tenant: string, address: RoomAddress, options: { repair?: boolean }, command: Command) => {
       const repair = options.repair === true;
-      await act(command, ({ db, config }) => diagnose(db, config, { tenant, address, repair }));
+      await runWork(command, ({ db, config }) => diagnose(db, config, { tenant, address, repair }));
     });
   const matrix = program.command("matrix").description("The homeserver");
   withTenant(matrix.command("login"))
     .requiredOption("--user <id>", "as whom", parseUser)
     .description("A credential for a plain Matrix client; audited")
     .action(async (options: { tenant: string; user: string }, command: Command) => {
-      await act(command, ({ db, config }) => logInToMatrix(db, config, options));
+      await runWork(command, ({ db, config }) => logInToMatrix(db, config, options));
     });
   return program;
 }
 
-type Perform = (command: Command, work: Act) => Promise<void>;
+type Run = (command: Command, work: Work) => Promise<void>;
 
-function addSecretCommands(program: Command, act: Perform): void {
+function addSecretCommands(program: Command, runWork: Run): void {
   const tokenKey = program.command("token-key").description("The key that signs a tenant's user tokens");
   withTenant(tokenKey.command("show"))
-    .description("For a product that signs its own; audited")
+    .description("Show it, for a product that signs its own tokens; audited")
     .action(async (options: { tenant: string }, command: Command) => {
-      await act(command, ({ db, config }) => showTokenKey(db, config, options.tenant));
+      await runWork(command, ({ db, config }) => showTokenKey(db, config, options.tenant));
     });
   withTenant(tokenKey.command("rotate"))
-    .description("Sign with a new key; tokens of the key before it stay good until the next rotation")
+    .description("Sign with a new key; tokens of the former key stay valid until the next rotation")
     .action(async (options: { tenant: string }, command: Command) => {
-      await act(command, ({ db, config }) => rotateTokenKey(db, config, options.tenant));
+      await runWork(command, ({ db, config }) => rotateTokenKey(db, config, options.tenant));
     });
   const seals = program.command("seal").description("Secrets in the database");
   withJson(seals.command("rotate"))
-    .description("Seal everything with the first of SEAL_KEYS, after which the others may go")
+    .description("Seal everything with the first of SEAL_KEYS; then the others may be removed")
     .action(async (_options: unknown, command: Command) => {
-      await act(command, ({ db, config }) => reseal(db, config));
+      await runWork(command, ({ db, config }) => reseal(db, config));
     });
 }
 
-function addTenantCommands(tenant: Command, act: Perform): void {
+function addTenantCommands(tenant: Command, runWork: Run): void {
   withJson(tenant.command("create"))
     .argument("<slug>", "name of the tenant", parseSlug)
-    .description("Make a tenant; one that is there is left as it is")
+    .description("Create a tenant; an existing one is not changed")
     .action(async (slug: string, _options: unknown, command: Command) => {
-      await act(command, ({ db, config }) => createTenantNamed(db, config, slug));
+      await runWork(command, ({ db, config }) => createTenantNamed(db, config, slug));
     });
   withJson(tenant.command("list"))
     .description("Tenants, by name")
     .action(async (_options: unknown, command: Command) => {
-      await act(command, ({ db }) => listAllTenants(db));
+      await runWork(command, ({ db }) => listAllTenants(db));
     });
   withJson(tenant.command("limits"))
     .argument("<slug>", "name of the tenant", parseSlug)
-    .argument("[changes...]", "name=value; nothing after = goes back to the default")
-    .description("What a tenant may use, shown and changed")
+    .argument("[changes...]", "name=value; an empty value restores the default")
+    .description("Show or change a tenant's limits")
     .action(async (slug: string, changes: string[], _options: unknown, command: Command) => {
-      await act(command, ({ db }) => limitTenant(db, slug, changes));
+      await runWork(command, ({ db }) => limitTenant(db, slug, changes));
     });
   for (const [name, status] of [
     ["pause", "paused"],
@@ -115,32 +115,32 @@ function addTenantCommands(tenant: Command, act: Perform): void {
       .argument("<slug>", "name of the tenant", parseSlug)
       .description(status === "paused" ? "Refuse the tenant's callers" : "Serve the tenant's callers again")
       .action(async (slug: string, _options: unknown, command: Command) => {
-        await act(command, ({ db }) => pauseTenant(db, slug, status));
+        await runWork(command, ({ db }) => setStatus(db, slug, status));
       });
   }
 }
 
-function addKeyCommands(key: Command, act: Perform): void {
+function addKeyCommands(key: Command, runWork: Run): void {
   withTenant(key.command("create"))
     .addOption(
       new Option("--role <role>", "what it may do")
         .choices(["server", "operator", "viewer"])
         .makeOptionMandatory(),
     )
-    .description("Make a key; it is shown once")
+    .description("Create a key; it is shown once")
     .action(async (options: { tenant: string; role: "server" | "operator" | "viewer" }, command: Command) => {
-      await act(command, ({ db }) => createKey(db, options));
+      await runWork(command, ({ db }) => createKey(db, options));
     });
   withTenant(key.command("list"))
     .description("Keys of a tenant, without their secrets")
     .action(async (options: { tenant: string }, command: Command) => {
-      await act(command, ({ db }) => listKeys(db, options.tenant));
+      await runWork(command, ({ db }) => listKeys(db, options.tenant));
     });
   withJson(key.command("revoke"))
     .argument("<id>", "id of the key")
-    .description("Refuse the key from now on")
+    .description("Revoke the key")
     .action(async (id: string, _options: unknown, command: Command) => {
-      await act(command, ({ db }) => revokeKey(db, id));
+      await runWork(command, ({ db }) => revokeKey(db, id));
     });
 }
 
@@ -158,13 +158,17 @@ function withTenant(command: Command): Command {
   return withJson(command).requiredOption("--tenant <slug>", "which tenant", parseSlug);
 }
 
-async function perform(command: Command, env: Record<string, string | undefined>, work: Act): Promise<void> {
+async function runCommand(
+  command: Command,
+  env: Record<string, string | undefined>,
+  work: Work,
+): Promise<void> {
   const config = readConfig(env);
   const db = openDb({ url: config.databaseUrl, name: "admin", max: 2 });
   try {
-    const answer = await work({ db, config });
+    const result = await work({ db, config });
     process.stdout.write(
-      command.opts()["json"] === true ? `${JSON.stringify(answer)}\n` : formatPlain(answer),
+      command.opts()["json"] === true ? `${JSON.stringify(result)}\n` : formatPlain(result),
     );
   } finally {
     await db.destroy();

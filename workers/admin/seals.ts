@@ -6,7 +6,7 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { openTokenKeys, resealTenants, rotateTokenKeys } from "../../shared/db/tenants/tenants.ts";
 import { requireTenant } from "./tenants.ts";
 
-/** Seals every secret with the first of SEAL_KEYS, after which the others may be taken out of it. */
+/** Seals every secret with the first of SEAL_KEYS. After that the other keys may be removed. */
 export async function reseal(
   db: Db,
   config: Config,
@@ -19,7 +19,7 @@ export async function reseal(
   return { key, homeservers, tenants, credentials };
 }
 
-/** The key with which a product signs its own user tokens; audited. The secret is base64url of its bytes. */
+/** Returns the key with which a product signs its own user tokens. Audited. The secret is in base64url. */
 export async function showTokenKey(
   db: Db,
   config: Config,
@@ -30,7 +30,7 @@ export async function showTokenKey(
   return { tenant: slug, ...openTokenKeys(config.sealKeys, tenant).current };
 }
 
-/** Signs with a new key from now on; tokens of the key before it stay good until the next rotation. */
+/** Replaces the signing key. Tokens of the former key stay valid until the next rotation. */
 export async function rotateTokenKey(
   db: Db,
   config: Config,

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { Config } from "../../shared/platform/config.ts";
 import { insertAudit } from "../../shared/db/tenants/audit.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
-import { makeJoinsDue } from "../../shared/db/memberships/memberships.ts";
+import { makeJoinsDue } from "../../shared/db/memberships/members-due.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import {
   createTenant,
@@ -18,7 +18,7 @@ import { AppError } from "../../shared/contract/errors.ts";
 
 const TENANTS_AT_MOST = 10_000;
 
-/** Makes a tenant on the homeserver of the configuration. */
+/** Creates a tenant on the homeserver of the configuration. */
 export async function createTenantNamed(
   db: Db,
   config: Config,
@@ -42,7 +42,7 @@ export async function listAllTenants(
   }));
 }
 
-export async function pauseTenant(
+export async function setStatus(
   db: Db,
   slug: string,
   status: Tenant["status"],
@@ -54,7 +54,7 @@ export async function pauseTenant(
 }
 
 /**
- * Changes limits of a tenant, given as `name=value`; an empty value goes back to the default. Answers all that hold.
+ * Changes limits of a tenant, given as `name=value`; an empty value restores the default. Returns all limits.
  * @throws AppError `invalid`.
  */
 export async function limitTenant(
@@ -63,17 +63,17 @@ export async function limitTenant(
   changes: readonly string[],
 ): Promise<Record<string, unknown>> {
   const tenant = await requireTenant(db, slug);
-  const wished = changes.map(parseLimit);
+  const parsed = changes.map(parseLimit);
   const given = Object.fromEntries(
-    wished.flatMap(({ name, value }) => (value === null ? [] : [[name, value]])),
+    parsed.flatMap(({ name, value }) => (value === null ? [] : [[name, value]])),
   );
   requireValid(desiredTenantLimits.partial(), given);
   const next = { ...tenant.limits, ...given };
-  for (const { name, value } of wished) if (value === null) Reflect.deleteProperty(next, name);
+  for (const { name, value } of parsed) if (value === null) Reflect.deleteProperty(next, name);
   const limits = requireValid(tenantLimits, next);
   if (changes.length > 0) {
     await setTenantLimits(db, slug, next);
-    // Rooms that nothing else happens in would keep their people out for ever.
+    // In a quiet room nothing else would join the members.
     if (limits.join === "eager") await makeJoinsDue(db, tenant.id);
     await insertAudit(db, {
       tenantId: tenant.id,
@@ -86,9 +86,9 @@ export async function limitTenant(
 }
 
 function requireValid<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const faults = result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
   throw new AppError("invalid", faults.join("\n"));
 }
 

@@ -9,7 +9,7 @@ import { requireTenant } from "./tenants.ts";
 
 const LIFETIME_S = 3_600;
 
-/** A token of one hour for a user who is there; audited. */
+/** Signs a token of one hour for an existing user. Audited. */
 export async function createToken(
   db: Db,
   sealKeys: readonly SealKey[],

@@ -4,11 +4,8 @@ import type { SyncAnswer } from "../matrix/sync-api.ts";
 import { applySyncPlan, applyOwn, type Applied } from "./apply-plan.ts";
 import { lookUp, type Reader, type Seen } from "./look-up.ts";
 import { planSync, type SyncPlan } from "./sync-plan.ts";
-import {
-  noteObserverOut,
-  recordGaps,
-  savePositionAndRequire,
-} from "../../shared/db/observers/observed-rooms.ts";
+import { markObserverOut, savePositionAndRequire } from "../../shared/db/observers/observed-rooms.ts";
+import { recordGaps } from "../../shared/db/observers/room-gaps.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
 import { readOwnEvents, type OwnEvent } from "./own-messages.ts";
 import { redactDuplicates } from "./redact-duplicates.ts";
@@ -134,7 +131,7 @@ function save(
     plan,
     also: [
       ...(outOfSight.length > 0 ? [recordGaps(observerId, outOfSight, { from, to })] : []),
-      ...(left.length > 0 ? [noteObserverOut(observerId, left)] : []),
+      ...(left.length > 0 ? [markObserverOut(observerId, left)] : []),
     ],
   });
 }

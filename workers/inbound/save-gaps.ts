@@ -2,13 +2,8 @@ import { transactPipelined, type Statement } from "../../shared/db/connection/pi
 import { isLeaseLost } from "../../shared/db/connection/failures.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { SyncAnswer } from "../matrix/sync-api.ts";
-import {
-  FROM_BEGINNING,
-  noteObserverOut,
-  recordGaps,
-  recordGapsOfObserver,
-  savePositionAndRequire,
-} from "../../shared/db/observers/observed-rooms.ts";
+import { markObserverOut, savePositionAndRequire } from "../../shared/db/observers/observed-rooms.ts";
+import { FROM_BEGINNING, recordGaps, recordGapsOfObserver } from "../../shared/db/observers/room-gaps.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
 import { parseSyncBatch } from "./sync-batch.ts";
 
@@ -26,7 +21,7 @@ export async function saveAsGaps(
   const observerId = run.observer.observer_id;
   const matrixRoomIds = [...rooms.map(({ matrixRoomId }) => matrixRoomId), ...left];
   await saveGaps(context, run, to, recordGaps(observerId, matrixRoomIds, { from, to }), [
-    noteObserverOut(observerId, left),
+    markObserverOut(observerId, left),
   ]);
 }
 
@@ -42,7 +37,7 @@ export async function restartReading(
 ): Promise<void> {
   const observerId = run.observer.observer_id;
   await saveGaps(context, run, to, recordGapsOfObserver(observerId, { from, to }), [
-    noteObserverOut(observerId, left),
+    markObserverOut(observerId, left),
   ]);
 }
 

@@ -14,14 +14,14 @@ type Handlers = {
 };
 
 /**
- * Rooms that one process drains at a time, and those of them that one tenant may have. More would wait inside the
- * homeserver instead, and share nothing fairly.
+ * Rooms that one process drains at a time, and how many of them one tenant may have. With more, requests would wait inside
+ * the homeserver, which does not divide its time fairly between tenants.
  */
-export const OUTBOUND_PLACES = { all: 32, each: 20 };
+export const OUTBOUND_CONCURRENCY = { perProcess: 32, perTenant: 20 };
 
-/** Every queue's handler, and how many of its jobs one process runs at a time. */
+/** The handler of every queue, and how many of its jobs one process runs at a time. */
 export const HANDLERS: Handlers = {
-  "outbound-message": { handle: handleOutboundMessage, concurrency: OUTBOUND_PLACES.all },
+  "outbound-message": { handle: handleOutboundMessage, concurrency: OUTBOUND_CONCURRENCY.perProcess },
   membership: { handle: handleMembership, concurrency: 10 },
   provisioning: { handle: handleProvisioning, concurrency: 10 },
   "room-sync": { handle: handleRoomSync, concurrency: 5 },

@@ -1,32 +1,34 @@
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { requeueMissing } from "../outbound/requeue-missing.ts";
-import { findRoomSnapshot, type RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import { findRoomSnapshot, type RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
+import {
+  findGap,
+  FROM_BEGINNING,
+  requireGap,
+  rescheduleGap,
+  shortenGap,
+  type Gap,
+} from "../../shared/db/observers/room-gaps.ts";
 import { fetchPage } from "../matrix/sync-api.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
 import { lookUp } from "../inbound/look-up.ts";
 import { planSync, type SyncPlan } from "../inbound/sync-plan.ts";
-import { FROM_BEGINNING, requireGap } from "../../shared/db/observers/observed-rooms.ts";
 import { redactDuplicates } from "../inbound/redact-duplicates.ts";
 import { countApplied, logPublished, publish } from "../inbound/publish-applied.ts";
-import type { Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import { isViewStale } from "../../shared/db/connection/failures.ts";
-import { rowsOf } from "../../shared/db/connection/open.ts";
 
-/** Pages of one run; a longer gap is filled by more runs, so that messages go out between. */
-const PAGES_AT_MOST = 20;
+/** Pages that one run reads. More runs fill a longer gap, so that one gap does not keep a worker busy. */
+const MAX_PAGES = 20;
 
-/** While somebody else writes to a room whose forgotten messages are to be sent again. */
+/** Pause while somebody else writes to a room whose missing messages are to be queued again. */
 const BUSY_PAUSE_MS = 250;
 
-/** `isRereading`: it began at the room's beginning. */
-type Gap = { from: string; to: string; isRereading: boolean };
-
 /**
- * Fills a room's gap: reads on Matrix what `/sync` left out, oldest first, and puts it into the timeline page by page.
- * While a gap is open, nobody else numbers what comes from Matrix for this room; it only reads there, so it needs no
- * lease, and a page that somebody else was faster with changes nothing.
+ * Fills a room's gap: reads on Matrix what `/sync` left out, oldest first, and appends it to the timeline page by page.
+ * While the gap is open, nothing else appends what comes from Matrix to this room. The job only reads on Matrix and needs
+ * no lease. When two jobs read the same page, the second changes nothing.
  */
 export async function handleRoomSync(
   context: WorkerContext,
@@ -34,49 +36,30 @@ export async function handleRoomSync(
 ): Promise<JobResult> {
   const room = await findRoomSnapshot(context.db, payload.tenantId, payload.roomId);
   if (!room || room.is_deleted || room.matrix_room_id === null) return DONE;
-  const gap = await findGap(context, room.id);
+  const gap = await findGap(context.db, room.id);
   if (gap === null) return DONE;
   const existing = { ...room, matrix_room_id: room.matrix_room_id };
   return convergeOrReschedule(
     context,
     gap.attempts,
     () => fill(context, existing),
-    async ({ delayMs, attempts }) => {
-      await context.db.raw(
-        `update room_timeline set gap_next_attempt_at = now() + ? * interval '1 millisecond', gap_attempts = ?
-          where room_id = ? and gap_from is not null`,
-        [delayMs, attempts, room.id],
-      );
-    },
+    (failure) => rescheduleGap(context.db, room.id, failure),
   );
-}
-
-/** Null also while the observer is out of the room: how far the gap reaches is known when it is back. */
-async function findGap(context: WorkerContext, roomId: string): Promise<(Gap & { attempts: number }) | null> {
-  const rows = await rowsOf<Gap & { attempts: number }>(
-    context.db,
-    `select gap_from as "from", gap_to as "to", gap_attempts as attempts,
-            is_rereading or gap_from = :beginning as "isRereading"
-       from room_timeline where room_id = :roomId and gap_from is not null and gap_to is not null
-        and not exists (select 1 from rooms r where r.id = room_id and r.observer_left_at is not null)`,
-    { roomId, beginning: FROM_BEGINNING },
-  );
-  return rows[0] ?? null;
 }
 
 async function fill(
   context: WorkerContext,
   room: RoomSnapshot & { matrix_room_id: string },
 ): Promise<JobResult> {
-  for (let page = 0; page < PAGES_AT_MOST && !context.stopping.aborted; page++) {
-    const gap = await findGap(context, room.id);
+  for (let page = 0; page < MAX_PAGES && !context.stopping.aborted; page++) {
+    const gap = await findGap(context.db, room.id);
     if (gap === null) return DONE;
     if (!(await fillPage(context, room, gap))) return { retryInMs: BUSY_PAUSE_MS };
   }
   return { retryInMs: 0 };
 }
 
-/** Answers false when the page is to be read again a little later. */
+/** Returns false when the page must be read again a little later. */
 async function fillPage(
   context: WorkerContext,
   room: RoomSnapshot & { matrix_room_id: string },
@@ -97,16 +80,16 @@ async function fillPage(
   };
   const seen = await lookUp(context.db, reader, [{ matrixRoomId: room.matrix_room_id, events: page.events }]);
   const plan = planSync(seen.events, seen.facts);
-  // A page may be empty though more comes: what it held is nothing for us to see.
+  // A page may be empty though more pages follow: its events are not for the observer to see.
   const isFilled = page.end === null || page.end === gap.from;
   if (isFilled && gap.isRereading) {
-    const told = new Set(plan.settled.map(({ messageId }) => messageId));
-    // Before the gap is closed: whoever dies between finds it open, and looks again.
-    if (!(await requeueMissing(context, request, room, told))) return false;
+    const seenMessages = new Set(plan.settled.map(({ messageId }) => messageId));
+    // Before the gap is closed: after a crash in between, it is open and is read again.
+    if (!(await requeueMissing(context, request, room, seenMessages))) return false;
   }
   const end = isFilled ? gap.to : page.end;
   const applied = await applyPage(context, room, plan, { gap, end, isFilled });
-  // Another filler was faster, or reading began anew: what was read here is read again if it must be.
+  // The gap has changed since it was read: the next run reads what is left of it.
   if (applied === null) return true;
   logPublished(context, applied.told);
   countApplied(context, plan, 0);
@@ -116,7 +99,7 @@ async function fillPage(
   return true;
 }
 
-/** Appends a page and shortens the gap by it; null when the gap is not what was read any more. */
+/** Appends a page and shortens the gap by it. Returns null when the gap has changed since it was read. */
 async function applyPage(
   context: WorkerContext,
   room: RoomSnapshot,
@@ -133,20 +116,4 @@ async function applyPage(
     if (isViewStale(error)) return null;
     throw error;
   }
-}
-
-/** A filled stretch whose end moved on meanwhile stays open: the rest begins where the stretch ended. */
-function shortenGap(
-  roomId: string,
-  { gap, end, isFilled }: { gap: Gap; end: string | null; isFilled: boolean },
-): Statement {
-  return {
-    sql: `update room_timeline t
-        set gap_from = case when g.is_closed then null else :end end, gap_to = case when g.is_closed then null else t.gap_to end,
-            gap_attempts = 0, gap_next_attempt_at = case when g.is_closed then null else now() end,
-            is_rereading = :isRereading and not g.is_closed
-       from (select room_id, :isFilled and gap_to = :to as is_closed from room_timeline where room_id = :roomId) g
-      where t.room_id = g.room_id`,
-    bindings: { roomId, end, isFilled, to: gap.to, isRereading: gap.isRereading },
-  };
 }

@@ -1,23 +1,24 @@
 const SMALLEST_BATCH = 4;
 const LARGEST_BATCH = 100;
-/** Messages are marked after this much sending, so that a crash repeats little and people see `sent` soon. */
+/** A batch holds about this much sending, so that a crash repeats little and clients see `sent` soon. */
 const BATCH_TARGET_MS = 100;
-/** How much the newest batch counts against those before. */
+/** Weight of the newest batch in the moving average. */
 const NEWEST_SHARE = 0.3;
 
-/** How many messages of a room are claimed at a time, by how long this process's sends take of late. */
+/** How many messages of a room are claimed at a time: about 100 ms of sends at this process's recent rate. */
 export type AdaptiveBatchSize = {
   batchMessages: () => number;
-  note: (messages: number, tookMs: number) => void;
+  /** Adds a batch to the average; one in which nothing was sent changes nothing. */
+  addSample: (messages: number, tookMs: number) => void;
 };
 
-/** Begins with the smallest batch; a process that talks to a slow and a fast homeserver takes the middle. */
+/** Starts with the smallest batch. One average for all homeservers of the process. */
 export function createAdaptiveBatchSize(): AdaptiveBatchSize {
   let messageMs = BATCH_TARGET_MS / SMALLEST_BATCH;
   return {
     batchMessages: () =>
       Math.min(LARGEST_BATCH, Math.max(SMALLEST_BATCH, Math.floor(BATCH_TARGET_MS / messageMs))),
-    note: (messages, tookMs) => {
+    addSample: (messages, tookMs) => {
       if (messages > 0) messageMs += (tookMs / messages - messageMs) * NEWEST_SHARE;
     },
   };

@@ -4,17 +4,17 @@ import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { sendText } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import { applyLevels } from "../reconcile/apply-power-levels.ts";
+import { applyPowerLevels } from "../reconcile/apply-power-levels.ts";
 import { ensureAccount } from "../reconcile/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 
 /**
- * Sends one message, after making whatever it needs on Matrix: the room, the sender's account, the join. Answers the
- * event's id.
- * @throws MatrixFailure, LeaseLost, NotWanted when the sender was removed and nobody tried to send it before, or had not
- *   joined.
+ * Sends one message, after it has ensured what the message needs on Matrix: the room, the sender's account, the join.
+ * Returns the event's id.
+ * @throws MatrixFailure, LeaseLost; NotWanted when the sender was removed, and the message was never claimed before or
+ *   the sender is not joined.
  */
 export async function sendMessage(
   context: WorkerContext,
@@ -22,10 +22,10 @@ export async function sendMessage(
   message: ClaimedMessage,
   lease: RoomLease,
 ): Promise<string> {
-  // Whether it was sent before is not known of a message that somebody died with: that is settled by sending it again.
+  // A message that a crashed drain had claimed may be sent already. Sending it again with its transaction id settles that.
   if (!message.was_sending && !message.sender_is_wanted) throw new NotWanted("the sender was removed");
   const homeserver = await context.homeserver(room.homeserver_id);
-  // Kept on the facts, so that the batch's other messages need not ask again.
+  // Recorded in the snapshot, for the other messages of the batch.
   if (room.matrix_room_id === null || room.observer_is_out || room.successor_matrix_room_id !== null) {
     const former = room.matrix_room_id;
     room.matrix_room_id = await ensureRoom(context, homeserver, room, lease);
@@ -50,10 +50,10 @@ export async function sendMessage(
   } catch (error) {
     if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
   }
-  // Refused: what Matrix has is not what our tables say, of the join or, after a restore, of the account itself. Make
-  // it so, and try once more.
+  // Refused: the join, the level or, after a restore, the account is not on Matrix though our tables say so. Ensure them
+  // and send once more.
   await prepareSender(context, homeserver, existing, { ...message, sender_is_registered: false }, lease);
-  await applyLevels(context, homeserver, existing, lease);
+  await applyPowerLevels(context, homeserver, existing, lease);
   return send();
 }
 

@@ -3,8 +3,8 @@ import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 
 /**
- * Makes calls as a living person's account. Who logged all devices out ended ours too: it is made again, once, and the
- * calls repeated. Never for somebody who was deleted, since a device brings an account back to life.
+ * Makes calls as a user's account. When the user has logged all devices out, our device is gone too: it is created again,
+ * once, and the calls are repeated. Never call it for a deleted user: a new device reactivates the account.
  */
 export async function actAs<T>(
   homeserver: Homeserver,

@@ -1,14 +1,20 @@
 import { z } from "zod";
-import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
-import type { Role } from "../../shared/contract/roles.ts";
+import { isAllowed } from "../../shared/contract/permissions.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
+import { findUnknownUsers } from "../../shared/db/memberships/unknown-users.ts";
+import {
+  findTimelineState,
+  listDiagnosedMembers,
+  makeRepairDue,
+  type DiagnosedMember,
+} from "../../shared/db/rooms/room-diagnosis.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
 import { getState, listJoined, listPresent } from "../matrix/rooms.ts";
-import { findUnwantedUsers } from "./remove-unknown-users.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 
-/** One thing that is not as the tenant wants it. `what` names it; `wanted` and `found` say how. */
+/** One difference between what the tenant wants and what there is. `what` is printed by the CLI. */
 export type Difference = {
   what:
     | "no Matrix room"
@@ -28,28 +34,20 @@ export type Difference = {
   found: unknown;
 };
 
-type Member = {
-  user: string;
-  matrix_user_id: string;
-  role: Role;
-  desired: "in" | "out";
-  applied: "in" | "out";
-};
-
 const name = z.object({ name: z.string() });
 const topic = z.object({ topic: z.string() });
 const tombstone = z.object({ replacement_room: z.string() });
 
 /**
- * Compares what the tenant wants of a room with what Matrix has, and our copy with itself. Changes nothing.
- * @throws MatrixFailure when the homeserver cannot be asked.
+ * Compares a room on Matrix with what the tenant wants, and our tables with what Matrix showed. Changes nothing.
+ * @throws MatrixFailure when the homeserver does not answer.
  */
 export async function diagnoseRoom(
   db: Db,
   homeserver: Homeserver,
   room: RoomSnapshot,
 ): Promise<Difference[]> {
-  const own = await diagnoseCopy(db, room.id);
+  const own = await diagnoseTimeline(db, room.id);
   if (room.matrix_room_id === null)
     return [{ what: "no Matrix room", wanted: room.name, found: null }, ...own];
   try {
@@ -79,9 +77,9 @@ async function diagnoseMatrix(
   compare("upgraded", undefined, tombstone.safeParse(await state("m.room.tombstone")).data?.replacement_room);
   compare("encrypted", false, (await state("m.room.encryption")) !== null);
   compare("name", room.name, name.safeParse(await state("m.room.name")).data?.name ?? null);
-  // A topic that was taken away is an empty one on Matrix.
+  // No topic is an empty one on Matrix.
   compare("topic", room.topic ?? "", topic.safeParse(await state("m.room.topic")).data?.topic ?? "");
-  const members = await listMembers(db, room.id);
+  const members = await listDiagnosedMembers(db, room.id);
   const levels = await state("m.room.power_levels");
   const wanted = buildPowerLevels(
     room.observer_matrix_id,
@@ -90,55 +88,33 @@ async function diagnoseMatrix(
       .map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
   );
   if (!isSameLevels(levels, wanted)) differences.push({ what: "power levels", wanted, found: levels });
-  const unwanted = await findUnwantedUsers(db, room, await listPresent(request, matrixRoomId));
+  const unwanted = await findUnknownUsers(db, room, await listPresent(request, matrixRoomId));
   return [...differences, ...compareMembers(members, joined, unwanted)];
 }
 
 function compareMembers(
-  members: readonly Member[],
+  members: readonly DiagnosedMember[],
   joined: ReadonlySet<string>,
   unwanted: readonly string[],
 ): Difference[] {
   const known = new Set(members.map((member) => member.matrix_user_id));
-  const strangers = unwanted.filter((matrixUserId) => !known.has(matrixUserId));
-  const isWanted = (member: Member) => member.desired === "in" && member.role !== "guest";
+  const unknownUsers = unwanted.filter((matrixUserId) => !known.has(matrixUserId));
+  const isWanted = (member: DiagnosedMember) => member.desired === "in" && isAllowed(member.role, "post");
   return [
     ...members
       .filter((member) => !isWanted(member) && joined.has(member.matrix_user_id))
       .map((member): Difference => ({ what: "member should be out", wanted: "out", found: member.user })),
-    // With lazy joining, only who was joined already must be in.
+    // With lazy joins, only a member who was joined before must be in.
     ...members
       .filter((member) => isWanted(member) && member.applied === "in" && !joined.has(member.matrix_user_id))
       .map((member): Difference => ({ what: "member should be in", wanted: "in", found: member.user })),
-    ...strangers.map((stranger): Difference => ({ what: "stranger is in", wanted: null, found: stranger })),
+    ...unknownUsers.map((found): Difference => ({ what: "stranger is in", wanted: null, found })),
   ];
 }
 
-function listMembers(db: Db, roomId: string): Promise<Member[]> {
-  return rowsOf<Member>(
-    db,
-    `select u.external_id as user, u.matrix_user_id, s.role, s.desired, s.applied
-       from memberships s join users u on u.id = s.user_id where s.room_id = ?`,
-    [roomId],
-  );
-}
-
-/** Our copy: what is not read, not seen, or not published yet. */
-async function diagnoseCopy(db: Db, roomId: string): Promise<Difference[]> {
-  const rows = await rowsOf<{
-    has_gap: boolean;
-    unseen: number;
-    last_number: number;
-    published_number: number;
-  }>(
-    db,
-    `select t.gap_from is not null as has_gap, t.last_number, t.published_number,
-            (select count(*) from messages m where m.room_id = t.room_id and m.open and m.status = 'sent'
-                and m.sent_at < now() - interval '30 seconds') as unseen
-       from room_timeline t where t.room_id = ?`,
-    [roomId],
-  );
-  const row = rows[0];
+/** What of the room is not read, not seen, or not published yet. */
+async function diagnoseTimeline(db: Db, roomId: string): Promise<Difference[]> {
+  const row = await findTimelineState(db, roomId);
   if (!row) return [];
   const differences: Difference[] = [];
   if (row.has_gap) differences.push({ what: "gap open", wanted: false, found: true });
@@ -149,46 +125,18 @@ async function diagnoseCopy(db: Db, roomId: string): Promise<Difference[]> {
   return differences;
 }
 
-/**
- * Makes everything about a room due again, from what Matrix really has: the jobs put it right, as always. Applied
- * states are corrected first, since the jobs believe them.
- */
-export async function makeRepairDue(
-  db: Db,
-  room: RoomSnapshot,
-  differences: readonly Difference[],
-): Promise<void> {
+/** Corrects what our tables say of the room on Matrix, and makes everything about the room due: the jobs repair it. */
+export async function repairRoom(db: Db, roomId: string, differences: readonly Difference[]): Promise<void> {
   const users = (what: Difference["what"]) =>
     differences.filter((one) => one.what === what).map((one) => String(one.found));
   const has = (what: Difference["what"]) => differences.some((one) => one.what === what);
   const successor = differences.find((one) => one.what === "upgraded")?.found;
-  await db.raw(
-    `with shown as (
-       update memberships s
-          set applied = case when u.external_id = any(:outside) then 'out' else 'in' end, applied_version = s.version - 1
-         from users u
-        where u.id = s.user_id and s.room_id = :id
-          and (u.external_id = any(:outside) or u.external_id = any(:inside))
-     ), reread as (
-       update room_timeline t set gap_from = coalesce(t.gap_from, ''), gap_to = coalesce(t.gap_to, p.since),
-              gap_next_attempt_at = now()
-         from rooms r join sync_positions p on p.observer_id = r.observer_id
-        where t.room_id = :id and r.id = :id and p.since is not null and :reread
-     )
-     update rooms set desired_version = desired_version + 1, next_attempt_at = now(),
-            members_desired_version = members_desired_version + 1, members_next_attempt_at = now(),
-            strangers_seen_at = case when :strangersAreIn then now() else strangers_seen_at end,
-            observer_left_at = case when :observerIsOut then coalesce(observer_left_at, now()) end,
-            successor_matrix_room_id = coalesce(cast(:successor as text), successor_matrix_room_id)
-      where id = :id`,
-    {
-      id: room.id,
-      inside: users("member should be out"),
-      outside: users("member should be in"),
-      reread: has("gap open") || has("sent but not seen"),
-      observerIsOut: has("observer is out"),
-      strangersAreIn: has("stranger is in"),
-      successor: typeof successor === "string" ? successor : null,
-    },
-  );
+  await makeRepairDue(db, roomId, {
+    inside: users("member should be out"),
+    outside: users("member should be in"),
+    rereads: has("gap open") || has("sent but not seen"),
+    observerIsOut: has("observer is out"),
+    hasUnknownUsers: has("stranger is in"),
+    successor: typeof successor === "string" ? successor : null,
+  });
 }

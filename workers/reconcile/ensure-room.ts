@@ -1,3 +1,5 @@
+import { markRoomCreated, markRoomDescribed } from "../../shared/db/rooms/room-provisioning.ts";
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { ensureMatrixRoom, putState } from "../matrix/rooms.ts";
@@ -5,9 +7,8 @@ import type { RoomLease } from "../runtime/room-lease.ts";
 import { ensureObserver } from "./ensure-account.ts";
 import { followUpgrade } from "./follow-upgrade.ts";
 import { rejoinObserver } from "./rejoin-observer.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
-/** The room on Matrix, under its lease: exists after this. Answers its Matrix id. */
+/** Ensures that the room exists on Matrix, under its lease, with its observer in it. Returns its Matrix id. */
 export async function ensureRoom(
   context: WorkerContext,
   homeserver: Homeserver,
@@ -15,7 +16,7 @@ export async function ensureRoom(
   lease: RoomLease,
 ): Promise<string> {
   if (room.matrix_room_id !== null)
-    return mendRoom(context, homeserver, { ...room, matrix_room_id: room.matrix_room_id }, lease);
+    return repairRoom(context, homeserver, { ...room, matrix_room_id: room.matrix_room_id }, lease);
   if (!room.observer_is_registered) {
     await ensureObserver(context, homeserver, {
       id: room.observer_id,
@@ -29,18 +30,16 @@ export async function ensureRoom(
     observerMatrixId: room.observer_matrix_id,
     description: describe(room),
   });
-  await context.db.raw(
-    `update rooms set matrix_room_id = :matrixRoomId, applied_version = :version, attempts = 0, error = null,
-            status = case when desired_version = :version then 'ready' else status end,
-            next_attempt_at = case when desired_version > :version or deleted_at is not null then now() end
-      where id = :id and exists (select 1 from room_outbox where room_id = :id and fence = :fence and lease_until > now())`,
-    { matrixRoomId, version: room.desired_version, id: room.id, fence: lease.fence },
-  );
+  await markRoomCreated(context.db, room.id, {
+    fence: lease.fence,
+    matrixRoomId,
+    version: room.desired_version,
+  });
   return matrixRoomId;
 }
 
-/** An existing room whose observer was put out, or that was upgraded: the observer reads on, in the room as it is now. */
-async function mendRoom(
+/** Brings the observer back into an existing room, and follows an upgrade of the room. */
+async function repairRoom(
   context: WorkerContext,
   homeserver: Homeserver,
   room: RoomSnapshot & { matrix_room_id: string },
@@ -56,7 +55,7 @@ async function mendRoom(
   );
 }
 
-/** Brings name, topic and picture of an existing room to what the tenant wants. */
+/** Sets name, topic and avatar of an existing room to what the tenant wants. */
 export async function describeRoom(
   context: WorkerContext,
   homeserver: Homeserver,
@@ -67,7 +66,7 @@ export async function describeRoom(
   const { name, topic, avatar } = describe(room);
   const states = [
     { type: "m.room.name", content: { name } },
-    // Synapse refuses a topic event without a topic: an empty one is none.
+    // Synapse refuses a topic event without a topic: an empty topic is none.
     { type: "m.room.topic", content: { topic: topic ?? "" } },
     { type: "m.room.avatar", content: avatar === null ? {} : { url: avatar } },
   ];
@@ -75,13 +74,7 @@ export async function describeRoom(
     lease.check();
     await putState(request, { matrixRoomId: room.matrix_room_id, ...state });
   }
-  await context.db.raw(
-    `update rooms set applied_version = :version, attempts = 0, error = null,
-            status = case when desired_version = :version then 'ready' else status end,
-            next_attempt_at = case when desired_version > :version or deleted_at is not null then now() end
-      where id = :id`,
-    { version: room.desired_version, id: room.id },
-  );
+  await markRoomDescribed(context.db, room.id, room.desired_version);
 }
 
 function describe(room: RoomSnapshot): { name: string; topic: string | null; avatar: string | null } {

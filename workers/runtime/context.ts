@@ -21,17 +21,16 @@ export type WorkerContext = {
   stopping: AbortSignal;
   /** Whether observers read the homeserver's stream of events: see MATRIX_READ. */
   readsStream: boolean;
-  /** Keeps one tenant's busy rooms from taking every place of the way out. */
+  /** Divides the concurrency of `outbound-message` between the tenants. */
   outboundSemaphore: TenantSemaphore;
-  /** How much of a room is sent before it is marked. */
+  /** How many messages of a room are claimed and sent before they are marked. */
   outboundBatchSize: AdaptiveBatchSize;
-  /** A number in [0, 1), so that chance can be an argument. */
+  /** Returns a random number in [0, 1). */
   chance: () => number;
-  /** Marks the places where tests kill. */
   hitFailpoint: HitFailpoint;
 };
 
-/** What a handler tells of its work: `retryInMs` when it is due again later, as Postgres knows too. */
+/** The result of a handler. `retryInMs`: the job is due again after this, as Postgres says too; null when it is done. */
 export type JobResult = { retryInMs: number | null };
 
 export const DONE: JobResult = { retryInMs: null };

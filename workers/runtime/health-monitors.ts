@@ -7,24 +7,24 @@ import { queueProgressToken } from "./queue-progress.ts";
 import type { RunningJobs } from "./run-jobs.ts";
 import type { Observers } from "../inbound/observers/observers.ts";
 
-/** A worker's connection that has died unseen is replaced within 20 s. */
+/** BullMQ replaces a half-open connection of a worker within 20 s. */
 const QUEUE_LIMITS: StallLimits = { everyMs: 10_000, limitMs: 30_000 };
-/** In one turn: `/sync` for 40 s at most, calls of 30 s for each double, statements of 12 s, a rest of 10 s. */
+/** One run of an observer's loop: `/sync` for 40 s at most, 30 s for each redaction, statements of 12 s, a pause of 10 s. */
 const OBSERVER_LIMITS: StallLimits = { everyMs: 10_000, limitMs: 600_000 };
 
-/** Hears why the process cannot go on, and with what. */
+/** Called with what is stalled, and why the process must be restarted. */
 export type OnStalled = (about: { queue: string } | { observer: string }, why: string) => void;
 
 /**
- * Tells of a queue that this process takes nothing up from though a job waits, places are free, and Redis answers and
- * takes writes on `redis`, which is not the connection of the workers: a Redis that does neither is no reason.
+ * Reports a queue of which this process starts no job though one waits and it may run one more. Redis must answer and
+ * take writes on `redis`, which is not the workers' connection: without that, a restart would not help.
  */
 export function watchQueues(
   deps: { redis: Redis; queues: Queues; jobs: RunningJobs; onStalled: OnStalled },
   limits = QUEUE_LIMITS,
 ): HealthMonitor {
   const { redis, queues, jobs, onStalled } = deps;
-  const lookAt = async ({ queue: name, ...own }: ReturnType<RunningJobs["progress"]>[number]) => {
+  const sample = async ({ queue: name, ...own }: ReturnType<RunningJobs["progress"]>[number]) => {
     const queue = queues[name];
     const [nextJobId, isPaused, isMaxed] = await Promise.all([
       redis.lindex(queue.toKey("wait"), -1),
@@ -38,8 +38,8 @@ export function watchQueues(
     sample: async () => {
       const progress = jobs.progress();
       await redis.set(WRITABLE_KEY, "1", "EX", 60);
-      const seen = await Promise.all(progress.map(lookAt));
-      return new Map(seen.flatMap(([name, mark]) => (mark === null ? [] : [[name, mark]])));
+      const tokens = await Promise.all(progress.map(sample));
+      return new Map(tokens.flatMap(([name, token]) => (token === null ? [] : [[name, token]])));
     },
     onStalled: (queue) => {
       onStalled({ queue }, "takes no job up though some wait, places are free and Redis answers");
@@ -47,7 +47,7 @@ export function watchQueues(
   });
 }
 
-/** Tells of an observer whose loop does not come around, neither reading nor failing. */
+/** Reports an observer whose loop neither reads nor fails. */
 export function watchObservers(
   deps: { observers: Observers; onStalled: OnStalled },
   limits = OBSERVER_LIMITS,

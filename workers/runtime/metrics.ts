@@ -5,33 +5,33 @@ import {
   type Registry,
 } from "../../shared/platform/metrics.ts";
 
-/** What the workers count; scraped at `/metrics`. */
+/** The metrics of the workers. */
 export function createWorkerMetrics(registry: Registry) {
   return {
     registry,
     ...createMessageMetrics(registry),
     ...createOutboundMetrics(registry),
     ...createSyncMetrics(registry),
-    ...createUpkeepMetrics(registry),
+    ...createRepairMetrics(registry),
   };
 }
 
 export type WorkerMetrics = ReturnType<typeof createWorkerMetrics>;
 
-/** The way out, and the calls it makes. */
+/** Sending to Matrix, and every call to Matrix. */
 function createOutboundMetrics(registry: Registry) {
   return {
     messagesSent: counter(registry, {
       name: "omc_messages_sent_total",
-      help: "Messages that a homeserver took",
+      help: "Messages that a homeserver accepted",
     }),
     messagesRequeued: counter(registry, {
       name: "omc_messages_forgotten_total",
-      help: "Messages that a homeserver took and has no more: sent again",
+      help: "Messages that a homeserver accepted and does not have any more: sent again",
     }),
     acceptedToSent: durationHistogram(registry, {
       name: "omc_accepted_to_sent_seconds",
-      help: "From accepting a message to the homeserver's answer",
+      help: "Time from accepting a message to the homeserver's answer",
     }),
     jobs: counter(registry, { name: "omc_jobs_total", help: "Jobs that ended, by queue and outcome" }, [
       "queue",
@@ -39,70 +39,70 @@ function createOutboundMetrics(registry: Registry) {
     ]),
     matrixFailures: counter(
       registry,
-      { name: "omc_matrix_failures_total", help: "Matrix calls that did not succeed, by kind" },
+      { name: "omc_matrix_failures_total", help: "Matrix calls that failed, by kind" },
       ["kind"],
     ),
     matrixCallSeconds: durationHistogram(registry, {
       name: "omc_matrix_call_seconds",
-      help: "Matrix calls other than /sync, from request to the whole answer",
+      help: "Duration of Matrix calls other than /sync, up to the whole response",
     }),
     breakerOpen: counter(registry, {
       name: "omc_breaker_opened_total",
-      help: "Times a homeserver's breaker opened",
+      help: "How often the breaker of a homeserver opened",
     }),
   };
 }
 
-/** The way in. */
+/** Reading from Matrix. */
 function createSyncMetrics(registry: Registry) {
   return {
     syncReads: counter(
       registry,
-      { name: "omc_sync_reads_total", help: "Answers that observers went on from" },
+      { name: "omc_sync_reads_total", help: "Responses that observers saved, by where they read" },
       ["from"],
     ),
     syncEvents: counter(registry, {
       name: "omc_sync_entries_total",
-      help: "Timeline entries made from /sync",
+      help: "Timeline entries appended from /sync",
     }),
     gaps: counter(registry, { name: "omc_gaps_total", help: "Gaps recorded by /sync" }),
     markersForged: counter(registry, {
       name: "omc_markers_forged_total",
-      help: "Message markers that were not ours",
+      help: "Events with a message marker that is not ours",
     }),
     driftRepaired: counter(
       registry,
-      { name: "omc_drift_repaired_total", help: "Changes on Matrix that are put back" },
+      { name: "omc_drift_repaired_total", help: "Changes on Matrix that are reverted, by what changed" },
       ["what"],
     ),
     encryptedRooms: counter(registry, {
       name: "omc_encrypted_rooms_total",
-      help: "Rooms found encrypted: an alarm",
+      help: "Rooms found encrypted: must stay 0",
     }),
   };
 }
 
 /** Leases, wake-ups and repairs. */
-function createUpkeepMetrics(registry: Registry) {
+function createRepairMetrics(registry: Registry) {
   return {
     leaseTaken: counter(
       registry,
-      { name: "omc_leases_taken_total", help: "Leases that this process took, by what they are of" },
+      { name: "omc_leases_taken_total", help: "Leases that this process acquired, by what they are of" },
       ["lease"],
     ),
     leaseLost: counter(
       registry,
-      { name: "omc_lease_lost_total", help: "Leases that ended under their holder" },
+      { name: "omc_lease_lost_total", help: "Leases that ended while their holder worked" },
       ["lease"],
     ),
     sweeperWakes: counter(
       registry,
-      { name: "omc_sweeper_wakes_total", help: "Due work that no job had woken" },
+      { name: "omc_sweeper_wakes_total", help: "Due work that the sweeper woke" },
       ["queue"],
     ),
     keysRepaired: counter(registry, {
       name: "omc_deduplication_keys_repaired_total",
-      help: "Deduplication keys whose job was in no list",
+      help: "Deduplication keys removed because their job was lost",
     }),
   };
 }

@@ -1,21 +1,21 @@
-/** What one look at a queue shows. */
+/** A sample of a queue and of this process's work on it. */
 export type QueueSample = {
-  /** The job that is next to be taken up; null when none waits. */
+  /** The job that is next; null when no job waits. */
   nextJobId: string | null;
-  /** By an operator: the queue is paused, or has as many jobs running in all processes as it may. */
+  /** The queue is paused, or all processes together run as many of its jobs as they may. */
   isHeldBack: boolean;
-  /** Of this process: jobs that it may run at a time, that it runs, and that it has taken up since its start. */
-  places: number;
+  /** Jobs that this process may run at a time, that it runs, and that it has started since its own start. */
+  concurrency: number;
   running: number;
-  taken: number;
+  started: number;
 };
 
 /**
- * What must change until the next look when this process works, by taking the job up or by another process's doing so;
- * null when it has nothing to do or no place for it.
+ * A token that changes until the next sample where this process works: it starts the next job, or another process does.
+ * Null when there is nothing to start, or the process runs all the jobs that it may.
  */
-export function queueProgressToken(sight: QueueSample): string | null {
-  const { nextJobId, isHeldBack, places, running, taken } = sight;
-  if (nextJobId === null || isHeldBack || running >= places) return null;
-  return `${taken} taken, next ${nextJobId}`;
+export function queueProgressToken(sample: QueueSample): string | null {
+  const { nextJobId, isHeldBack, concurrency, running, started } = sample;
+  if (nextJobId === null || isHeldBack || running >= concurrency) return null;
+  return `${started} started, next ${nextJobId}`;
 }

@@ -3,38 +3,38 @@ import type { JobResult, WorkerContext } from "./context.ts";
 import { MatrixFailure, type FailureKind } from "../matrix/http/failure.ts";
 import { backoffMs } from "../outbound/retry.ts";
 
-/** Failures that time does not mend: tried again now and then, and shown as failed meanwhile. */
-const STUBBORN: ReadonlySet<FailureKind> = new Set(["permanent", "forbidden", "missing", "conflict", "auth"]);
-const STUBBORN_DELAY_MS = 60_000;
+/** Failures that time alone does not repair: retried once a minute, and shown as failed meanwhile. */
+const LASTING: ReadonlySet<FailureKind> = new Set(["permanent", "forbidden", "missing", "conflict", "auth"]);
+const LASTING_DELAY_MS = 60_000;
 
 /**
- * What is kept with the row. `attempts`: failed tries in a row; being asked to wait is none, so that nobody takes such
- * a wait for one that a silent homeserver caused.
+ * What is recorded with the row after a failure. `attempts`: failed attempts in a row. A 429 is none, so that
+ * `resume-after-outage.ts` keeps the delay that the homeserver asked for.
  */
-export type Rescheduling = { delayMs: number; attempts: number; error: string; failed: boolean };
+export type RescheduledFailure = { delayMs: number; attempts: number; error: string; failed: boolean };
 
 /**
- * Runs converging work; an expected failure is kept with the row (`remember`) and the job goes to that time. Anything
- * else is thrown on.
+ * Runs converging work. After a MatrixFailure, `reschedule` records when the row is due again, and the job is delayed
+ * until then. Any other error is thrown.
  */
 export async function convergeOrReschedule(
   context: WorkerContext,
   attempts: number,
   work: () => Promise<JobResult>,
-  remember: (postponement: Rescheduling) => Promise<void>,
+  reschedule: (failure: RescheduledFailure) => Promise<void>,
 ): Promise<JobResult> {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof MatrixFailure)) throw error;
-    const failed = STUBBORN.has(error.kind);
+    const failed = LASTING.has(error.kind);
     const delayMs = Math.max(
       backoffMs({ attempts, retryAfterMs: error.retryAfterMs }, context.chance()),
-      failed ? STUBBORN_DELAY_MS : 0,
+      failed ? LASTING_DELAY_MS : 0,
     );
-    const counted = error.kind === "limited" ? 0 : attempts + 1;
-    await remember({ delayMs, attempts: counted, error: errorText(error), failed });
-    context.log.warn({ err: error, delayMs }, "postponed");
+    const failedAttempts = error.kind === "limited" ? 0 : attempts + 1;
+    await reschedule({ delayMs, attempts: failedAttempts, error: errorText(error), failed });
+    context.log.warn({ err: error, delayMs }, "rescheduled");
     return { retryInMs: delayMs };
   }
 }

@@ -1,18 +1,23 @@
 import { newFence } from "../../shared/platform/ids.ts";
+import { every } from "../../shared/platform/concurrency/every.ts";
+import { withTimeout } from "../../shared/platform/concurrency/with-timeout.ts";
+import { LEASE_MS } from "../../shared/db/lease.ts";
+import type { SentMessage } from "../../shared/db/messages/outbox.ts";
 import {
-  LEASE_MS,
+  acquireRoomLease,
   releaseRoomLease,
   renewRoomLease,
-  type SentMessage,
-} from "../../shared/db/messages/outbox.ts";
+  type LeasedRoom,
+} from "../../shared/db/rooms/room-lease.ts";
 import type { WorkerContext } from "./context.ts";
-import { acquireRoomLease, type LeasedRoom } from "../../shared/db/rooms/work-room.ts";
 
 const RENEW_EVERY_MS = 2_000;
-/** A holder stops this long before the lease could be somebody else's. */
+/** A renewal without an answer does not delay the next one, which uses another connection. */
+const RENEWAL_WAIT_MS = 1_500;
+/** A holder stops this long before somebody else can acquire the lease. */
 const SAFETY_MS = 1_000;
 
-/** The lease ended while its holder worked (a freeze, a slow database): what it does now is not to be believed. */
+/** The lease ended while its holder worked: after a freeze of the process, or with a slow database. The work must stop. */
 export class LeaseLost extends Error {
   constructor() {
     super("the room's lease ended");
@@ -23,42 +28,42 @@ export class LeaseLost extends Error {
 /** The right of this process to write to one Matrix room. */
 export type RoomLease = {
   readonly fence: string;
-  /** Called before each Matrix call. @throws LeaseLost */
+  /** Call it before each Matrix call. @throws LeaseLost */
   check: () => void;
-  /** Every message up to this order is settled, these by being sent: written when the lease is given back. */
+  /** Every message up to this order number is sent or dead; `sent` are those that the release still has to mark. */
   settle: (order: number, sent: readonly SentMessage[]) => void;
 };
 
 type Settled = { order: number | null; sent: readonly SentMessage[] };
 
 /**
- * Runs `work` as the only writer to a Matrix room, with what is known of the room and, where asked for, its oldest
- * messages claimed. Null when somebody else is: they wake what is due when they end.
- * The lease is given back whatever happens, and what is due in the room then is woken.
- * @throws LeaseLost too when the lease ended before what was settled could be written.
+ * Runs `work` as the only writer to a Matrix room, with the room's snapshot and, with `claim`, its oldest messages
+ * claimed. Returns null without running it when somebody else holds the lease: the holder wakes what is due at its end.
+ * Releases the lease in every case, and wakes what is due in the room then.
+ * @throws LeaseLost also when the lease ended before the settled messages were marked.
  */
 export async function withRoomLease<T>(
   context: WorkerContext,
   room: { tenantId: string; roomId: string },
-  work: (lease: RoomLease, taken: LeasedRoom) => Promise<T>,
+  work: (lease: RoomLease, leased: LeasedRoom) => Promise<T>,
   claim = 0,
 ): Promise<T | null> {
   const { tenantId, roomId } = room;
   const fence = newFence();
   const askedAtMs = performance.now();
-  const taken = await acquireRoomLease(context.db, { tenantId, roomId, fence, claim });
-  if (taken === null) return null;
+  const leased = await acquireRoomLease(context.db, { tenantId, roomId, fence, claim });
+  if (leased === null) return null;
   context.metrics.leaseTaken.inc({ lease: "room" });
   const lease = keepLease(context, roomId, fence, askedAtMs);
   try {
-    return await workAndGiveBack(context, room, lease, () => work(lease, taken));
+    return await workAndRelease(context, room, lease, () => work(lease, leased));
   } catch (error) {
     if (error instanceof LeaseLost) context.metrics.leaseLost.inc({ lease: "room" });
     throw error;
   }
 }
 
-async function workAndGiveBack<T>(
+async function workAndRelease<T>(
   context: WorkerContext,
   room: { tenantId: string; roomId: string },
   lease: KeptLease,
@@ -68,26 +73,25 @@ async function workAndGiveBack<T>(
     return await work();
   } finally {
     lease.stop();
-    await giveBack(context, room, lease.fence, lease.settled());
+    await releaseAndWake(context, room, lease.fence, lease.settled());
   }
 }
 
 type KeptLease = RoomLease & { stop: () => void; settled: () => Settled };
 
+/** Renews a lease until `stop`. */
 function keepLease(context: WorkerContext, roomId: string, fence: string, askedAtMs: number): KeptLease {
   let settled: Settled = { order: null, sent: [] };
   let goodUntilMs = askedAtMs + LEASE_MS - SAFETY_MS;
-  const timer = setInterval(() => {
+  const renew = async () => {
     const renewedAtMs = performance.now();
-    renewRoomLease(context.db, roomId, fence).then(
-      (isHeld) => {
-        goodUntilMs = isHeld ? renewedAtMs + LEASE_MS - SAFETY_MS : 0;
-      },
-      (error: unknown) => {
-        context.log.warn({ err: error, room: roomId }, "renewing a room's lease failed");
-      },
-    );
-  }, RENEW_EVERY_MS);
+    const isHeld = await renewRoomLease(context.db, roomId, fence);
+    goodUntilMs = isHeld ? renewedAtMs + LEASE_MS - SAFETY_MS : 0;
+  };
+  const renewInTime = () => withTimeout(renew(), RENEWAL_WAIT_MS, () => undefined);
+  const keeper = every(RENEW_EVERY_MS, renewInTime, (error) => {
+    context.log.warn({ err: error, room: roomId }, "renewing a room's lease failed");
+  });
   return {
     fence,
     check: () => {
@@ -98,12 +102,13 @@ function keepLease(context: WorkerContext, roomId: string, fence: string, askedA
     },
     settled: () => settled,
     stop: () => {
-      clearInterval(timer);
+      // The release need not wait for a renewal under way: a renewal after it changes nothing.
+      void keeper.stop();
     },
   };
 }
 
-async function giveBack(
+async function releaseAndWake(
   context: WorkerContext,
   room: { tenantId: string; roomId: string },
   fence: string,

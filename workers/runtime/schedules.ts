@@ -1,4 +1,5 @@
 import { errorText } from "../../shared/contract/errors.ts";
+import { every, type Repeating } from "../../shared/platform/concurrency/every.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import { jobOptions, type Queues } from "../../shared/queues/open.ts";
 
@@ -8,24 +9,23 @@ const SCHEDULES = [
   { task: "retention", everyMs: 3_600_000 },
 ] as const;
 
-/** Keeps the schedules of the maintenance queue: a Redis that lost them gets them again within a minute. */
-export function keepSchedules(queues: Queues, log: Log): NodeJS.Timeout {
-  const upsert = async () => {
-    for (const { task, everyMs } of SCHEDULES) {
-      // A scheduled job and a deduplicated one do not go together; a scheduler has one job at a time anyway.
-      const { deduplication: _, ...opts } = jobOptions("maintenance", { task }, { reschedule: false });
-      await queues.maintenance.upsertJobScheduler(
-        task,
-        { every: everyMs },
-        { name: "maintenance", data: { task }, opts },
-      );
-    }
+/** Sets the schedules of the maintenance queue now and every minute: Redis may have lost them. */
+export function keepSchedules(queues: Queues, log: Log): Repeating {
+  const onError = (error: unknown) => {
+    log.debug({ why: errorText(error) }, "setting the schedules failed: tried again in a minute");
   };
-  const attempt = () => {
-    upsert().catch((error: unknown) => {
-      log.debug({ why: errorText(error) }, "keeping the schedules failed: tried again in a minute");
-    });
-  };
-  attempt();
-  return setInterval(attempt, CHECK_EVERY_MS);
+  setSchedules(queues).catch(onError);
+  return every(CHECK_EVERY_MS, () => setSchedules(queues), onError);
+}
+
+async function setSchedules(queues: Queues): Promise<void> {
+  for (const { task, everyMs } of SCHEDULES) {
+    // A scheduled job cannot have a deduplication id; a scheduler has one job at a time anyway.
+    const { deduplication: _, ...opts } = jobOptions("maintenance", { task }, { reschedule: false });
+    await queues.maintenance.upsertJobScheduler(
+      task,
+      { every: everyMs },
+      { name: "maintenance", data: { task }, opts },
+    );
+  }
 }

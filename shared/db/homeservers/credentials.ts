@@ -1,10 +1,10 @@
-import { rowsOf, type Db } from "../connection/open.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { seal, unseal, type SealKey } from "../../platform/seal.ts";
 
 /** A device-bound token of an account of ours. */
 export type Credential = { deviceId: string; accessToken: string };
 
-/** Null when the account has none. @throws when the seal keys do not hold the key it was sealed with. */
+/** Null when the account has none. @throws when the key that it is sealed with is not among the seal keys. */
 export async function findCredential(
   db: Db,
   sealKeys: readonly SealKey[],
@@ -22,7 +22,7 @@ export async function findCredential(
   return { deviceId: row.device_id, accessToken };
 }
 
-/** Keeps an account's token, sealed; an older one is replaced. */
+/** Saves an account's token, sealed. It replaces an older one. */
 export async function saveCredential(
   db: Db,
   sealKeys: readonly SealKey[],
@@ -31,7 +31,8 @@ export async function saveCredential(
   credential: Credential,
 ): Promise<void> {
   const sealed = seal(sealKeys, sealContext(homeserverId, matrixUserId), credential.accessToken);
-  await db.raw(
+  await execute(
+    db,
     `insert into credentials (matrix_user_id, homeserver_id, device_id, sealed_token) values (?, ?, ?, ?)
      on conflict (matrix_user_id) do update set device_id = excluded.device_id, sealed_token = excluded.sealed_token, updated_at = now()`,
     [matrixUserId, homeserverId, credential.deviceId, sealed],
@@ -39,7 +40,7 @@ export async function saveCredential(
 }
 
 export async function deleteCredential(db: Db, homeserverId: string, matrixUserId: string): Promise<void> {
-  await db.raw("delete from credentials where homeserver_id = ? and matrix_user_id = ?", [
+  await execute(db, "delete from credentials where homeserver_id = ? and matrix_user_id = ?", [
     homeserverId,
     matrixUserId,
   ]);
@@ -51,7 +52,7 @@ function sealContext(homeserverId: string, matrixUserId: string): { tenant: stri
 
 const RESEALED_AT_ONCE = 500;
 
-/** Seals every account's token with the first key. Answers how many were sealed with another. */
+/** Seals every account's token with the first key. Returns how many were sealed with another key. */
 export async function resealCredentials(db: Db, sealKeys: readonly SealKey[]): Promise<number> {
   const first = sealKeys[0]?.id ?? "";
   for (let count = 0; ;) {
@@ -65,11 +66,11 @@ export async function resealCredentials(db: Db, sealKeys: readonly SealKey[]): P
     for (const row of rows) {
       const context = sealContext(row.homeserver_id, row.matrix_user_id);
       const sealed = seal(sealKeys, context, unseal(sealKeys, context, row.sealed_token));
-      await db.raw("update credentials set sealed_token = ? where matrix_user_id = ? and sealed_token = ?", [
-        sealed,
-        row.matrix_user_id,
-        row.sealed_token,
-      ]);
+      await execute(
+        db,
+        "update credentials set sealed_token = ? where matrix_user_id = ? and sealed_token = ?",
+        [sealed, row.matrix_user_id, row.sealed_token],
+      );
     }
     count += rows.length;
   }

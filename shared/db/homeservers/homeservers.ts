@@ -22,7 +22,7 @@ const homeserverSecrets = z.strictObject({
 });
 export type HomeserverSecrets = z.infer<typeof homeserverSecrets>;
 
-/** Makes the homeserver of the configuration known, or brings what is known of it up to date. Its name identifies it. */
+/** Inserts or updates the homeserver of the configuration. Its server name identifies it. */
 export async function ensureHomeserver(
   db: Db,
   sealKeys: readonly SealKey[],
@@ -70,7 +70,7 @@ function sealContext(id: string): { tenant: string; row: string } {
   return { tenant: "homeserver", row: id };
 }
 
-/** Seals every homeserver's secrets with the first key. Answers how many there are. */
+/** Seals every homeserver's secrets with the first key. Returns how many homeservers there are. */
 export async function resealHomeservers(db: Db, sealKeys: readonly SealKey[]): Promise<number> {
   const homeservers = await Homeserver.query(db);
   for (const homeserver of homeservers) {

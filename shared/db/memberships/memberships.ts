@@ -1,11 +1,23 @@
-import { rolesAllowed } from "../../contract/permissions.ts";
 import { ROLES_WITH_LEVEL } from "../../contract/roles.ts";
 import type { RoomAddress } from "../../contract/names.ts";
 import type { Role } from "../../contract/roles.ts";
 import type { MemberResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 
-/** A membership with the person it is of. */
+/**
+ * A membership is a user's place in a room. The tenant sets the desired state, the jobs the applied one.
+ *
+ * - desired `in` or `out`, with a role: `upsertMembers`, `endMemberships` and `endAllMemberships`, by the api. Each change
+ *   is a new `version`.
+ * - applied `in` or `out`: what is on Matrix. The jobs write it (`applied-members.ts`), and the sync when Matrix shows a
+ *   join or a leave that we did not cause.
+ * - `applied_version`: the version that the membership job has applied, or could not apply (`error`). A membership is due
+ *   while it differs from `version`; the due time is the room's (`members-due.ts`).
+ *
+ * On Matrix are the members who may post, once they have opened the room (`opened_at`) or in a tenant with eager joins.
+ */
+
+/** A membership with its user. */
 export type MemberRow = {
   user_id: string;
   external_id: string;
@@ -18,12 +30,12 @@ export type MemberRow = {
   error: string | null;
 };
 
-// Lists of people are joined, never compared with `= any`: under a prepared plan that would be tried pair by pair.
+// Lists of users are joined, never compared with `= any`: a prepared plan would compare each pair.
 const SELECT_MEMBER = `
   select s.user_id, u.external_id, u.display_name, u.avatar, s.role, s.desired, s.version, s.applied_version, s.error
     from memberships s join users u on u.id = s.user_id`;
 
-/** The memberships of some users in a locked room, also those that ended; locked until the transaction ends. */
+/** Locks the memberships of some users in a locked room until the transaction ends, also ended ones. */
 export function lockMemberships(
   trx: Db,
   tenantId: string,
@@ -38,14 +50,15 @@ export function lockMemberships(
   );
 }
 
-/** Wishes users in with a role, each a new version; they start with nothing unread when they were not in. */
+/** Makes users members with a role, each in a new version. One who was not a member starts with nothing unread. */
 export async function upsertMembers(
   trx: Db,
   tenantId: string,
   roomId: string,
   wanted: readonly { userId: string; role: Role }[],
 ): Promise<void> {
-  await trx.raw(
+  await execute(
+    trx,
     `insert into memberships as s (room_id, user_id, tenant_id, role, read_count)
      select t.room_id, w.user_id, t.tenant_id, w.role, t.message_count
        from unnest(cast(:userIds as uuid[]), cast(:roles as text[])) as w(user_id, role)
@@ -59,7 +72,7 @@ export async function upsertMembers(
   );
 }
 
-/** Wishes a user out of rooms whose outbox rows are locked; returns those where the user was in, with the role. */
+/** Ends a user's memberships of rooms whose outbox rows are locked. Returns the rooms where the user was a member, with the role. */
 export function endMemberships(
   trx: Db,
   tenantId: string,
@@ -75,7 +88,7 @@ export function endMemberships(
   );
 }
 
-/** Wishes everybody out of a locked room; returns whom. */
+/** Ends all memberships of a locked room. Returns the ids of the users who were members. */
 export async function endAllMemberships(trx: Db, tenantId: string, roomId: string): Promise<string[]> {
   const rows = await rowsOf<{ user_id: string }>(
     trx,
@@ -86,25 +99,7 @@ export async function endAllMemberships(trx: Db, tenantId: string, roomId: strin
   return rows.map((row) => row.user_id);
 }
 
-/** Counts members anew by `added`, and makes the room's members on Matrix due. Returns how many it has now. */
-export async function makeMembersDue(
-  trx: Db,
-  tenantId: string,
-  roomIds: readonly string[],
-  added: number,
-): Promise<number> {
-  const rows = await rowsOf<{ member_count: number }>(
-    trx,
-    `update rooms set member_count = member_count + :added, members_desired_version = members_desired_version + 1,
-            members_next_attempt_at = least(coalesce(members_next_attempt_at, now()), now()), members_attempts = 0,
-            members_error = null
-      where tenant_id = :tenantId and id = any(:roomIds) returning member_count`,
-    { tenantId, roomIds, added },
-  );
-  return rows[0]?.member_count ?? 0;
-}
-
-/** How many members of a room have a power level of their own. */
+/** How many members of a room the power-level map names. */
 export async function countLevels(db: Db, tenantId: string, roomId: string): Promise<number> {
   const rows = await rowsOf<{ count: number }>(
     db,
@@ -115,7 +110,7 @@ export async function countLevels(db: Db, tenantId: string, roomId: string): Pro
   return rows[0]?.count ?? 0;
 }
 
-/** Rooms that a user is in. */
+/** The rooms that a user is a member of. */
 export async function listRoomIdsOf(db: Db, tenantId: string, userId: string): Promise<string[]> {
   const rows = await rowsOf<{ room_id: string }>(
     db,
@@ -125,7 +120,7 @@ export async function listRoomIdsOf(db: Db, tenantId: string, userId: string): P
   return rows.map((row) => row.room_id);
 }
 
-/** Members of a room after `cursor` (a user's name), in the order of their names. */
+/** Members of a room, in the order of their names, after `cursor` (a name). */
 export function listMembers(
   db: Db,
   tenantId: string,
@@ -173,7 +168,7 @@ export function findMembers(
   );
 }
 
-/** A living user's living membership in a living room: what a person may do there. */
+/** The membership of an existing user in an existing room, with which a request about the room is decided. */
 export type RoomAccess = {
   room_id: string;
   user_id: string;
@@ -200,43 +195,7 @@ export async function findRoomAccess(
   return rows[0];
 }
 
-/** Makes the members of a tenant's rooms due where somebody who may speak is not on Matrix, one room after the other. */
-export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
-  await execute(
-    db,
-    `with waiting as (
-       select r.id, now() + row_number() over (order by r.id) * interval '100 milliseconds' as due
-         from rooms r
-        where r.tenant_id = :tenantId and r.deleted_at is null
-          and exists (select 1 from memberships s
-                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and s.role = any(:posting))
-     )
-     update rooms r set members_desired_version = members_desired_version + 1,
-            members_next_attempt_at = least(coalesce(r.members_next_attempt_at, w.due), w.due)
-       from waiting w where r.id = w.id`,
-    { tenantId, posting: [...rolesAllowed("post")] },
-  );
-}
-
-/** People who open a room one after the other are joined on Matrix together, after this. */
-const JOIN_AFTER = "5 seconds";
-
-/** Remembers that a person has opened a room: those who may speak are joined in the background. */
-export async function markOpened(db: Db, { room_id, user_id }: RoomAccess): Promise<void> {
-  await execute(
-    db,
-    `with opened as (
-       update memberships set opened_at = now() where room_id = :roomId and user_id = :userId and opened_at is null
-       returning room_id, role, applied
-     )
-     update rooms r set members_desired_version = members_desired_version + 1,
-            members_next_attempt_at = coalesce(members_next_attempt_at, now() + interval '${JOIN_AFTER}')
-       from opened o where r.id = o.room_id and o.role = any(:posting) and o.applied = 'out'`,
-    { roomId: room_id, userId: user_id, posting: [...rolesAllowed("post")] },
-  );
-}
-
-/** What a client is shown of a membership. */
+/** A membership as clients see it. */
 export function presentMember(row: MemberRow): MemberResource {
   return {
     user: row.external_id,

@@ -1,16 +1,13 @@
 import type { RoomAddress, RoomKind } from "../../contract/names.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 
-/** A room that a user may hear, with where its timeline stands. */
+/** A room that a user may subscribe to, with the position of its timeline. */
 export type GrantRow = { room_id: string; kind: RoomKind; slug: string; epoch: string; last_number: number };
 
-/** `gone`: locked or deleted; `paused`: the tenant is. */
+/** `gone`: the user is locked or deleted. `paused`: the tenant is paused. */
 export type ConnectableState = "active" | "gone" | "paused";
 
-/**
- * Whether a user may be connected at all, and a fingerprint of the rooms that the user may hear: it changes whenever
- * that set does, and tells nothing else.
- */
+/** Whether a user may connect, and a hash of the rooms that the user may subscribe to: it changes when they do. */
 export type UserAccessRow = { user_id: string; state: ConnectableState; membershipVersion: string };
 
 export type RightsRow = UserAccessRow & { grants: GrantRow[] };
@@ -33,7 +30,7 @@ const SELECT_GRANT = `
     join room_timeline l on l.room_id = r.id
    where m.desired = 'in'`;
 
-/** Users' standings and the `limit` most recently active rooms that each may hear, of one snapshot. */
+/** The access of users and the `limit` most recently active rooms that each may subscribe to, of one snapshot. */
 export function readRights(db: Db, userIds: readonly string[], limit: number): Promise<RightsRow[]> {
   return rowsOf<RightsRow>(
     db,
@@ -45,12 +42,12 @@ export function readRights(db: Db, userIds: readonly string[], limit: number): P
   );
 }
 
-/** Of some rooms, by id, those that the user may hear. */
+/** Of some rooms, by id, those that the user may subscribe to. */
 export function readGrants(db: Db, userId: string, roomIds: readonly string[]): Promise<GrantRow[]> {
   return rowsOf<GrantRow>(db, `${SELECT_GRANT} and m.user_id = ? and r.id = any(?)`, [userId, roomIds]);
 }
 
-/** Of some rooms, by address in the user's own tenant, those that the user may hear. */
+/** Of some rooms, by address in the user's own tenant, those that the user may subscribe to. */
 export function findGrants(db: Db, userId: string, rooms: readonly RoomAddress[]): Promise<GrantRow[]> {
   return rowsOf<GrantRow>(
     db,
@@ -60,12 +57,12 @@ export function findGrants(db: Db, userId: string, rooms: readonly RoomAddress[]
   );
 }
 
-/** The standings of many users; one who does not exist is left out. */
+/** The access of many users. One who does not exist is left out. */
 export function readUserAccess(db: Db, userIds: readonly string[]): Promise<UserAccessRow[]> {
   return rowsOf<UserAccessRow>(db, `${SELECT_USER_ACCESS} where u.id = any(?)`, [userIds]);
 }
 
-/** Where the timelines of many rooms stand. */
+/** The positions of the timelines of many rooms. */
 export function readPositions(
   db: Db,
   roomIds: readonly string[],
@@ -75,7 +72,7 @@ export function readPositions(
   ]);
 }
 
-/** Users by tenant and the tenant's own id of them, the living before the deleted. */
+/** Users by tenant and the tenant's own id of them; an existing user before a deleted one of the same id. */
 export function findConnectables(
   db: Db,
   users: readonly { tenantId: string; user: string }[],

@@ -1,11 +1,12 @@
 import { newId } from "../../platform/ids.ts";
+import { rolesAllowed } from "../../contract/permissions.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
 import type { MessageResource, MessageStatus } from "../../contract/resources.ts";
 import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { TimelinePosition } from "../timeline/pages.ts";
 
-/** What somebody asks to send. `requestHash` (hex) tells a repeated request from another one with the same client id. */
+/** A message of a request. `requestHash` (hex) tells a repeated request from another one with the same client id. */
 export type NewMessage = {
   tenantId: string;
   user: string;
@@ -13,11 +14,11 @@ export type NewMessage = {
   text: string;
   clientId: string | null;
   requestHash: string | null;
-  /** Of the request that it comes with, for logs; absent where there is none. */
+  /** Id of the request, for logs; absent where there is none. */
   requestId?: string;
 };
 
-/** A message as it is kept, with what is needed to show it. */
+/** A stored message, with what a client sees of its sender and room. */
 export type MessageRow = {
   id: string;
   tenant_id: string;
@@ -41,8 +42,8 @@ export type MessageRow = {
 };
 
 /**
- * `replayed`: the sender's client id is known; the row is the first request's. `position`: where the room's timeline stood;
- * every removal that came before the message is in it.
+ * `replayed`: the sender has used the client id before; the row is the first request's. `position`: the timeline's
+ * position, which includes every removal of a member before the message.
  */
 export type Acceptance =
   | { outcome: "accepted"; message: MessageRow; position: TimelinePosition }
@@ -57,21 +58,21 @@ const SELECT_MESSAGE = `
          u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
     from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id`;
 
-/** A drain holds a room for some milliseconds; who holds it for longer is not waited for with the other rooms locked. */
+/** A drain locks a room for some milliseconds. A longer lock is not waited for, since the other rooms are locked meanwhile. */
 const LOCK_WAIT_MS = 250;
 
-/** A room that had nothing to send. */
+/** A room without messages that wait. */
 export type IdleRoom = { tenantId: string; roomId: string };
 
 /**
- * Accepts messages in one transaction, in the order given: each gets its room's next order number. The rooms' outbox
- * rows are locked first, in id order, so that a removal either comes before (and the message is refused) or after (and
- * ends it). Answers in the order asked.
+ * Accepts messages in one transaction, in the given order: each gets its room's next order number. The rooms' outbox rows
+ * are locked first, in id order, so that a member's removal comes either before the message (which is refused) or after
+ * it (and marks it dead). Returns the outcomes in the given order.
  *
- * `onLocked` hears which of the rooms had nothing to send, to wake them. Their locks are held then: whoever takes such a
- * room waits for the end of this transaction and sees its messages, so the way out begins while they are still written.
- * In the others, whoever was woken before sends these messages too, or wakes the room when giving it back.
- * @throws a lock timeout when somebody holds one of the rooms for 250 ms; then nothing was accepted.
+ * `onLocked` gets the rooms without messages that wait, to wake them while the transaction still runs: the drain waits
+ * for the lock and then sees the messages. In the other rooms a drain is awake already; it sends these messages too, or
+ * wakes the room when it releases the lease.
+ * @throws a lock timeout when a room is locked for 250 ms; then no message is accepted.
  */
 export async function acceptMessages(
   db: Db,
@@ -96,7 +97,7 @@ export async function acceptMessages(
     db,
     [
       { sql: LOCK_ROOMS, bindings: { input } },
-      { sql: INSERT_ALLOWED, bindings: { input } },
+      { sql: INSERT_ALLOWED, bindings: { input, posting: [...rolesAllowed("post")] } },
     ],
     {
       onFirst: (rooms) => {
@@ -136,8 +137,8 @@ const LOCK_ROOMS = `
      join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null)
    order by o.room_id for update`;
 
-// A statement of its own: it sees what was committed while the locks were waited for, the rooms' last orders too. Nothing
-// joins what was just made: no plan knows how much that is.
+// A statement of its own: it sees what was committed while the locks were waited for, the rooms' last orders too. It does
+// not join its own inserted rows: no plan knows how many there are.
 const INSERT_ALLOWED = `
   with allowed as (
     select i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id,
@@ -146,7 +147,7 @@ const INSERT_ALLOWED = `
       join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
       join room_outbox o on o.room_id = r.id
       join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
-      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role <> 'guest'
+      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role = any(:posting)
      where u.status <> 'locked' and (i.client_id is null
         or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
   ), bumped as (
@@ -218,7 +219,7 @@ export async function findMessage(
   return rows[0] ?? null;
 }
 
-/** What a living user of a tenant has sent under a client id, or null. */
+/** The message that an existing user of a tenant sent under a client id, or null. */
 export async function findMessageByClientId(
   db: Db,
   sent: { tenantId: string; user: string; clientId: string },
@@ -232,7 +233,7 @@ export async function findMessageByClientId(
   return rows[0] ?? null;
 }
 
-/** Accepted and not yet in the timeline, in order. */
+/** The messages of a room that are accepted and not yet in its timeline, in order. */
 export function listOpenMessages(
   db: Db,
   tenantId: string,
@@ -246,7 +247,7 @@ export function listOpenMessages(
   );
 }
 
-/** How many messages of a tenant wait, counted up to `limit`. */
+/** How many messages of a tenant are open, counted up to `limit`. */
 export async function countOpenMessages(db: Db, tenantId: string, limit: number): Promise<number> {
   const rows = await rowsOf<{ count: number }>(
     db,
@@ -256,7 +257,7 @@ export async function countOpenMessages(db: Db, tenantId: string, limit: number)
   return rows[0]?.count ?? 0;
 }
 
-/** What a client is shown of a message. */
+/** A message as clients see it. */
 export function presentMessage(row: MessageRow): MessageResource {
   return {
     id: row.id,

@@ -1,19 +1,20 @@
 import type { Statement } from "../connection/pipelined-transaction.ts";
 import { LEASE_LOST, VIEW_STALE } from "../connection/failures.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { FROM_BEGINNING } from "./room-gaps.ts";
 
-/** A room that an observer reads; `gap_from` when it has a gap. */
+/** A room that an observer reads. `gap_from`: the start of its gap, null when it has none. */
 export type ObservedRoom = { id: string; matrix_room_id: string; gap_from: string | null };
 
-/** What a decision was made from: the rooms that an answer speaks of, by their Matrix ids, as they were seen. */
+/** The tables as a decision saw them: the rooms that an answer of `/sync` names. */
 export type ObserverView = {
   matrixRoomIds: readonly string[];
   rooms: readonly Pick<ObservedRoom, "id" | "gap_from">[];
 };
 
 /**
- * Saves how far an observer has read, locks the timelines of the rooms that the answer speaks of, and requires that its
- * lease is held and that these are the same living rooms, with and without a gap, as were seen: LEASE_GONE, VIEW_STALE.
+ * Saves an observer's position and locks the timelines of the rooms that the answer names. Requires that the observer's
+ * lease is held (LEASE_LOST), and that the rooms exist and have a gap or none as the decision saw them (VIEW_STALE).
  */
 export function savePositionAndRequire(
   position: { observerId: string; fence: string; since: string },
@@ -43,43 +44,6 @@ export function savePositionAndRequire(
   };
 }
 
-/** Locks a room's timeline and requires that its gap still begins where it was seen to begin: VIEW_STALE. */
-export function requireGap(roomId: string, gapFrom: string): Statement {
-  return {
-    sql: `with locked as (
-       select t.gap_from from rooms r join room_timeline t on t.room_id = r.id
-        where r.id = :roomId and r.matrix_room_id is not null and r.deleted_at is null for update of t
-     ) select omc_require(exists (select 1 from locked where gap_from = :gapFrom), '${VIEW_STALE}')`,
-    bindings: { roomId, gapFrom },
-  };
-}
-
-/** A gap that is known from its first position on; `from` empty: from the room's beginning. */
-export const FROM_BEGINNING = "";
-
-/**
- * Records what was not read of an observer's rooms: from where to where. A gap that is open stays open from where it
- * began, and now reaches further. Answers the rooms' row ids.
- */
-export function recordGaps(
-  observerId: string,
-  matrixRoomIds: readonly string[],
-  gap: { from: string; to: string },
-): Statement {
-  return {
-    sql: `with locked as (
-       select t.room_id from rooms r join room_timeline t on t.room_id = r.id
-        where r.observer_id = :observerId and r.matrix_room_id = any(:matrixRoomIds) and r.deleted_at is null
-        order by t.room_id for update of t
-     )
-     update room_timeline t set gap_from = coalesce(t.gap_from, :from), gap_to = :to,
-            gap_next_attempt_at = coalesce(t.gap_next_attempt_at, now())
-       from locked where t.room_id = locked.room_id
-     returning t.room_id`,
-    bindings: { observerId, matrixRoomIds: [...matrixRoomIds], ...gap },
-  };
-}
-
 /** Matrix ids of the rooms that an observer reads. */
 export async function listObservedRooms(db: Db, observerId: string): Promise<string[]> {
   const rows = await rowsOf<{ matrix_room_id: string }>(
@@ -90,11 +54,8 @@ export async function listObservedRooms(db: Db, observerId: string): Promise<str
   return rows.map((row) => row.matrix_room_id);
 }
 
-/**
- * The observer was put out of rooms that the tenant still has: bringing it back is due. What is said meanwhile is a gap,
- * which nobody fills before that, since its end is not known.
- */
-export function noteObserverOut(observerId: string, matrixRoomIds: readonly string[]): Statement {
+/** Records that the observer was removed from rooms that the tenant still has. The provisioning job brings it back. */
+export function markObserverOut(observerId: string, matrixRoomIds: readonly string[]): Statement {
   return {
     sql: `update rooms set observer_left_at = coalesce(observer_left_at, now()), next_attempt_at = now()
       where observer_id = ? and matrix_room_id = any(?) and deleted_at is null`,
@@ -103,40 +64,19 @@ export function noteObserverOut(observerId: string, matrixRoomIds: readonly stri
 }
 
 /**
- * The observer is back in a room: the gap, which began when it was put out or is taken to reach back to the room's
- * beginning, ends at a position that was had after it came back, or later where `/sync` has said so already.
+ * Records that the observer is back in a room. The room's gap, or one from its beginning, ends at `to`, a position after
+ * the observer's return, or later where `/sync` has recorded that.
  */
-export function noteObserverBack(roomId: string, to: string): Statement {
-  const ordinal = (position: string) => `cast(substring(${position} from '^s([0-9]+)') as numeric)`;
-  return {
-    sql: `with back as (update rooms set observer_left_at = null where id = :roomId)
+export async function markObserverBack(db: Db, roomId: string, to: string): Promise<void> {
+  await execute(db, MARK_BACK, { roomId, to, beginning: FROM_BEGINNING });
+}
+
+/** The part of a position by which Synapse orders it. */
+const ordinal = (position: string) => `cast(substring(${position} from '^s([0-9]+)') as numeric)`;
+
+const MARK_BACK = `
+    with back as (update rooms set observer_left_at = null where id = :roomId)
      update room_timeline
         set gap_from = coalesce(gap_from, :beginning), gap_next_attempt_at = now(),
             gap_to = case when ${ordinal("gap_to")} > ${ordinal("cast(:to as text)")} then gap_to else :to end
-      where room_id = :roomId`,
-    bindings: { roomId, to, beginning: FROM_BEGINNING },
-  };
-}
-
-/**
- * Every room of an observer has a gap up to a position: from an older one, or from its beginning, which takes a gap that
- * is open with it. Answers the rooms' row ids.
- */
-export function recordGapsOfObserver(
-  observerId: string,
-  { from, to }: { from: string; to: string },
-): Statement {
-  return {
-    sql: `with locked as (
-       select t.room_id from rooms r join room_timeline t on t.room_id = r.id
-        where r.observer_id = :observerId and r.matrix_room_id is not null and r.deleted_at is null
-        order by t.room_id for update of t
-     )
-     update room_timeline t
-        set gap_from = case when :from = :beginning then :from else coalesce(t.gap_from, :from) end, gap_to = :to,
-            gap_next_attempt_at = now()
-       from locked where t.room_id = locked.room_id
-     returning t.room_id`,
-    bindings: { observerId, from, to, beginning: FROM_BEGINNING },
-  };
-}
+      where room_id = :roomId`;

@@ -26,7 +26,7 @@ const SELECT_MY_ROOM = `
     join rooms r on r.id = s.room_id and r.deleted_at is null
     join room_timeline t on t.room_id = r.id`;
 
-/** A page of a user's rooms, newest activity first, in two queries. Take one more than is shown to know of a next page. */
+/** A page of a user's rooms, newest activity first. Ask for one room more than the page has to learn of a next page. */
 export async function listMyRooms(
   db: Db,
   tenantId: string,
@@ -44,7 +44,7 @@ export async function listMyRooms(
   );
 }
 
-/** The rooms of some members, for those of the pairs that are members still. */
+/** The rooms of some members; a pair of user and room that is no membership any more is left out. */
 export function findMyRooms(
   db: Db,
   pairs: readonly { userId: string; roomId: string }[],
@@ -59,7 +59,7 @@ export function findMyRooms(
   );
 }
 
-/** What a member is shown of rooms, each with its last message. */
+/** Rooms as their member sees them, each with its last message. */
 export async function presentMyRooms(db: Db, rows: readonly MyRoomRow[]): Promise<MyRoomResource[]> {
   const lastMessages = await readLastMessages(db, rows);
   return rows.map((row) => ({

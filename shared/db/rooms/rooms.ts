@@ -2,9 +2,23 @@ import { Model } from "objection";
 import { newFence, newId } from "../../platform/ids.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
 import type { RoomResource } from "../../contract/resources.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { membersDue } from "../memberships/members-due.ts";
+import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
 
-/** A place to talk, and the wish for a room on Matrix. */
+/**
+ * A room of a tenant, and the desired state of a room on Matrix.
+ *
+ * - `desired_version`: each change of name, topic, avatar or visibility, and the deletion, adds one (`changeRoom` and
+ *   `markRoomDeleted`, by the api). A change on Matrix that must be reverted adds one too (the sync, `makeRepairDue`).
+ * - `applied_version`: the version that the provisioning job has applied (`room-provisioning.ts`). The room is due from
+ *   `next_attempt_at` on (`../provisioning-due.ts`).
+ * - status pending → ready: the job has applied the desired version. pending → failed: the job failed in a way that time
+ *   does not repair. failed → pending: the tenant changes the room.
+ * - deleted: `deleted_at` is set. The address is free; the job removes the room from Matrix.
+ *
+ * The `members_…` columns are the same for the room's members (`../memberships/members-due.ts`).
+ */
 export class Room extends Model {
   static override tableName = "rooms";
   declare id: string;
@@ -15,7 +29,7 @@ export class Room extends Model {
   declare name: string;
   declare topic: string | null;
   declare avatar: string | null;
-  /** People whom the tenant does not know may be in a public room on Matrix, and in no private one. */
+  /** Unknown users may be in a public room on Matrix, and in no private one. */
   declare visibility: "private" | "public";
   declare observer_id: string;
   declare matrix_room_id: string | null;
@@ -42,7 +56,7 @@ export type DesiredRoom = {
   visibility: "private" | "public";
 };
 
-/** The living room at an address. */
+/** The existing room at an address; a deleted one is not found. */
 export async function findRoom(
   db: Db,
   tenantId: string,
@@ -51,12 +65,12 @@ export async function findRoom(
   return Room.query(db).findOne({ tenant_id: tenantId, kind, slug, deleted_at: null });
 }
 
-/** Makes the room with its outbox and its timeline; false when a living room has the address. */
+/** Inserts a room with its outbox and its timeline. Returns false when an existing room has the address. */
 export async function insertRoom(
   trx: Db,
   tenantId: string,
   address: RoomAddress,
-  wish: DesiredRoom,
+  desired: DesiredRoom,
 ): Promise<boolean> {
   const inserted = await rowsOf<{ id: string }>(
     trx,
@@ -74,20 +88,21 @@ export async function insertRoom(
        insert into room_timeline (room_id, tenant_id, epoch) select id, tenant_id, :epoch from room
      )
      select id from room`,
-    { id: newId(), tenantId, ...address, ...wish, epoch: newFence() },
+    { id: newId(), tenantId, ...address, ...desired, epoch: newFence() },
   );
   return inserted.length > 0;
 }
 
 /**
- * The living room at an address, its outbox row locked until the transaction ends: whoever changes a room or its
- * members, or accepts a message, holds this lock first.
+ * The existing room at an address, with its outbox row locked until the transaction ends. A transaction that changes a
+ * room or its members, or accepts a message, takes this lock first.
  */
 export async function lockRoom(trx: Db, tenantId: string, address: RoomAddress): Promise<Room | undefined> {
-  const seen = await findRoom(trx, tenantId, address);
-  if (!seen) return undefined;
-  await lockOutboxes(trx, tenantId, [seen.id]);
-  return Room.query(trx).findOne({ tenant_id: tenantId, id: seen.id, deleted_at: null });
+  const found = await findRoom(trx, tenantId, address);
+  if (!found) return undefined;
+  await lockOutboxes(trx, tenantId, [found.id]);
+  // The room may have been deleted while the lock was waited for.
+  return Room.query(trx).findOne({ tenant_id: tenantId, id: found.id, deleted_at: null });
 }
 
 /** Locks the outbox rows of rooms, in id order. */
@@ -96,8 +111,8 @@ export function lockOutboxes(trx: Db, tenantId: string, roomIds: readonly string
 }
 
 /**
- * Locks the timelines of rooms whose outboxes are locked, in id order: before anything else of a room is changed, since
- * whoever reads from Matrix does so too, and waits until the transaction ends.
+ * Locks the timelines of rooms whose outboxes are locked, in id order, before anything else of the rooms is changed: the
+ * sync takes this lock first, too, and waits until the transaction ends.
  */
 export function lockTimelines(trx: Db, tenantId: string, roomIds: readonly string[]): Promise<void> {
   return lockRows(trx, "room_timeline", tenantId, roomIds);
@@ -109,19 +124,20 @@ async function lockRows(
   tenantId: string,
   roomIds: readonly string[],
 ): Promise<void> {
-  await trx.raw(
+  await execute(
+    trx,
     `select 1 from ${table} where tenant_id = ? and room_id = any(?) order by room_id for update`,
     [tenantId, [...roomIds]],
   );
 }
 
-/** Writes a new wish for a locked room, due at once; returns the fields that differ, none when nothing does. */
+/** Changes the desired state of a locked room, due at once. Returns the fields that differ; without one, nothing is changed. */
 export async function changeRoom(
   trx: Db,
   room: Room,
-  wish: Partial<DesiredRoom>,
+  desired: Partial<DesiredRoom>,
 ): Promise<Partial<DesiredRoom>> {
-  const differing = differingFields(room, wish);
+  const differing = differingFields(room, desired);
   if (Object.keys(differing).length === 0) return differing;
   const {
     name = room.name,
@@ -129,16 +145,14 @@ export async function changeRoom(
     avatar = room.avatar,
     visibility = room.visibility,
   } = differing;
-  await trx.raw(
+  await execute(
+    trx,
     `update rooms
-        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, desired_version = desired_version + 1,
-            next_attempt_at = least(coalesce(next_attempt_at, now()), now()), attempts = 0, error = null,
-            status = case when status = 'failed' then 'pending' else status end,
+        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, ${PROVISIONING_CHANGED},
             strangers_seen_at = case when :isClosed then now() else strangers_seen_at end,
-            members_desired_version = members_desired_version + case when :isClosed then 1 else 0 end,
-            members_next_attempt_at = case when :isClosed then now() else members_next_attempt_at end
+            ${membersDue({ when: ":isClosed" })}
       where tenant_id = :tenantId and id = :id`,
-    // Strangers may be in a public room: one that becomes private has to be rid of them.
+    // Unknown users may be in a public room: they are removed from one that becomes private.
     {
       ...{ tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility },
       isClosed: differing.visibility === "private",
@@ -147,33 +161,34 @@ export async function changeRoom(
   return differing;
 }
 
-/** Whether a room is already as a wish has it. */
-export function isRoomAsDesired(room: Room, wish: Partial<DesiredRoom>): boolean {
-  return Object.keys(differingFields(room, wish)).length === 0;
+/** Whether a room has the desired fields already. */
+export function isRoomAsDesired(room: Room, desired: Partial<DesiredRoom>): boolean {
+  return Object.keys(differingFields(room, desired)).length === 0;
 }
 
-function differingFields(room: Room, wish: Partial<DesiredRoom>): Partial<DesiredRoom> {
+function differingFields(room: Room, desired: Partial<DesiredRoom>): Partial<DesiredRoom> {
   return {
-    ...(wish.name !== undefined && wish.name !== room.name ? { name: wish.name } : {}),
-    ...(wish.topic !== undefined && wish.topic !== room.topic ? { topic: wish.topic } : {}),
-    ...(wish.avatar !== undefined && wish.avatar !== room.avatar ? { avatar: wish.avatar } : {}),
-    ...(wish.visibility !== undefined && wish.visibility !== room.visibility
-      ? { visibility: wish.visibility }
+    ...(desired.name !== undefined && desired.name !== room.name ? { name: desired.name } : {}),
+    ...(desired.topic !== undefined && desired.topic !== room.topic ? { topic: desired.topic } : {}),
+    ...(desired.avatar !== undefined && desired.avatar !== room.avatar ? { avatar: desired.avatar } : {}),
+    ...(desired.visibility !== undefined && desired.visibility !== room.visibility
+      ? { visibility: desired.visibility }
       : {}),
   };
 }
 
 /** Marks a locked room deleted: its address is free, the room on Matrix is due to be cleaned up. */
 export async function markRoomDeleted(trx: Db, room: Room): Promise<void> {
-  await trx.raw(
-    `update rooms set deleted_at = now(), desired_version = desired_version + 1, next_attempt_at = now(), attempts = 0,
+  await execute(
+    trx,
+    `update rooms set deleted_at = now(), ${PROVISIONING_DUE}, attempts = 0,
             members_next_attempt_at = null, member_count = 0
       where tenant_id = ? and id = ?`,
     [room.tenant_id, room.id],
   );
 }
 
-/** A room with the position of its timeline, read before anything else of the timeline is. */
+/** A room with the position of its timeline. Read it before the timeline's entries. */
 export type RoomWithPosition = Room & { epoch: string; last_number: number };
 
 export async function findRoomWithPosition(
@@ -190,7 +205,7 @@ export async function findRoomWithPosition(
   return rows[0];
 }
 
-/** What a client is shown of a room: a wish that Matrix has not heard of yet is pending. */
+/** A room as clients see it: pending while the desired state is not on Matrix yet. */
 export function presentRoom(room: RoomWithPosition): RoomResource {
   const isWaiting = room.status === "ready" && room.desired_version > room.applied_version;
   return {

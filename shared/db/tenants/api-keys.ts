@@ -22,7 +22,7 @@ const KEY_PATTERN = new RegExp(
   `^omc_(server|operator|viewer)_([a-z2-7]{${ID_LENGTH}})_([a-z2-7]{${SECRET_LENGTH}})$`,
 );
 
-/** Makes a key; the text is shown once and kept nowhere. */
+/** Creates a key. Its text is returned once and stored nowhere. */
 export async function createApiKey(
   db: Db,
   tenantId: string,
@@ -34,7 +34,7 @@ export async function createApiKey(
   return { id, key: `omc_${role}_${id}_${secret}` };
 }
 
-/** Whose key a text is. */
+/** The tenant and the rights of a key. */
 export type KeyHolder = {
   keyId: string;
   role: ApiKeyRole;
@@ -45,17 +45,17 @@ export type KeyHolder = {
   limits: Record<string, unknown>;
 };
 
-/** The holder of a key that is good: known, not revoked, with the right secret. Null for anything else. */
+/** The holder of a valid key: it exists, is not revoked, and its secret is right. Null for anything else. */
 export async function findKeyHolder(db: Db, key: string): Promise<KeyHolder | null> {
   const [, role, id, secret] = KEY_PATTERN.exec(key) ?? [];
   if (role === undefined || id === undefined || secret === undefined) return null;
   const row = await findUnrevoked(db, id);
-  // Compared also when there is no such key, so that the time to answer does not tell.
+  // Compared also when there is no such key, so that the response time does not reveal that.
   const isSecret = timingSafeEqual(row?.secretHash ?? NO_HASH, hashSecret(secret));
   return row?.role === role && isSecret ? withoutHash(row) : null;
 }
 
-/** The holder of a key that logged in before; null when the key was revoked since. */
+/** The holder of a key that was valid before; null when it is revoked. */
 export async function findKeyHolderById(db: Db, id: string): Promise<KeyHolder | null> {
   const row = await findUnrevoked(db, id);
   return row ? withoutHash(row) : null;
@@ -83,7 +83,7 @@ export async function listApiKeys(db: Db, tenantId: string, limit: number): Prom
   return ApiKey.query(db).where({ tenant_id: tenantId }).orderBy("created_at").limit(limit);
 }
 
-/** From now on the key is refused; revoking twice is the same as once. Returns its tenant, null when there is no such key. */
+/** Revokes a key; once more changes nothing. Returns its tenant, null when there is no such key. */
 export async function revokeApiKey(db: Db, id: string): Promise<string | null> {
   const rows = await rowsOf<{ tenant_id: string }>(
     db,

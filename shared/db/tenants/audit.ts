@@ -1,7 +1,7 @@
 import { newId } from "../../platform/ids.ts";
 import type { Db } from "../connection/open.ts";
 
-/** An operator's deed. `actor` is a key's id or `cli`; `detail` holds no secret and nobody's words. */
+/** An operator's action. `actor` is a key's id or `cli`. `detail` has no secret and no content of a message. */
 export type AuditEntry = {
   tenantId: string | null;
   actor: string;

@@ -7,27 +7,28 @@ import { seal, unseal, type SealKey } from "../../platform/seal.ts";
 import { tokenKeys, type TokenKeys } from "../../auth/tokens.ts";
 import type { Homeserver } from "../homeservers/homeservers.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { insertObserver } from "../observers/observers.ts";
 
 const DAY_MS = 86_400_000;
 export const DEFAULT_MAX_AGE_MS = 7 * DAY_MS;
 
-/** What a tenant may use; absent fields have the defaults of `tenantLimits`. */
+/** The limits of a tenant, with the default of each. */
 export const tenantLimits = z.object({
-  /** Messages that may wait to be sent, over all rooms. */
+  /** Open messages of all rooms together. */
   queuedMessages: z.int().min(1).default(10_000),
-  /** A message that could not be sent for this long is given up, in milliseconds. */
+  /** A message that could not be sent for this long is dead. In milliseconds. */
   maxAgeMs: z
     .int()
     .min(60_000)
     .max(30 * DAY_MS)
     .default(DEFAULT_MAX_AGE_MS),
-  /** Whom the workers join on Matrix in the background: who has opened the room, or everybody who may speak. */
+  /** Whom the jobs join on Matrix in the background: `lazy`, members who have opened the room; `eager`, all who may post. */
   join: z.enum(["lazy", "eager"]).default("lazy"),
-  /** Requests in 10 s: of one user, of one API key, and of all of the tenant's together. */
+  /** Requests in 10 s: of one user, of one API key, and of the whole tenant. */
   userRequests: z.int().min(1).default(1_000),
   keyRequests: z.int().min(1).default(10_000),
   tenantRequests: z.int().min(1).default(20_000),
-  /** Origins whose pages may act for the tenant; absent: those of the configuration. */
+  /** Origins whose pages may call for the tenant's users. Absent: those of the configuration. */
   allowedOrigins: z
     .array(z.url({ protocol: /^https?$/ }))
     .max(100)
@@ -35,12 +36,12 @@ export const tenantLimits = z.object({
 });
 export type TenantLimits = z.infer<typeof tenantLimits>;
 
-/** What an operator may set them to. What was set before is read all the same: it keeps pages out, and nobody else. */
+/** What an operator may set. It is stricter than what is read, so that values of before are still read. */
 export const desiredTenantLimits = tenantLimits.extend({
   allowedOrigins: z.array(webOrigin).max(100).optional(),
 });
 
-/** One customer product. */
+/** A customer product. A `paused` tenant's callers are refused, and its jobs do nothing. */
 export class Tenant extends Model {
   static override tableName = "tenants";
   static override jsonAttributes = ["limits"];
@@ -53,7 +54,7 @@ export class Tenant extends Model {
   declare created_at: Date;
 }
 
-/** Makes a tenant with its token keys and its first observer; `isCreated` is false when the slug is taken already. */
+/** Creates a tenant with its token keys and its first observer. `isCreated` is false when a tenant has the slug. */
 export async function createTenant(
   db: Db,
   sealKeys: readonly SealKey[],
@@ -78,14 +79,6 @@ export async function createTenant(
   });
 }
 
-/** A bot account that will make and read rooms: those that are made from now on. */
-export async function insertObserver(trx: Db, tenantId: string, serverName: string): Promise<void> {
-  const id = newId();
-  const matrixUserId = `@omc_${randomToken(20)}:${serverName}`;
-  await trx("observers").insert({ id, tenant_id: tenantId, matrix_user_id: matrixUserId });
-  await trx("sync_positions").insert({ observer_id: id });
-}
-
 export async function findTenantBySlug(db: Db, slug: string): Promise<Tenant | undefined> {
   return Tenant.query(db).findOne({ slug });
 }
@@ -96,7 +89,7 @@ export async function listTenants(db: Db, limit: number): Promise<Tenant[]> {
 
 const ORIGINS_AT_MOST = 10_000;
 
-/** The origins that tenants have named for themselves. */
+/** The origins that tenants have of their own. */
 export async function listTenantOrigins(db: Db): Promise<string[]> {
   const rows = await rowsOf<{ origin: string }>(
     db,
@@ -110,7 +103,7 @@ export async function listTenantOrigins(db: Db): Promise<string[]> {
   return rows.map(({ origin }) => origin);
 }
 
-/** Replaces what the tenant may use; processes believe it within a second. False when there is no such tenant. */
+/** Replaces a tenant's limits. Every process uses them within a second. Returns false when there is no such tenant. */
 export async function setTenantLimits(
   db: Db,
   slug: string,
@@ -119,7 +112,7 @@ export async function setTenantLimits(
   return (await Tenant.query(db).patch({ limits }).where({ slug })) > 0;
 }
 
-/** A paused tenant's callers are refused. False when there is no such tenant. */
+/** Returns false when there is no such tenant. */
 export async function setTenantStatus(db: Db, slug: string, status: Tenant["status"]): Promise<boolean> {
   return (await Tenant.query(db).patch({ status }).where({ slug })) > 0;
 }
@@ -128,7 +121,7 @@ export function openTokenKeys(sealKeys: readonly SealKey[], tenant: Tenant): Tok
   return tokenKeys.parse(JSON.parse(unseal(sealKeys, sealContext(tenant.id), tenant.sealed_token_keys)));
 }
 
-/** Signs with a new key from now on; tokens of the key before stay good, those of the one before that do not. */
+/** Replaces the signing key. Tokens of the former key stay valid; those of the key before that do not. */
 export async function rotateTokenKeys(
   db: Db,
   sealKeys: readonly SealKey[],
@@ -156,12 +149,12 @@ function sealContext(tenantId: string): { tenant: string; row: string } {
   return { tenant: tenantId, row: "token-keys" };
 }
 
-/** Seals every tenant's token keys with the first key. Answers how many there are. */
+/** Seals every tenant's token keys with the first seal key. Returns how many tenants there are. */
 export async function resealTenants(db: Db, sealKeys: readonly SealKey[]): Promise<number> {
   const tenants = await Tenant.query(db);
   for (const tenant of tenants) {
     const sealed = sealTokenKeys(sealKeys, tenant.id, openTokenKeys(sealKeys, tenant));
-    // A rotation that was faster has sealed with the first key already.
+    // A rotation in between has sealed with the first key already.
     await Tenant.query(db)
       .patch({ sealed_token_keys: sealed })
       .where({ id: tenant.id, sealed_token_keys: tenant.sealed_token_keys });

@@ -1,9 +1,9 @@
 import { newId } from "../../platform/ids.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
 
 export type UserEventKind = "room.added" | "room.removed" | "user.gone";
 
-/** What a person's connections must hear; kept until Redis has taken it. */
+/** An event for a user's connections. It is kept until it is published to Redis. */
 export type NewUserEvent = { tenantId: string; kind: UserEventKind; userId: string; roomId: string | null };
 
 export type QueuedUserEvent = {
@@ -14,25 +14,26 @@ export type QueuedUserEvent = {
   room_id: string | null;
 };
 
-/** Writes notices down, in the transaction that causes them; they are told in this order. */
-export async function enqueueUserEvents(trx: Db, notices: readonly NewUserEvent[]): Promise<void> {
-  if (notices.length === 0) return;
-  await trx.raw(
+/** Inserts events in the transaction that causes them. They are published in this order. */
+export async function enqueueUserEvents(trx: Db, events: readonly NewUserEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  await execute(
+    trx,
     `insert into notices (id, tenant_id, kind, user_id, room_id, created_at)
      select n.*, clock_timestamp()
        from unnest(cast(:ids as uuid[]), cast(:tenantIds as uuid[]), cast(:kinds as text[]), cast(:userIds as uuid[]),
                    cast(:roomIds as uuid[])) as n`,
     {
-      ids: notices.map(() => newId()),
-      tenantIds: notices.map((notice) => notice.tenantId),
-      kinds: notices.map((notice) => notice.kind),
-      userIds: notices.map((notice) => notice.userId),
-      roomIds: notices.map((notice) => notice.roomId),
+      ids: events.map(() => newId()),
+      tenantIds: events.map((event) => event.tenantId),
+      kinds: events.map((event) => event.kind),
+      userIds: events.map((event) => event.userId),
+      roomIds: events.map((event) => event.roomId),
     },
   );
 }
 
-/** The oldest notices that nobody else is telling; they are the caller's until the transaction ends. */
+/** Locks the oldest events that no other process is publishing, until the transaction ends. */
 export function lockUserEvents(trx: Db, limit: number): Promise<QueuedUserEvent[]> {
   return rowsOf<QueuedUserEvent>(
     trx,
@@ -43,5 +44,5 @@ export function lockUserEvents(trx: Db, limit: number): Promise<QueuedUserEvent[
 }
 
 export async function deleteUserEvents(trx: Db, ids: readonly string[]): Promise<void> {
-  await trx.raw("delete from notices where id = any(?)", [[...ids]]);
+  await execute(trx, "delete from notices where id = any(?)", [[...ids]]);
 }

@@ -1,10 +1,19 @@
 import { Model } from "objection";
 import { newId, randomToken } from "../../platform/ids.ts";
 import type { UserResource } from "../../contract/resources.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
 import { StaleView, transact } from "../connection/transaction.ts";
 
-/** A person of a tenant, and the wish for an account on Matrix. */
+/**
+ * A user of a tenant, and the desired state of an account on Matrix.
+ *
+ * - `desired_version`: each change of name or avatar, and the deletion, adds one (`putUser` and `markUserDeleted`, by the
+ *   api). `applied_version`: the version that the jobs have applied; above 0, the account exists (`user-provisioning.ts`).
+ * - status pending → ready: the jobs have applied the desired version. pending → failed: the provisioning job failed in a
+ *   way that time does not repair. failed → pending: the tenant changes the user. A `locked` user may not connect or send.
+ * - deleted: `deleted_at` is set. The name is free; the job removes the account.
+ */
 export class User extends Model {
   static override tableName = "users";
   declare id: string;
@@ -25,37 +34,36 @@ export class User extends Model {
 
 export type DesiredUser = { displayName: string | null; avatar: string | null };
 
-/** The living user of that name. */
+/** The existing user of a name; a deleted one is not found. */
 export async function findUser(db: Db, tenantId: string, name: string): Promise<User | undefined> {
   return User.query(db).findOne({ tenant_id: tenantId, external_id: name, deleted_at: null });
 }
 
-/** Brings the user into being as wished; what is as wished already is left alone. Made twice at once, it is one. */
-export async function putUser(db: Db, tenantId: string, name: string, wish: DesiredUser): Promise<User> {
-  const seen = await findUser(db, tenantId, name);
-  if (seen?.display_name === wish.displayName && seen.avatar === wish.avatar) return seen;
+/** Creates or changes a user. A user who has the desired fields is not changed. Two calls at once create one user. */
+export async function putUser(db: Db, tenantId: string, name: string, desired: DesiredUser): Promise<User> {
+  const existing = await findUser(db, tenantId, name);
+  if (existing?.display_name === desired.displayName && existing.avatar === desired.avatar) return existing;
   return transact(db, async (trx) => {
-    await insertUsers(trx, tenantId, [{ name, ...wish }]);
-    await changeUser(trx, tenantId, name, wish);
+    await insertUsers(trx, tenantId, [{ name, ...desired }]);
+    await changeUser(trx, tenantId, name, desired);
     const user = await findUser(trx, tenantId, name);
-    if (!user) throw new StaleView("the user went away while being changed");
+    if (!user) throw new StaleView("the user was deleted while being changed");
     return user;
   });
 }
 
-async function changeUser(trx: Db, tenantId: string, name: string, wish: DesiredUser): Promise<void> {
-  await trx.raw(
+async function changeUser(trx: Db, tenantId: string, name: string, desired: DesiredUser): Promise<void> {
+  await execute(
+    trx,
     `update users
-        set display_name = :displayName, avatar = :avatar, desired_version = desired_version + 1,
-            next_attempt_at = least(coalesce(next_attempt_at, now()), now()), attempts = 0, error = null,
-            status = case when status = 'failed' then 'pending' else status end
+        set display_name = :displayName, avatar = :avatar, ${PROVISIONING_CHANGED}
       where tenant_id = :tenantId and external_id = :name and deleted_at is null
         and (display_name is distinct from :displayName or avatar is distinct from :avatar)`,
-    { tenantId, name, ...wish },
+    { tenantId, name, ...desired },
   );
 }
 
-/** A living user, kept from being deleted until the transaction ends. */
+/** A user whose row is locked against a deletion until the transaction ends. */
 export type ExistingUser = {
   id: string;
   external_id: string;
@@ -63,25 +71,25 @@ export type ExistingUser = {
   avatar: string | null;
 };
 
-/** The users of these names, by name; unknown people are made, pending. They stay until the transaction ends. */
+/** The users of these names, by name, locked against a deletion. Those that do not exist are created. */
 export async function ensureUsers(
   trx: Db,
   tenantId: string,
   names: readonly string[],
 ): Promise<Map<string, ExistingUser>> {
-  const held = await shareLockUsers(trx, tenantId, names);
-  const missing = names.filter((name) => !held.has(name));
-  if (missing.length === 0) return held;
+  const users = await shareLockUsers(trx, tenantId, names);
+  const missing = names.filter((name) => !users.has(name));
+  if (missing.length === 0) return users;
   await insertUsers(
     trx,
     tenantId,
     missing.map((name) => ({ name, displayName: null, avatar: null })),
   );
-  for (const [name, user] of await shareLockUsers(trx, tenantId, missing)) held.set(name, user);
-  return held;
+  for (const [name, user] of await shareLockUsers(trx, tenantId, missing)) users.set(name, user);
+  return users;
 }
 
-/** The users of these names that exist, by name, in the order of their names; they stay until the transaction ends. */
+/** Locks the existing users of these names against a deletion, in the order of their names. Returns them by name. */
 async function shareLockUsers(
   trx: Db,
   tenantId: string,
@@ -98,13 +106,14 @@ async function shareLockUsers(
   return new Map(rows.map((row) => [row.external_id, row]));
 }
 
-/** Inserts who is not there, in the order of their names, each with a Matrix id never used before. */
+/** Inserts users that do not exist, in the order of their names, each with a new Matrix id. */
 async function insertUsers(
   db: Db,
   tenantId: string,
   users: readonly (DesiredUser & { name: string })[],
 ): Promise<void> {
-  await db.raw(
+  await execute(
+    db,
     `insert into users (id, tenant_id, external_id, display_name, avatar, matrix_user_id)
      select n.id, t.id, n.name, n.display_name, n.avatar, '@omc_' || n.localpart || ':' || h.server_name
        from unnest(cast(:ids as uuid[]), cast(:names as text[]), cast(:displayNames as text[]), cast(:avatars as text[]),
@@ -124,7 +133,7 @@ async function insertUsers(
   );
 }
 
-/** Keeps a living user from being given anything until the transaction ends; false when the user is gone. */
+/** Locks a user until the transaction ends: no membership can be added. Returns false when the user is deleted. */
 export async function lockUser(trx: Db, tenantId: string, userId: string): Promise<boolean> {
   const rows = await rowsOf<{ id: string }>(
     trx,
@@ -134,16 +143,17 @@ export async function lockUser(trx: Db, tenantId: string, userId: string): Promi
   return rows.length > 0;
 }
 
-/** Marks a user deleted: the name is free, the account is due to be cleaned up. Call it holding the user's rooms. */
+/** Marks a user deleted: the name is free, and the account is due to be removed. Lock the user's rooms before. */
 export async function markUserDeleted(trx: Db, tenantId: string, userId: string): Promise<void> {
-  await trx.raw(
-    `update users set deleted_at = now(), desired_version = desired_version + 1, next_attempt_at = now(), attempts = 0
+  await execute(
+    trx,
+    `update users set deleted_at = now(), ${PROVISIONING_DUE}, attempts = 0
       where tenant_id = ? and id = ? and deleted_at is null`,
     [tenantId, userId],
   );
 }
 
-/** What a client is shown of a user: a wish that Matrix has not heard of yet is pending. */
+/** A user as clients see it: pending while the desired state is not on Matrix yet. */
 export function presentUser(user: User): UserResource {
   const isWaiting = user.status === "ready" && user.desired_version > user.applied_version;
   return {

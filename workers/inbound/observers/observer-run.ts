@@ -1,4 +1,4 @@
-import type { LeasedObserver } from "../../../shared/db/observers/sync-positions.ts";
+import type { LeasedObserver } from "../../../shared/db/observers/observer-lease.ts";
 
 /** Somebody else runs this observer now: nothing of ours may be saved. */
 export class ObserverLeaseLost extends Error {

@@ -4,7 +4,7 @@ import {
   renewObserverLeases,
   acquireObserverLeases,
   type LeasedObserver,
-} from "../../../shared/db/observers/sync-positions.ts";
+} from "../../../shared/db/observers/observer-lease.ts";
 import type { ProgressTokens } from "../../../shared/platform/stall/stall-detector.ts";
 import type { WorkerContext } from "../../runtime/context.ts";
 import { runObserver } from "./observer-loop.ts";

@@ -1,5 +1,12 @@
-import { rowsOf, type Db } from "../connection/open.ts";
-import { LEASE_MS } from "../messages/outbox.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { LEASE_MS } from "../lease.ts";
+
+/**
+ * An observer's lease makes its holder the only process that reads as this observer. It stands in `sync_positions`.
+ * - free → held: `acquireObserverLeases`, by a sync process that has a place for it.
+ * - held → held: `renewObserverLeases`, by the holder, every few seconds.
+ * - held → free: `releaseObserverLease`, when the process stops; or time, when the holder is dead.
+ */
 
 /** An observer that this process runs. */
 export type LeasedObserver = {
@@ -10,7 +17,7 @@ export type LeasedObserver = {
   since: string | null;
 };
 
-/** Takes observers that nobody runs, at most `limit`, each under a fence of its own. */
+/** Acquires the leases of free observers, `limit` at most, each under a fence of its own. */
 export function acquireObserverLeases(
   db: Db,
   limit: number,
@@ -29,7 +36,7 @@ export function acquireObserverLeases(
   );
 }
 
-/** The fences whose lease goes on; what the others stood for belongs to somebody else now. */
+/** Renews leases. Returns the fences of those that were still held. */
 export async function renewObserverLeases(db: Db, fences: readonly string[]): Promise<string[]> {
   const rows = await rowsOf<{ fence: string }>(
     db,
@@ -40,7 +47,7 @@ export async function renewObserverLeases(db: Db, fences: readonly string[]): Pr
   return rows.map((row) => row.fence);
 }
 
-/** Hands an observer over: it is free at once. */
+/** Releases a lease: another process can acquire it at once. */
 export async function releaseObserverLease(db: Db, fence: string): Promise<void> {
-  await db.raw("update sync_positions set fence = null, lease_until = null where fence = ?", [fence]);
+  await execute(db, "update sync_positions set fence = null, lease_until = null where fence = ?", [fence]);
 }

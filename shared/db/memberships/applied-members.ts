@@ -1,0 +1,162 @@
+import { rolesAllowed } from "../../contract/permissions.ts";
+import { POWER_LEVEL, ROLES_WITH_LEVEL, type Role } from "../../contract/roles.ts";
+import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { membersDue } from "./members-due.ts";
+
+/** Who is on Matrix: the applied side of memberships, which the membership job and the joins before a message write. */
+
+/** A member whose state on Matrix is not the desired one. */
+export type MemberMove = {
+  user_id: string;
+  matrix_user_id: string;
+  is_registered: boolean;
+  version: number;
+  /** What Matrix should have. */
+  target: "in" | "out";
+  applied: "in" | "out";
+};
+
+/** When members are joined on Matrix: as soon as they may post, or once they have opened the room. */
+export type JoinPolicy = "eager" | "lazy";
+
+/** The members of a room to move on Matrix, removals first. */
+export function listMemberMoves(
+  db: Db,
+  roomId: string,
+  { joinPolicy, limit }: { joinPolicy: JoinPolicy; limit: number },
+): Promise<MemberMove[]> {
+  return rowsOf<MemberMove>(
+    db,
+    `select s.user_id, u.matrix_user_id, u.applied_version > 0 as is_registered, s.version, s.applied,
+            case when s.desired = 'in' and s.role = any(:posting) then 'in' else 'out' end as target
+       from memberships s join users u on u.id = s.user_id
+      where s.room_id = :roomId
+        and (s.version <> s.applied_version
+          or s.applied = 'in' and (s.desired = 'out' or s.role <> all(:posting))
+          or s.applied = 'out' and s.desired = 'in' and s.role = any(:posting) and s.error is null
+             and (:joinPolicy = 'eager' or s.opened_at is not null))
+      order by s.desired desc, s.updated_at
+      limit :limit`,
+    { roomId, joinPolicy, limit, posting: [...rolesAllowed("post")] },
+  );
+}
+
+/** Marks the memberships applied that need nothing on Matrix: ended ones, readers, and with `lazy` who has not opened the room. */
+export async function markAppliedWithoutMatrix(
+  db: Db,
+  roomId: string,
+  joinPolicy: JoinPolicy,
+): Promise<void> {
+  await execute(
+    db,
+    `update memberships set applied_version = version, error = null
+      where room_id = :roomId and version <> applied_version and applied = 'out'
+        and (desired = 'out' or role <> all(:posting) or (:joinPolicy = 'lazy' and opened_at is null))`,
+    { roomId, joinPolicy, posting: [...rolesAllowed("post")] },
+  );
+}
+
+/** Whether a user is to be on Matrix in a room. */
+export async function isToBeJoined(db: Db, roomId: string, userId: string): Promise<boolean> {
+  const rows = await rowsOf(
+    db,
+    `select 1 as wanted from memberships
+      where room_id = :roomId and user_id = :userId and desired = 'in' and role = any(:posting)`,
+    { roomId, userId, posting: [...rolesAllowed("post")] },
+  );
+  return rows.length > 0;
+}
+
+/** Records a join. The room's members are due where the member's role has a power level, which the room's map must name. */
+export async function markJoined(db: Db, roomId: string, userId: string): Promise<void> {
+  await execute(
+    db,
+    `with joined as (
+       update memberships set applied = 'in' where room_id = :roomId and user_id = :userId returning role
+     )
+     update rooms set ${membersDue()}
+      where id = :roomId and exists (select 1 from joined where role = any(:withLevel))`,
+    { roomId, userId, withLevel: [...ROLES_WITH_LEVEL] },
+  );
+}
+
+/** Records that a user is not on Matrix in a room any more. */
+export async function markLeft(db: Db, roomId: string, userId: string): Promise<void> {
+  await execute(db, "update memberships set applied = 'out' where room_id = ? and user_id = ?", [
+    roomId,
+    userId,
+  ]);
+}
+
+/** Records that a version of a membership is applied, or why it cannot be. A newer version stays to be applied. */
+export async function markMoveApplied(
+  db: Db,
+  roomId: string,
+  { user_id: userId, version }: Pick<MemberMove, "user_id" | "version">,
+  error: string | null,
+): Promise<void> {
+  await execute(
+    db,
+    `update memberships set applied_version = :version, error = :error
+      where room_id = :roomId and user_id = :userId and version = :version`,
+    { roomId, userId, version, error },
+  );
+}
+
+/** A joined member whom the room's power-level map names. */
+export type MemberWithLevel = { user_id: string; matrix_user_id: string; role: Role };
+
+export function listMembersWithLevel(db: Db, roomId: string): Promise<MemberWithLevel[]> {
+  return rowsOf<MemberWithLevel>(
+    db,
+    `select s.user_id, u.matrix_user_id, s.role from memberships s join users u on u.id = s.user_id
+      where s.room_id = :roomId and s.desired = 'in' and s.applied = 'in' and s.role = any(:withLevel)`,
+    { roomId, withLevel: [...ROLES_WITH_LEVEL] },
+  );
+}
+
+/** Records the power levels that a room has on Matrix: those of `members`, and the default for everybody else. */
+export async function markLevelsApplied(
+  db: Db,
+  roomId: string,
+  members: readonly MemberWithLevel[],
+): Promise<void> {
+  await execute(
+    db,
+    `update memberships s set applied_level = coalesce(l.level, 0)
+       from memberships m left join unnest(cast(:userIds as uuid[]), cast(:levels as int[])) as l(user_id, level) using (user_id)
+      where m.room_id = :roomId and s.room_id = m.room_id and s.user_id = m.user_id and s.applied_level <> coalesce(l.level, 0)`,
+    {
+      roomId,
+      userIds: members.map((member) => member.user_id),
+      levels: members.map((member) => POWER_LEVEL[member.role]),
+    },
+  );
+}
+
+/** The Matrix id of the joined member with the highest applied level of these roles; undefined when there is none. */
+export async function findJoinedMember(
+  db: Db,
+  roomId: string,
+  roles: readonly Role[],
+): Promise<string | undefined> {
+  const rows = await rowsOf<{ matrix_user_id: string }>(
+    db,
+    `select u.matrix_user_id from memberships s join users u on u.id = s.user_id
+      where s.room_id = :roomId and s.applied = 'in' and s.role = any(:roles) and u.deleted_at is null
+      order by s.applied_level desc limit 1`,
+    { roomId, roles: [...roles] },
+  );
+  return rows[0]?.matrix_user_id;
+}
+
+/** The Matrix ids of the existing users who are on Matrix in a room. */
+export async function listJoinedMatrixIds(db: Db, roomId: string): Promise<string[]> {
+  const rows = await rowsOf<{ matrix_user_id: string }>(
+    db,
+    `select u.matrix_user_id from memberships s join users u on u.id = s.user_id
+      where s.room_id = ? and s.applied = 'in' and u.deleted_at is null`,
+    [roomId],
+  );
+  return rows.map(({ matrix_user_id: matrixUserId }) => matrixUserId);
+}
