@@ -3,7 +3,8 @@ import { JOBS, type JobName, type JobPayload } from "../../shared/queues/index.t
 import { rowsOf } from "../../shared/db/connection/open.ts";
 import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
-import { findUnpublishedRooms, publishRooms } from "../../shared/timeline/publish.ts";
+import { findUnpublishedRooms } from "../../shared/db/timeline/publish-state.ts";
+import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "./context.ts";
 
 const EVERY_MS = 1_000;

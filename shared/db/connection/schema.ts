@@ -2,7 +2,7 @@ import { isDbUnavailable } from "./failures.ts";
 import { rowsOf, type Db } from "./open.ts";
 
 /** The newest migration whose tables and functions this program's statements use. */
-export const NEEDED_MIGRATION = "0015-rooms-by-observer";
+export const NEEDED_MIGRATION = "0016-timeline-consumers";
 
 /**
  * Looks whether the database has the schema that this program was built for; a newer one is fine. Says nothing of a
