@@ -109,12 +109,13 @@ async function freeLostKey(context: WorkerContext, queues: Queues, work: Due): P
 // A little grace, so that what a job is about to do is not woken again; a room under lease wakes itself.
 const GRACE = "interval '500 milliseconds'";
 
-async function findDue({ db }: WorkerContext): Promise<Due[]> {
+async function findDue({ db, consumers }: WorkerContext): Promise<Due[]> {
   const rows = await rowsOf<{
     name: Due["name"];
     tenant_id: string;
     id: string;
-    subject: "user" | "room" | null;
+    /** `user` or `room` of provisioning, a consumer's name. */
+    subject: string | null;
   }>(
     db,
     `with idle as not materialized (
@@ -144,11 +145,19 @@ async function findDue({ db }: WorkerContext): Promise<Due[]> {
      (select 'room-sync', g.tenant_id, g.room_id, null
         from room_timeline g join rooms r on r.id = g.room_id
        where g.gap_next_attempt_at <= now() - ${GRACE} and r.observer_left_at is null
-       order by g.gap_next_attempt_at limit :limit)`,
-    { limit: FOUND_AT_MOST },
+       order by g.gap_next_attempt_at limit :limit)
+     union all
+     (select 'timeline-consumer', k.tenant_id, k.room_id, k.consumer
+        from timeline_cursors k join tenants t on t.id = k.tenant_id
+       where k.next_attempt_at <= now() - ${GRACE} and k.consumer = any(:consumers) and t.status = 'active'
+       order by row_number() over (partition by k.tenant_id order by k.next_attempt_at), k.next_attempt_at limit :limit)`,
+    { limit: FOUND_AT_MOST, consumers: consumers.map((consumer) => consumer.name) },
   );
   return rows.map(({ name, tenant_id: tenantId, id, subject }): Due => {
-    if (name === "provisioning") return { name, payload: { tenantId, subject: subject ?? "room", id } };
+    if (name === "provisioning")
+      return { name, payload: { tenantId, subject: subject === "user" ? "user" : "room", id } };
+    if (name === "timeline-consumer")
+      return { name, payload: { tenantId, roomId: id, consumer: subject ?? "" } };
     return { name, payload: { tenantId, roomId: id } };
   });
 }

@@ -53,3 +53,17 @@ export async function findTimelineMessage(
   );
   return rows[0];
 }
+
+/** At most `limit` entries of any type after a number, up to another, in order, as they are now. */
+export function listEntriesAfter(
+  db: Db,
+  { roomId, position, lastNumber }: { roomId: string; position: number; lastNumber: number },
+  limit: number,
+): Promise<EntryRow[]> {
+  return rowsOf<EntryRow>(
+    db,
+    `${SELECT_ENTRY} where e.room_id = :roomId and e.number > :position and e.number <= :lastNumber
+      order by e.number limit :limit`,
+    { roomId, position, lastNumber, limit },
+  );
+}
