@@ -28,6 +28,7 @@ import { registerBacklogGauges } from "./runtime/backlog-gauges.ts";
 import { runJobs } from "./runtime/run-jobs.ts";
 import { keepSchedules } from "./runtime/schedules.ts";
 import { startSweeper } from "./runtime/sweeper.ts";
+import { registerConsumerGauge } from "./consumers/due-gauge.ts";
 import { RUNNING_CONSUMERS } from "./consumers/index.ts";
 import { syncReadiness } from "./inbound/observers/readiness.ts";
 import { createAdaptiveBatchSize } from "./outbound/adaptive-batch-size.ts";
@@ -127,6 +128,7 @@ async function startJobs(
   );
   await registerConsumers(context.db, context.consumers);
   registerBacklogGauges(context.metrics.registry, context.db);
+  registerConsumerGauge(context.metrics.registry, context.db);
   const jobs = resources.add("jobs", runJobs(context, patient), (running) => running.close());
   resources.add("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
   resources.add("schedules", keepSchedules(queues, context.log), (timer) => {

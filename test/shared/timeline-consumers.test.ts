@@ -139,12 +139,8 @@ test("a consumer that starts with 1 is due at once in rooms that were there befo
 });
 
 test("a consumer that is registered while forty append misses nothing of what it must receive", async () => {
-  let isDone = false;
-  const appending = Promise.all(upTo(40).map((number) => append(String(number)))).finally(() => {
-    isDone = true;
-  });
+  const appending = Promise.all(upTo(40).map((number) => append(String(number))));
   const recorder = await register(1);
-  while (!isDone) await sleep(5);
   await appending;
   await run(recorder);
   expect(recorder.got.map(brief)).toEqual(upTo(40));
@@ -206,13 +202,13 @@ test("two jobs that run at once deliver in order, and the cursor never goes back
   });
   await append(...upTo(220).map(String));
   const positions: number[] = [];
-  let isDone = false;
+  const done = new AbortController();
   const watching = (async () => {
-    while (!isDone) positions.push((await cursor())?.position ?? 0);
+    while (!done.signal.aborted) positions.push((await cursor())?.position ?? 0);
   })();
   await Promise.all([run(recorder), run(recorder)]);
   await runToEnd(recorder);
-  isDone = true;
+  done.abort();
   await watching;
   const first = [...new Set(recorder.got.map(brief))];
   expect(first).toEqual(upTo(220));
@@ -222,15 +218,15 @@ test("two jobs that run at once deliver in order, and the cursor never goes back
 
 test("no mark is lost when appends and the end of a room race", async () => {
   const recorder = await register();
-  let isDone = false;
+  const done = new AbortController();
   const consuming = (async () => {
-    while (!isDone) await run(recorder);
+    while (!done.signal.aborted) await run(recorder);
   })();
   for (let turn = 0; turn < 60; turn++) {
     await Promise.all([append(`${turn} a`), append(`${turn} b`)]);
     await until(() => recorder.got.length >= turn * 2 + 2, "both are delivered", 5_000);
   }
-  isDone = true;
+  done.abort();
   await consuming;
   expect(recorder.got.map(brief)).toEqual(upTo(120));
   expect(await cursor()).toEqual({ position: 120, is_due: false, attempts: 0 });

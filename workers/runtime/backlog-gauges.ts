@@ -61,18 +61,6 @@ export function registerBacklogGauges(registry: Registry, db: Db): void {
   gauge(registry, { name: "omc_gaps_open", help: "Rooms with a gap that is not yet filled" }, () =>
     readNumber(db, "select count(*) as value from room_timeline where gap_next_attempt_at is not null"),
   );
-  gauge(
-    registry,
-    {
-      name: "omc_consumer_due",
-      help: "Rooms that a timeline consumer has not read to their end, of all consumers (counted to 100,000)",
-    },
-    () =>
-      readNumber(
-        db,
-        "select count(*) as value from (select 1 from timeline_cursors where next_attempt_at is not null limit 100000) due",
-      ),
-  );
 }
 
 async function readNumber(db: Db, sql: string): Promise<number> {

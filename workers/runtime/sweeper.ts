@@ -3,6 +3,7 @@ import { JOBS, type JobName, type JobPayload } from "../../shared/queues/index.t
 import { rowsOf } from "../../shared/db/connection/open.ts";
 import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
+import { findDueCursors } from "../../shared/db/timeline/consumers.ts";
 import { findUnpublishedRooms } from "../../shared/db/timeline/publish-state.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "./context.ts";
@@ -49,7 +50,7 @@ async function sweepOnce(
   queues: Queues,
   dueSince: Map<string, number>,
 ): Promise<void> {
-  const due = await findDue(context);
+  const due = [...(await findDue(context)), ...(await findDueConsumers(context))];
   const nowMs = performance.now();
   const keys = new Set(due.map(keyOf));
   for (const key of dueSince.keys()) if (!keys.has(key)) dueSince.delete(key);
@@ -106,16 +107,23 @@ async function freeLostKey(context: WorkerContext, queues: Queues, work: Due): P
   context.log.error({ queue: work.name, job: jobId }, "a deduplication key held a job that is gone: freed");
 }
 
-// A little grace, so that what a job is about to do is not woken again; a room under lease wakes itself.
-const GRACE = "interval '500 milliseconds'";
+/** The rooms that are due for the consumers of this process. */
+async function findDueConsumers({ db, consumers }: WorkerContext): Promise<Due[]> {
+  const names = consumers.map(({ name }) => name);
+  const keys = await findDueCursors(db, { consumers: names, dueForMs: GRACE_MS, limit: FOUND_AT_MOST });
+  return keys.map((payload) => ({ name: "timeline-consumer", payload }));
+}
 
-async function findDue({ db, consumers }: WorkerContext): Promise<Due[]> {
+// A little grace, so that what a job is about to do is not woken again; a room under lease wakes itself.
+const GRACE_MS = 500;
+const GRACE = `interval '${GRACE_MS} milliseconds'`;
+
+async function findDue({ db }: WorkerContext): Promise<Due[]> {
   const rows = await rowsOf<{
-    name: Due["name"];
+    name: Exclude<Due["name"], "timeline-consumer">;
     tenant_id: string;
     id: string;
-    /** `user` or `room` of provisioning, a consumer's name. */
-    subject: string | null;
+    subject: "user" | "room" | null;
   }>(
     db,
     `with idle as not materialized (
@@ -145,19 +153,11 @@ async function findDue({ db, consumers }: WorkerContext): Promise<Due[]> {
      (select 'room-sync', g.tenant_id, g.room_id, null
         from room_timeline g join rooms r on r.id = g.room_id
        where g.gap_next_attempt_at <= now() - ${GRACE} and r.observer_left_at is null
-       order by g.gap_next_attempt_at limit :limit)
-     union all
-     (select 'timeline-consumer', k.tenant_id, k.room_id, k.consumer
-        from timeline_cursors k join tenants t on t.id = k.tenant_id
-       where k.next_attempt_at <= now() - ${GRACE} and k.consumer = any(:consumers) and t.status = 'active'
-       order by row_number() over (partition by k.tenant_id order by k.next_attempt_at), k.next_attempt_at limit :limit)`,
-    { limit: FOUND_AT_MOST, consumers: consumers.map((consumer) => consumer.name) },
+       order by g.gap_next_attempt_at limit :limit)`,
+    { limit: FOUND_AT_MOST },
   );
   return rows.map(({ name, tenant_id: tenantId, id, subject }): Due => {
-    if (name === "provisioning")
-      return { name, payload: { tenantId, subject: subject === "user" ? "user" : "room", id } };
-    if (name === "timeline-consumer")
-      return { name, payload: { tenantId, roomId: id, consumer: subject ?? "" } };
+    if (name === "provisioning") return { name, payload: { tenantId, subject: subject ?? "room", id } };
     return { name, payload: { tenantId, roomId: id } };
   });
 }

@@ -68,6 +68,37 @@ export async function findDueCursor(db: Db, key: CursorKey): Promise<DueCursor |
 }
 
 /**
+ * Cursors of some consumers that are due for this long, in rotation over the tenants: the backlog of one tenant does not
+ * keep the others from being found.
+ */
+export async function findDueCursors(
+  db: Db,
+  { consumers, dueForMs, limit }: { consumers: readonly string[]; dueForMs: number; limit: number },
+): Promise<CursorKey[]> {
+  if (consumers.length === 0) return [];
+  return rowsOf<CursorKey>(
+    db,
+    `select k.consumer, k.tenant_id as "tenantId", k.room_id as "roomId"
+       from timeline_cursors k join tenants t on t.id = k.tenant_id
+      where k.next_attempt_at <= now() - :dueForMs * interval '1 millisecond' and k.consumer = any(:consumers)
+        and t.status = 'active'
+      order by row_number() over (partition by k.tenant_id order by k.next_attempt_at), k.next_attempt_at
+      limit :limit`,
+    { consumers: [...consumers], dueForMs, limit },
+  );
+}
+
+/** Marks of all consumers, counted to 100,000. */
+export async function countDueCursors(db: Db): Promise<number> {
+  const rows = await rowsOf<{ count: number }>(
+    db,
+    "select count(*) as count from (select 1 from timeline_cursors where next_attempt_at is not null limit 100000) due",
+    [],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/**
  * Moves a cursor from where it was read to `to`. The mark goes, under the row lock of the room's timeline, when that is
  * the last number; else it is due at once, behind the rooms that wait already. Null when another job has moved the cursor.
  */
