@@ -14,6 +14,7 @@ import * as requirements from "./0012-requirements.ts";
 import * as attemptsByTime from "./0013-attempts-by-time.ts";
 import * as memberCounts from "./0014-member-counts.ts";
 import * as roomsByObserver from "./0015-rooms-by-observer.ts";
+import * as timelineConsumers from "./0016-timeline-consumers.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -34,6 +35,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0013-attempts-by-time", ...attemptsByTime },
   { name: "0014-member-counts", ...memberCounts },
   { name: "0015-rooms-by-observer", ...roomsByObserver },
+  { name: "0016-timeline-consumers", ...timelineConsumers },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -3,6 +3,7 @@ import { readConfig, type Config } from "../shared/platform/config.ts";
 import { ensureHomeserver } from "../shared/db/homeservers/homeservers.ts";
 import { isDbUp, openDb, type Db } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
+import { registerConsumers } from "../shared/db/timeline/consumers.ts";
 import { closeServer, openHealthServer, type Readiness } from "../shared/platform/health.ts";
 import { createFailpoint } from "../shared/platform/failpoints.ts";
 import { createLog, type Log } from "../shared/platform/log.ts";
@@ -27,6 +28,8 @@ import { registerBacklogGauges } from "./runtime/backlog-gauges.ts";
 import { runJobs } from "./runtime/run-jobs.ts";
 import { keepSchedules } from "./runtime/schedules.ts";
 import { startSweeper } from "./runtime/sweeper.ts";
+import { registerConsumerGauge } from "./consumers/due-gauge.ts";
+import { RUNNING_CONSUMERS } from "./consumers/index.ts";
 import { syncReadiness } from "./inbound/observers/readiness.ts";
 import { createAdaptiveBatchSize } from "./outbound/adaptive-batch-size.ts";
 import { createTenantSemaphore } from "./outbound/tenant-semaphore.ts";
@@ -93,6 +96,7 @@ async function start(
     redis,
     wake,
     homeserver: homeservers.get,
+    consumers: RUNNING_CONSUMERS,
     metrics,
     log,
     stopping: stopping.signal,
@@ -122,7 +126,9 @@ async function startJobs(
     openWorkerRedis(config.redisUrl, context.log, "workers"),
     closeRedis,
   );
+  await registerConsumers(context.db, context.consumers);
   registerBacklogGauges(context.metrics.registry, context.db);
+  registerConsumerGauge(context.metrics.registry, context.db);
   const jobs = resources.add("jobs", runJobs(context, workerRedis), (running) => running.close());
   resources.add("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
   resources.add("schedules", keepSchedules(queues, context.log), (schedules) => schedules.stop());

@@ -52,6 +52,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     log,
     stopping: stopping.signal,
     readsStream: false,
+    consumers: [],
     outboundSemaphore: createTenantSemaphore(OUTBOUND_CONCURRENCY),
     outboundBatchSize: createAdaptiveBatchSize(),
     chance: Math.random,

@@ -9,7 +9,8 @@ type DueName = Exclude<JobName, "maintenance">;
 export type DueJob = { [N in DueName]: { name: N; payload: JobPayload<N> } }[DueName];
 
 // So that work that a job is about to do is not woken again. A room under lease wakes its work when it is released.
-const GRACE = "interval '500 milliseconds'";
+export const DUE_GRACE_MS = 500;
+const GRACE = `interval '${DUE_GRACE_MS} milliseconds'`;
 
 const FIND_DUE = `
     with idle as not materialized (
@@ -43,7 +44,12 @@ const FIND_DUE = `
 
 /** Work that has been due for half a second, `limit` of each kind at most. */
 export async function findDueWork(db: Db, limit: number): Promise<DueJob[]> {
-  type Row = { name: DueName; tenant_id: string; id: string; subject: "user" | "room" | null };
+  type Row = {
+    name: Exclude<DueName, "timeline-consumer">;
+    tenant_id: string;
+    id: string;
+    subject: "user" | "room" | null;
+  };
   const rows = await rowsOf<Row>(db, FIND_DUE, { limit });
   return rows.map(({ name, tenant_id: tenantId, id, subject }): DueJob => {
     if (name === "provisioning") return { name, payload: { tenantId, subject: subject ?? "room", id } };

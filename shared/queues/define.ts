@@ -1,8 +1,8 @@
 import type { z } from "zod";
 
-/** How BullMQ shall keep and repeat a queue's jobs; the times that decide are in Postgres. */
+/** How BullMQ keeps and repeats a queue's jobs. When work is due is decided in Postgres. */
 export type JobOptions = {
-  /** Unexpected failures before a job goes to the failed set; expected ones cost none. */
+  /** Unexpected failures before a job goes to the failed set; expected ones do not count. */
   attempts: number;
   backoff: { type: "exponential"; delay: number; jitter: number };
   /** Age in seconds. */
@@ -11,7 +11,7 @@ export type JobOptions = {
 };
 
 /**
- * Contract of one queue: its name, what a job carries (ids only), and what makes two jobs the same wake-up.
+ * Contract of one queue: its name, what a job carries (ids only), and the id by which two jobs are the same wake-up.
  * `deduplicationId` starts with the tenant.
  */
 export type JobContract<Payload> = {

@@ -3,6 +3,7 @@ import { membership } from "./membership.ts";
 import { outboundMessage } from "./outbound-message.ts";
 import { provisioning } from "./provisioning.ts";
 import { roomSync } from "./room-sync.ts";
+import { timelineConsumer } from "./timeline-consumer.ts";
 
 /** Every queue's contract, by the queue's name. */
 export const JOBS = {
@@ -10,6 +11,7 @@ export const JOBS = {
   membership,
   "room-sync": roomSync,
   "outbound-message": outboundMessage,
+  "timeline-consumer": timelineConsumer,
   maintenance,
 } as const;
 

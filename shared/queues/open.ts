@@ -6,12 +6,12 @@ import type { Counter } from "../platform/metrics.ts";
 import { withTimeout } from "../platform/concurrency/with-timeout.ts";
 import type { Redis } from "../platform/redis.ts";
 
-/** How long a caller waits for Redis to take a wake-up; what is committed does not depend on it. */
+/** How long a caller waits until Redis has taken a wake-up. What is committed does not depend on it. */
 const WAKE_LIMIT_MS = 250;
 
 /**
- * Adds a wake-up. Resolves true when Redis took it, false after 250 ms or a failure: never throws, since a sweeper
- * finds in Postgres whatever nobody woke. The same wake-up added twice is one job.
+ * Adds a wake-up. Resolves true when Redis took it, false after 250 ms or a failure. It never throws, because the sweeper
+ * finds in Postgres what no job woke. The same wake-up added twice is one job.
  */
 export type Wake = <N extends JobName>(name: N, payload: JobPayload<N>) => Promise<boolean>;
 
@@ -32,6 +32,7 @@ export function openQueues(redis: Redis, log: Log): Queues {
     membership: open("membership"),
     "room-sync": open("room-sync"),
     "outbound-message": open("outbound-message"),
+    "timeline-consumer": open("timeline-consumer"),
     maintenance: open("maintenance"),
   };
 }
@@ -40,12 +41,12 @@ export async function closeQueues(queues: Queues): Promise<void> {
   await Promise.allSettled(Object.values(queues).map((queue) => queue.close()));
 }
 
-/** bullmq accepts an ioredis instance; its type wants its own copy of the class. */
+/** BullMQ accepts an ioredis instance; its type asks for its own copy of the class. */
 export function asConnection(redis: Redis): ConnectionOptions {
   return redis;
 }
 
-/** What BullMQ is told of a job; `reschedule` pulls a job in back-off forward, which a plain add would not. */
+/** BullMQ's options of a job. `reschedule` pulls a job in back-off forward; a plain add does not. */
 export function jobOptions<N extends JobName>(
   name: N,
   payload: JobPayload<N>,
@@ -56,7 +57,7 @@ export function jobOptions<N extends JobName>(
     ...contract.options,
     deduplication: {
       id: contract.deduplicationId(payload as never),
-      // A wake that arrives while the work runs starts it once more: every other mode loses that wake.
+      // A wake-up that arrives while the job runs starts it once more; every other mode loses that wake-up.
       keepLastIfActive: true,
       ...(options.reschedule ? { reschedule: true } : {}),
     },

@@ -1,24 +1,34 @@
-import { newFence } from "../platform/ids.ts";
 import { roomLiveChannel, roomStreamKey } from "../platform/redis-keys.ts";
-import type { RoomLiveMessage } from "./live-messages.ts";
 import type { Redis } from "../platform/redis.ts";
-import { execute, rowsOf, type Db } from "../db/connection/open.ts";
-import type { RoomState } from "./append.ts";
-import { presentEntry, SELECT_ENTRY, type EntryRow } from "./read.ts";
+import type { Db } from "../db/connection/open.ts";
+import type { RoomState } from "../db/timeline/append.ts";
+import {
+  advancePublished,
+  readNewestPublished,
+  readRoomState,
+  readUnpublished,
+  replaceEpoch,
+  rewindPublished,
+  type PublishableRow,
+  type PublishedRow,
+} from "../db/timeline/publish-state.ts";
+import type { RoomLiveMessage } from "./live-messages.ts";
+import { presentEntry } from "./read.ts";
 
 export type Publishing = { db: Db; redis: Redis };
 
-/** Entries a stream keeps, as many as one connect may recover; a client further behind loads from REST. */
+/** Entries that a stream keeps: as many as one connect may recover. A client further behind reads them through REST. */
 const WINDOW_ENTRIES = 300;
-/** A stream that is gone is made again when somebody wants to recover: Redis holds it for who is away for a while. */
+/** Redis keeps a stream for clients that are away for a while; one that is gone is rebuilt when a client recovers. */
 const STREAM_TTL_S = 86_400;
 /** Entries that one round publishes of one room. */
 const BATCH_ENTRIES = 300;
 const ROUNDS_AT_MOST = 100;
 
 /**
- * Catches the streams of some rooms up with their timelines and tells the live channels. Anyone may call it, at any
- * time, twice: an entry is added only where it continues its stream, and told only when added.
+ * Publishes what the timelines of some rooms hold and their streams do not: each entry is added to the stream and
+ * published on the live channel in one step. Several processes may run it at once, and repeat it: an entry is added only
+ * where it continues its stream, and published only when it is added.
  * @throws what Redis or Postgres throws; the sweeper repeats it.
  */
 export async function publishRooms(deps: Publishing, roomIds: readonly string[]): Promise<void> {
@@ -28,13 +38,9 @@ export async function publishRooms(deps: Publishing, roomIds: readonly string[])
   }
 }
 
-/** `request_id`: of the request that the message came with; absent where it was not asked for. */
-type PublishedRow = EntryRow & { request_id?: string | null };
-export type PublishableRow = RoomState & PublishedRow;
-
 /**
- * Publishes what the caller has just appended without reading it again, for whatever continues what was published; the
- * rest like `publishRooms`. `rows`: by room, in order.
+ * Publishes what the caller has just appended. Rows that continue what is published are not read again; the other rooms
+ * are published as by `publishRooms`. `rows`: by room, in order.
  * @throws what Redis or Postgres throws; the sweeper repeats it.
  */
 export async function publishAppended(deps: Publishing, rows: readonly PublishableRow[]): Promise<void> {
@@ -55,22 +61,12 @@ function groupByRoom(rows: readonly PublishableRow[]): Map<string, PublishableRo
   return byRoom;
 }
 
-/** Publishes at most one batch a room; returns the rooms that have more. */
+/** Publishes at most one batch of each room; returns the rooms that have more. */
 async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promise<string[]> {
-  const rows = await rowsOf<PublishableRow>(
-    deps.db,
-    `select due.*, entry.*, m.request_id
-       from (select room_id, epoch, last_number, published_number from room_timeline
-              where room_id = any(?) and published_number < last_number) due
-       join lateral (${SELECT_ENTRY}
-              where e.room_id = due.room_id and e.number > due.published_number and e.number <= due.published_number + ?) entry
-         on true
-       left join messages m on m.id = entry.entry_id
-      order by due.room_id, entry.number`,
-    [roomIds, BATCH_ENTRIES],
+  const rows = await readUnpublished(deps.db, roomIds, BATCH_ENTRIES);
+  const outcomes = await Promise.all(
+    [...groupByRoom(rows).values()].map((entries) => appendBatch(deps.redis, entries)),
   );
-  const rooms = [...groupByRoom(rows).values()];
-  const outcomes = await Promise.all(rooms.map((entries) => appendBatch(deps.redis, entries)));
   return settle(deps, outcomes);
 }
 
@@ -78,58 +74,40 @@ async function appendBatch(redis: Redis, entries: readonly PublishableRow[]): Pr
   const [state] = entries;
   const last = entries.at(-1);
   if (!state || !last) throw new Error("a batch of no entries");
-  return { state, top: await appendToStream(redis, state, entries), reached: last.number };
+  return { state, streamEnd: await appendToStream(redis, state, entries), reached: last.number };
 }
 
-type Outcome = { state: RoomState; top: number; reached: number };
+/** `streamEnd`: the stream's last number. `reached`: the last number of the batch. */
+type Outcome = { state: RoomState; streamEnd: number; reached: number };
 
-/** Notes how far the rooms are published; answers those that have more. */
-async function settle(deps: Publishing, outcomes: readonly Outcome[]): Promise<string[]> {
+/** Saves how far the rooms are published; returns those that have more. */
+async function settle({ db }: Publishing, outcomes: readonly Outcome[]): Promise<string[]> {
   const done = outcomes.filter(
-    ({ state, top, reached }) => top >= reached && reached > state.published_number,
+    ({ state, streamEnd, reached }) => streamEnd >= reached && reached > state.published_number,
   );
-  if (done.length > 0) {
-    await execute(
-      deps.db,
-      `update room_timeline t set published_number = greatest(t.published_number, p.number)
-         from unnest(cast(? as uuid[]), cast(? as text[]), cast(? as bigint[])) as p(room_id, epoch, number)
-        where t.room_id = p.room_id and t.epoch = p.epoch`,
-      [done.map((o) => o.state.room_id), done.map((o) => o.state.epoch), done.map((o) => o.reached)],
+  if (done.length > 0)
+    await advancePublished(
+      db,
+      done.map(({ state, reached }) => ({ roomId: state.room_id, epoch: state.epoch, number: reached })),
     );
-  }
   const again: string[] = [];
-  for (const { state, top, reached } of outcomes) {
-    if (top > state.last_number && (await replaceEpochIfAhead(deps, state, top))) again.push(state.room_id);
-    else if (top < reached) {
-      // Redis came back older than Postgres remembers: tell it again from where the stream ends.
-      await rewindPublished(deps.db, state, top);
+  for (const { state, streamEnd, reached } of outcomes) {
+    const isAhead =
+      streamEnd > state.last_number &&
+      (await replaceEpoch(db, state, { streamEnd, republished: BATCH_ENTRIES }));
+    if (isAhead) again.push(state.room_id);
+    else if (streamEnd < reached) {
+      // Redis came back older than Postgres remembers: publish again from where the stream ends.
+      await rewindPublished(db, state, streamEnd);
       again.push(state.room_id);
     } else if (reached < state.last_number) again.push(state.room_id);
   }
   return again;
 }
 
-/** A stream ahead of its timeline belongs to a database that is gone: its offsets must not be believed. */
-async function replaceEpochIfAhead({ db }: Publishing, state: RoomState, top: number): Promise<boolean> {
-  const changed = await rowsOf<{ room_id: string }>(
-    db,
-    `update room_timeline set epoch = ?, published_number = greatest(0, last_number - ?)
-      where room_id = ? and epoch = ? and last_number < ? returning room_id`,
-    [newFence(), BATCH_ENTRIES, state.room_id, state.epoch, top],
-  );
-  return changed.length > 0;
-}
-
-async function rewindPublished(db: Db, state: RoomState, top: number): Promise<void> {
-  await db.raw(
-    "update room_timeline set published_number = least(published_number, ?) where room_id = ? and epoch = ?",
-    [top, state.room_id, state.epoch],
-  );
-}
-
 /**
- * Adds what continues the stream and tells the live channel of it, in one step; an empty stream starts anywhere.
- * Answers the stream's last number, 0 for an empty one.
+ * Adds what continues the stream and publishes it on the live channel, in one step. An empty stream begins with any
+ * number. Returns the stream's last number, 0 for an empty one.
  */
 const APPEND_SCRIPT = `
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -178,33 +156,14 @@ function formatLive(row: PublishedRow, epoch: string): RoomLiveMessage {
   };
 }
 
-/** Rooms whose timeline went further than what was published; the oldest first is not needed, all are tried. */
-export async function findUnpublishedRooms(db: Db, limit: number): Promise<string[]> {
-  const rows = await rowsOf<{ room_id: string }>(
-    db,
-    "select room_id from room_timeline where published_number < last_number limit ?",
-    [limit],
-  );
-  return rows.map((row) => row.room_id);
-}
-
 /**
- * Makes a stream hold the newest entries of its timeline again, telling nobody: for a stream that was lost, or whose
- * window starts too late for a client that wants to recover.
+ * Fills a stream with the newest entries of its timeline and publishes none of them: for a stream that Redis lost, or
+ * whose window begins too late for a client that wants to recover.
  */
 export async function rebuildStream({ db, redis }: Publishing, roomId: string): Promise<void> {
-  const states = await rowsOf<RoomState>(
-    db,
-    "select room_id, epoch, last_number, published_number from room_timeline where room_id = ?",
-    [roomId],
-  );
-  const state = states[0];
+  const state = await readRoomState(db, roomId);
   if (!state) return;
-  const rows = await rowsOf<EntryRow>(
-    db,
-    `select * from (${SELECT_ENTRY} where e.room_id = ? and e.number <= ? order by e.number desc limit ?) newest order by number`,
-    [roomId, state.published_number, BATCH_ENTRIES],
-  );
+  const rows = await readNewestPublished(db, state, BATCH_ENTRIES);
   if (rows.length === 0) return;
   await redis.eval(
     REBUILD_SCRIPT,
@@ -215,7 +174,7 @@ export async function rebuildStream({ db, redis }: Publishing, roomId: string): 
   );
 }
 
-/** Puts older entries before a window, keeping what is newer in the stream than what is given. */
+/** Replaces the window by the given entries and keeps what the stream holds after them. */
 const REBUILD_SCRIPT = `
 local kept = redis.call('XRANGE', KEYS[1], '(' .. ARGV[#ARGV - 1] .. '-0', '+')
 redis.call('DEL', KEYS[1])

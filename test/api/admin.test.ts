@@ -33,6 +33,7 @@ test("operators and viewers see all five queues", async () => {
       "outbound-message",
       "provisioning",
       "room-sync",
+      "timeline-consumer",
     ]);
   }
 });

@@ -58,6 +58,7 @@ export class Workplace {
       },
       homeserver: () =>
         homeserver ? Promise.resolve(homeserver) : Promise.reject(new Error("no homeserver here")),
+      consumers: [],
       metrics: createWorkerMetrics(createMetrics()),
       log: this.log,
       stopping: new AbortController().signal,

@@ -5,7 +5,8 @@ import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { roomLiveChannel, roomStreamKey } from "../../shared/platform/redis-keys.ts";
 import { openWorkerRedis } from "../../shared/platform/redis.ts";
 import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
-import { findUnpublishedRooms, publishRooms, rebuildStream } from "../../shared/timeline/publish.ts";
+import { findUnpublishedRooms } from "../../shared/db/timeline/publish-state.ts";
+import { publishRooms, rebuildStream } from "../../shared/timeline/publish.ts";
 import { externalEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
 

@@ -1,7 +1,7 @@
 import { UNREAD_ENTRY_TYPES } from "../../shared/contract/content/index.ts";
 import type { Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import { VIEW_STALE } from "../../shared/db/connection/failures.ts";
-import { appendOffered, IS_NEW } from "../../shared/timeline/append.ts";
+import { appendOffered, IS_NEW } from "../../shared/db/timeline/append.ts";
 import { readMarker, type Offered } from "./look-up.ts";
 
 /** What seems to be a message of ours that Matrix shows: whether it is one, its row says. */

@@ -1,4 +1,5 @@
 import { publishAppended } from "../../shared/timeline/publish.ts";
+import { wakeConsumers } from "../consumers/wake.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Applied, PublishedMessage } from "./apply-plan.ts";
 import type { SyncPlan } from "./sync-plan.ts";
@@ -21,6 +22,7 @@ export async function publish(context: WorkerContext, { appended }: Applied): Pr
   } catch (error) {
     context.log.warn({ err: error, entries: appended.length }, "publishing failed: the sweeper repeats it");
   }
+  wakeConsumers(context, appended);
 }
 
 export function logPublished({ log }: WorkerContext, told: readonly PublishedMessage[]): void {

@@ -5,6 +5,7 @@ import { handleMembership } from "./membership.ts";
 import { handleOutboundMessage } from "./outbound-message.ts";
 import { handleProvisioning } from "./provisioning.ts";
 import { handleRoomSync } from "./room-sync.ts";
+import { handleTimelineConsumer } from "./timeline-consumer.ts";
 
 type Handlers = {
   [N in JobName]: {
@@ -25,5 +26,6 @@ export const HANDLERS: Handlers = {
   membership: { handle: handleMembership, concurrency: 10 },
   provisioning: { handle: handleProvisioning, concurrency: 10 },
   "room-sync": { handle: handleRoomSync, concurrency: 5 },
+  "timeline-consumer": { handle: handleTimelineConsumer, concurrency: 10 },
   maintenance: { handle: handleMaintenance, concurrency: 1 },
 };

@@ -5,6 +5,7 @@ import type { Wake } from "../../shared/queues/open.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import type { WorkerMetrics } from "./metrics.ts";
+import type { RunningConsumer } from "../consumers/deliver.ts";
 import type { AdaptiveBatchSize } from "../outbound/adaptive-batch-size.ts";
 import type { TenantSemaphore } from "../outbound/tenant-semaphore.ts";
 
@@ -15,6 +16,8 @@ export type WorkerContext = {
   wake: Wake;
   /** The homeserver of a tenant's rooms and accounts, by its row id. */
   homeserver: (homeserverId: string) => Promise<Homeserver>;
+  /** The timeline consumers that this process runs. */
+  consumers: readonly RunningConsumer[];
   metrics: WorkerMetrics;
   log: Log;
   /** Aborted when the process is asked to stop: loops end at the next safe place. */

@@ -13,6 +13,7 @@ export function createWorkerMetrics(registry: Registry) {
     ...createOutboundMetrics(registry),
     ...createSyncMetrics(registry),
     ...createRepairMetrics(registry),
+    ...createConsumerMetrics(registry),
   };
 }
 
@@ -104,5 +105,21 @@ function createRepairMetrics(registry: Registry) {
       name: "omc_deduplication_keys_repaired_total",
       help: "Deduplication keys removed because their job was lost",
     }),
+  };
+}
+
+/** The timeline consumers. */
+function createConsumerMetrics(registry: Registry) {
+  return {
+    consumerDelivered: counter(
+      registry,
+      { name: "omc_consumer_delivered_total", help: "Entries and gaps that a timeline consumer took" },
+      ["consumer"],
+    ),
+    consumerParked: counter(
+      registry,
+      { name: "omc_consumer_parked_total", help: "Entries and gaps that were parked after ten failures" },
+      ["consumer"],
+    ),
   };
 }

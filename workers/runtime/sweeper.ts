@@ -1,10 +1,12 @@
-import { findDueWork, type DueJob } from "../../shared/db/due-work.ts";
+import { DUE_GRACE_MS, findDueWork, type DueJob } from "../../shared/db/due-work.ts";
 import { every, type Repeating } from "../../shared/platform/concurrency/every.ts";
 import { jobOptions, type Queues } from "../../shared/queues/open.ts";
 import { JOBS } from "../../shared/queues/index.ts";
 import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
-import { findUnpublishedRooms, publishRooms } from "../../shared/timeline/publish.ts";
+import { findDueCursors } from "../../shared/db/timeline/consumers.ts";
+import { findUnpublishedRooms } from "../../shared/db/timeline/publish-state.ts";
+import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "./context.ts";
 
 const EVERY_MS = 1_000;
@@ -32,7 +34,7 @@ async function sweepOnce(
   queues: Queues,
   dueSince: Map<string, number>,
 ): Promise<void> {
-  const due = await findDueWork(context.db, MAX_FOUND);
+  const due = [...(await findDueWork(context.db, MAX_FOUND)), ...(await findDueConsumers(context))];
   const nowMs = performance.now();
   const keys = new Set(due.map(keyOf));
   for (const key of dueSince.keys()) if (!keys.has(key)) dueSince.delete(key);
@@ -90,4 +92,11 @@ async function removeLostKey(context: WorkerContext, queues: Queues, work: DueJo
     { queue: work.name, job: jobId },
     "a deduplication key named a job that is lost: removed",
   );
+}
+
+/** The rooms that are due for the consumers of this process. */
+async function findDueConsumers({ db, consumers }: WorkerContext): Promise<DueJob[]> {
+  const names = consumers.map(({ name }) => name);
+  const keys = await findDueCursors(db, { consumers: names, dueForMs: DUE_GRACE_MS, limit: MAX_FOUND });
+  return keys.map((payload) => ({ name: "timeline-consumer", payload }));
 }

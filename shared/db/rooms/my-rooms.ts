@@ -1,6 +1,7 @@
 import type { Role } from "../../contract/roles.ts";
 import type { MessageResource, MyRoomResource } from "../../contract/resources.ts";
-import { presentTimelineMessage, SELECT_ENTRY, type EntryRow } from "../../timeline/read.ts";
+import { presentTimelineMessage } from "../../timeline/read.ts";
+import { SELECT_ENTRY, type EntryRow } from "../timeline/entries.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { presentRoom, type RoomWithPosition } from "./rooms.ts";
 

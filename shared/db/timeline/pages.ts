@@ -1,9 +1,9 @@
-import { SELECT_ENTRY, type EntryRow } from "../../timeline/read.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { SELECT_ENTRY, type EntryRow } from "./entries.ts";
 
 export type TimelinePosition = { epoch: string; lastNumber: number };
 
-/** Where a room's timeline stands. Read it before its rows: a client that goes on from there misses nothing. */
+/** Where a room's timeline stands. Read it before the rows: then a client that continues from it misses nothing. */
 export async function readPosition(
   db: Db,
   tenantId: string,
@@ -39,7 +39,7 @@ export async function listTimelineMessages(
   return isForward ? rows : rows.reverse();
 }
 
-/** A message that stands in a room's timeline, by its id. */
+/** A message in a room's timeline, by its id. */
 export async function findTimelineMessage(
   db: Db,
   tenantId: string,
@@ -52,4 +52,18 @@ export async function findTimelineMessage(
     [tenantId, roomId, id],
   );
   return rows[0];
+}
+
+/** At most `limit` entries of any type after a number, up to another, in order, as they are now. */
+export function listEntriesAfter(
+  db: Db,
+  { roomId, position, lastNumber }: { roomId: string; position: number; lastNumber: number },
+  limit: number,
+): Promise<EntryRow[]> {
+  return rowsOf<EntryRow>(
+    db,
+    `${SELECT_ENTRY} where e.room_id = :roomId and e.number > :position and e.number <= :lastNumber
+      order by e.number limit :limit`,
+    { roomId, position, lastNumber, limit },
+  );
 }

@@ -35,6 +35,8 @@ export type EnvironmentOptions = {
   distDir: string;
   /** Processes of each tier; one unless told. */
   counts?: Partial<Record<TierName, number>>;
+  /** Compiled programs that replace those of tiers, from `distDir`. */
+  programs?: Partial<Record<TierName, string>>;
   seed?: number;
   /** How long the stand-in takes over a send. */
   sendMs?: number;
@@ -136,14 +138,15 @@ export async function openEnvironment(options: EnvironmentOptions): Promise<Envi
 }
 
 async function makeProcesses(
-  { distDir, logDir = null, counts }: EnvironmentOptions,
+  { distDir, logDir = null, counts, programs }: EnvironmentOptions,
   tier: TierName,
   env: NodeJS.ProcessEnv,
 ): Promise<TierProcess[]> {
   const processes: TierProcess[] = [];
   for (let index = 0; index < (counts?.[tier] ?? 1); index++) {
     const name = `${tier}-${String(index)}`;
-    processes.push(new TierProcess(tier, { name, port: await findPort(), distDir, env, logDir }));
+    const program = programs?.[tier];
+    processes.push(new TierProcess(tier, { name, port: await findPort(), distDir, program, env, logDir }));
   }
   return processes;
 }

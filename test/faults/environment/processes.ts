@@ -24,6 +24,7 @@ export class TierProcess {
   /** It was started with something of its own, as a place to die at: not as the others. */
   isSpecial = false;
   readonly #distDir: string;
+  readonly #program: string | undefined;
   readonly #logPath: string | null;
   readonly #env: NodeJS.ProcessEnv;
   #child: ChildProcess | null = null;
@@ -31,12 +32,20 @@ export class TierProcess {
 
   constructor(
     tier: TierName,
-    options: { name: string; port: number; distDir: string; env: NodeJS.ProcessEnv; logDir: string | null },
+    options: {
+      name: string;
+      port: number;
+      distDir: string;
+      program?: string | undefined;
+      env: NodeJS.ProcessEnv;
+      logDir: string | null;
+    },
   ) {
     this.tier = tier;
     this.name = options.name;
     this.port = options.port;
     this.#distDir = options.distDir;
+    this.#program = options.program;
     // Whoever ends without stopping its processes leaves none behind.
     process.once("exit", () => this.#child?.kill("SIGKILL"));
     if (options.logDir !== null) mkdirSync(options.logDir, { recursive: true });
@@ -57,6 +66,7 @@ export class TierProcess {
   launch(extra: NodeJS.ProcessEnv = {}): void {
     const child = launchTier(this.tier, {
       distDir: this.#distDir,
+      program: this.#program,
       port: this.port,
       env: { ...this.#env, ...extra },
       onLine: (line) => {

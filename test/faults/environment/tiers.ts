@@ -14,13 +14,22 @@ const TIERS = {
 export type TierName = keyof typeof TIERS;
 export const TIER_NAMES = Object.keys(TIERS) as TierName[];
 
-/** Starts a process of the compiled product, as an operator would; each line that it prints goes to `onLine`. */
+/**
+ * Starts a process of the compiled product, as an operator would; each line that it prints goes to `onLine`. `program`
+ * replaces the tier's own.
+ */
 export function launchTier(
   tier: TierName,
-  options: { distDir: string; port: number; env: NodeJS.ProcessEnv; onLine: (line: string) => void },
+  options: {
+    distDir: string;
+    program?: string | undefined;
+    port: number;
+    env: NodeJS.ProcessEnv;
+    onLine: (line: string) => void;
+  },
 ): ChildProcess {
   const [program, ...args] = TIERS[tier].args;
-  const child = spawn(process.execPath, [join(options.distDir, program), ...args], {
+  const child = spawn(process.execPath, [join(options.distDir, options.program ?? program), ...args], {
     env: { ...options.env, [TIERS[tier].port]: String(options.port) },
     stdio: ["ignore", "pipe", "pipe"],
   });

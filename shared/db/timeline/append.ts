@@ -1,0 +1,110 @@
+import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
+import type { EntryType } from "../../contract/frames.ts";
+import type { Statement } from "../connection/pipelined-transaction.ts";
+import type { Db } from "../connection/open.ts";
+import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
+
+/*
+ * The rules of `room_timeline`, the one row that says where a room's timeline stands:
+ *
+ * - `last_number` is the number of the newest entry. Numbers are given out under the row's lock, in the transaction that
+ *   inserts the entries. A transaction that ends without a commit gives its numbers back, so a timeline has no gap.
+ * - `published_number` is the cursor of publishing: the stream in Redis holds everything up to it, or held it once. It
+ *   follows `last_number` after the commit. It goes back when Redis comes back older than Postgres remembers.
+ * - `epoch` names the stream. It changes when a stream is ahead of its timeline, because then the offsets that clients
+ *   hold belong to a database that is gone.
+ * - `gap_from`, `gap_to` and `is_rereading` describe what `/sync` left out. While a gap is open, only the job that fills
+ *   it numbers what comes from Matrix.
+ * - `count_due_at` is when the count of members is appended; null when no count is due.
+ * - The timeline consumers have their own cursors: see `shared/timeline/consumers/define.ts`. The statement that appends
+ *   marks them as due while it holds the row's lock.
+ *
+ * A transaction that locks several rows locks them in the order of the rooms' ids.
+ */
+
+/** Where a room's timeline and its stream stand. */
+export type RoomState = { room_id: string; epoch: string; last_number: number; published_number: number };
+
+/** An entry that was appended, ready to be published, with its room's state after the append. */
+export type AppendedRow = EntryRow & RoomState & { tenant_id: string };
+
+/** An entry that is offered to the timeline of a room; `position` is its place in all that is offered. */
+export type OfferedRow = {
+  room_id: string;
+  position: number;
+  entry_id: string;
+  event_id: string | null;
+  type: EntryType;
+  sender_id: string | null;
+  sender_name: string | null;
+  client_id: string | null;
+  content: Record<string, unknown>;
+  /** ISO 8601; null: the transaction's time. */
+  at: string | null;
+};
+
+/** Locks the timelines of rooms, in id order, until the transaction ends. */
+export async function lockTimelineRows(trx: Db, roomIds: readonly string[]): Promise<void> {
+  await trx.raw("select 1 from room_timeline where room_id = any(?) order by room_id for update", [
+    [...roomIds],
+  ]);
+}
+
+/** Appends rows where the rooms' timelines are locked, or only one room is named. Returns AppendedRow. */
+export function appendRows(rows: readonly OfferedRow[]): Statement {
+  return { sql: APPEND, bindings: { rows: JSON.stringify(rows), unread: [...UNREAD_ENTRY_TYPES] } };
+}
+
+/**
+ * A statement that appends what `offered` returns: the body of a CTE with the columns of an OfferedRow and the `place` of
+ * each row in its room. The rooms' timelines are locked already. Bind `unread` to UNREAD_ENTRY_TYPES. Returns AppendedRow.
+ */
+export function appendOffered(offered: string): string {
+  return `
+     with offered as (${offered}), counted as (${COUNTED}), bumped as (${BUMPED}), marked as (${MARKED}), inserted as (${INSERTED})
+     select ${ENTRY_COLUMNS}, b.tenant_id, b.epoch, b.last_number, b.published_number
+       from inserted e join bumped b using (room_id) ${ENTRY_JOINS}
+      order by e.room_id, e.number`;
+}
+
+/** Of `o`: what is not in its room's timeline yet. */
+export const IS_NEW = `
+  not exists (select 1 from timeline t where t.room_id = o.room_id and t.entry_id = o.entry_id)
+  and not exists (select 1 from timeline t where t.room_id = o.room_id and t.event_id = o.event_id)`;
+
+const COUNTED = `
+  select room_id, count(*) as added, count(*) filter (where type = any(:unread)) as messages,
+         max(place) filter (where type = any(:unread)) as last_message_place,
+         max(coalesce(at, now())) filter (where type = any(:unread)) as last_message_at
+    from offered group by room_id`;
+
+const BUMPED = `
+  update room_timeline t
+     set last_number = t.last_number + c.added,
+         message_count = t.message_count + c.messages,
+         last_message_number = coalesce(t.last_number + c.last_message_place, t.last_message_number),
+         last_message_at = coalesce(c.last_message_at, t.last_message_at)
+    from counted c where t.room_id = c.room_id
+  returning t.room_id, t.tenant_id, t.epoch, t.last_number, t.published_number, t.last_number - c.added as base`;
+
+// Makes the rooms due for every registered consumer, under the rooms' row locks. A room without a cursor begins where it
+// stood before this append. What is due already keeps its time: an append does not cut a back-off short.
+const MARKED = `
+  insert into timeline_cursors as k (consumer, room_id, tenant_id, position, next_attempt_at)
+  select c.name, b.room_id, b.tenant_id, b.base, now() from bumped b cross join timeline_consumers c
+      on conflict (consumer, room_id) do update set next_attempt_at = excluded.next_attempt_at
+   where k.next_attempt_at is null`;
+
+const INSERTED = `
+  insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, client_id, content, at)
+  select o.room_id, b.base + o.place, b.tenant_id, o.entry_id, o.event_id, o.type, o.sender_id, o.sender_name,
+         o.client_id, o.content, coalesce(o.at, now())
+    from offered o join bumped b using (room_id)
+   order by o.position
+  returning *`;
+
+const APPEND = appendOffered(`
+  select o.*, row_number() over (partition by room_id order by position) as place
+    from jsonb_to_recordset(cast(:rows as jsonb)) as o(room_id uuid, position int, entry_id uuid, event_id text, type text,
+         sender_id uuid, sender_name text, client_id text, content jsonb, at timestamptz)
+   where ${IS_NEW}`);
