@@ -58,6 +58,10 @@ export type MemberResource = z.infer<typeof memberResource>;
 export const messageStatus = z.enum(["queued", "sending", "sent", "dead"]);
 export type MessageStatus = z.infer<typeof messageStatus>;
 
+/** The fields of a Message that its kind of content gives; the others are the same for every kind. */
+const contentFields = { text: z.string() };
+export type ContentFields = z.infer<z.ZodObject<typeof contentFields>>;
+
 export const messageResource = z
   .strictObject({
     id: z.uuid(),
@@ -65,7 +69,7 @@ export const messageResource = z
     number: z.int().nullable().meta({ description: "Its number in the timeline; null until it is there" }),
     clientId: z.string().nullable(),
     sender: person,
-    text: z.string(),
+    ...contentFields,
     at: time,
     status: messageStatus,
     error: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
