@@ -7,7 +7,7 @@ import { textOnMatrix } from "./text.ts";
 export type MatrixContents = { readonly [K in ContentKind]: MatrixContent<ContentOf<K>> };
 
 /** Each kind of content on Matrix: the counterpart of `shared/contract/content/`. */
-export const MATRIX_CONTENT: MatrixContents = { text: textOnMatrix };
+const MATRIX_CONTENT: MatrixContents = { text: textOnMatrix };
 
 /** The types of events that may carry content. */
 export const CONTENT_EVENT_TYPES: readonly string[] = [
