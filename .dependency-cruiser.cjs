@@ -6,7 +6,7 @@ const doors = {
   "@bull-board": "api/admin/.+",
   ioredis: "shared/platform/redis",
   "uWebSockets\\.js": "realtime/transport/uws",
-  "matrix-js-sdk": "workers/matrix/http/client",
+  "matrix-js-sdk": "workers/matrix/http/client|workers/matrix/names",
   loglevel: "workers/matrix/http/client",
   knex: "shared/db/connection/(open|pipelined-transaction)|migrations/.+",
   pg: "shared/db/connection/(open|pipelined-transaction)",

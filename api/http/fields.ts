@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { boundedText } from "../../shared/contract/bounded-text.ts";
 import {
   roomAddress,
   roomSlug,
@@ -9,20 +10,6 @@ import {
 import { role } from "../../shared/contract/roles.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 
-/** Text of 1 to `maxBytes` bytes in UTF-8. */
-function boundedText(maxBytes: number) {
-  return z
-    .string()
-    .min(1)
-    .max(maxBytes)
-    .refine(
-      (text) => Buffer.byteLength(text, "utf8") <= maxBytes,
-      `must have at most ${maxBytes} bytes in UTF-8`,
-    )
-    .meta({ description: `1 to ${maxBytes} bytes in UTF-8` });
-}
-
-export const messageText = boundedText(10_000);
 export const displayName = boundedText(256);
 export const roomName = boundedText(256);
 export const roomTopic = boundedText(1_024);

@@ -18,6 +18,7 @@ import {
   readPosition,
   type PageEdge,
 } from "../../shared/db/timeline/pages.ts";
+import { CONTENT, identifyContent, type Content } from "../../shared/contract/content/index.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
 import { messageResource, type MessageResource } from "../../shared/contract/resources.ts";
@@ -25,15 +26,15 @@ import { isAllowed } from "../../shared/contract/permissions.ts";
 import { presentTimelineMessage } from "../../shared/timeline/read.ts";
 import type { Accept } from "../accept/accept-batcher.ts";
 import type { UserCaller } from "../auth/authenticate.ts";
-import { clientId, messageText, pageLimit, pathRoom, timelineNumber } from "../http/fields.ts";
+import { clientId, pageLimit, pathRoom, timelineNumber } from "../http/fields.ts";
 import { overQuotaError, type WithinQuota } from "../rate-limit/message-quota.ts";
 import { answerResource, userRoute, type Answer, type Route } from "../http/route.ts";
 
 const PENDING_AT_MOST = 100;
 
-const messageBody = z
-  .strictObject({ text: messageText, clientId: clientId.optional() })
-  .meta({ id: "NewMessage" });
+/** The kind of content that a POST of a message makes. */
+const POSTED = CONTENT.text;
+const messageBody = POSTED.request.extend({ clientId: clientId.optional() }).meta({ id: "NewMessage" });
 const pageQuery = z
   .strictObject({ limit: pageLimit, before: timelineNumber.optional(), after: timelineNumber.optional() })
   .refine(({ before, after }) => before === undefined || after === undefined, {
@@ -81,9 +82,10 @@ function postRoute(deps: Deps): Route {
     async ({ caller, params, body, header, requestId, settle }) => {
       const room = pathRoom(params);
       const id = readClientId(header("idempotency-key"), body.clientId);
-      const requestHash = id === null ? null : hashRequest(room, body.text);
+      const content = POSTED.toContent(body);
+      const requestHash = id === null ? null : hashRequest(room, content);
       const { tenantId, user } = caller;
-      const asked = { tenantId, user, room, text: body.text, clientId: id, requestHash, requestId };
+      const asked = { tenantId, user, room, content, clientId: id, requestHash, requestId };
       const acceptance = await acceptWithinQuota(deps, asked, caller.limits.queuedMessages);
       if (!("message" in acceptance)) throw describeRefusal(acceptance.outcome);
       const { outcome, message } = acceptance;
@@ -213,9 +215,9 @@ function keyError(message: string): AppError {
   });
 }
 
-function hashRequest(room: RoomAddress, text: string): string {
+function hashRequest(room: RoomAddress, content: Content): string {
   return createHash("sha256")
-    .update(`${formatRoomKey(room)}\n${text}`, "utf8")
+    .update(`${formatRoomKey(room)}\n${identifyContent(content)}`, "utf8")
     .digest("hex");
 }
 

@@ -33,7 +33,7 @@ export async function createFixture(db: Db, rooms: number): Promise<Fixture> {
       tenantId,
       user: `user-${String(index % rooms)}`,
       room: { kind: "group", slug: `room-${String(index % rooms)}` },
-      text: TEXT,
+      content: { kind: "text", text: TEXT },
       clientId: null,
       requestHash: null,
     }),

@@ -1,4 +1,4 @@
-/** Every failure that a caller of the API may be told of (problem codes of the REST contract). */
+/** Every failure that the API may return: the `code` of a problem. */
 export type ErrorCode =
   | "malformed"
   | "unauthorized"
@@ -16,12 +16,12 @@ export type ErrorCode =
   | "internal"
   | "unavailable";
 
-/** One fault of a body, a path or a query: `path` is dotted, empty for the whole. */
+/** What is wrong with one field of a body, a path or a query. `path` is dotted, and empty for the whole. */
 export type FieldError = { path: string; message: string };
 
 type AppErrorOptions = { cause?: unknown; errors?: FieldError[]; retryAfterMs?: number };
 
-/** An expected failure. `message` is shown to the caller: no Matrix id, token or server name belongs in it. */
+/** An expected failure. The caller sees `message`: it must hold no Matrix id, token or server name. */
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly errors: FieldError[] | undefined;

@@ -12,20 +12,23 @@ const memberEntry = {
   by: z.string().nullable(),
 };
 
-/** Everything a client may receive as a publication's `data`, by `type`. */
+/**
+ * What a client may receive as a publication's `data`, by `type`. Fields that are not named here are ignored: a newer
+ * server may send them.
+ */
 export const publication = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("message.created"), ...messageResource.shape }),
-  z.strictObject({ type: z.literal("message.pending"), ...messageResource.shape }),
-  z.strictObject({
+  z.object({ type: z.literal("message.created"), ...messageResource.shape }),
+  z.object({ type: z.literal("message.pending"), ...messageResource.shape }),
+  z.object({
     type: z.literal("message.failed"),
     room: z.string(),
     id: z.uuid(),
-    error: z.strictObject({ code: z.string(), message: z.string() }),
+    error: z.object({ code: z.string(), message: z.string() }),
   }),
-  z.strictObject({ type: z.literal("member.joined"), ...memberEntry }),
-  z.strictObject({ type: z.literal("member.left"), ...memberEntry }),
-  z.strictObject({ type: z.literal("member.changed"), ...memberEntry }),
-  z.strictObject({
+  z.object({ type: z.literal("member.joined"), ...memberEntry }),
+  z.object({ type: z.literal("member.left"), ...memberEntry }),
+  z.object({ type: z.literal("member.changed"), ...memberEntry }),
+  z.object({
     type: z.literal("room.changed"),
     room: z.string(),
     id: z.uuid(),
@@ -33,10 +36,20 @@ export const publication = z.discriminatedUnion("type", [
     at: z.string(),
     changed: z.record(z.string(), z.string().nullable()),
   }),
-  z.strictObject({ type: z.literal("room.added"), room: myRoomResource }),
-  z.strictObject({ type: z.literal("room.removed"), room: z.string() }),
+  z.object({ type: z.literal("room.added"), room: myRoomResource }),
+  z.object({ type: z.literal("room.removed"), room: z.string() }),
 ]);
 export type Publication = z.infer<typeof publication>;
+
+const typed = z.object({ type: z.string() });
+const knownTypes: ReadonlySet<string> = new Set(
+  publication.options.flatMap(({ shape }) => [...shape.type.values]),
+);
+
+/** Reads a publication. Null for a type of a newer server, which a client ignores. @throws a ZodError for a malformed one. */
+export function parsePublication(data: unknown): Publication | null {
+  return knownTypes.has(typed.parse(data).type) ? publication.parse(data) : null;
+}
 
 /** The types that stand in a room's timeline, with a number. */
 export const entryType = z.enum([

@@ -4,8 +4,8 @@ import type { Role } from "./roles.ts";
 export type Permission = "read" | "post";
 
 /**
- * Which roles have which permission. The only place that says so: handlers ask `isAllowed`, statements take
- * `rolesAllowed` as a parameter. Who may post is also who is joined to the room on Matrix.
+ * The roles that have each permission. Handlers ask `isAllowed`; statements take `rolesAllowed` as a parameter. Members
+ * who may post are joined to the room on Matrix; the others are not.
  */
 const PERMISSIONS = {
   read: ["owner", "admin", "moderator", "speaker", "member", "guest"],

@@ -1,12 +1,16 @@
+/**
+ * What the API returns and frames carry. A client ignores fields that are not named here, since a newer server may send
+ * them; requests are strict.
+ */
 import { z } from "zod";
 import { roomKind } from "./names.ts";
 import { role } from "./roles.ts";
 
-/** Times are RFC 3339, UTC, with milliseconds. */
+/** RFC 3339 in UTC, with milliseconds. */
 const time = z.iso.datetime({ precision: 3 });
 
 export const userResource = z
-  .strictObject({
+  .object({
     user: z.string(),
     displayName: z.string().nullable(),
     avatar: z.string().nullable(),
@@ -17,7 +21,7 @@ export const userResource = z
 export type UserResource = z.infer<typeof userResource>;
 
 export const roomResource = z
-  .strictObject({
+  .object({
     room: z.string(),
     kind: roomKind,
     slug: z.string(),
@@ -34,9 +38,9 @@ export const roomResource = z
   .meta({ id: "Room" });
 export type RoomResource = z.infer<typeof roomResource>;
 
-/** How a person is shown; `user` is null for somebody on Matrix whom the tenant does not know. */
+/** A person as clients show them. `user` is null for a person on Matrix whom the tenant does not know. */
 export const person = z
-  .strictObject({
+  .object({
     user: z.string().nullable(),
     displayName: z.string().nullable(),
     avatar: z.string().nullable(),
@@ -45,7 +49,7 @@ export const person = z
 export type Person = z.infer<typeof person>;
 
 export const memberResource = z
-  .strictObject({
+  .object({
     user: z.string(),
     displayName: z.string().nullable(),
     avatar: z.string().nullable(),
@@ -58,23 +62,27 @@ export type MemberResource = z.infer<typeof memberResource>;
 export const messageStatus = z.enum(["queued", "sending", "sent", "dead"]);
 export type MessageStatus = z.infer<typeof messageStatus>;
 
+/** The fields of a Message that its kind of content gives; the others are the same for every kind. */
+const contentFields = { text: z.string() };
+export type ContentFields = z.infer<z.ZodObject<typeof contentFields>>;
+
 export const messageResource = z
-  .strictObject({
+  .object({
     id: z.uuid(),
     room: z.string(),
     number: z.int().nullable().meta({ description: "Its number in the timeline; null until it is there" }),
     clientId: z.string().nullable(),
     sender: person,
-    text: z.string(),
+    ...contentFields,
     at: time,
     status: messageStatus,
-    error: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
+    error: z.object({ code: z.string(), message: z.string() }).nullable(),
   })
   .meta({ id: "Message" });
 export type MessageResource = z.infer<typeof messageResource>;
 
 export const myRoomResource = z
-  .strictObject({
+  .object({
     ...roomResource.shape,
     role,
     unread: z.int(),

@@ -1,10 +1,10 @@
 import { z } from "zod";
 
-/** Role of a member of a room, highest first; a guest reads only. */
+/** A member's role in a room, highest first. A guest only reads. */
 export const role = z.enum(["owner", "admin", "moderator", "speaker", "member", "guest"]);
 export type Role = z.infer<typeof role>;
 
-/** Matrix power level of each role; the room's observer holds 100. A guest is never on Matrix. */
+/** The Matrix power level of each role; the room's observer has 100. A guest is never in the room on Matrix. */
 export const POWER_LEVEL = {
   owner: 90,
   admin: 75,
@@ -14,5 +14,5 @@ export const POWER_LEVEL = {
   guest: 0,
 } as const satisfies Record<Role, number>;
 
-/** Roles whose level differs from a room's default: the power-level map names their members. */
+/** The roles whose level is not a room's default: the power-level map names members with these roles. */
 export const ROLES_WITH_LEVEL: readonly Role[] = role.options.filter((name) => POWER_LEVEL[name] !== 0);

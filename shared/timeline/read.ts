@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { presentContent } from "../contract/content/index.ts";
 import type { Publication } from "../contract/frames.ts";
 import { formatRoomKey } from "../contract/names.ts";
 import { role } from "../contract/roles.ts";
@@ -7,7 +8,6 @@ import type { EntryRow } from "../db/timeline/entries.ts";
 
 const memberContent = z.object({ role, by: z.string().nullable() });
 const roomContent = z.object({ changed: z.record(z.string(), z.string().nullable()) });
-const messageContent = z.object({ text: z.string() });
 
 /** What clients receive of an entry. */
 export function presentEntry(row: EntryRow): Publication {
@@ -34,7 +34,7 @@ export function presentTimelineMessage(row: EntryRow): MessageResource {
     number: row.number,
     clientId: row.client_id,
     sender: presentSender(row),
-    text: messageContent.parse(row.content).text,
+    ...presentContent(row.content),
     at: row.at.toISOString(),
     status: "sent",
     error: null,

@@ -8,7 +8,7 @@ const message = (text: string, slug = "g"): NewMessage => ({
   tenantId: "t",
   user: "ada",
   room: { kind: "group", slug },
-  text,
+  content: { kind: "text", text },
   clientId: null,
   requestHash: null,
 });
@@ -48,7 +48,7 @@ test("after a deadlock the messages are tried one by one, and the bad one fails 
   const accept = createAcceptBatcher(
     (batch) => {
       if (batch.length > 1) return Promise.reject(Object.assign(new Error("deadlock"), { code: "40P01" }));
-      if (batch[0]?.text === "bad") return Promise.reject(new Error("bad"));
+      if (batch[0]?.content.text === "bad") return Promise.reject(new Error("bad"));
       return Promise.resolve(batch.map(() => refused));
     },
     () => undefined,
@@ -66,7 +66,7 @@ function createHeldWrite(held: ReadonlySet<string>) {
   const write = async (batch: readonly NewMessage[]) => {
     await new Promise((resolve) => setImmediate(resolve));
     if (batch.some(({ room }) => held.has(room.slug))) throw lockTimeout();
-    written.push(...batch.map(({ text }) => text));
+    written.push(...batch.map(({ content }) => content.text));
     return batch.map(() => refused);
   };
   return { written, write };

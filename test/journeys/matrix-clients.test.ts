@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { MARKER } from "../../workers/matrix/rooms.ts";
+import { MARKER } from "../../workers/matrix/marker.ts";
 import { useJourney, type MatrixLogin } from "../support/journey.ts";
 import { NioClient } from "../support/nio.ts";
 

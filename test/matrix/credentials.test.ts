@@ -15,13 +15,18 @@ import {
   listJoined,
   putState,
   removeMember,
-  sendText,
+  sendEvent,
 } from "../../workers/matrix/rooms.ts";
+import { toMatrix } from "../../workers/matrix/content/index.ts";
 import { fetchChanges, fetchPosition } from "../../workers/matrix/sync-api.ts";
 import { openTestDatabase, type TestDatabase } from "../support/db.ts";
 
 const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 9) }];
 const TENANT = newId();
+
+function textEvent(text: string) {
+  return toMatrix({ kind: "text", text }, { targetEventId: null });
+}
 
 /** What both ways of reaching a homeserver promise, on a real Synapse: one with our Application Service, one as it comes. */
 describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s", (mode) => {
@@ -110,11 +115,11 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
   test("a send that is repeated is one event, also after the homeserver was started again", async () => {
     const { member, matrixRoomId, observer } = await room();
     const since = await fetchPosition(await homeserver.as(observer));
-    const message = { matrixRoomId, id: newId(), text: "once" };
-    const first = await sendText(await homeserver.as(member), message);
-    expect(await sendText(await homeserver.as(member), message)).toBe(first);
+    const message = { matrixRoomId, id: newId(), event: textEvent("once") };
+    const first = await sendEvent(await homeserver.as(member), message);
+    expect(await sendEvent(await homeserver.as(member), message)).toBe(first);
     await synapse.restart("synapse");
-    expect(await sendText(await homeserver.as(member), message)).toBe(first);
+    expect(await sendEvent(await homeserver.as(member), message)).toBe(first);
     const changes = await fetchChanges(await homeserver.as(observer), {
       since,
       pollMs: 0,
@@ -128,7 +133,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     const { member, observer, matrixRoomId } = await room();
     const speaker = await homeserver.as(member);
     for (let index = 0; index < 40; index++) {
-      await sendText(speaker, { matrixRoomId, id: newId(), text: String(index) });
+      await sendEvent(speaker, { matrixRoomId, id: newId(), event: textEvent(String(index)) });
     }
     const asked = await homeserver.as(observer);
     for (let index = 0; index < 30; index++) {
@@ -149,8 +154,10 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     await removeMember(request, { matrixRoomId, matrixUserId: member });
     await removeMember(request, { matrixRoomId, matrixUserId: member });
     expect(await listJoined(request, matrixRoomId)).toEqual([observer]);
-    const message = { matrixRoomId, id: newId(), text: "let me in" };
-    await expect(sendText(await homeserver.as(member), message)).rejects.toMatchObject({ kind: "forbidden" });
+    const message = { matrixRoomId, id: newId(), event: textEvent("let me in") };
+    await expect(sendEvent(await homeserver.as(member), message)).rejects.toMatchObject({
+      kind: "forbidden",
+    });
   });
 
   test("a plain client that logs in speaks as the person, from a device of its own", async () => {
@@ -173,12 +180,12 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     const tokens = [login.accessToken, ...(kept ? [kept.accessToken] : [])];
     for (const accessToken of tokens) {
       const request = createConnection({ baseUrl: synapse.synapseUrl, accessToken })({});
-      const message = { matrixRoomId, id: newId(), text: "still here" };
-      await expect(sendText(request, message)).rejects.toMatchObject({ kind: "auth" });
+      const message = { matrixRoomId, id: newId(), event: textEvent("still here") };
+      await expect(sendEvent(request, message)).rejects.toMatchObject({ kind: "auth" });
     }
     expect(await findCredential(database.db, SEAL_KEYS, homeserverId, member)).toBeNull();
-    const message = { matrixRoomId, id: newId(), text: "still here" };
-    await expect(sendText(await homeserver.as(member), message)).rejects.toThrow();
+    const message = { matrixRoomId, id: newId(), event: textEvent("still here") };
+    await expect(sendEvent(await homeserver.as(member), message)).rejects.toThrow();
   });
 
   if (mode === "admin") {
@@ -192,7 +199,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
       )({ method: "POST", path: "/logout", body: {} });
       const request = await homeserver.as(member);
       const sends = Array.from({ length: 10 }, (_, index) =>
-        sendText(request, { matrixRoomId, id: newId(), text: String(index) }),
+        sendEvent(request, { matrixRoomId, id: newId(), event: textEvent(String(index)) }),
       );
       expect(new Set(await Promise.all(sends)).size).toBe(10);
       const after = await findCredential(database.db, SEAL_KEYS, homeserverId, member);

@@ -12,6 +12,7 @@ import {
   type MyRoomResource,
   type RoomResource,
 } from "../../shared/contract/resources.ts";
+import { parseWhole } from "./parse-whole.ts";
 import { waitUntil } from "./stack-wait.ts";
 
 export type Answer = { status: number; body: unknown; headers: Headers };
@@ -45,7 +46,7 @@ class Api {
   async expect<T>(schema: z.ZodType<T>, method: string, path: string, options: CallOptions = {}): Promise<T> {
     const { status, body } = await this.call(method, path, options);
     if (status >= 300) throw new Error(`${method} ${path} was answered ${status}: ${JSON.stringify(body)}`);
-    return schema.parse(body);
+    return parseWhole(schema, body);
   }
 }
 
@@ -169,7 +170,7 @@ export class Socket {
     const options = { websocket: this.#transport(), token, minReconnectDelay: 50, maxReconnectDelay: 200 };
     this.#client = new Centrifuge(url, options);
     this.#client.on("publication", ({ channel, offset, data }) => {
-      this.heard.push({ channel, offset: offset ?? null, data: publication.parse(data) });
+      this.heard.push({ channel, offset: offset ?? null, data: parseWhole(publication, data) });
     });
     this.#client.on("subscribed", (context) => this.subscriptions.push(context));
     this.#client.on("unsubscribed", ({ channel }) => this.left.push(channel));

@@ -97,7 +97,7 @@ export class Workplace {
       tenantId: this.tenantId,
       user,
       room: { kind, slug },
-      text,
+      content: { kind: "text" as const, text },
       clientId: null,
       requestHash: null,
     }));

@@ -38,9 +38,9 @@ test("messages are claimed in the order accepted, batch after batch", async () =
   const second = await claimMessages(place.db, room.id, { fence, afterOrder: 4, limit: 100 });
 
   expect(
-    [...(first?.messages ?? []), ...(second?.messages ?? [])].map(({ text, order_number }) => [
+    [...(first?.messages ?? []), ...(second?.messages ?? [])].map(({ content, order_number }) => [
       order_number,
-      text,
+      content["text"],
     ]),
   ).toEqual(
     Array.from({ length: 10 }, (_, index) => [
@@ -80,7 +80,7 @@ test("a message that a worker died over is claimed again, before those behind it
   const fence = await takeFence(room);
   const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 10 });
 
-  expect(claim?.messages.map(({ text }) => text)).toEqual(["first", "second"]);
+  expect(claim?.messages.map(({ content }) => content["text"])).toEqual(["first", "second"]);
 });
 
 test("what was sent is not claimed again", async () => {
@@ -93,7 +93,7 @@ test("what was sent is not claimed again", async () => {
 
   const rest = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 10 });
 
-  expect(rest?.messages.map(({ text }) => text)).toEqual(["second"]);
+  expect(rest?.messages.map(({ content }) => content["text"])).toEqual(["second"]);
 });
 
 test("a message that is accepted while its room is being settled stays due, whoever is first", async () => {
@@ -128,7 +128,7 @@ test("a room is taken with its oldest messages, as many as asked for; what comes
     claim: 2,
   });
 
-  expect(taken?.claimed.map(({ text }) => text)).toEqual(["first", "second"]);
+  expect(taken?.claimed.map(({ content }) => content["text"])).toEqual(["first", "second"]);
   expect(taken?.claimed_order).toBe(3);
 });
 
@@ -138,7 +138,7 @@ test("whoever takes a room while a message is being put into it waits for that m
     tenantId: place.tenantId,
     user: "ada",
     room,
-    text: "early",
+    content: { kind: "text" as const, text: "early" },
     clientId: null,
     requestHash: null,
   };
@@ -150,7 +150,7 @@ test("whoever takes a room while a message is being put into it waits for that m
       taking = acquireRoomLease(place.db, asked);
     });
     const taken = await taking;
-    expect(taken?.claimed.map(({ text }) => text)).toEqual(["early"]);
+    expect(taken?.claimed.map(({ content }) => content["text"])).toEqual(["early"]);
     expect(taken?.claimed_order).toBe(round + 1);
     const sent = taken?.claimed.map(({ id }) => ({ id, eventId: `$${id}` })) ?? [];
     await releaseRoomLease(place.db, room.id, fence, round + 1, sent);
@@ -192,7 +192,7 @@ test("claiming on marks what was sent; a lease that ended marks and claims nothi
   ]);
 
   const next = await claimMessages(place.db, room.id, { fence, sent, afterOrder: 1, limit: 10 });
-  expect(next?.messages.map(({ text }) => text)).toEqual(["second"]);
+  expect(next?.messages.map(({ content }) => content["text"])).toEqual(["second"]);
   expect(await statuses()).toEqual([
     { status: "sent", event_id: "$1" },
     { status: "sending", event_id: null },
@@ -251,7 +251,7 @@ test("somebody's queued messages are dead when they are removed; what is being s
     { text: "ada's", status: "queued", open: true, error_code: null },
   ]);
   const rest = await claimMessages(place.db, room.id, { fence, afterOrder: 1, limit: 10 });
-  expect(rest?.messages.map(({ text }) => text)).toEqual(["ada's"]);
+  expect(rest?.messages.map(({ content }) => content["text"])).toEqual(["ada's"]);
 });
 
 test("what Matrix answers too late does not raise a dead message", async () => {
@@ -272,7 +272,14 @@ test("the same client id posted twenty times at once is one message", async () =
   const room = await place.room("group:idempotent", ["ada"]);
   const post = () =>
     acceptMessages(place.db, [
-      { tenantId: place.tenantId, user: "ada", room, text: "once", clientId: "c-1", requestHash: "00" },
+      {
+        tenantId: place.tenantId,
+        user: "ada",
+        room,
+        content: { kind: "text", text: "once" },
+        clientId: "c-1",
+        requestHash: "00",
+      },
     ]);
   const outcomes = (await Promise.all(Array.from({ length: 20 }, post))).flat().map(({ outcome }) => outcome);
   expect(outcomes.filter((outcome) => outcome === "accepted")).toHaveLength(1);

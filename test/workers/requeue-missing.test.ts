@@ -7,7 +7,7 @@ import { findRoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { handleMaintenance } from "../../workers/jobs/maintenance.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
-import { MARKER } from "../../workers/matrix/rooms.ts";
+import { MARKER } from "../../workers/matrix/marker.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 

@@ -6,8 +6,9 @@ import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
 import { ResponseTooLarge } from "../../workers/matrix/http/bounded-fetch.ts";
 import { NOT_IN_TIME } from "../../workers/matrix/http/client.ts";
 import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
-import { MARKER } from "../../workers/matrix/rooms.ts";
-import type { MatrixEvent, SyncAnswer } from "../../workers/matrix/sync-api.ts";
+import { MARKER } from "../../workers/matrix/marker.ts";
+import type { MatrixEvent } from "../../workers/matrix/event.ts";
+import type { SyncAnswer } from "../../workers/matrix/sync-api.ts";
 import { runObserver } from "../../workers/inbound/observers/observer-loop.ts";
 import { ObserverLeaseLost } from "../../workers/inbound/observers/observer-run.ts";
 import { saveChanges } from "../../workers/inbound/save-changes.ts";
@@ -284,7 +285,7 @@ describe("an answer of our own messages alone, in rooms that are known", () => {
         entry_id: one?.id,
         event_id: events[0]?.event_id,
         client_id: "first",
-        content: { text: "one" },
+        content: { kind: "text", text: "one" },
         ...asAccepted,
       },
       {
@@ -292,7 +293,7 @@ describe("an answer of our own messages alone, in rooms that are known", () => {
         entry_id: two?.id,
         event_id: events[1]?.event_id,
         client_id: null,
-        content: { text: "two" },
+        content: { kind: "text", text: "two" },
         ...asAccepted,
       },
     ]);

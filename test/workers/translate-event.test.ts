@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { externalEntryId } from "../../shared/platform/ids.ts";
-import { MARKER } from "../../workers/matrix/rooms.ts";
-import type { MatrixEvent } from "../../workers/matrix/sync-api.ts";
+import { MARKER } from "../../workers/matrix/marker.ts";
+import type { MatrixEvent } from "../../workers/matrix/event.ts";
 import {
   nameKey,
   translateEvent,
@@ -204,7 +204,7 @@ test("many rooms' events are sorted by what is to be done, in the order they cam
   expect(meaning.settled).toEqual([{ messageId: message.id, eventId: own.event_id, roomId: room }]);
   expect(meaning).toMatchObject({
     forged: 1,
-    drifts: [{ roomId: otherRoom, what: "description" }],
+    configurationDrifts: [{ roomId: otherRoom, what: "description" }],
     encrypted: [otherRoom],
   });
 });

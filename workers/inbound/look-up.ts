@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import type { Requester } from "../matrix/http/client.ts";
-import { getState, MARKER } from "../matrix/rooms.ts";
-import type { MatrixEvent } from "../matrix/sync-api.ts";
+import { readMarker } from "../matrix/marker.ts";
+import { getState } from "../matrix/rooms.ts";
+import type { MatrixEvent } from "../matrix/event.ts";
+import { CONTENT_EVENT_TYPES } from "../matrix/content/index.ts";
 import { nameKey, type EventContext, type MarkedMessage } from "./translate-event.ts";
 import type { RoomEvents } from "./sync-plan.ts";
 import type { ObservedRoom } from "../../shared/db/observers/observed-rooms.ts";
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /** Names of people whom the tenant does not know that one answer's events are given; the rest stay nameless. */
 const STRANGERS_AT_MOST = 20;
@@ -108,7 +108,7 @@ async function findNames(
   for (const { roomId, matrixRoomId, events } of rooms) {
     for (const { type, sender } of events) {
       const isStranger =
-        type === "m.room.message" && !userIds.has(sender) && sender !== observer.matrixUserId;
+        CONTENT_EVENT_TYPES.includes(type) && !userIds.has(sender) && sender !== observer.matrixUserId;
       if (isStranger) unknownUsers.set(nameKey(roomId, sender), { matrixRoomId, matrixUserId: sender });
     }
   }
@@ -130,10 +130,4 @@ function readName(content: unknown): string | null {
   // Made well-formed last: the cut may go through a character, and Postgres keeps no half of one.
   const safe = parsed.data.displayname.replaceAll("\0", "").slice(0, LONGEST_NAME).toWellFormed();
   return safe === "" ? null : safe;
-}
-
-/** The message that an event says to be: anybody can write that. */
-export function readMarker(event: MatrixEvent): string | null {
-  const marker = event.content[MARKER];
-  return typeof marker === "string" && UUID.test(marker) ? marker : null;
 }

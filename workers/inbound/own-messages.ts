@@ -1,8 +1,10 @@
-import { UNREAD_ENTRY_TYPES } from "../../shared/contract/content/index.ts";
+import { DEFAULT_KIND, ENTRY_TYPES, UNREAD_ENTRY_TYPES } from "../../shared/contract/content/index.ts";
 import type { Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import { VIEW_STALE } from "../../shared/db/connection/failures.ts";
 import { appendOffered, IS_NEW } from "../../shared/db/timeline/append.ts";
-import { readMarker, type Offered } from "./look-up.ts";
+import { CONTENT_EVENT_TYPES } from "../matrix/content/index.ts";
+import { readMarker } from "../matrix/marker.ts";
+import type { Offered } from "./look-up.ts";
 
 /** What seems to be a message of ours that Matrix shows: whether it is one, its row says. */
 export type OwnEvent = { roomId: string; messageId: string; eventId: string; sender: string };
@@ -20,7 +22,7 @@ export function readOwnEvents(
     const roomId = known.get(matrixRoomId);
     if (roomId === undefined) return null;
     for (const event of events) {
-      const messageId = event.type === "m.room.message" ? readMarker(event) : null;
+      const messageId = CONTENT_EVENT_TYPES.includes(event.type) ? readMarker(event) : null;
       if (messageId === null || event.state_key !== undefined) return null;
       own.push({ roomId, messageId, eventId: event.event_id, sender: event.sender });
     }
@@ -35,15 +37,24 @@ export function readOwnEvents(
  */
 export function appendOwn(own: readonly OwnEvent[]): Statement {
   const rows = own.map((event, position) => ({ ...event, position }));
-  return { sql: APPEND_OWN, bindings: { rows: JSON.stringify(rows), unread: [...UNREAD_ENTRY_TYPES] } };
+  return {
+    sql: APPEND_OWN,
+    bindings: {
+      rows: JSON.stringify(rows),
+      unread: [...UNREAD_ENTRY_TYPES],
+      entryTypes: JSON.stringify(ENTRY_TYPES),
+      defaultKind: DEFAULT_KIND,
+    },
+  };
 }
 
 // Each row is looked up by itself, by its key: joined, the plan that Postgres keeps reads the whole table.
 const APPEND_OWN = appendOffered(`
   select o.*, row_number() over (partition by o.room_id order by o.position) as place
-    from (select s."roomId" as room_id, s.position, m.id as entry_id, s."eventId" as event_id, 'message.created' as type,
+    from (select s."roomId" as room_id, s.position, m.id as entry_id, s."eventId" as event_id, 
+                 cast(:entryTypes as jsonb) ->> coalesce(m.content ->> 'kind', :defaultKind) as type,
                  m.sender_id, cast(null as text) as sender_name, m.client_id,
-                 jsonb_build_object('text', m.content -> 'text') as content, m.accepted_at as at
+                 m.content, m.accepted_at as at
             from jsonb_to_recordset(cast(:rows as jsonb))
                    as s("roomId" uuid, position int, "messageId" uuid, "eventId" text, sender text)
             left join lateral (

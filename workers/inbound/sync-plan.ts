@@ -1,5 +1,5 @@
 import type { RoomEntries } from "../../shared/timeline/append.ts";
-import type { MatrixEvent } from "../matrix/sync-api.ts";
+import type { MatrixEvent } from "../matrix/event.ts";
 import { translateEvent, type EventContext, type Translation } from "./translate-event.ts";
 
 /** Events of a room, oldest first. */

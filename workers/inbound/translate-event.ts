@@ -1,7 +1,10 @@
+import { CONTENT, parseContent, type Content } from "../../shared/contract/content/index.ts";
 import { externalEntryId } from "../../shared/platform/ids.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
-import { MARKER } from "../matrix/rooms.ts";
-import type { MatrixEvent } from "../matrix/sync-api.ts";
+import { CONTENT_EVENT_TYPES, fromMatrix } from "../matrix/content/index.ts";
+import type { MatrixEvent } from "../matrix/event.ts";
+import { MARKER } from "../matrix/marker.ts";
+import { EventType, Membership } from "../matrix/names.ts";
 
 /** A message row that an event's marker names. */
 export type MarkedMessage = {
@@ -10,7 +13,8 @@ export type MarkedMessage = {
   sender_id: string;
   sender_matrix_id: string;
   client_id: string | null;
-  content: { text: string };
+  /** As the row keeps it: see `parseContent`. */
+  content: Record<string, unknown>;
   accepted_at: Date;
   timeline_number: number | null;
   event_id: string | null;
@@ -51,32 +55,30 @@ export function nameKey(roomId: string, matrixUserId: string): string {
 }
 
 const NOTHING: Translation = { kind: "nothing" };
-const TEXT_TYPES = new Set(["m.text", "m.notice", "m.emote"]);
 
 /** Reads one event of a room. The same event always means the same, so that reading twice changes nothing. */
 export function translateEvent(roomId: string, event: MatrixEvent, facts: EventContext): Translation {
+  if (CONTENT_EVENT_TYPES.includes(event.type)) return translateContent(roomId, event, facts);
   switch (event.type) {
-    case "m.room.message":
-      return translateMessage(roomId, event, facts);
-    case "m.room.member":
+    case EventType.RoomMember:
       return translateMember(event, facts);
-    case "m.room.power_levels":
+    case EventType.RoomPowerLevels:
       return event.sender === facts.observerMatrixId ? NOTHING : { kind: "drift", what: "levels" };
-    case "m.room.name":
-    case "m.room.topic":
-    case "m.room.avatar":
+    case EventType.RoomName:
+    case EventType.RoomTopic:
+    case EventType.RoomAvatar:
       return event.sender === facts.observerMatrixId ? NOTHING : { kind: "drift", what: "description" };
-    case "m.room.tombstone":
+    case EventType.RoomTombstone:
       return translateTombstone(event);
-    case "m.room.encryption":
-    case "m.room.encrypted":
+    case EventType.RoomEncryption:
+    case EventType.RoomMessageEncrypted:
       return { kind: "encrypted" };
     default:
       return NOTHING;
   }
 }
 
-function translateMessage(roomId: string, event: MatrixEvent, facts: EventContext): Translation {
+function translateContent(roomId: string, event: MatrixEvent, facts: EventContext): Translation {
   const markerId = event.content[MARKER];
   const marked = typeof markerId === "string" ? facts.messages.get(markerId) : undefined;
   // Anybody can write a marker: it counts when room and sender are those of the row.
@@ -86,11 +88,11 @@ function translateMessage(roomId: string, event: MatrixEvent, facts: EventContex
     if (isTold && marked.event_id !== event.event_id) return { kind: "double", eventId: event.event_id };
     return { kind: "message", entry: ourEntry(event, marked), settles: marked.id, isForged: false };
   }
-  const text = readText(event);
-  if (text === null) return NOTHING;
+  const received = fromMatrix(event);
+  if (received === null) return NOTHING;
   return {
     kind: "message",
-    entry: externalEntry(roomId, event, text, facts),
+    entry: externalEntry(roomId, event, received.content, facts),
     settles: null,
     isForged: markerId !== undefined,
   };
@@ -100,27 +102,27 @@ function ourEntry(event: MatrixEvent, message: MarkedMessage): NewEntry {
   return {
     entryId: message.id,
     eventId: event.event_id,
-    type: "message.created",
+    type: CONTENT[parseContent(message.content).kind].entry,
     senderId: message.sender_id,
     senderName: null,
     clientId: message.client_id,
-    content: { text: message.content.text },
+    content: message.content,
     at: message.accepted_at,
   };
 }
 
-function externalEntry(roomId: string, event: MatrixEvent, text: string, facts: EventContext): NewEntry {
+function externalEntry(roomId: string, event: MatrixEvent, content: Content, facts: EventContext): NewEntry {
   const senderId = facts.userIds.get(event.sender) ?? null;
   return {
     entryId: externalEntryId(roomId, event.event_id),
     eventId: event.event_id,
-    type: "message.created",
+    type: CONTENT[content.kind].entry,
     senderId,
     // Without a name they stay nameless: the Matrix id must not leave the server.
     senderName:
       senderId === null ? (facts.names.get(nameKey(roomId, event.sender)) ?? "Someone on Matrix") : null,
     clientId: null,
-    content: { text },
+    content,
     at: readTime(event.origin_server_ts),
   };
 }
@@ -130,21 +132,6 @@ const LATEST_MS = Date.UTC(9_999, 11, 31);
 /** A homeserver may say any number at all; a time that no calendar holds would stop the reading of everything. */
 function readTime(originServerTs: number): Date {
   return new Date(Math.min(Math.max(originServerTs, 0), LATEST_MS));
-}
-
-/** The text of a message, made safe to keep: Matrix lets through what Postgres and browsers do not. Null: none. */
-function readText(event: MatrixEvent): string | null {
-  const { msgtype, body } = event.content;
-  if (typeof body !== "string" || typeof msgtype !== "string" || !TEXT_TYPES.has(msgtype)) return null;
-  const relation = event.content["m.relates_to"];
-  const isEdit =
-    relation !== null &&
-    typeof relation === "object" &&
-    "rel_type" in relation &&
-    relation.rel_type === "m.replace";
-  if (isEdit) return null;
-  const safe = body.toWellFormed().replaceAll("\0", "");
-  return safe === "" ? null : safe;
 }
 
 function translateTombstone(event: MatrixEvent): Translation {
@@ -157,10 +144,11 @@ function translateMember(event: MatrixEvent, facts: EventContext): Translation {
   const membership = event.content["membership"];
   const userId = facts.userIds.get(event.state_key ?? "");
   if (userId === undefined) {
-    const isIn = membership === "join" || membership === "invite";
+    const isIn = membership === Membership.Join || membership === Membership.Invite;
     return isIn && event.state_key !== facts.observerMatrixId ? { kind: "stranger" } : NOTHING;
   }
-  if (membership === "join") return { kind: "membership", userId, applied: "in" };
-  if (membership === "leave" || membership === "ban") return { kind: "membership", userId, applied: "out" };
+  if (membership === Membership.Join) return { kind: "membership", userId, applied: "in" };
+  if (membership === Membership.Leave || membership === Membership.Ban)
+    return { kind: "membership", userId, applied: "out" };
   return NOTHING;
 }

@@ -1,14 +1,13 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
+import type { MatrixRequest } from "./content/define.ts";
 import type { Requester } from "./http/client.ts";
 import { MatrixFailure, unlessConflict, unlessForbidden, unlessMissing } from "./http/failure.ts";
+import { MARKER } from "./marker.ts";
 import { buildPowerLevels } from "./power-levels.ts";
 
 /** Pinned: what every client reads; the observer is named in the power levels, as this version wants. */
 const ROOM_VERSION = "11";
-
-/** Where a message of ours carries its id, so that whoever reads it knows it again. */
-export const MARKER = "org.openmeet.message";
 
 export type RoomIdentity = { tenantId: string; kind: string; slug: string; generation: number };
 
@@ -87,15 +86,19 @@ function roomPath(matrixRoomId: string, rest: string): string {
   return `/rooms/${encodeURIComponent(matrixRoomId)}/${rest}`;
 }
 
-/** Sends a text under a transaction id that is the message's own: repeated, it is the same event. */
-export async function sendText(
+/**
+ * Sends our message `id` as an event, with its marker. The id is the transaction id too: a repeated call makes no second
+ * event. Returns the event's id.
+ */
+export async function sendEvent(
   request: Requester,
-  message: { matrixRoomId: string; id: string; text: string },
+  message: { matrixRoomId: string; id: string; event: MatrixRequest },
 ): Promise<string> {
+  const { type, content } = message.event;
   const answer = await request({
     method: "PUT",
-    path: roomPath(message.matrixRoomId, `send/m.room.message/${message.id}`),
-    body: { msgtype: "m.text", body: message.text, [MARKER]: message.id },
+    path: roomPath(message.matrixRoomId, `send/${encodeURIComponent(type)}/${message.id}`),
+    body: { ...content, [MARKER]: message.id },
   });
   return eventAnswer.parse(answer).event_id;
 }

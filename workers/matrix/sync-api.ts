@@ -1,16 +1,7 @@
 import { z } from "zod";
+import { CONTENT_EVENT_TYPES } from "./content/index.ts";
+import { matrixEvent, readEvents, type MatrixEvent } from "./event.ts";
 import type { Requester } from "./http/client.ts";
-
-/** An event of a room as it comes from a homeserver; anything may be missing or odd in `content`. */
-export const matrixEvent = z.object({
-  event_id: z.string(),
-  type: z.string(),
-  sender: z.string(),
-  origin_server_ts: z.number(),
-  state_key: z.string().optional(),
-  content: z.record(z.string(), z.unknown()),
-});
-export type MatrixEvent = z.infer<typeof matrixEvent>;
 
 const streamEvent = matrixEvent.extend({ room_id: z.string() });
 
@@ -47,11 +38,11 @@ const messagesAnswer = z.object({
   end: z.string().optional(),
 });
 
-/** Event types that mean something to us; everything else stays on the homeserver. */
-const EVENT_TYPES = [
+/** Event types that we read; everything else stays on the homeserver. */
+const EVENT_TYPES: readonly string[] = [
+  ...CONTENT_EVENT_TYPES,
   // Tells that an answer reaches back to the room's beginning.
   "m.room.create",
-  "m.room.message",
   "m.room.member",
   "m.room.power_levels",
   "m.room.name",
@@ -187,11 +178,4 @@ export function isOfManyWriters(position: string): boolean {
 function positionOrdinal(position: string): number | null {
   const match = /^s(\d+)/.exec(position);
   return match ? Number(match[1]) : null;
-}
-
-function readEvents(events: unknown[]): MatrixEvent[] {
-  return events.flatMap((event) => {
-    const parsed = matrixEvent.safeParse(event);
-    return parsed.success ? [parsed.data] : [];
-  });
 }

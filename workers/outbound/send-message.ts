@@ -1,8 +1,10 @@
+import { parseContent } from "../../shared/contract/content/index.ts";
 import type { ClaimedMessage } from "../../shared/db/messages/outbox.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { sendText } from "../matrix/rooms.ts";
+import { toMatrix } from "../matrix/content/index.ts";
+import { sendEvent } from "../matrix/rooms.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { applyPowerLevels } from "../reconcile/apply-power-levels.ts";
 import { ensureAccount } from "../reconcile/ensure-account.ts";
@@ -37,12 +39,13 @@ export async function sendMessage(
   if (!message.sender_is_registered || !message.sender_is_joined) {
     await prepareSender(context, homeserver, existing, message, lease);
   }
+  const event = toMatrix(parseContent(message.content), { targetEventId: null });
   const send = async () => {
     lease.check();
-    return sendText(await homeserver.as(message.sender_matrix_id), {
+    return sendEvent(await homeserver.as(message.sender_matrix_id), {
       matrixRoomId: existing.matrix_room_id,
       id: message.id,
-      text: message.text,
+      event,
     });
   };
   try {

@@ -1,4 +1,5 @@
 import { newId } from "../../platform/ids.ts";
+import { presentContent, type Content } from "../../contract/content/index.ts";
 import { rolesAllowed } from "../../contract/permissions.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
 import type { MessageResource, MessageStatus } from "../../contract/resources.ts";
@@ -11,7 +12,7 @@ export type NewMessage = {
   tenantId: string;
   user: string;
   room: RoomAddress;
-  text: string;
+  content: Content;
   clientId: string | null;
   requestHash: string | null;
   /** Id of the request, for logs; absent where there is none. */
@@ -29,7 +30,8 @@ export type MessageRow = {
   client_id: string | null;
   request_hash: string | null;
   request_id: string | null;
-  content: { text: string };
+  /** As the row keeps it: see `parseContent`. */
+  content: Record<string, unknown>;
   order_number: number;
   status: MessageStatus;
   error_code: string | null;
@@ -89,7 +91,7 @@ export async function acceptMessages(
     client_id: message.clientId,
     request_hash: message.requestHash,
     request_id: message.requestId ?? null,
-    content: { text: message.text },
+    content: message.content,
   }));
   const input = JSON.stringify(rows);
   type Locked = IdleRoom & { isIdle: boolean };
@@ -265,7 +267,7 @@ export function presentMessage(row: MessageRow): MessageResource {
     number: row.timeline_number,
     clientId: row.client_id,
     sender: { user: row.sender_user, displayName: row.sender_display_name, avatar: row.sender_avatar },
-    text: row.content.text,
+    ...presentContent(row.content),
     at: row.accepted_at.toISOString(),
     status: row.status,
     error:

@@ -20,7 +20,8 @@ export type ClaimedMessage = {
   id: string;
   request_id: string | null;
   order_number: number;
-  text: string;
+  /** As the row keeps it: see `parseContent`. */
+  content: Record<string, unknown>;
   /** Age in milliseconds by the database's clock. */
   age_ms: number;
   attempts: number;
@@ -55,7 +56,7 @@ export const CLAIM_BATCH = `
 /** The claimed messages as a JSON array of ClaimedMessage, oldest first. */
 export const SELECT_CLAIMED = `
   select coalesce(jsonb_agg(jsonb_build_object(
-           'id', c.id, 'request_id', c.request_id, 'order_number', c.order_number, 'text', c.content ->> 'text',
+           'id', c.id, 'request_id', c.request_id, 'order_number', c.order_number, 'content', c.content,
            'age_ms', extract(epoch from now() - c.accepted_at) * 1000, 'attempts', c.attempts, 'was_sending', c.was_sending, 'sender_id', c.sender_id,
            'sender_matrix_id', u.matrix_user_id,
            'sender_is_registered', u.applied_version > 0,

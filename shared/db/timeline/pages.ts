@@ -1,3 +1,4 @@
+import { MESSAGE_ENTRY_TYPES } from "../../contract/content/index.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { SELECT_ENTRY, type EntryRow } from "./entries.ts";
 
@@ -31,10 +32,10 @@ export async function listTimelineMessages(
   const rows = await rowsOf<EntryRow>(
     db,
     `${SELECT_ENTRY}
-      where e.tenant_id = :tenantId and e.room_id = :roomId and e.type = 'message.created'
+      where e.tenant_id = :tenantId and e.room_id = :roomId and e.type = any(:types)
         ${bound === null ? "" : `and e.number ${isForward ? ">" : "<"} :bound`}
       order by e.number ${isForward ? "asc" : "desc"} limit :limit`,
-    { tenantId, roomId, limit, ...(bound === null ? {} : { bound }) },
+    { tenantId, roomId, limit, types: [...MESSAGE_ENTRY_TYPES], ...(bound === null ? {} : { bound }) },
   );
   return isForward ? rows : rows.reverse();
 }
@@ -48,8 +49,8 @@ export async function findTimelineMessage(
 ): Promise<EntryRow | undefined> {
   const rows = await rowsOf<EntryRow>(
     db,
-    `${SELECT_ENTRY} where e.tenant_id = ? and e.room_id = ? and e.entry_id = ? and e.type = 'message.created'`,
-    [tenantId, roomId, id],
+    `${SELECT_ENTRY} where e.tenant_id = ? and e.room_id = ? and e.entry_id = ? and e.type = any(?)`,
+    [tenantId, roomId, id, [...MESSAGE_ENTRY_TYPES]],
   );
   return rows[0];
 }

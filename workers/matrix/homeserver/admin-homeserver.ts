@@ -85,5 +85,5 @@ async function removeAccount(
       body: { erase: true },
     }),
   );
-  await store.forget(matrixUserId);
+  await store.remove(matrixUserId);
 }

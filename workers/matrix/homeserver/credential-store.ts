@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { LRUCache } from "lru-cache";
 import {
   deleteCredential,
   findCredential,
@@ -11,34 +12,34 @@ import type { Requester } from "../http/client.ts";
 import { MatrixFailure } from "../http/failure.ts";
 import { loginWithPassword, registerWithSecret, type RegistrationAccess } from "./operator-login.ts";
 
-/** Accounts whose tokens one process keeps opened; the least used is opened again when needed. */
+/** Accounts whose unsealed tokens one process keeps; the least recently used one is read again when needed. */
 const OPENED_AT_MOST = 5_000;
 
-/** Device that every account of ours speaks from: a homeserver remembers transaction ids per device, for a day. */
+/** The device of every account of ours: a homeserver remembers transaction ids per device, for a day. */
 export const DEVICE_ID = "OPENMEET";
 const OUR_DEVICE = { deviceId: DEVICE_ID, displayName: "OpenMeet Chat" };
 
-/** What another process that registers the same account may need to keep its token. */
+/** How long another process that registers the same account may need to save its token. */
 const SETTLE_MS = 500;
 
-/** A token, and how to call with it. */
+/** An account's token, and calls with it. */
 export type Actor = { accessToken: string; request: Requester };
 
 /**
- * The device-bound tokens of a homeserver's accounts: kept sealed in Postgres, opened in memory, renewed once however
- * many calls find one refused.
+ * The device-bound tokens of a homeserver's accounts: sealed in Postgres, unsealed in memory. A refused token is renewed
+ * once, for all calls that it was refused to.
  */
 export type CredentialStore = {
   /** The account's token. @throws when the account was never registered. */
   get: (matrixUserId: string) => Promise<Actor>;
-  /** Registers the account unless its token is known; a registration whose answer was lost is made good by logging in. */
+  /** Registers the account unless its token is known. After a registration whose answer was lost it logs in. */
   ensure: (matrixUserId: string) => Promise<Actor>;
-  /** Another token than the one that was refused; of an account that the homeserver has forgotten, by making it again. */
+  /** Another token than the refused one. An account that the homeserver does not know any more is registered again. */
   renew: (matrixUserId: string, refused: string) => Promise<Actor>;
-  forget: (matrixUserId: string) => Promise<void>;
+  remove: (matrixUserId: string) => Promise<void>;
 };
 
-export function createCredentialStore(options: {
+type StoreOptions = {
   db: Db;
   sealKeys: readonly SealKey[];
   homeserverId: string;
@@ -46,72 +47,79 @@ export function createCredentialStore(options: {
   /** The account that is registered as an administrator. */
   adminId: string;
   connect: (accessToken: string) => Requester;
-}): CredentialStore {
-  const { db, sealKeys, homeserverId, connect } = options;
-  const issuer = createIssuer(options);
-  const opened = new Map<string, Actor>();
-  // One call per account brings a token, however many wait for it: homeservers allow few logins.
-  const bringing = new Map<string, Promise<Actor>>();
-  const bringOnce = (matrixUserId: string, bring: () => Promise<Actor>): Promise<Actor> => {
-    const running = bringing.get(matrixUserId) ?? bring().finally(() => bringing.delete(matrixUserId));
-    bringing.set(matrixUserId, running);
-    return running;
-  };
+};
 
-  const remember = (matrixUserId: string, speaker: Actor): Actor => {
-    opened.delete(matrixUserId);
-    opened.set(matrixUserId, speaker);
-    const oldest = opened.keys().next();
-    if (opened.size > OPENED_AT_MOST && !oldest.done) opened.delete(oldest.value);
-    return speaker;
-  };
-  const speak = ({ accessToken }: Credential): Actor => ({
-    accessToken,
-    request: connect(accessToken),
-  });
-  const save = async (matrixUserId: string, credential: Credential): Promise<Actor> => {
-    await saveCredential(db, sealKeys, homeserverId, matrixUserId, credential);
-    return remember(matrixUserId, speak(credential));
-  };
-  const find = async (matrixUserId: string): Promise<Actor | null> => {
-    const known = opened.get(matrixUserId);
-    if (known) return remember(matrixUserId, known);
-    const kept = await findCredential(db, sealKeys, homeserverId, matrixUserId);
-    return kept && remember(matrixUserId, speak(kept));
-  };
-  const renewOnce = async (matrixUserId: string, refused: string): Promise<Actor> => {
-    opened.delete(matrixUserId);
+export function createCredentialStore(options: StoreOptions): CredentialStore {
+  const actors = createActorCache(options);
+  const issuer = createIssuer(options);
+  const fetchOnce = createSharedFetch();
+  const renew = async (matrixUserId: string, refused: string): Promise<Actor> => {
+    actors.drop(matrixUserId);
     // Another process may have renewed it already.
-    const kept = await find(matrixUserId);
+    const kept = await actors.find(matrixUserId);
     if (kept && kept.accessToken !== refused) return kept;
-    return save(matrixUserId, await issuer.loginOrRegister(matrixUserId));
+    return actors.save(matrixUserId, await issuer.loginOrRegister(matrixUserId));
   };
   const register = async (matrixUserId: string): Promise<Actor> => {
     const registered = await issuer.register(matrixUserId);
-    if (registered !== null) return save(matrixUserId, registered);
-    // Another process may have registered it this moment and be about to keep its token.
+    if (registered !== null) return actors.save(matrixUserId, registered);
+    // Another process may have just registered it, and be about to save its token.
     await sleep(SETTLE_MS);
-    return (await find(matrixUserId)) ?? save(matrixUserId, await issuer.login(matrixUserId));
+    return (await actors.find(matrixUserId)) ?? actors.save(matrixUserId, await issuer.login(matrixUserId));
   };
   return {
     get: async (matrixUserId) =>
-      (await find(matrixUserId)) ??
-      bringOnce(matrixUserId, async () => save(matrixUserId, await issuer.login(matrixUserId))),
+      (await actors.find(matrixUserId)) ??
+      fetchOnce(matrixUserId, async () => actors.save(matrixUserId, await issuer.login(matrixUserId))),
     ensure: async (matrixUserId) =>
-      (await find(matrixUserId)) ?? bringOnce(matrixUserId, () => register(matrixUserId)),
-    renew: (matrixUserId, refused) => bringOnce(matrixUserId, () => renewOnce(matrixUserId, refused)),
-    forget: async (matrixUserId) => {
+      (await actors.find(matrixUserId)) ?? fetchOnce(matrixUserId, () => register(matrixUserId)),
+    renew: (matrixUserId, refused) => fetchOnce(matrixUserId, () => renew(matrixUserId, refused)),
+    remove: actors.remove,
+  };
+}
+
+/** One fetch per account gives a token to all callers that wait for it: homeservers allow few logins. */
+function createSharedFetch() {
+  const running = new Map<string, Promise<Actor>>();
+  return (matrixUserId: string, fetch: () => Promise<Actor>): Promise<Actor> => {
+    const shared = running.get(matrixUserId) ?? fetch().finally(() => running.delete(matrixUserId));
+    running.set(matrixUserId, shared);
+    return shared;
+  };
+}
+
+/** Tokens as Postgres keeps them, the last used ones in memory. */
+function createActorCache({ db, sealKeys, homeserverId, connect }: StoreOptions) {
+  const opened = new LRUCache<string, Actor>({ max: OPENED_AT_MOST });
+  const open = (matrixUserId: string, { accessToken }: Credential): Actor => {
+    const actor = { accessToken, request: connect(accessToken) };
+    opened.set(matrixUserId, actor);
+    return actor;
+  };
+  return {
+    find: async (matrixUserId: string): Promise<Actor | null> => {
+      const known = opened.get(matrixUserId);
+      if (known) return known;
+      const kept = await findCredential(db, sealKeys, homeserverId, matrixUserId);
+      return kept && open(matrixUserId, kept);
+    },
+    save: async (matrixUserId: string, credential: Credential): Promise<Actor> => {
+      await saveCredential(db, sealKeys, homeserverId, matrixUserId, credential);
+      return open(matrixUserId, credential);
+    },
+    drop: (matrixUserId: string): void => void opened.delete(matrixUserId),
+    remove: async (matrixUserId: string): Promise<void> => {
       opened.delete(matrixUserId);
       await deleteCredential(db, homeserverId, matrixUserId);
     },
   };
 }
 
-/** How the homeserver gives an account's token. */
+/** How the homeserver issues an account's token. */
 function createIssuer({ access, adminId }: { access: RegistrationAccess; adminId: string }) {
   const login = (matrixUserId: string): Promise<Credential> =>
     loginWithPassword(access, matrixUserId, OUR_DEVICE);
-  /** Null when there is such an account. */
+  /** Null when the account exists. */
   const register = (matrixUserId: string): Promise<Credential | null> =>
     registerWithSecret(access, { matrixUserId, deviceId: DEVICE_ID, isAdmin: matrixUserId === adminId });
   const loginOrRegister = async (matrixUserId: string): Promise<Credential> => {

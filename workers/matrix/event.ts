@@ -1,0 +1,20 @@
+import { z } from "zod";
+
+/** An event of a room as a homeserver returns it. `content` may lack anything, and may hold anything. */
+export const matrixEvent = z.object({
+  event_id: z.string(),
+  type: z.string(),
+  sender: z.string(),
+  origin_server_ts: z.number(),
+  state_key: z.string().optional(),
+  content: z.record(z.string(), z.unknown()),
+});
+export type MatrixEvent = z.infer<typeof matrixEvent>;
+
+/** The events of a list. One that is malformed is left out, so that the others are still read. */
+export function readEvents(events: unknown[]): MatrixEvent[] {
+  return events.flatMap((event) => {
+    const parsed = matrixEvent.safeParse(event);
+    return parsed.success ? [parsed.data] : [];
+  });
+}
