@@ -1,7 +1,7 @@
 import { isLockTimeout, isRepeatable } from "../../shared/db/connection/failures.ts";
 import type { Acceptance, NewMessage } from "../../shared/db/messages/messages.ts";
 import { AppError } from "../../shared/contract/errors.ts";
-import { roomMutexKey } from "../../shared/platform/concurrency/keyed-mutex.ts";
+import { formatRoomKey } from "../../shared/contract/names.ts";
 
 /** Connections that lines take: rooms that are held leave the pool to the others. */
 const LINES_AT_ONCE = 4;
@@ -87,7 +87,7 @@ export function createPerRoomQueues(write: WritePending, now: () => number): Per
 }
 
 function keyOf({ message }: PendingMessage): string {
-  return roomMutexKey(message.tenantId, message.room);
+  return `${message.tenantId} ${formatRoomKey(message.room)}`;
 }
 
 /** Writes the first of a line: together, and after a failure one by one, so that one message's trouble is not the others'. */

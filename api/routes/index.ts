@@ -6,9 +6,9 @@ import type { WithinQuota } from "../rate-limit/message-quota.ts";
 import type { Route } from "../http/route.ts";
 import type { KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import { meRoutes } from "./me.ts";
-import { memberRoutes } from "./members.ts";
-import { messageRoutes } from "./messages.ts";
-import { roomRoutes } from "./rooms.ts";
+import { memberRoutes } from "./members/index.ts";
+import { messageRoutes } from "./messages/index.ts";
+import { roomRoutes } from "./rooms/index.ts";
 import { tokenRoutes } from "./tokens.ts";
 import { userRoutes } from "./users.ts";
 
@@ -22,7 +22,7 @@ export type RouteDeps = {
   now: () => number;
 };
 
-/** Every call under /v1: the server answers these, and the OpenAPI document describes them. */
+/** All routes under /v1, which the server serves and the OpenAPI document describes. */
 export function createRoutes(deps: RouteDeps): Route[] {
   return [
     ...userRoutes(deps),

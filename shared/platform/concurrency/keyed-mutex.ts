@@ -1,37 +1,31 @@
 import { AppError } from "../../contract/errors.ts";
-import { formatRoomKey, type RoomAddress } from "../../contract/names.ts";
 
-const WAITING_AT_MOST = 1_000;
+const MAX_WAITING = 1_000;
 
-/** Runs work of one key one after the other, work of different keys at once. */
+/** Runs work of the same key one after the other, and work of different keys at once. */
 export type KeyedMutex = <T>(key: string, work: () => Promise<T>) => Promise<T>;
 
 /**
- * Changes of one room wait for each other in Postgres anyway, each holding a connection: here they wait without one,
- * so that a busy room leaves the pool to the others.
+ * A mutex for each key. Work that would wait for a row lock in Postgres waits here instead, without a connection, so
+ * that one busy key leaves the connection pool to the others.
  * @throws AppError `unavailable` when 1,000 wait for one key.
  */
 export function createKeyedMutex(): KeyedMutex {
-  const lines = new Map<string, { last: Promise<unknown>; length: number }>();
+  const queues = new Map<string, { last: Promise<unknown>; length: number }>();
   return async (key, work) => {
-    const line = lines.get(key) ?? { last: Promise.resolve(), length: 0 };
-    if (line.length >= WAITING_AT_MOST) {
+    const queue = queues.get(key) ?? { last: Promise.resolve(), length: 0 };
+    if (queue.length >= MAX_WAITING) {
       throw new AppError("unavailable", "Too many changes at once. Try again.", { retryAfterMs: 1_000 });
     }
-    lines.set(key, line);
-    line.length++;
-    const turn = line.last.then(work, work);
-    line.last = turn;
+    queues.set(key, queue);
+    queue.length++;
+    const running = queue.last.then(work, work);
+    queue.last = running;
     try {
-      return await turn;
+      return await running;
     } finally {
-      line.length--;
-      if (line.length === 0) lines.delete(key);
+      queue.length--;
+      if (queue.length === 0) queues.delete(key);
     }
   };
-}
-
-/** Whose turn a change of a room takes. */
-export function roomMutexKey(tenantId: string, room: RoomAddress): string {
-  return `${tenantId} ${formatRoomKey(room)}`;
 }

@@ -1,0 +1,17 @@
+import type { Route } from "../../http/route.ts";
+import { deleteMemberRoute } from "./delete-member.ts";
+import { getMemberRoute } from "./get-member.ts";
+import { listMembersRoute } from "./list-members.ts";
+import type { MemberDeps } from "./member.ts";
+import { postMembersRoute } from "./post-members.ts";
+import { putMemberRoute } from "./put-member.ts";
+
+export function memberRoutes(deps: MemberDeps): Route[] {
+  return [
+    putMemberRoute(deps),
+    getMemberRoute(deps),
+    deleteMemberRoute(deps),
+    postMembersRoute(deps),
+    listMembersRoute(deps),
+  ];
+}

@@ -1,0 +1,66 @@
+import { z } from "zod";
+import type { Db } from "../../../shared/db/connection/open.ts";
+import { markOpened } from "../../../shared/db/memberships/members-due.ts";
+import { listOpenMessages, presentMessage } from "../../../shared/db/messages/messages.ts";
+import { listTimelineMessages, readPosition, type PageEdge } from "../../../shared/db/timeline/pages.ts";
+import { AppError } from "../../../shared/contract/errors.ts";
+import { isAllowed } from "../../../shared/contract/permissions.ts";
+import { messageResource } from "../../../shared/contract/resources.ts";
+import { presentTimelineMessage } from "../../../shared/timeline/read.ts";
+import { pageLimit, pathRoom, timelineNumber } from "../../http/fields.ts";
+import { userRoute, type Route } from "../../http/route.ts";
+import { listPath, requireReadAccess, tag } from "./room-access.ts";
+
+const MAX_PENDING = 100;
+
+const pageQuery = z
+  .strictObject({ limit: pageLimit, before: timelineNumber.optional(), after: timelineNumber.optional() })
+  .refine(({ before, after }) => before === undefined || after === undefined, {
+    path: ["after"],
+    message: "cannot be given together with before",
+  });
+
+const messagePage = z
+  .strictObject({
+    items: z.array(messageResource).meta({ description: "Oldest first" }),
+    epoch: z.string(),
+    offset: z.int().meta({ description: "Number of the room's last entry, read before the items" }),
+    pending: z.array(messageResource).meta({ description: "Accepted and not yet in the timeline" }),
+    hasMore: z.boolean().meta({ description: "Whether more messages follow in the requested direction" }),
+  })
+  .meta({ id: "MessagePage" });
+
+export function listMessagesRoute({ db }: { db: Db }): Route {
+  return userRoute(
+    {
+      method: "get",
+      path: listPath,
+      tag,
+      summary: "Read a page of messages",
+      description: "The newest page by default. A socket recovers from the page's epoch and offset.",
+      query: pageQuery,
+      answers: { 200: { schema: messagePage, description: "A page, oldest first" } },
+      problems: ["forbidden", "not_found", "invalid"],
+    },
+    async ({ caller, params, query: { limit, before, after } }) => {
+      const access = await requireReadAccess(db, caller, pathRoom(params));
+      const { tenantId } = caller;
+      // The position is read first: a client that recovers from it may receive an entry twice, but misses none.
+      const position = await readPosition(db, tenantId, access.room_id);
+      if (!position) throw new AppError("not_found", "There is no such room.");
+      const edge: PageEdge = after !== undefined ? { after } : before !== undefined ? { before } : null;
+      const rows = await listTimelineMessages(db, tenantId, access.room_id, { edge, limit: limit + 1 });
+      const pending = await listOpenMessages(db, tenantId, access.room_id, MAX_PENDING);
+      if (access.opened_at === null && isAllowed(access.role, "post")) await markOpened(db, access);
+      const items = after !== undefined ? rows.slice(0, limit) : rows.slice(-limit);
+      const body: z.infer<typeof messagePage> = {
+        items: items.map(presentTimelineMessage),
+        epoch: position.epoch,
+        offset: position.lastNumber,
+        pending: pending.map(presentMessage),
+        hasMore: rows.length > limit,
+      };
+      return { status: 200, body };
+    },
+  );
+}

@@ -1,0 +1,117 @@
+import { createHash } from "node:crypto";
+import type { Db } from "../../../shared/db/connection/open.ts";
+import {
+  findMessage,
+  findMessageByClientId,
+  presentMessage,
+  type Acceptance,
+  type MessageRow,
+  type NewMessage,
+} from "../../../shared/db/messages/messages.ts";
+import { CONTENT, identifyContent, type Content } from "../../../shared/contract/content/index.ts";
+import { AppError } from "../../../shared/contract/errors.ts";
+import { formatRoomKey, type RoomAddress } from "../../../shared/contract/names.ts";
+import { messageResource } from "../../../shared/contract/resources.ts";
+import type { Accept } from "../../accept/accept-batcher.ts";
+import { clientId, pathRoom } from "../../http/fields.ts";
+import { answerResource, userRoute, type Answer, type Route } from "../../http/route.ts";
+import { overQuotaError, type WithinQuota } from "../../rate-limit/message-quota.ts";
+import { listPath, tag } from "./room-access.ts";
+
+/** The kind of content that a POST of a message makes. */
+const POSTED = CONTENT.text;
+const messageBody = POSTED.request.extend({ clientId: clientId.optional() }).meta({ id: "NewMessage" });
+
+export type PostMessageDeps = { db: Db; accept: Accept; withinQuota: WithinQuota };
+
+export function postMessageRoute(deps: PostMessageDeps): Route {
+  const { db } = deps;
+  return userRoute(
+    {
+      method: "post",
+      path: listPath,
+      tag,
+      summary: "Send a message",
+      description:
+        "Accepted messages reach the room in the order of acceptance, each exactly once. A repeated Idempotency-Key or " +
+        "clientId with the same body returns the same message; with another body it is refused.",
+      body: { schema: messageBody, example: { text: "See you at seven", clientId: "c-17" } },
+      answers: {
+        200: { schema: messageResource, description: "The message is sent, or dead: it will never be sent" },
+        202: { schema: messageResource, description: "Accepted: the message will be sent" },
+      },
+      problems: ["forbidden", "not_found", "invalid", "idempotency_key_reused", "unavailable"],
+      headers: ["Idempotency-Key", "Prefer"],
+    },
+    async ({ caller, params, body, header, requestId, settle }) => {
+      const room = pathRoom(params);
+      const id = readClientId(header("idempotency-key"), body.clientId);
+      const content = POSTED.toContent(body);
+      const requestHash = id === null ? null : hashRequest(room, content);
+      const { tenantId, user } = caller;
+      const request = { tenantId, user, room, content, clientId: id, requestHash, requestId };
+      const acceptance = await acceptWithinQuota(deps, request, caller.limits.queuedMessages);
+      if (!("message" in acceptance)) throw refusalError(acceptance.outcome);
+      const { outcome, message } = acceptance;
+      if (outcome === "replayed" && message.request_hash !== requestHash) {
+        throw new AppError("idempotency_key_reused", "The key was used for another message.");
+      }
+      const read = async () => (await findMessage(db, tenantId, message.room_id, message.id)) ?? message;
+      return answerMessage(await settle(message, read, isMessageFinal), { isReplay: outcome === "replayed" });
+    },
+  );
+}
+
+function answerMessage(message: MessageRow, { isReplay }: { isReplay: boolean }): Answer {
+  const location = `/v1/rooms/${message.kind}/${encodeURIComponent(message.slug)}/messages/${message.id}`;
+  const answer = answerResource(presentMessage(message), { isFinal: isMessageFinal(message), location });
+  return {
+    ...answer,
+    headers: { ...answer.headers, ...(isReplay ? { "Idempotency-Replayed": "true" } : {}) },
+    about: { room: message.room_id, message: message.id },
+  };
+}
+
+/** @throws AppError `unavailable` over the quota, unless the message was accepted before. */
+async function acceptWithinQuota(
+  { db, accept, withinQuota }: PostMessageDeps,
+  request: NewMessage,
+  limit: number,
+): Promise<Acceptance> {
+  const { tenantId, user, clientId: id } = request;
+  const acceptance = await withinQuota(tenantId, limit, () => accept(request));
+  if (acceptance) return acceptance;
+  const message = id === null ? null : await findMessageByClientId(db, { tenantId, user, clientId: id });
+  if (!message) throw overQuotaError();
+  return { outcome: "replayed", message };
+}
+
+function refusalError(outcome: "no_such_room" | "may_not_post"): AppError {
+  return outcome === "may_not_post"
+    ? new AppError("forbidden", "You may not write in this room.")
+    : new AppError("not_found", "There is no such room.");
+}
+
+function readClientId(header: string | undefined, field: string | undefined): string | null {
+  if (header === undefined) return field ?? null;
+  if (!clientId.safeParse(header).success) throw keyError("must be 1 to 128 visible ASCII characters");
+  if (field !== undefined && field !== header) throw keyError("differs from the body's clientId");
+  return header;
+}
+
+function keyError(message: string): AppError {
+  return new AppError("invalid", "The request is not valid.", {
+    errors: [{ path: "Idempotency-Key", message }],
+  });
+}
+
+/** Tells a repeated request from another one with the same client id. */
+function hashRequest(room: RoomAddress, content: Content): string {
+  return createHash("sha256")
+    .update(`${formatRoomKey(room)}\n${identifyContent(content)}`, "utf8")
+    .digest("hex");
+}
+
+function isMessageFinal({ status }: MessageRow): boolean {
+  return status === "sent" || status === "dead";
+}

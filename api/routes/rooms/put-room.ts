@@ -1,0 +1,121 @@
+import { z } from "zod";
+import type { DesiredRoom } from "../../../shared/db/rooms/rooms.ts";
+import {
+  formatDirectSlug,
+  parseDirectSlug,
+  userName,
+  type RoomAddress,
+} from "../../../shared/contract/names.ts";
+import { desiredMembers, pathNewRoom } from "../../http/fields.ts";
+import { serverRoute, type Answer, type Route } from "../../http/route.ts";
+import { putRoom, type RoomPut } from "../../mutations/put-room.ts";
+import { roomMutexKey } from "../../mutations/room-mutex-key.ts";
+import type { DesiredMember } from "../../mutations/set-members.ts";
+import {
+  changeAnswers,
+  fieldError,
+  path,
+  presentFields,
+  requirePrivateDirect,
+  roomFields,
+  settleRoom,
+  tag,
+  type RoomCall,
+  type RoomDeps,
+} from "./room.ts";
+
+const roomBody = z
+  .strictObject({
+    ...roomFields,
+    name: roomFields.name.meta({ description: "Needed for an event and a group" }),
+    members: desiredMembers.default([]),
+  })
+  .meta({ id: "RoomWish" });
+
+const directBody = z
+  .strictObject({
+    users: z.tuple([userName, userName]).refine(([a, b]) => a !== b, "must be two different users"),
+  })
+  .meta({ id: "DirectRoomWish" });
+
+export function putRoomRoute(deps: RoomDeps): Route {
+  return serverRoute(
+    {
+      method: "put",
+      path,
+      tag,
+      summary: "Make or change a room",
+      description:
+        "An absent topic or avatar becomes null, an absent visibility private. Members are added and changed; none is removed.",
+      body: {
+        schema: roomBody,
+        isOptional: true,
+        example: { name: "Py meetup", members: [{ user: "ada", role: "owner" }] },
+      },
+      answers: changeAnswers,
+      problems: ["not_found", "conflict", "too_many_roles", "invalid"],
+      headers: ["Prefer"],
+    },
+    ({ caller, settle, params, body }) => {
+      const address = pathNewRoom(params);
+      return put(deps, { caller, settle }, address, describePut(address, body));
+    },
+  );
+}
+
+export function putDirectRoomRoute(deps: RoomDeps): Route {
+  return serverRoute(
+    {
+      method: "put",
+      path: "/v1/rooms/direct",
+      tag,
+      summary: "Make the direct room of two users",
+      description: "Both orders of the two users name the same room.",
+      body: { schema: directBody, example: { users: ["ada", "bob"] } },
+      answers: changeAnswers,
+      problems: ["invalid"],
+      headers: ["Prefer"],
+    },
+    ({ caller, settle, body: { users } }) => {
+      const address = { kind: "direct" as const, slug: formatDirectSlug(...users) };
+      return put(deps, { caller, settle }, address, describePut(address, { members: [] }));
+    },
+  );
+}
+
+async function put(deps: RoomDeps, call: RoomCall, address: RoomAddress, desired: RoomPut): Promise<Answer> {
+  const { tenantId } = call.caller;
+  const sideEffects = await deps.mutex(roomMutexKey(tenantId, address), () =>
+    putRoom(deps.db, tenantId, address, desired),
+  );
+  deps.afterCommit.perform(sideEffects);
+  return settleRoom(deps.db, call, address);
+}
+
+/** An event's or a group's room becomes what the body says, as a whole. A direct room keeps what the body leaves out. */
+function describePut(address: RoomAddress, body: z.infer<typeof roomBody>): RoomPut {
+  if (address.kind === "direct") return describeDirectPut(address, body);
+  const { name, topic = null, avatar = null, visibility = "private" } = body;
+  if (name === undefined) throw fieldError("name", "is needed");
+  const room: DesiredRoom = { name, topic, avatar, visibility };
+  return { initial: room, fields: room, members: body.members };
+}
+
+/** A new direct room is named after its two people, who are always its members. */
+function describeDirectPut(address: RoomAddress, { members, ...body }: z.infer<typeof roomBody>): RoomPut {
+  const fields = presentFields(body);
+  requirePrivateDirect(address, fields);
+  const pair = parseDirectSlug(address.slug);
+  const people: DesiredMember[] = pair.map(
+    (user) => members.find((member) => member.user === user) ?? { user, role: "member" },
+  );
+  const others = members.filter(({ user }) => !pair.includes(user));
+  const initial: DesiredRoom = {
+    name: pair.join(", "),
+    topic: null,
+    avatar: null,
+    visibility: "private",
+    ...fields,
+  };
+  return { initial, fields, members: [...people, ...others] };
+}
