@@ -1,5 +1,6 @@
 import { insertAudit } from "../../shared/db/tenants/audit.ts";
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
+import { listCursors } from "../../shared/db/timeline/consumers.ts";
 import { findRoom } from "../../shared/db/rooms/rooms.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
@@ -40,6 +41,7 @@ export async function showRoom(
     outbox,
     timeline,
     observer,
+    consumers: await listCursors(db, tenant.id, room.id),
     members: await listShown(db, tenant.id, room.id),
     open: await rowsOf<Row>(
       db,

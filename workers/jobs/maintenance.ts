@@ -1,6 +1,7 @@
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
+import { deleteParkedEntries } from "../consumers/retention.ts";
 import { addObservers } from "../reconcile/add-observers.ts";
 
 const ATTEMPTS_KEPT = "30 days";
@@ -15,8 +16,10 @@ export async function handleMaintenance(
   context: WorkerContext,
   { task }: JobPayload<"maintenance">,
 ): Promise<JobResult> {
-  if (task === "retention") await cutAttempts(context);
-  else {
+  if (task === "retention") {
+    await cutAttempts(context);
+    await deleteParkedEntries(context);
+  } else {
     await addObservers(context);
     await findUnseen(context);
   }
