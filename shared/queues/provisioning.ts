@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { DEFAULT_JOB_OPTIONS, defineJob } from "./define.ts";
 
-/** Wakes the work that brings one account or one room on Matrix into being, as desired: create, rename, delete. */
+/** Wakes the work that brings one account or one room on Matrix to its desired state: create, rename, delete. */
 export const provisioning = defineJob({
   name: "provisioning",
   payload: z.strictObject({ tenantId: z.uuid(), subject: z.enum(["user", "room"]), id: z.uuid() }),

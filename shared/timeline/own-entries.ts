@@ -11,12 +11,12 @@ export function memberEntry(
   return { ...ownEntry(), type, senderId: userId, content: { role, by: null } };
 }
 
-/** An entry about the room itself; `changed` has the new values by name. */
+/** An entry about the room itself; `changed`: the new values by name. */
 export function roomChangedEntry(changed: Record<string, string | null>): NewEntry {
   return { ...ownEntry(), type: "room.changed", senderId: null, content: { changed } };
 }
 
-/** How many members a room has, where it does not tell of each. */
+/** How many members a room has: in big rooms, instead of an entry for each member. */
 export function memberCountEntry(count: number): NewEntry {
   return roomChangedEntry({ members: String(count) });
 }

@@ -8,8 +8,8 @@ import type { Redis } from "../platform/redis.ts";
 
 const LIMIT_MS = 250;
 
-/** `position`: what the timeline has up to there is told first, removals above all. */
-type Ephemeral = {
+/** `position`: clients receive what the timeline holds up to there first; above all, removals of members. */
+type UnnumberedEvent = {
   roomId: string;
   requestId: string | null;
   position: TimelinePosition;
@@ -17,11 +17,11 @@ type Ephemeral = {
 };
 
 /**
- * Shows accepted messages to their rooms before Matrix has them. Resolves within 250 ms, false when Redis did not take
- * all of them: never throws and is not repeated, since the timeline tells them again.
+ * Publishes accepted messages to their rooms before Matrix has them. Resolves within 250 ms, false when Redis did not take
+ * all of them. It never throws and is not repeated, because the timeline publishes the same messages later.
  */
 export function publishPending(redis: Redis, accepted: readonly Accepted[]): Promise<boolean> {
-  return publishEphemeral(
+  return publishUnnumbered(
     redis,
     accepted.map(({ message, position }) => ({
       roomId: message.room_id,
@@ -32,7 +32,7 @@ export function publishPending(redis: Redis, accepted: readonly Accepted[]): Pro
   );
 }
 
-/** A message that will not be sent, to be told to its room. */
+/** A message that will not be sent, for the members of its room. */
 export type FailedMessage = {
   roomId: string;
   position: TimelinePosition;
@@ -41,9 +41,9 @@ export type FailedMessage = {
   error: { code: string; message: string };
 };
 
-/** Tells rooms of messages that will not be sent; under the same terms as `publishPending`. */
+/** Publishes to rooms which of their messages will not be sent; on the same terms as `publishPending`. */
 export function publishFailed(redis: Redis, failed: readonly FailedMessage[]): Promise<boolean> {
-  return publishEphemeral(
+  return publishUnnumbered(
     redis,
     failed.map(({ roomId, position, room, id, error }) => ({
       roomId,
@@ -54,19 +54,19 @@ export function publishFailed(redis: Redis, failed: readonly FailedMessage[]): P
   );
 }
 
-async function publishEphemeral(redis: Redis, list: readonly Ephemeral[]): Promise<boolean> {
-  if (list.length === 0) return true;
-  const told = tell(redis, list).then(
+async function publishUnnumbered(redis: Redis, events: readonly UnnumberedEvent[]): Promise<boolean> {
+  if (events.length === 0) return true;
+  const published = publishTogether(redis, events).then(
     () => true,
     () => false,
   );
-  return withTimeout(told, LIMIT_MS, () => false);
+  return withTimeout(published, LIMIT_MS, () => false);
 }
 
-/** All in one write. @throws what Redis throws, of the first that failed. */
-async function tell(redis: Redis, list: readonly Ephemeral[]): Promise<void> {
+/** Publishes in one write. @throws the first failure of Redis. */
+async function publishTogether(redis: Redis, events: readonly UnnumberedEvent[]): Promise<void> {
   const pipeline = redis.pipeline();
-  for (const { roomId, requestId, position, publication } of list) {
+  for (const { roomId, requestId, position, publication } of events) {
     const live: RoomLiveMessage = {
       number: null,
       after: position.lastNumber,

@@ -4,15 +4,15 @@ import { newFence } from "../platform/ids.ts";
 import { userEpochKey, userLiveChannel, userStreamKey } from "../platform/redis-keys.ts";
 import type { Redis } from "../platform/redis.ts";
 
-/** Hints a user's stream keeps, and for how long; their truth is `GET /v1/me/rooms`. */
+/** User events that a user's stream keeps, and for how long. The truth is `GET /v1/me/rooms`. */
 const STREAM_ENTRIES = 100;
 const STREAM_TTL_S = 86_400;
 
 /** Where a user's stream stands: a client with the same epoch and a smaller offset has missed something. */
 export type StreamPosition = { epoch: string; offset: number };
 
-// KEYS stream, epoch; ARGV a fresh epoch, channel, length, ttl, data (empty: only tell the position).
-const HINT_SCRIPT = `
+// KEYS stream, epoch; ARGV a new epoch, channel, length, ttl, data (empty: only read the position).
+const USER_EVENT_SCRIPT = `
 local epoch = redis.call('GET', KEYS[2])
 if not epoch then
   epoch = ARGV[1]
@@ -31,19 +31,19 @@ redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[4])
 return {epoch, top}`;
 
-/** Adds a hint to a user's stream and tells it to the user's connections. */
-export function publishUserEvent(redis: Redis, userId: string, hint: Publication): Promise<StreamPosition> {
-  return runHintScript(redis, userId, JSON.stringify(hint));
+/** Adds an event to a user's stream and publishes it to the user's connections. */
+export function publishUserEvent(redis: Redis, userId: string, event: Publication): Promise<StreamPosition> {
+  return runUserEventScript(redis, userId, JSON.stringify(event));
 }
 
-/** Where a user's stream stands; a stream that nobody ever wrote to begins with a random epoch. */
+/** Where a user's stream stands. A stream without an event yet begins with a random epoch. */
 export function readUserPosition(redis: Redis, userId: string): Promise<StreamPosition> {
-  return runHintScript(redis, userId, "");
+  return runUserEventScript(redis, userId, "");
 }
 
-async function runHintScript(redis: Redis, userId: string, data: string): Promise<StreamPosition> {
+async function runUserEventScript(redis: Redis, userId: string, data: string): Promise<StreamPosition> {
   const answer = (await redis.eval(
-    HINT_SCRIPT,
+    USER_EVENT_SCRIPT,
     2,
     userStreamKey(userId),
     userEpochKey(userId),
@@ -56,11 +56,11 @@ async function runHintScript(redis: Redis, userId: string, data: string): Promis
   return { epoch: answer[0], offset: answer[1] };
 }
 
-/** Tells the nodes that hold a user's connections what to do with them. */
+/** Sends a control message to the nodes that hold a user's connections. */
 export async function sendControlMessage(
   redis: Redis,
   userId: string,
-  order: Exclude<UserLiveMessage, { kind: "hint" }>,
+  message: Exclude<UserLiveMessage, { kind: "hint" }>,
 ): Promise<void> {
-  await redis.publish(userLiveChannel(userId), JSON.stringify(order));
+  await redis.publish(userLiveChannel(userId), JSON.stringify(message));
 }

@@ -8,6 +8,7 @@ import { appendEntries } from "../../shared/timeline/append.ts";
 import { defineConsumer, type Delivery } from "../../shared/timeline/consumers/define.ts";
 import type { Deliver, RunningConsumer } from "../../workers/consumers/deliver.ts";
 import { wakeConsumers } from "../../workers/consumers/wake.ts";
+import { handleMaintenance } from "../../workers/jobs/maintenance.ts";
 import { handleTimelineConsumer } from "../../workers/jobs/timeline-consumer.ts";
 import type { JobResult, WorkerContext } from "../../workers/runtime/context.ts";
 import { startSweeper } from "../../workers/runtime/sweeper.ts";
@@ -166,6 +167,19 @@ test("an entry that fails ten times is parked and reported, and the next one is 
   expect((await recorder.context.metrics.consumerParked.get()).values[0]?.value).toBe(1);
 });
 
+test("a parked entry is kept for three months", async () => {
+  const park = (number: number, age: string) =>
+    place.sql(
+      `insert into parked_entries (consumer, room_id, number, last_number, tenant_id, error, parked_at)
+       values ('recorder', ?, ?, ?, ?, 'no', now() - cast(? as interval))`,
+      [room.id, number, number, place.tenantId, age],
+    );
+  await park(1, "91 days");
+  await park(2, "89 days");
+  await handleMaintenance(place.context(), { task: "retention" });
+  expect(await place.sql("select number from parked_entries")).toEqual([{ number: 2 }]);
+});
+
 test("a consumer that is in back-off is not called before its time, whatever is appended meanwhile", async () => {
   let tries = 0;
   const recorder = await register(1, () => {
@@ -194,6 +208,19 @@ test("a consumer receives one gap, in its place, for what retention has cut afte
   await run(recorder);
   expect(recorder.got.map(brief)).toEqual([1, 2, "3-4", 5, 6, "7-7"]);
   expect(await cursor()).toEqual({ position: 7, is_due: false, attempts: 0 });
+});
+
+test("a gap that a consumer does not take is parked with its last number, and the cursor goes on after it", async () => {
+  const recorder = await register(1, (delivery) =>
+    delivery.type === "gap" ? Promise.reject(new Error("no gaps")) : Promise.resolve(),
+  );
+  await append("one", "two", "three", "four");
+  await place.sql("delete from timeline where room_id = ? and number <= 3", [room.id]);
+  await runToEnd(recorder);
+  expect(recorder.got.map(brief)).toEqual([4]);
+  expect(await place.sql("select number, last_number, error from parked_entries")).toEqual([
+    { number: 1, last_number: 3, error: "no gaps" },
+  ]);
 });
 
 test("two jobs that run at once deliver in order, and the cursor never goes back", async () => {

@@ -1,6 +1,7 @@
 import { insertAudit } from "../../shared/db/tenants/audit.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { readRoomTables, type Row } from "../../shared/db/rooms/room-tables.ts";
+import { listCursors } from "../../shared/db/timeline/consumers.ts";
 import { findRoom } from "../../shared/db/rooms/rooms.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
@@ -16,5 +17,9 @@ export async function showRoom(
   const key = formatRoomKey(address);
   if (!room) throw new AppError("not_found", `Tenant ${slug} has no room ${key}.`);
   await insertAudit(db, { tenantId: tenant.id, actor: "cli", action: "room.show", subject: key });
-  return { room: { key, ...room.toJSON() }, ...(await readRoomTables(db, tenant.id, room)) };
+  return {
+    room: { key, ...room.toJSON() },
+    ...(await readRoomTables(db, tenant.id, room)),
+    consumers: await listCursors(db, tenant.id, room.id),
+  };
 }

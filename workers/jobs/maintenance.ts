@@ -2,6 +2,7 @@ import { deleteOldAttempts } from "../../shared/db/messages/delivery-attempts.ts
 import { openGapsOfUnseenMessages } from "../../shared/db/observers/room-gaps.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
+import { deleteParkedEntries } from "../consumers/retention.ts";
 import { addObservers } from "../reconcile/add-observers.ts";
 
 /** Operators see the failed attempts of a month. */
@@ -17,8 +18,10 @@ export async function handleMaintenance(
   context: WorkerContext,
   { task }: JobPayload<"maintenance">,
 ): Promise<JobResult> {
-  if (task === "retention") await deleteAttempts(context);
-  else {
+  if (task === "retention") {
+    await deleteAttempts(context);
+    await deleteParkedEntries(context);
+  } else {
     await addObservers(context);
     await rereadUnseen(context);
   }

@@ -28,12 +28,13 @@ const PARK_AFTER_FAILURES = 10;
  * finds the cursor moved ends.
  */
 export async function handleTimelineConsumer(
-  context: WorkerContext,
+  unbound: WorkerContext,
   payload: JobPayload<"timeline-consumer">,
 ): Promise<JobResult> {
   // A process of another version may know other consumers. The mark stays, and the sweeper of such a process finds it.
-  const consumer = context.consumers.find(({ name }) => name === payload.consumer);
+  const consumer = unbound.consumers.find(({ name }) => name === payload.consumer);
   if (!consumer) return DONE;
+  const context = { ...unbound, log: unbound.log.child({ consumer: consumer.name, room: payload.roomId }) };
   const endsAtMs = performance.now() + SLICE_MS;
   const isOver = () => context.stopping.aborted || performance.now() > endsAtMs;
   do {
@@ -77,21 +78,25 @@ async function deliverPage(
 /** Returns why it failed, null when it did not. */
 async function tryToDeliver(
   { db, log, stopping }: WorkerContext,
-  { name, deliver }: RunningConsumer,
+  { deliver }: RunningConsumer,
   delivery: Delivery,
 ): Promise<string | null> {
-  const signal = AbortSignal.any([stopping, AbortSignal.timeout(DELIVER_LIMIT_MS)]);
+  const ending = new AbortController();
+  const abort = () => {
+    ending.abort();
+  };
+  // Not AbortSignal.any: it keeps a reference for each delivery as long as the process runs.
+  stopping.addEventListener("abort", abort);
   try {
-    await withTimeout(
-      deliver(delivery, { db, log: log.child({ consumer: name }), signal }),
-      DELIVER_LIMIT_MS,
-      () => {
-        throw new Error("the consumer took too long");
-      },
-    );
+    await withTimeout(deliver(delivery, { db, log, signal: ending.signal }), DELIVER_LIMIT_MS, () => {
+      abort();
+      throw new Error("the consumer took too long");
+    });
     return null;
   } catch (error) {
     return errorText(error);
+  } finally {
+    stopping.removeEventListener("abort", abort);
   }
 }
 
@@ -103,7 +108,7 @@ async function settleFailure(
   cursor: DueCursor,
   { reached, delivery, error }: Failure,
 ): Promise<JobResult | null> {
-  const { consumer, roomId: room } = cursor;
+  const { consumer } = cursor;
   const { first, last } = numbersOf(delivery);
   // What was delivered before this one has ended the earlier failures.
   const earlier = reached > cursor.position ? 0 : cursor.attempts;
@@ -111,17 +116,11 @@ async function settleFailure(
   if (attempts >= PARK_AFTER_FAILURES) {
     if (!(await parkEntries(db, cursor, { first, last, error }))) return DONE;
     metrics.consumerParked.inc({ consumer });
-    log.error(
-      { consumer, room, number: first, last, reason: error },
-      "an entry is parked: it failed ten times",
-    );
+    log.error({ number: first, last, reason: error }, "an entry is parked: it failed ten times");
     return null;
   }
   const delayMs = backoffMs({ attempts: earlier, retryAfterMs: null }, chance());
   if (!(await rescheduleCursor(db, cursor, { reached, attempts, delayMs, error }))) return DONE;
-  log.warn(
-    { consumer, room, number: first, attempts, delayMs, reason: error },
-    "a delivery failed: rescheduled",
-  );
+  log.warn({ number: first, attempts, delayMs, reason: error }, "a delivery failed: rescheduled");
   return { retryInMs: delayMs };
 }

@@ -30,7 +30,8 @@ function register(db: Db, { name, start }: Registration): Promise<void> {
     await execute(
       trx,
       `insert into timeline_cursors (consumer, room_id, tenant_id, position, next_attempt_at)
-       select ?, room_id, tenant_id, 0, now() from room_timeline where last_number > 0`,
+       select ?, t.room_id, t.tenant_id, 0, now() from room_timeline t join rooms r on r.id = t.room_id
+        where t.last_number > 0 and r.deleted_at is null`,
       [name],
     );
   });
@@ -165,4 +166,29 @@ export async function parkEntries(
 /** Deletes the cursor of a deleted room, and its mark with it. */
 export async function deleteCursor(db: Db, { consumer, roomId }: CursorKey): Promise<void> {
   await execute(db, "delete from timeline_cursors where consumer = ? and room_id = ?", [consumer, roomId]);
+}
+
+/** Where the consumers stand in a room, for operators. */
+export function listCursors(db: Db, tenantId: string, roomId: string): Promise<Record<string, unknown>[]> {
+  return rowsOf(
+    db,
+    `select k.consumer, k.position, k.next_attempt_at, k.attempts, k.error,
+            (select count(*) from parked_entries p where p.consumer = k.consumer and p.room_id = k.room_id) as parked
+       from timeline_cursors k where k.tenant_id = ? and k.room_id = ? order by k.consumer`,
+    [tenantId, roomId],
+  );
+}
+
+/** Deletes parked entries older than an interval, `limit` at most; returns how many. */
+export async function deleteOldParkedEntries(
+  db: Db,
+  { olderThan, limit }: { olderThan: string; limit: number },
+): Promise<number> {
+  const rows = await rowsOf(
+    db,
+    `delete from parked_entries where ctid in (
+       select ctid from parked_entries where parked_at < now() - cast(? as interval) limit ?) returning 1 as cut`,
+    [olderThan, limit],
+  );
+  return rows.length;
 }
