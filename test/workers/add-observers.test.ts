@@ -27,7 +27,7 @@ function fill(count: number): Promise<unknown> {
   );
 }
 
-test("a tenant gets one more observer when the newest has two thousand rooms, and new rooms go to it", async () => {
+test("a tenant whose newest observer has two thousand rooms gets one more, and new rooms get that one", async () => {
   await fill(1_999);
   await reconcile();
   expect(await observers()).toHaveLength(1);
@@ -43,7 +43,7 @@ test("a tenant gets one more observer when the newest has two thousand rooms, an
   expect(await observers()).toHaveLength(2);
 });
 
-test("deleted rooms do not count, and a paused tenant gets nothing", async () => {
+test("deleted rooms do not count, and a paused tenant gets no observer", async () => {
   const before = await observers();
   await fill(2_000);
   await place.sql("update tenants set status = 'paused'");

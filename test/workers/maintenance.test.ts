@@ -8,7 +8,7 @@ beforeAll(async () => {
 });
 afterAll(() => place.close());
 
-test("all failed tries that are older than a month are cut, however many they are; newer ones stay", async () => {
+test("all failed attempts older than a month are deleted, however many there are; newer ones stay", async () => {
   const room = await place.room("group:retention", ["ada"]);
   const [message] = await place.accept(room, "ada", "hello");
   const insert = (count: number, age: string) =>

@@ -29,7 +29,7 @@ async function members({ id }: Room): Promise<unknown[]> {
   );
 }
 
-test("people are joined in the background only where they opened the room, unless the tenant wants all of them", async () => {
+test("members are joined in the background only after they opened the room, unless the tenant has eager joins", async () => {
   const lazy = await place.room(`group:lazy-${++count}`, ["ada", "bob"]);
   await place.sql(
     "update memberships set opened_at = now() where room_id = ? and user_id = (select id from users where external_id = 'bob')",
@@ -54,9 +54,9 @@ test("people are joined in the background only where they opened the room, unles
 });
 
 test.each([
-  ["never lets in", "permanent", "M_USER_LOCKED"],
-  ["does not let in until its operator mends something", "limited", "M_RESOURCE_LIMIT_EXCEEDED"],
-] as const)("an account that the homeserver %s keeps nobody else out", async (_, kind, errcode) => {
+  ["never accepts", "permanent", "M_USER_LOCKED"],
+  ["does not accept until its operator repairs something", "limited", "M_RESOURCE_LIMIT_EXCEEDED"],
+] as const)("an account that the homeserver %s does not keep other members out", async (_, kind, errcode) => {
   await setTenantLimits(place.db, "acme", { join: "eager" });
   try {
     const room = await place.room(`group:locked-${++count}`, ["ada", "bob", "cleo"]);

@@ -7,7 +7,7 @@ import {
 } from "../../shared/contract/names.ts";
 import { aliasLocalpart } from "../../workers/matrix/rooms.ts";
 
-test("a direct room of two people is named the same whoever asks, by the bytes of their ids", () => {
+test("a direct room of two users has one slug in either order, sorted by the bytes of their ids", () => {
   expect(formatDirectSlug("bob", "ada")).toBe("ada~bob");
   expect(formatDirectSlug("ada", "Zed")).toBe("Zed~ada");
   expect(formatDirectSlug("a-1", "a.1")).toBe(formatDirectSlug("a.1", "a-1"));
@@ -39,7 +39,7 @@ test.each([
   expect(parseRoomKey(key)).toBeNull();
 });
 
-test("no two rooms have one alias, however their names are put together, and no alias tells a name", () => {
+test("no two rooms have the same alias, and no alias reveals a name", () => {
   const rooms = [
     { tenantId: "t1", kind: "group", slug: "chess", generation: 1 },
     { tenantId: "t1", kind: "group", slug: "chess", generation: 2 },

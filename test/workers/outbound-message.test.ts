@@ -30,7 +30,7 @@ function drain(): Promise<JobResult> {
   return handleOutboundMessage(place.context(homeserver), { tenantId: place.tenantId, roomId: room.id });
 }
 
-/** The time of waiting is over. */
+/** The delay is over. */
 async function becomeDue(): Promise<void> {
   await place.sql("update room_outbox set next_attempt_at = now() where room_id = ?", [room.id]);
 }
@@ -43,7 +43,7 @@ async function statuses(): Promise<string[]> {
   return rows.map(({ status, error_code }) => (error_code === null ? status : `${status} ${error_code}`));
 }
 
-test("a room's messages are sent in the order accepted, by their senders, after all that they need was made", async () => {
+test("a room's messages are sent in the order accepted, by their senders, after what they need was created", async () => {
   await place.accept(room, "ada", "one", "two");
   await place.accept(room, "bob", "three");
 
@@ -62,7 +62,7 @@ test("a room's messages are sent in the order accepted, by their senders, after 
   ).toBe(2);
 });
 
-test("many messages go out in one drain, in order", async () => {
+test("one drain sends many messages, in order", async () => {
   const texts = Array.from({ length: 130 }, (_, index) => `text ${index}`);
   await place.accept(room, "ada", ...texts);
   await drain();
@@ -70,7 +70,7 @@ test("many messages go out in one drain, in order", async () => {
   expect(new Set(await statuses())).toEqual(new Set(["sent"]));
 });
 
-test("a message whose answer is lost holds the room, and is sent again as the same one", async () => {
+test("a message whose answer is lost blocks its room, and is sent again as the same event", async () => {
   await place.accept(room, "ada", "one", "two");
   homeserver.refuse(/\/send\//, "transient", { isApplied: true });
 
@@ -85,7 +85,7 @@ test("a message whose answer is lost holds the room, and is sent again as the sa
   expect(await statuses()).toEqual(["sent", "sent"]);
 });
 
-test("what waits behind a message that may have been sent dies with its sender's removal", async () => {
+test("messages after one that may be sent are dead when their sender is removed", async () => {
   await place.accept(room, "ada", "one");
   const [behind] = await place.accept(room, "bob", "two");
   homeserver.refuse(/\/send\//, "transient");
@@ -95,7 +95,7 @@ test("what waits behind a message that may have been sent dies with its sender's
   expect(await statuses()).toEqual(["sending", "dead sender_removed"]);
 });
 
-test("what was claimed when its sender was removed, and never tried, is not sent later", async () => {
+test("a message that was claimed and not tried when its sender was removed is not sent later", async () => {
   const [, behind] = [
     ...(await place.accept(room, "ada", "one")),
     ...(await place.accept(room, "bob", "two")),
@@ -115,7 +115,7 @@ test("what was claimed when its sender was removed, and never tried, is not sent
   expect(await statuses()).toEqual(["sent", "dead sender_removed"]);
 });
 
-test("what somebody who died may have sent is settled with Matrix, also of a sender who was removed since", async () => {
+test("a message that a crashed drain may have sent is sent again, also of a sender who was removed since", async () => {
   const [message] = await place.accept(room, "ada", "one");
   await place.sql("update memberships set applied = 'in' where room_id = ?", [room.id]);
   await place.sql("update messages set status = 'sending' where room_id = ?", [room.id]);
@@ -124,7 +124,7 @@ test("what somebody who died may have sent is settled with Matrix, also of a sen
   expect(await statuses()).toEqual(["sent"]);
 });
 
-test("what somebody who died may have sent stays so, also behind a message that fails", async () => {
+test("a message that a crashed drain may have sent stays claimed, also after a message that fails", async () => {
   await place.accept(room, "ada", "one", "two");
   await place.sql("update messages set status = 'sending' where room_id = ?", [room.id]);
   homeserver.refuse(/\/send\//, "transient");
@@ -132,7 +132,7 @@ test("what somebody who died may have sent stays so, also behind a message that 
   expect(await statuses()).toEqual(["sending", "sending"]);
 });
 
-test("nothing is made or sent for a room that is deleted, and none of its messages is left open", async () => {
+test("nothing is created or sent for a deleted room, and none of its messages stays open", async () => {
   const [sent] = await place.accept(room, "ada", "sent", "sending", "queued");
   await place.sql("update messages set status = 'sending' where room_id = ? and order_number = 2", [room.id]);
   await place.sql("update messages set status = 'sent', event_id = '$1' where id = ?", [sent?.id]);
@@ -149,7 +149,7 @@ test("nothing is made or sent for a room that is deleted, and none of its messag
   expect(await place.sql("select 1 as one from messages where room_id = ? and open", [room.id])).toEqual([]);
 });
 
-test("nothing of a paused tenant is woken when its room is given back", async () => {
+test("the release of a room's lease wakes nothing of a paused tenant", async () => {
   await place.accept(room, "ada", "one");
   await place.sql("update tenants set status = 'paused'");
   try {
@@ -161,7 +161,7 @@ test("nothing of a paused tenant is woken when its room is given back", async ()
   }
 });
 
-test("a homeserver that limits us is given the time that it asks for, and nothing is given up", async () => {
+test("a 429 of the homeserver delays the room as long as it asks for, and no message is dead", async () => {
   await place.accept(room, "ada", "one");
   for (let refusals = 0; refusals < 10; refusals++) {
     homeserver.refuse(/\/send\//, "limited", { retryAfterMs: 5_000 });
@@ -172,7 +172,7 @@ test("a homeserver that limits us is given the time that it asks for, and nothin
   expect(await statuses()).toEqual(["sent"]);
 });
 
-test("a message that waited longer than its tenant wants is given up", async () => {
+test("a message that waited longer than its tenant's limit is dead", async () => {
   await setTenantLimits(place.db, "acme", { maxAgeMs: 60_000 });
   try {
     await place.accept(room, "ada", "old", "young");
@@ -191,7 +191,7 @@ test("a message that waited longer than its tenant wants is given up", async () 
   }
 });
 
-test("a message that is refused for good is dead, and those behind it go on", async () => {
+test("a message that is refused for good is dead, and the next ones are sent", async () => {
   await place.accept(room, "ada", "one", "bad", "three");
   await place.sql(
     'update messages set content = \'{"text": "bad"}\' where room_id = ? and order_number = 2',
@@ -210,7 +210,7 @@ test("a message that is refused for good is dead, and those behind it go on", as
   expect(homeserver.texts).toEqual(["one", "three"]);
 });
 
-test("a refused sender is made able to speak, without an attempt spent", async () => {
+test("a refused sender is joined again, and no attempt is counted", async () => {
   await place.accept(room, "ada", "one");
   homeserver.refuse(/\/send\//, "forbidden");
   await drain();
@@ -224,7 +224,7 @@ test("a refused sender is made able to speak, without an attempt spent", async (
   ).toEqual([]);
 });
 
-test("whoever stays refused is believed to be, at the third time, with what operators must know", async () => {
+test("a message refused at the third attempt is dead, and operators see the attempts", async () => {
   await place.accept(room, "ada", "one");
   for (let turn = 0; turn < 3; turn++) {
     homeserver.refuse(/\/send\//, "forbidden");
@@ -241,7 +241,7 @@ test("whoever stays refused is believed to be, at the third time, with what oper
   ).toEqual([{ failure: "forbidden" }, { failure: "forbidden" }, { failure: "forbidden" }]);
 });
 
-test("only refusals make a refusal believed: not that the homeserver was silent before", async () => {
+test("only refusals count towards the third refusal: not that the homeserver was silent before", async () => {
   await place.accept(room, "ada", "one");
   for (let turn = 0; turn < 4; turn++) {
     homeserver.refuse(/\/send\//, "transient");
@@ -254,7 +254,7 @@ test("only refusals make a refusal believed: not that the homeserver was silent 
   expect(await statuses()).toEqual(["sending"]);
 });
 
-test("a call that was held back is no try: operators see none", async () => {
+test("a call that the open breaker rejects is no attempt: operators see none", async () => {
   await place.accept(room, "ada", "one");
   homeserver.fail(/\/send\//, new MatrixFailure("transient", { errcode: NOT_ANSWERING, httpStatus: null }));
   expect((await drain()).retryInMs).toBeGreaterThan(0);
@@ -265,7 +265,7 @@ test("a call that was held back is no try: operators see none", async () => {
   expect(tries).toEqual([]);
 });
 
-test("a room is told of a message that is given up, behind what its timeline had then", async () => {
+test("a room's subscribers receive a dead message after the entries that its timeline had then", async () => {
   await place.accept(room, "ada", "one");
   await place.sql("update room_timeline set last_number = 7, epoch = 'e' where room_id = ?", [room.id]);
   homeserver.refuse(/\/send\//, "permanent");
@@ -274,14 +274,14 @@ test("a room is told of a message that is given up, behind what its timeline had
   listener.on("message", (_channel, text) => heard.push(JSON.parse(text)));
   await listener.subscribe(roomLiveChannel(room.id));
   await drain();
-  await until(() => heard.length > 0, "the room is told");
+  await until(() => heard.length > 0, "the subscriber receives it");
   listener.disconnect();
   expect(heard).toMatchObject([
     { number: null, after: 7, epoch: "e", data: expect.stringContaining("message.failed") },
   ]);
 });
 
-test("nobody is joined again who was removed while their message waited", async () => {
+test("a user who was removed while a message waited is not joined again", async () => {
   const [message] = await place.accept(room, "ada", "one");
   await endMemberships(place.db, place.tenantId, message?.sender_id ?? "", [room.id]);
   await drain();
@@ -289,7 +289,7 @@ test("nobody is joined again who was removed while their message waited", async 
   expect(homeserver.calls.filter(({ path }) => /join|invite|send/.test(path))).toEqual([]);
 });
 
-test("a room that somebody else is sending for is left alone", async () => {
+test("a job does nothing in a room whose lease is held", async () => {
   await place.accept(room, "ada", "one");
   await place.sql(
     "update room_outbox set fence = gen_random_uuid(), lease_until = now() + interval '1 minute' where room_id = ?",
@@ -300,7 +300,7 @@ test("a room that somebody else is sending for is left alone", async () => {
   expect(await statuses()).toEqual(["queued"]);
 });
 
-test("an unexpected failure is no message's death: it is thrown, and all is sent when it is tried again", async () => {
+test("an unexpected failure is thrown and marks no message dead: all are sent at the next attempt", async () => {
   await place.accept(room, "ada", "one");
   const broken = { ...place.context(homeserver), homeserver: () => Promise.reject(new Error("unexpected")) };
   const payload = { tenantId: place.tenantId, roomId: room.id };

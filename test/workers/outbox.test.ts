@@ -16,7 +16,7 @@ afterAll(() => place.close());
 async function takeFence(room: Room): Promise<string> {
   const fence = newFence();
   if (!(await acquireRoomLease(place.db, { tenantId: place.tenantId, roomId: room.id, fence, claim: 0 })))
-    throw new Error("the room is taken");
+    throw new Error("the lease is held");
   return fence;
 }
 
@@ -52,7 +52,7 @@ test("messages are claimed in the order accepted, batch after batch", async () =
   expect(second?.lastOrder).toBe(10);
 });
 
-test("accepted at the same time by many, messages still have one order without a hole", async () => {
+test("messages accepted at the same time by many have one order without a hole", async () => {
   const room = await place.room("group:crowd", ["ada", "bob", "cleo"]);
   await Promise.all(
     Array.from({ length: 60 }, (_, index) =>
@@ -68,7 +68,7 @@ test("accepted at the same time by many, messages still have one order without a
   );
 });
 
-test("a message that a worker died over is claimed again, before those behind it", async () => {
+test("a message that a dead worker had claimed is claimed again, before the next ones", async () => {
   const room = await place.room("group:again", ["ada"]);
   await place.accept(room, "ada", "first", "second");
   const dead = await takeFence(room);
@@ -83,7 +83,7 @@ test("a message that a worker died over is claimed again, before those behind it
   expect(claim?.messages.map(({ content }) => content["text"])).toEqual(["first", "second"]);
 });
 
-test("what was sent is not claimed again", async () => {
+test("a sent message is not claimed again", async () => {
   const room = await place.room("group:sent", ["ada"]);
   await place.accept(room, "ada", "first", "second");
   const fence = await takeFence(room);
@@ -96,7 +96,7 @@ test("what was sent is not claimed again", async () => {
   expect(rest?.messages.map(({ content }) => content["text"])).toEqual(["second"]);
 });
 
-test("a message that is accepted while its room is being settled stays due, whoever is first", async () => {
+test("a message that is accepted while its room's lease is released stays due, in either order", async () => {
   const room = await place.room("group:race", ["ada"]);
   let fence: string;
   for (let round = 0; round < 60; round++) {
@@ -117,22 +117,22 @@ test("a message that is accepted while its room is being settled stays due, whoe
   expect(await isDue(room)).toBe(false);
 });
 
-test("a room is taken with its oldest messages, as many as asked for; what comes later is claimed after them", async () => {
-  const room = await place.room("group:taken", ["ada"]);
+test("acquiring a lease claims the room's oldest messages, as many as asked for; later ones are claimed after them", async () => {
+  const room = await place.room("group:leased", ["ada"]);
   await place.accept(room, "ada", "first", "second", "third");
 
-  const taken = await acquireRoomLease(place.db, {
+  const leased = await acquireRoomLease(place.db, {
     tenantId: place.tenantId,
     roomId: room.id,
     fence: newFence(),
     claim: 2,
   });
 
-  expect(taken?.claimed.map(({ content }) => content["text"])).toEqual(["first", "second"]);
-  expect(taken?.claimed_order).toBe(3);
+  expect(leased?.claimed.map(({ content }) => content["text"])).toEqual(["first", "second"]);
+  expect(leased?.claimed_order).toBe(3);
 });
 
-test("whoever takes a room while a message is being put into it waits for that message, and has it", async () => {
+test("acquiring a lease while a message is being accepted waits for that message, and claims it", async () => {
   const room = await place.room("group:early", ["ada"]);
   const message = {
     tenantId: place.tenantId,
@@ -143,39 +143,39 @@ test("whoever takes a room while a message is being put into it waits for that m
     requestHash: null,
   };
   for (let round = 0; round < 20; round++) {
-    let taking: ReturnType<typeof acquireRoomLease> = Promise.resolve(null);
+    let acquiring: ReturnType<typeof acquireRoomLease> = Promise.resolve(null);
     const fence = newFence();
     const asked = { tenantId: place.tenantId, roomId: room.id, fence, claim: 10 };
     await acceptMessages(place.db, [message], () => {
-      taking = acquireRoomLease(place.db, asked);
+      acquiring = acquireRoomLease(place.db, asked);
     });
-    const taken = await taking;
-    expect(taken?.claimed.map(({ content }) => content["text"])).toEqual(["early"]);
-    expect(taken?.claimed_order).toBe(round + 1);
-    const sent = taken?.claimed.map(({ id }) => ({ id, eventId: `$${id}` })) ?? [];
+    const leased = await acquiring;
+    expect(leased?.claimed.map(({ content }) => content["text"])).toEqual(["early"]);
+    expect(leased?.claimed_order).toBe(round + 1);
+    const sent = leased?.claimed.map(({ id }) => ({ id, eventId: `$${id}` })) ?? [];
     await releaseRoomLease(place.db, room.id, fence, round + 1, sent);
   }
 });
 
-test("a room whose messages wait for a later time is taken without them", async () => {
+test("acquiring a lease claims no messages that are due later", async () => {
   const room = await place.room("group:waiting", ["ada"]);
   await place.accept(room, "ada", "first");
   await place.sql("update room_outbox set next_attempt_at = now() + interval '1 minute' where room_id = ?", [
     room.id,
   ]);
 
-  const taken = await acquireRoomLease(place.db, {
+  const leased = await acquireRoomLease(place.db, {
     tenantId: place.tenantId,
     roomId: room.id,
     fence: newFence(),
     claim: 2,
   });
 
-  expect(taken?.claimed).toEqual([]);
-  expect(taken?.outbox_wait_ms).toBeGreaterThan(0);
+  expect(leased?.claimed).toEqual([]);
+  expect(leased?.outbox_wait_ms).toBeGreaterThan(0);
 });
 
-test("claiming on marks what was sent; a lease that ended marks and claims nothing", async () => {
+test("claiming more messages marks what was sent; after the lease ended, it marks and claims nothing", async () => {
   const room = await place.room("group:on", ["ada"]);
   await place.accept(room, "ada", "first", "second");
   const fence = await takeFence(room);
@@ -199,7 +199,7 @@ test("claiming on marks what was sent; a lease that ended marks and claims nothi
   ]);
 });
 
-test("giving a room back marks what was sent last", async () => {
+test("releasing a lease marks what was sent last", async () => {
   const room = await place.room("group:last", ["ada"]);
   const id = (await place.accept(room, "ada", "first"))[0]?.id ?? "";
   const fence = await takeFence(room);
@@ -213,7 +213,7 @@ test("giving a room back marks what was sent last", async () => {
   ]);
 });
 
-test("a lease that ended marks nothing and settles nothing when it is given back", async () => {
+test("releasing a lease that has ended marks nothing and settles nothing", async () => {
   const room = await place.room("group:ended", ["ada"]);
   const id = (await place.accept(room, "ada", "first"))[0]?.id ?? "";
   const fence = await takeFence(room);
@@ -228,7 +228,7 @@ test("a lease that ended marks nothing and settles nothing when it is given back
   expect(await place.sql("select status from messages where id = ?", [id])).toEqual([{ status: "sending" }]);
 });
 
-test("somebody's queued messages are dead when they are removed; what is being sent, and others', is not", async () => {
+test("a removed sender's queued messages are dead; those being sent, and other senders', are not", async () => {
   const room = await place.room("group:removed", ["ada", "bob"]);
   await place.accept(room, "bob", "being sent", "queued");
   await place.accept(room, "ada", "ada's");
@@ -254,7 +254,7 @@ test("somebody's queued messages are dead when they are removed; what is being s
   expect(rest?.messages.map(({ content }) => content["text"])).toEqual(["ada's"]);
 });
 
-test("what Matrix answers too late does not raise a dead message", async () => {
+test("an answer of Matrix that comes too late does not change a dead message", async () => {
   const room = await place.room("group:late", ["ada"]);
   const [message] = await place.accept(room, "ada", "dead");
   const fence = await takeFence(room);
@@ -287,7 +287,7 @@ test("the same client id posted twenty times at once is one message", async () =
   expect(await place.sql("select 1 as one from messages where room_id = ?", [room.id])).toHaveLength(1);
 });
 
-test("whoever claims on is told when other work waits for the room", async () => {
+test("claiming more messages returns whether other work waits for the room", async () => {
   const room = await place.room("group:wanted", ["ada"]);
   await place.sql("update rooms set next_attempt_at = null, members_next_attempt_at = null where id = ?", [
     room.id,
@@ -300,7 +300,7 @@ test("whoever claims on is told when other work waits for the room", async () =>
   expect([calm?.isWanted, wanted?.isWanted]).toEqual([false, true]);
 });
 
-test("a room that somebody keeps locked for long is left to the sweeper", async () => {
+test("a room that is locked for long is left to the sweeper", async () => {
   const room = await place.room("group:locked", ["ada"]);
   await place.accept(room, "ada", "first");
   const asked = { tenantId: place.tenantId, roomId: room.id, fence: newFence(), claim: 1 };

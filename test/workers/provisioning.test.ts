@@ -36,7 +36,7 @@ async function state() {
 const upgrade = () =>
   place.sql("update rooms set successor_matrix_room_id = '!successor' where id = ?", [room.id]);
 
-test("a successor that cannot be asked now is asked again later, and followed then", async () => {
+test("a successor that cannot be read now is read again later, and followed then", async () => {
   await upgrade();
   homeserver.refuse(/\/state\/m.room.create/, "transient");
   expect((await provision("room", room.id)).retryInMs).toBeGreaterThan(0);
@@ -53,10 +53,10 @@ test("a successor that cannot be asked now is asked again later, and followed th
 
 test.each([
   [
-    "which names another predecessor",
+    "that names another predecessor",
     () => homeserver.answer(/m.room.create/, { predecessor: { room_id: "!x" } }),
   ],
-  ["which nobody of ours is in", () => homeserver.refuse(/m.room.create/, "forbidden")],
+  ["that the observer is not in", () => homeserver.refuse(/m.room.create/, "forbidden")],
 ])("a successor %s is not followed", async (_, prepare) => {
   await upgrade();
   prepare();
@@ -64,7 +64,7 @@ test.each([
   expect(await state()).toMatchObject({ matrix_room_id: `!${room.id}`, successor_matrix_room_id: null });
 });
 
-/** Who left by themselves, and who was taken out, by Matrix id. */
+/** Users who left by themselves, and users who were removed, by Matrix id. */
 function gone(): unknown[] {
   return homeserver.calls
     .filter(({ path }) => path.endsWith("/leave") || path.endsWith("/kick"))
@@ -86,7 +86,7 @@ async function deleteRoom(): Promise<void> {
   await place.sql("update rooms set deleted_at = now() where id = ?", [room.id]);
 }
 
-test("a deleted room is left by everybody, the observer last", async () => {
+test("everybody leaves a deleted room, the observer last", async () => {
   await deleteRoom();
   const [ada = "", bob = ""] = await matrixIds();
   const self = await observer();
@@ -96,7 +96,7 @@ test("a deleted room is left by everybody, the observer last", async () => {
   expect(await state()).toMatchObject({ done: true });
 });
 
-test("a deleted room that the observer is out of is left by its members themselves, and ends", async () => {
+test("the members leave a deleted room by themselves when the observer is out of it", async () => {
   await deleteRoom();
   homeserver.refuse(/joined_members$/, "forbidden");
   await provision("room", room.id);
@@ -104,7 +104,7 @@ test("a deleted room that the observer is out of is left by its members themselv
   expect(await state()).toMatchObject({ done: true });
 });
 
-test("an account whose registering nobody lived to note ends with its person", async () => {
+test("the account of a deleted user is removed though a crash lost the record of its registration", async () => {
   const id = await place.userId("cleo");
   const [row] = await place.sql<{ matrix_user_id: string }>("select matrix_user_id from users where id = ?", [
     id,

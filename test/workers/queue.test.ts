@@ -61,7 +61,7 @@ test("a hundred wake-ups of one room are one job", async () => {
   expect(await waiting()).toEqual([room.id]);
 });
 
-test("wake-ups that arrive while the work runs make it run once more, however many they are", async () => {
+test("wake-ups that arrive while the work runs make it run once more, however many there are", async () => {
   const room = await place.room("group:once-more");
   let runs = 0;
   let finish: () => void = () => undefined;
@@ -92,14 +92,14 @@ test("rooms do not share their wake-ups", async () => {
   expect((await waiting()).toSorted()).toEqual(rooms.map(({ id }) => id).toSorted());
 });
 
-test("due messages that nobody woke are found", async () => {
+test("the sweeper finds due messages that nothing woke", async () => {
   const room = await place.room("group:unwoken", ["ada"]);
   await place.accept(room, "ada", "hello");
   sweeper = startSweeper(place.context(), place.queues);
   await until(async () => (await waiting()).includes(room.id), "the job is there", WAIT_MS);
 });
 
-test("everything that is due is found: accounts, rooms, members and gaps too", async () => {
+test("the sweeper finds everything that is due: accounts, rooms, members and gaps too", async () => {
   const room = await place.room("group:all-due", ["ada"]);
   await place.sql("update rooms set members_next_attempt_at = now() where id = ?", [room.id]);
   await place.sql(
@@ -121,7 +121,7 @@ test("everything that is due is found: accounts, rooms, members and gaps too", a
   );
 });
 
-test("a job in back-off is pulled forward when its work is due", async () => {
+test("the sweeper runs a job in back-off when its work is due", async () => {
   const room = await place.room("group:back-off", ["ada"]);
   await place.queues[NAME].add(NAME, payloadOf(room), {
     ...jobOptions(NAME, payloadOf(room), { reschedule: false }),
@@ -139,7 +139,7 @@ test("a job in back-off is pulled forward when its work is due", async () => {
   await until(() => runs > 0, "it runs", WAIT_MS);
 });
 
-test("a deduplication key whose job is in no list is freed, and the work goes on", async () => {
+test("the sweeper removes a deduplication key whose job is in no list, and the work goes on", async () => {
   const room = await place.room("group:ghost", ["ada"]);
   const queue = place.queues[NAME];
   await wakeFor(room);
@@ -154,7 +154,7 @@ test("a deduplication key whose job is in no list is freed, and the work goes on
   expect((await context.metrics.keysRepaired.get()).values[0]?.value).toBe(1);
 });
 
-test("nothing of a paused tenant is woken", async () => {
+test("the sweeper wakes nothing of a paused tenant", async () => {
   const room = await place.room("group:paused", ["ada"]);
   await place.accept(room, "ada", "hello");
   await place.sql("update tenants set status = 'paused'");
@@ -165,7 +165,7 @@ test("nothing of a paused tenant is woken", async () => {
       [other.id],
     );
     sweeper = startSweeper(place.context(), place.queues);
-    // A gap is filled all the same: what was said is told.
+    // A gap is filled all the same: its messages were sent before.
     await until(
       async () => (await place.queues["room-sync"].getJobs(["waiting"])).length > 0,
       "a sweep went by",
@@ -177,7 +177,7 @@ test("nothing of a paused tenant is woken", async () => {
   }
 });
 
-test("a timeline that nobody published is published", async () => {
+test("the sweeper publishes a timeline that is not published", async () => {
   const room = await place.room("group:unpublished");
   await place.db.transaction((trx) =>
     appendEntries(trx, [{ roomId: room.id, entries: [externalEntry("hello")] }]),
@@ -196,7 +196,7 @@ test("a timeline that nobody published is published", async () => {
   );
 });
 
-test("a count of members that is due is told and published", async () => {
+test("the sweeper appends and publishes a member count that is due", async () => {
   const room = await place.room("group:counted");
   await place.sql("update rooms set member_count = 150 where id = ?", [room.id]);
   await place.db.transaction((trx) => makeMemberCountDue(trx, place.tenantId, room.id));

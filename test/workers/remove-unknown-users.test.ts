@@ -35,7 +35,7 @@ beforeEach(async () => {
 });
 afterAll(() => place.close());
 
-/** Who is in the room on Matrix, or asked into it. */
+/** Users who are in the room on Matrix, or invited. */
 function show(joined: readonly string[], invited: readonly string[] = []): void {
   const member = (membership: string) => (state_key: string) => ({ state_key, content: { membership } });
   const chunk = [
@@ -55,24 +55,24 @@ function putOut(): unknown[] {
   return homeserver.calls.filter(({ path }) => path.endsWith("/kick")).map(({ body }) => body["user_id"]);
 }
 
-test("in a private room only members stay: no stranger, nobody else of the tenant's, no guest", async () => {
+test("a private room keeps members only: no unknown user, no other user of the tenant, no guest", async () => {
   show([ids.observer, ids.ada, ids.bob, ids.guest, "@stranger:test"], ["@asked:test"]);
   await move();
   expect(putOut().toSorted()).toEqual([ids.bob, ids.guest, "@asked:test", "@stranger:test"].toSorted());
-  // Looked for once: the next run does not ask again.
+  // The next run does not look again.
   homeserver.calls.length = 0;
   await move();
   expect(homeserver.calls.filter(({ path }) => path.endsWith("/members"))).toEqual([]);
 });
 
-test("in a public room strangers may stay, the tenant's own who are no members may not", async () => {
+test("a public room keeps unknown users, and not the tenant's users who are no members", async () => {
   await place.sql("update rooms set visibility = 'public' where id = ?", [room.id]);
   show([ids.observer, ids.ada, ids.bob, "@stranger:test"]);
   await move();
   expect(putOut()).toEqual([ids.bob]);
 });
 
-test("many strangers are put out in several runs", async () => {
+test("many unknown users are removed in several runs", async () => {
   const strangers = Array.from({ length: 25 }, (_, index) => `@stranger-${index}:test`);
   show([ids.observer, ...strangers]);
   expect((await move()).retryInMs).toBeGreaterThan(0);
@@ -83,7 +83,7 @@ test("many strangers are put out in several runs", async () => {
   expect(putOut().toSorted()).toEqual(strangers.toSorted());
 });
 
-test("a diagnosis names who should not be there", async () => {
+test("a diagnosis names the users who should not be in the room", async () => {
   show([ids.observer, "@stranger:test"]);
   const facts = await findRoomSnapshot(place.db, place.tenantId, room.id);
   if (!facts) throw new Error("no room");

@@ -34,7 +34,7 @@ function drain() {
   return handleOutboundMessage(place.context(homeserver), key());
 }
 
-/** The room is read whole, and shows the messages of these places alone. */
+/** The whole room is read, and shows only the messages at these positions. */
 async function reread(...shown: number[]) {
   await place.sql(
     "update room_timeline set gap_from = '', gap_to = 's9', gap_next_attempt_at = now() where room_id = ?",
@@ -67,7 +67,7 @@ async function statuses(): Promise<string[]> {
     "select status, open from messages where room_id = ? order by order_number",
     [room.id],
   );
-  return rows.map(({ status, open }) => `${status}${open ? "" : " and told"}`);
+  return rows.map(({ status, open }) => `${status}${open ? "" : " and closed"}`);
 }
 
 async function gapIsOpen(): Promise<boolean> {
@@ -77,11 +77,11 @@ async function gapIsOpen(): Promise<boolean> {
   return rows.length > 0;
 }
 
-test("what was taken and is gone is sent again under its old ids, in its old order; what is there or was shown is not", async () => {
+test("messages that the homeserver lost are sent again under their old ids, in their old order; the others are not", async () => {
   await place.accept(room, "ada", "four");
   forget(1, 2);
   await reread(0);
-  expect(await statuses()).toEqual(["sent and told", "queued", "queued", "queued"]);
+  expect(await statuses()).toEqual(["sent and closed", "queued", "queued", "queued"]);
   expect(await gapIsOpen()).toBe(false);
   expect(place.wakes.map(({ name }) => name)).toContain("outbound-message");
   homeserver.calls.length = 0;
@@ -91,21 +91,21 @@ test("what was taken and is gone is sent again under its old ids, in its old ord
   expect(sent.slice(0, 2).every(({ path }, index) => path.endsWith(ids[index + 1] ?? ""))).toBe(true);
 });
 
-test("a message that stands on Matrix though no reading shows it is not sent again", async () => {
+test("a message whose event is on Matrix, though reading the room does not show it, is not sent again", async () => {
   await reread();
   expect(await statuses()).toEqual(["sent", "sent", "sent"]);
   expect(await gapIsOpen()).toBe(false);
 });
 
-test("a message that was taken back on Matrix before anybody saw it is given up, and its people are told", async () => {
+test("a message redacted on Matrix before the observer read it is dead, and its room's subscribers receive that", async () => {
   homeserver.answer(/\/event\//, { unsigned: { redacted_because: { type: "m.room.redaction" } } });
   await reread();
-  expect(await statuses()).toEqual(["dead and told", "sent", "sent"]);
+  expect(await statuses()).toEqual(["dead and closed", "sent", "sent"]);
   const rows = await place.sql("select error_code from messages where id = ?", [ids[0]]);
   expect(rows).toEqual([{ error_code: "redacted" }]);
 });
 
-test("a gap that is no rereading says nothing of what came before it", async () => {
+test("the filling of a gap that did not start at the beginning requeues nothing", async () => {
   forget(0, 1, 2);
   await place.sql(
     "update room_timeline set gap_from = 's1', gap_to = 's9', gap_next_attempt_at = now() where room_id = ?",
@@ -115,19 +115,19 @@ test("a gap that is no rereading says nothing of what came before it", async () 
   expect(await statuses()).toEqual(["sent", "sent", "sent"]);
 });
 
-test("a rereading of many pages looks for what is forgotten when it comes to its end", async () => {
+test("reading a room again in many pages looks for missing messages at its end", async () => {
   forget(2);
   homeserver.answer(/\/messages$/, {
     chunk: [{ event_id: "$a", type: "m.room.name", sender: "@x:test", origin_server_ts: 1, content: {} }],
     end: "p1",
   });
   await reread(0, 1);
-  expect(await statuses()).toEqual(["sent and told", "sent and told", "queued"]);
+  expect(await statuses()).toEqual(["sent and closed", "sent and closed", "queued"]);
   const rows = await place.sql("select is_rereading from room_timeline where room_id = ?", [room.id]);
   expect(rows).toEqual([{ is_rereading: false }]);
 });
 
-test("while somebody else writes to the room nothing is queued again, and the gap stays open", async () => {
+test("while another process holds the room's lease nothing is queued again, and the gap stays open", async () => {
   forget(0, 1, 2);
   await place.sql(
     "update room_outbox set fence = gen_random_uuid(), lease_until = now() + interval '1 minute' where room_id = ?",
@@ -143,7 +143,7 @@ test("while somebody else writes to the room nothing is queued again, and the ga
   expect(await gapIsOpen()).toBe(false);
 });
 
-test("a room that the homeserver asked to wait keeps its time when its forgotten messages are queued again", async () => {
+test("a room that the homeserver asked to delay keeps its time when its missing messages are queued again", async () => {
   forget(0);
   await place.sql("update room_outbox set next_attempt_at = now() + interval '1 minute' where room_id = ?", [
     room.id,
@@ -156,7 +156,7 @@ test("a room that the homeserver asked to wait keeps its time when its forgotten
   expect(rows).toEqual([{ waits: true }]);
 });
 
-test("a forgotten message is found too when no position went backwards, since nobody ever saw it", async () => {
+test("a missing message is found also when no position went backwards, since it was never read", async () => {
   await place.sql("update sync_positions set since = 's9', last_success_at = now()");
   await place.sql("update messages set sent_at = now() - interval '11 minutes' where room_id = ?", [room.id]);
   await handleMaintenance(place.context(homeserver), { task: "reconcile" });
@@ -166,7 +166,7 @@ test("a forgotten message is found too when no position went backwards, since no
   expect(await statuses()).toEqual(["queued", "queued", "queued"]);
 });
 
-test("operators see what was taken and never shown, in the metrics and in a room's diagnosis", async () => {
+test("operators see sent messages that were never read, in the metrics and in a room's diagnosis", async () => {
   await place.sql("update messages set sent_at = now() - interval '1 minute' where room_id = ?", [room.id]);
   const registry = createMetrics();
   registerBacklogGauges(registry, place.db);

@@ -9,7 +9,7 @@ import type { FailureKind } from "../../workers/matrix/http/failure.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 
-/** A wait that nobody brings forward by chance. */
+/** A delay that does not end during the test. */
 const WAIT_MS = 60_000;
 
 let place: Workplace;
@@ -48,7 +48,7 @@ const WORK: Record<string, Work> = {
     run: ({ id }) =>
       handleProvisioning(place.context(homeserver), { tenantId: place.tenantId, subject: "room", id }),
   },
-  "a person's account": {
+  "a user's account": {
     due: ["users", "next_attempt_at", "id"],
     run: (_, id) =>
       handleProvisioning(place.context(homeserver), { tenantId: place.tenantId, subject: "user", id }),
@@ -63,7 +63,7 @@ const WORK: Record<string, Work> = {
   },
 };
 
-/** How long the work still waits, after it failed once and the homeserver answers again. */
+/** The delay that is left after the work failed once and the homeserver answers again. */
 async function waitAfterwards(work: Work, kind: FailureKind): Promise<number> {
   const name = `person-${++count}`;
   const room = await place.room(`group:held-${count}`, [name, "ada"]);
@@ -87,17 +87,17 @@ async function waitAfterwards(work: Work, kind: FailureKind): Promise<number> {
 }
 
 test.each(Object.keys(WORK))(
-  "%s that the homeserver's silence held back is due soon when it answers again",
+  "%s that failed because the homeserver was silent is due soon when it answers again",
   async (what) => {
     expect(await waitAfterwards(WORK[what] as Work, "transient")).toBeLessThan(2_500);
   },
 );
 
-test.each(Object.keys(WORK))("%s that the homeserver asked to wait keeps its time", async (what) => {
+test.each(Object.keys(WORK))("%s that the homeserver asked to delay keeps its time", async (what) => {
   expect(await waitAfterwards(WORK[what] as Work, "limited")).toBeGreaterThan(WAIT_MS - 10_000);
 });
 
-test("who opened a room and is joined a little later does not come earlier for it", async () => {
+test("a join that is due a little after its member opened the room does not become due earlier", async () => {
   const room = await place.room("group:opened-later", ["ada"]);
   await place.sql(
     "update rooms set next_attempt_at = null, members_next_attempt_at = now() + interval '5 seconds' where id = ?",

@@ -16,7 +16,7 @@ const failed: FailedTry = {
   retryAfterMs: null,
 };
 
-test("a homeserver that is away or limits us costs no message its life, however often it is tried", () => {
+test("a homeserver that does not answer or answers 429 makes no message dead, however many attempts fail", () => {
   for (const kind of ["transient", "limited", "auth"] as const) {
     expect(decideRetry({ ...failed, kind, attempts: 1_000_000, ageMs: 6 * 86_400_000 }, 0).action).toBe(
       "retry",
@@ -40,21 +40,21 @@ test.each([
   expect(decideRetry({ ...failed, kind }, 0)).toMatchObject({ action: "dead", code });
 });
 
-test("a refusal that may be mended is believed at the third time", () => {
+test("a refusal that may be repaired makes a message dead at the third attempt", () => {
   const actions = [0, 1, 2].map(
     (attempts) => decideRetry({ ...failed, kind: "forbidden", attempts }, 0).action,
   );
   expect(actions).toEqual(["retry", "retry", "dead"]);
 });
 
-test("the pause doubles from a quarter of a second to ten, spread by half", () => {
+test("the delay doubles from a quarter of a second to ten seconds, spread by half", () => {
   const pauses = Array.from({ length: 8 }, (_, attempts) => backoffMs({ attempts, retryAfterMs: null }, 1));
   expect(pauses).toEqual([250, 500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
   expect(backoffMs({ attempts: 0, retryAfterMs: null }, 0)).toBe(125);
   expect(backoffMs({ attempts: 1_000_000, retryAfterMs: null }, 0)).toBe(5_000);
 });
 
-test("what a homeserver asks for is the least pause, up to ten minutes", () => {
+test("the delay of a 429 is at least what the homeserver asks for, up to ten minutes", () => {
   expect(backoffMs({ attempts: 0, retryAfterMs: 30_000 }, 0)).toBe(30_000);
   expect(backoffMs({ attempts: 0, retryAfterMs: 10_000_000 }, 0)).toBe(600_000);
   expect(backoffMs({ attempts: 9, retryAfterMs: 1 }, 0)).toBe(5_000);
@@ -78,7 +78,7 @@ test.each([
   [413, "M_TOO_LARGE", "permanent"],
   [500, "M_FORBIDDEN", "transient"],
   [503, "M_NOT_FOUND", "transient"],
-  // Without a Matrix error: what a proxy says is no verdict of the homeserver's.
+  // Without a Matrix error code the response is a proxy's.
   [429, null, "limited"],
   [400, null, "transient"],
   [401, null, "transient"],
@@ -88,11 +88,11 @@ test.each([
   [413, null, "permanent"],
   [502, null, "transient"],
   [504, null, "transient"],
-] as const)("an answer %d %s means: %s", (status, errcode, kind) => {
+] as const)("a response %d %s is a failure of kind %s", (status, errcode, kind) => {
   expect(translateError(status, errcode)).toBe(kind);
 });
 
-test("what exists or is gone already is as good as done; any other failure is not", async () => {
+test("a conflict when creating and a missing thing when removing are successes; any other failure is not", async () => {
   const fail = (kind: MatrixFailure["kind"]) =>
     Promise.reject(new MatrixFailure(kind, { errcode: "M_X", httpStatus: 400 }));
   expect(await unlessConflict(fail("conflict"))).toBeNull();
@@ -102,7 +102,7 @@ test("what exists or is gone already is as good as done; any other failure is no
   await expect(unlessMissing(fail("transient"))).rejects.toMatchObject({ kind: "transient" });
 });
 
-test("what only the homeserver's operator can mend is asked for once a minute", () => {
+test("what only the homeserver's operator can repair is retried once a minute", () => {
   const limited = (errcode: string) =>
     new MatrixFailure("limited", { errcode, httpStatus: 403, retryAfterMs: null }).retryAfterMs;
   expect(limited("M_RESOURCE_LIMIT_EXCEEDED")).toBe(60_000);

@@ -18,7 +18,7 @@ function addressOf(room: Room): { tenantId: string; roomId: string } {
   return { tenantId: place.tenantId, roomId: room.id };
 }
 
-/** The lease of a process that stopped working without giving it back. */
+/** The lease of a process that ended without releasing it. */
 async function leaseTo(room: Room, fence: string, forMs: number): Promise<void> {
   await place.sql(
     "update room_outbox set fence = ?, lease_until = now() + ? * interval '1 millisecond' where room_id = ?",
@@ -37,7 +37,7 @@ async function outbox(
   return row;
 }
 
-test("of two workers that want one room, one works, and the other does nothing", async () => {
+test("of two workers that want one room's lease, one works, and the other does nothing", async () => {
   const room = await place.room("group:two");
   let isWorking = 0;
   let mostAtOnce = 0;
@@ -57,7 +57,7 @@ test("of two workers that want one room, one works, and the other does nothing",
   expect((await outbox(room)).fence).toBeNull();
 });
 
-test("a dead worker's room is taken over when its lease has run out, not before", async () => {
+test("another worker acquires a dead worker's room when its lease has ended, not before", async () => {
   const room = await place.room("group:orphan");
   await leaseTo(room, newFence(), 400);
   const work = () => Promise.resolve("worked");
@@ -65,18 +65,18 @@ test("a dead worker's room is taken over when its lease has run out, not before"
   expect(await withRoomLease(place.context(), addressOf(room), work)).toBeNull();
   await until(
     async () => (await withRoomLease(place.context(), addressOf(room), work)) === "worked",
-    "it is taken over",
+    "another worker acquires it",
   );
 });
 
-test("a room's lease is given back when the work fails", async () => {
+test("a room's lease is released when the work fails", async () => {
   const room = await place.room("group:failing");
   const fail = () => Promise.reject(new Error("oops"));
   await expect(withRoomLease(place.context(), addressOf(room), fail)).rejects.toThrow("oops");
   expect(await withRoomLease(place.context(), addressOf(room), () => Promise.resolve(1))).toBe(1);
 });
 
-test("whoever gives a room back wakes what is due in it, and nothing else", async () => {
+test("releasing a room's lease wakes what is due in the room, and nothing else", async () => {
   const room = await place.room("group:due", ["ada"]);
   await place.sql("update rooms set next_attempt_at = now() + interval '1 hour' where id = ?", [room.id]);
   await place.accept(room, "ada", "hello");
@@ -107,7 +107,7 @@ test("a worker that was frozen past its lease can neither go on nor mark anythin
   expect(await outbox(room)).toEqual(before);
 });
 
-test("a lease that ran out is no lease, even when nobody took it", async () => {
+test("a lease that has ended cannot be renewed, even when no other worker acquired it", async () => {
   const room = await place.room("group:lapsed", ["ada"]);
   const fence = newFence();
   await leaseTo(room, fence, -1);
@@ -115,13 +115,13 @@ test("a lease that ran out is no lease, even when nobody took it", async () => {
   expect(await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 10 })).toBeNull();
 });
 
-test("a worker whose room was taken from it is told so before its next Matrix call, and does not give it back", async () => {
+test("a worker that lost its lease learns it before its next Matrix call, and does not release the new holder's lease", async () => {
   const room = await place.room("group:taken");
   const successor = newFence();
   const work = withRoomLease(place.context(), addressOf(room), async (lease) => {
     lease.check();
     await leaseTo(room, successor, 60_000);
-    await until(() => throws(lease.check), "the lease is known to be lost");
+    await until(() => throws(lease.check), "the check throws");
     lease.check();
   });
 

@@ -14,7 +14,7 @@ afterAll(() => database.close());
 
 type Ran = { code: number; out: string; err: string };
 
-/** Runs a command and catches what it writes. */
+/** Runs a command and collects its output. */
 function admin(...args: string[]): Promise<Ran> {
   return adminWith({}, ...args);
 }
@@ -44,7 +44,7 @@ async function adminWith(env: Record<string, string | undefined>, ...args: strin
   }
 }
 
-test("a tenant is made once, with an observer of its own", async () => {
+test("a tenant is created once, with an observer of its own", async () => {
   expect(await admin("tenant", "create", "acme", "--json")).toMatchObject({
     code: 0,
     out: '{"tenant":"acme","created":true}\n',
@@ -60,7 +60,7 @@ test("a tenant is made once, with an observer of its own", async () => {
   expect(rows).toEqual([{ matrix_user_id: expect.stringMatching(/^@omc_[a-z2-7]{20}:hs\.test$/) }]);
 });
 
-test("a tenant's limits are shown and changed, and a wrong one is refused", async () => {
+test("a command shows and changes a tenant's limits, and refuses a wrong one", async () => {
   await admin("tenant", "create", "limits");
   expect(JSON.parse((await admin("tenant", "limits", "limits", "--json")).out)).toMatchObject({
     tenant: "limits",
@@ -92,7 +92,7 @@ test("a tenant's limits are shown and changed, and a wrong one is refused", asyn
   }
 });
 
-test("an origin that was set before origins were checked keeps no other limit from being changed", async () => {
+test("an origin that was set before origins were checked does not keep other limits from being changed", async () => {
   await admin("tenant", "create", "old-origins");
   const allowedOrigins = ["https://a.example/"];
   await setTenantLimits(database.db, "old-origins", { allowedOrigins });
@@ -116,9 +116,9 @@ test("a key works until it is revoked, and only its hash is kept", async () => {
 });
 
 test.each([
-  ["where other clients reach it", "https://matrix.example.org/", "https://matrix.example.org"],
-  ["as the workers reach it, where nothing else is said", undefined, process.env["TEST_SYNAPSE_URL"]],
-])("a login for a plain Matrix client names the homeserver %s", async (_title, publicUrl, printed) => {
+  ["by its public URL", "https://matrix.example.org/", "https://matrix.example.org"],
+  ["by the URL of the workers without a public one", undefined, process.env["TEST_SYNAPSE_URL"]],
+])("a login for a Matrix client names the homeserver %s", async (_title, publicUrl, printed) => {
   const synapse = {
     SYNAPSE_URL: process.env["TEST_SYNAPSE_URL"],
     SYNAPSE_SERVER_NAME: process.env["TEST_SYNAPSE_SERVER_NAME"],
@@ -139,7 +139,7 @@ test.each([
   [["key", "create", "--tenant", "acme"]],
   [["key", "create", "--tenant", "acme", "--role", "king"]],
   [["room", "show", "acme", "nonsense"]],
-])("wrong use is told and exits with 2: %j", async (args) => {
+])("a command used wrongly prints why and exits with 2: %j", async (args) => {
   expect(await admin(...args)).toMatchObject({ code: 2, err: expect.stringMatching(/\w/) });
 });
 
@@ -147,6 +147,6 @@ test.each([
   [["key", "create", "--tenant", "nobody", "--role", "server"]],
   [["key", "revoke", "nothing"]],
   [["room", "show", "acme", "event:none"]],
-])("what cannot be done is told and exits with 1: %j", async (args) => {
+])("a command that fails prints why and exits with 1: %j", async (args) => {
   expect(await admin(...args)).toMatchObject({ code: 1, err: expect.stringMatching(/There is no|has no/) });
 });

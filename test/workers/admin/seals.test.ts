@@ -35,7 +35,7 @@ async function admin(keys: (typeof OLD)[], ...args: string[]): Promise<Record<st
   return JSON.parse(out) as Record<string, unknown>;
 }
 
-test("after sealing anew, the old key is needed no more", async () => {
+test("after sealing again, the old key is not needed any more", async () => {
   await admin([OLD], "tenant", "create", "sealed");
   const tenant = await findTenantBySlug(database.db, "sealed");
   if (!tenant) throw new Error("no tenant");
@@ -58,7 +58,7 @@ test("after sealing anew, the old key is needed no more", async () => {
   expect(() => openTokenKeys([OLD], sealed)).toThrow(/SEAL_KEYS/);
 });
 
-test("a token of the key before a rotation is good, one of the key before that is not", async () => {
+test("a token of the former key is valid after a rotation, and one of the key before that is not", async () => {
   await admin([NEW, OLD], "tenant", "create", "signer");
   const keysNow = async () => {
     const tenant = await findTenantBySlug(database.db, "signer");
