@@ -24,7 +24,8 @@ RUN npm install --no-save --omit=dev \
   && node -e 'import("uWebSockets.js").then((uws) => uws.default.App())'
 
 FROM node:${NODE_VERSION}-trixie-slim
-ENV NODE_ENV=production
+# The native WebSocket library is part of the image: a start without it fails.
+ENV NODE_ENV=production TRANSPORT=uws
 WORKDIR /app
 # The configuration that is made for Synapse lives on a volume, as the user that Synapse's own image runs as.
 RUN install -d -o 991 -g 991 -m 0700 /data

@@ -11,7 +11,7 @@ let world: World;
 const raws: RawSocket[] = [];
 const plains: PlainSocket[] = [];
 beforeAll(async () => {
-  world = await openWorld({ redisDatabase: 9 });
+  world = await openWorld({ redisDatabase: 10 });
 });
 afterEach(async () => {
   closeListeners();
