@@ -6,6 +6,7 @@ const doors = {
   "@bull-board": "api/admin/.+",
   ioredis: "shared/platform/redis",
   "uWebSockets\\.js": "realtime/transport/uws",
+  ws: "realtime/transport/ws",
   "matrix-js-sdk": "workers/matrix/http/client|workers/matrix/names",
   loglevel: "workers/matrix/http/client",
   knex: "shared/db/connection/(open|pipelined-transaction)|migrations/.+",

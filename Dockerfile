@@ -23,7 +23,8 @@ RUN npm ci --omit=dev \
   && node -e 'import("uWebSockets.js").then((uws) => uws.default.App())'
 
 FROM node:${NODE_VERSION}-trixie-slim
-ENV NODE_ENV=production
+# The native WebSocket library is part of the image: a start without it fails.
+ENV NODE_ENV=production TRANSPORT=uws
 WORKDIR /app
 # Synapse's configuration is written to this volume. Its owner is the user of Synapse's own image.
 RUN install -d -o 991 -g 991 -m 0700 /data

@@ -1,77 +1,59 @@
 /** Every limit of the tier. Times in milliseconds. */
 export const LIMITS = {
-  /** Sockets of one process; more are answered 503. */
+  /** Sockets of one process. Further ones are refused with status 503. */
   connections: 20_000,
   /** Channels of one connection. */
   channels: 512,
-  /** Rooms subscribed by the server at a connect. */
+  /** Rooms that the server subscribes at a connect. */
   serverRooms: 256,
-  /** Bytes that the server's subscriptions may fill in a client's next connect command, under `frameBytes`. */
+  /** Bytes of the server's subscriptions in a client's next connect command, which must fit in `frameBytes`. */
   connectBytes: 56 * 1024,
-  /** Bytes of one frame from a client. */
+  /** Bytes of one message from a client. A longer one closes with 1009. */
   frameBytes: 64 * 1024,
-  /** Bytes waiting for one socket, in our queue and in its buffers. */
+  /** All bytes that wait for one socket: in our queue, in the library's buffers, and pongs. */
   queueBytes: 1024 * 1024,
-  /** Bytes that the socket library may buffer for a socket: far above what is ever given to it. */
-  socketBytes: 8 * 1024 * 1024,
-  /** Publications and bytes recovered by one connect. */
+  /** Publications and bytes that one connect recovers. */
   recoveredEntries: 300,
   recoveredBytes: 256 * 1024,
-  /** Commands at once (a client's whole list of subscriptions comes in one frame), and a second. */
+  /** Commands at once (a client sends its whole list of subscriptions in one message), and a second. */
   commandBurst: 600,
   commandsPerSecond: 30,
-  /** Commands refused for good, at once and a second, before the client is sent away. */
+  /** Commands refused for good, at once and a second, before the client is closed for good. */
   errorBurst: 200,
   errorsPerSecond: 1,
-  /** Commands that wait for their turn on one connection. */
+  /** Commands that wait on one connection. */
   waitingCommands: 1_200,
-  /** Connects at work in one process, and waiting for that. */
+  /** Connects that run at once in one process, that wait, and how long they wait. */
   connectsAtWork: 200,
   connectsWaiting: 5_000,
   connectWaitMs: 4_000,
-  /** Users whose rooms are brought in line at once, and waiting for that. */
-  ordersAtWork: 8,
-  ordersWaiting: 20_000,
-  orderWaitMs: 30_000,
-  /** Until a connection must have asked to be let in, and been answered. */
+  /** Users whose subscriptions are updated at once, that wait, and how long they wait. */
+  reviewsAtWork: 8,
+  reviewsWaiting: 20_000,
+  reviewWaitMs: 30_000,
+  /** How long a connection may take to send its connect command, and to be connected. */
   authenticateMs: 10_000,
   pingMs: 25_000,
   pongMs: 8_000,
-  /** How long a lapsed token is borne. */
+  /** How long a connection may live on after its token has expired. */
   expiredMs: 25_000,
-  /** How often deadlines are looked at. */
+  /** How often deadlines are checked. */
   deadlineCheckMs: 500,
-  positionCheckMs: 40_000,
-  /** How often Redis is asked for a sign of life, and how long it may owe one. */
-  probeMs: 5_000,
-  probeSilenceMs: 20_000,
-  /** Until Redis must have confirmed a subscription. */
+  /** How long a client may take to answer a close. */
+  closeMs: 5_000,
+  antiEntropyMs: 40_000,
+  /** How often a heartbeat goes through Redis, and how long one may be missing. */
+  heartbeatMs: 5_000,
+  heartbeatSilenceMs: 20_000,
+  /** How long Redis may take to confirm a subscription. */
   subscribeMs: 2_000,
   /** Over which a shutdown spreads its closes. */
   drainMs: 5_000,
 };
 export type Limits = typeof LIMITS;
 
-/** A token bucket: `burst` at once, then `perSecond`. */
-export class Bucket {
-  #tokens: number;
-  #atMs: number;
-  readonly #burst: number;
-  readonly #perSecond: number;
+/** Of `queueBytes`, what is kept for the header of a message, one last pong and the close frame. */
+export const RESERVED_BYTES = 256;
 
-  constructor(burst: number, perSecond: number, nowMs: number) {
-    this.#burst = burst;
-    this.#perSecond = perSecond;
-    this.#tokens = burst;
-    this.#atMs = nowMs;
-  }
-
-  /** False when there is none left. */
-  take(nowMs: number): boolean {
-    this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) / 1_000) * this.#perSecond);
-    this.#atMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
-    return true;
-  }
-}
+/** Rooms that a connection remembers to have opted out of. */
+export const OPTED_OUT_CHANNELS = 1_024;

@@ -8,10 +8,13 @@ import { runProcess } from "../shared/platform/shutdown.ts";
 import { VERSION } from "../shared/platform/version.ts";
 import { LIMITS } from "./limits.ts";
 import { createPolicy } from "./policy/policy.ts";
-import { isChild, readAllMetrics, reportToParent, superviseProcesses } from "./cluster/processes.ts";
+import { isChild } from "./cluster/messages.ts";
+import { superviseProcesses } from "./cluster/processes.ts";
+import { readAllMetrics, reportToParent } from "./cluster/process-metrics.ts";
+import { loadTransport } from "./transport/load.ts";
 import { openRealtime } from "./app.ts";
 
-/** Beyond the drain: closing the last sockets and pools. */
+/** Longer than the drain: the last sockets and pools are closed after it. */
 const STOP_LIMIT_MS = LIMITS.drainMs + 5_000;
 const START_WAIT_MS = 2_000;
 
@@ -19,16 +22,14 @@ const config = readConfig(process.env);
 const log = createLog({ level: config.logLevel, tier: "realtime" });
 
 await runProcess(log, STOP_LIMIT_MS, async (resources) => {
-  if (config.realtimeProcesses > 1 && !isChild()) {
-    const family = await superviseProcesses({
-      count: config.realtimeProcesses,
-      port: config.ports.realtime,
-      log,
-    });
-    resources.add("processes", family, (value) => value.close());
+  const processes = config.realtimeProcesses;
+  const openTransport = await loadTransport(config.transport, { processes, log });
+  if (processes > 1 && !isChild()) {
+    const supervisor = await superviseProcesses({ count: processes, port: config.ports.realtime, log });
+    resources.add("processes", supervisor, (value) => value.close());
     return;
   }
-  // Short statements: a client waits 5 s for its answer.
+  // Short statements: a client waits 5 s for its reply.
   const db = openDb({ url: config.databaseUrl, name: "realtime", statementTimeoutMs: 3_000, log });
   resources.add("postgres", db, (value) => value.destroy());
   await requireSchema(db);
@@ -41,25 +42,22 @@ await runProcess(log, STOP_LIMIT_MS, async (resources) => {
   await waitForRedis(redis, START_WAIT_MS);
   const metrics = createMetrics();
   reportToParent(metrics);
-  const tier = await openRealtime({
+  const { allowedOrigins, sealKeys } = config;
+  const app = await openRealtime({
+    openTransport,
     port: config.ports.realtime,
     isSharedPort: isChild(),
-    allowedOrigins: config.allowedOrigins,
+    allowedOrigins,
     limits: LIMITS,
     version: `openmeet-chat ${VERSION}`,
     db,
     redis,
     subscriber,
-    policy: createPolicy({
-      db,
-      sealKeys: config.sealKeys,
-      rooms: LIMITS.serverRooms,
-      allowedOrigins: config.allowedOrigins,
-    }),
+    policy: createPolicy({ db, sealKeys, rooms: LIMITS.serverRooms, allowedOrigins }),
     metrics,
     readMetrics: () => readAllMetrics(metrics),
     log,
   });
-  resources.add("sockets", tier, (value) => value.close());
-  log.info({ port: tier.port }, "listening");
+  resources.add("sockets", app, (value) => value.close());
+  log.info({ port: app.port, transport: app.transport }, "listening");
 });

@@ -1,9 +1,13 @@
-import { counter, gauge, durationHistogram, type Registry } from "../shared/platform/metrics.ts";
+import { counter, gauge, gaugeOfEach, durationHistogram, type Registry } from "../shared/platform/metrics.ts";
 import type { Connection } from "./session/connection.ts";
 import type { Hub } from "./channels/hub.ts";
 import type { RedisSubscriptions } from "./broker/redis-subscriptions.ts";
+import type { Transport, UpgradeRefusal } from "./transport/transport.ts";
 
-/** What the tier counts. */
+/** Close codes of the WebSocket protocol that are counted by themselves. */
+const KNOWN_CLOSES = new Set([1_000, 1_001, 1_009]);
+
+/** The counters of the tier. */
 export class RealtimeMetrics {
   readonly #publications;
   readonly #deliveries;
@@ -31,7 +35,7 @@ export class RealtimeMetrics {
     ]);
     this.#recoveries = counter(
       registry,
-      { name: name("recoveries_total"), help: "Positions asked to recover from" },
+      { name: name("recoveries_total"), help: "Recoveries asked for, by outcome" },
       ["recovered"],
     );
     this.#recovered = counter(registry, {
@@ -45,18 +49,18 @@ export class RealtimeMetrics {
     );
     this.#insufficient = counter(registry, {
       name: name("insufficient_total"),
-      help: "Subscriptions ended by a hole",
+      help: "Subscriptions ended by a gap that cannot be filled",
     });
     this.#refused = counter(registry, { name: name("upgrades_refused_total"), help: "Upgrades refused" }, [
       "reason",
     ]);
     this.#malformed = counter(registry, {
       name: name("malformed_total"),
-      help: "Live messages that were not understood",
+      help: "Live messages that could not be parsed",
     });
     this.#lag = durationHistogram(registry, {
       name: name("live_lag_seconds"),
-      help: "Publish to receive, of the probe",
+      help: "From publishing a heartbeat on Redis to receiving it",
     });
   }
 
@@ -66,10 +70,9 @@ export class RealtimeMetrics {
   }
 
   closed(code: number): void {
-    // What a client sends is its own choice: only numbers of the protocol become a label.
-    this.#closes.inc({
-      code: (code >= 3_000 && code < 3_600) || code === 1_000 || code === 1_001 ? String(code) : "other",
-    });
+    // A client chooses its code: only codes of the protocol become a label.
+    const isOfProtocol = (code >= 3_000 && code < 3_600) || KNOWN_CLOSES.has(code);
+    this.#closes.inc({ code: isOfProtocol ? String(code) : "other" });
   }
 
   recovery(isRecovered: boolean, publications: number): void {
@@ -85,7 +88,7 @@ export class RealtimeMetrics {
     this.#insufficient.inc(subscriptions);
   }
 
-  refusedUpgrade(reason: "origin" | "protocol" | "full"): void {
+  refusedUpgrade(reason: UpgradeRefusal): void {
     this.#refused.inc({ reason });
   }
 
@@ -98,7 +101,7 @@ export class RealtimeMetrics {
   }
 }
 
-/** Gauges that are read from the hub at each scrape. */
+/** Gauges that each scrape reads from the hub. */
 export function registerHubGauges(registry: Registry, hub: Hub<Connection>, live: RedisSubscriptions): void {
   const watch = (suffix: string, help: string, read: () => number) =>
     gauge(registry, { name: `omc_realtime_${suffix}`, help }, read);
@@ -108,10 +111,25 @@ export function registerHubGauges(registry: Registry, hub: Hub<Connection>, live
   watch("subscriptions", "Subscriptions of all sockets", () =>
     sum(hub, (connection) => connection.subscriptionCount),
   );
-  watch("queue_bytes", "Bytes waiting to be taken by clients", () =>
+  watch("queue_bytes", "Bytes that wait for clients to read", () =>
     sum(hub, (connection) => connection.queueBytes),
   );
   watch("live_ready", "1 while live delivery from Redis works", () => (live.isReady ? 1 : 0));
+}
+
+/** Gauges that each scrape reads from the transport. */
+export function registerTransportGauges(registry: Registry, transport: Transport): void {
+  gauge(
+    registry,
+    { name: "omc_realtime_closing", help: "Sockets closed here that have not ended yet" },
+    transport.closingSockets,
+  );
+  gaugeOfEach(
+    registry,
+    { name: "omc_realtime_transport", help: "1 for the transport that runs" },
+    "transport",
+    () => [[transport.name, 1]],
+  );
 }
 
 function sum(hub: Hub<Connection>, read: (connection: Connection) => number): number {

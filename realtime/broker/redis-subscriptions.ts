@@ -1,4 +1,5 @@
 import { AppError } from "../../shared/contract/errors.ts";
+import { withTimeout } from "../../shared/platform/concurrency/with-timeout.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 
 const BATCH_CHANNELS = 512;
@@ -6,8 +7,8 @@ const BATCH_CHANNELS = 512;
 type Wanted = { isSent: boolean; confirmed: Promise<void>; confirm: () => void };
 
 /**
- * The live channels that this process listens to, over one connection. Changes of one turn of the event loop go out
- * together; after a lost connection everything is subscribed again before `onRestored` is called.
+ * The live channels that this process listens to, over one connection. The changes of one turn of the event loop are sent
+ * together. After a lost connection it subscribes every channel again, then calls `onRestored`.
  */
 export class RedisSubscriptions {
   readonly #redis: Redis;
@@ -15,13 +16,13 @@ export class RedisSubscriptions {
   readonly #dropped = new Set<string>();
   #isFlushing = false;
   #isReady = false;
-  #lastHeardAtMs = Date.now();
+  #lastMessageAtMs = Date.now();
   onRestored: () => void = () => undefined;
 
   constructor(redis: Redis, onMessage: (channel: string, text: string) => void) {
     this.#redis = redis;
     redis.on("message", (channel: string, text: string) => {
-      this.#lastHeardAtMs = Date.now();
+      this.#lastMessageAtMs = Date.now();
       onMessage(channel, text);
     });
     redis.on("ready", () => {
@@ -33,7 +34,7 @@ export class RedisSubscriptions {
     if (redis.status === "ready") this.#resubscribe();
   }
 
-  /** Whether the connection stands and everything wanted was subscribed on it. */
+  /** Whether there is a connection with every channel subscribed on it. */
   get isReady(): boolean {
     return this.#isReady;
   }
@@ -57,24 +58,16 @@ export class RedisSubscriptions {
    */
   async confirmed(channels: readonly string[], limitMs: number): Promise<void> {
     if (!this.#isReady) throw new AppError("unavailable", "Live delivery is not available.");
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        reject(new AppError("unavailable", "Live delivery is late."));
-      }, limitMs);
-    });
     const all = Promise.all(channels.flatMap((channel) => this.#wanted.get(channel)?.confirmed ?? []));
-    try {
-      await Promise.race([all, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    await withTimeout(all, limitMs, () => {
+      throw new AppError("unavailable", "Live delivery is late.");
+    });
   }
 
-  /** Gives up a connection that stands but brought nothing for `maxSilenceMs`, for a new one. */
+  /** Replaces a connection that has received nothing for `maxSilenceMs`. */
   restartIfSilent(nowMs: number, maxSilenceMs: number): void {
-    if (nowMs - this.#lastHeardAtMs <= maxSilenceMs || !isConnected(this.#redis)) return;
-    this.#lastHeardAtMs = nowMs;
+    if (nowMs - this.#lastMessageAtMs <= maxSilenceMs || !isConnected(this.#redis)) return;
+    this.#lastMessageAtMs = nowMs;
     this.#redis.disconnect(true);
   }
 
@@ -91,18 +84,18 @@ export class RedisSubscriptions {
     const dropped = [...this.#dropped];
     this.#dropped.clear();
     for (const batch of inBatches(dropped)) this.#redis.unsubscribe(...batch).catch(() => undefined);
-    const fresh = [...this.#wanted].filter(([, wanted]) => !wanted.isSent);
-    void this.#subscribe(fresh);
+    const unsent = [...this.#wanted].filter(([, wanted]) => !wanted.isSent);
+    void this.#subscribe(unsent);
   }
 
-  async #subscribe(fresh: readonly (readonly [string, Wanted])[]): Promise<boolean> {
-    for (const [, wanted] of fresh) wanted.isSent = true;
-    const answers = inBatches(fresh).map(async (batch) => {
+  async #subscribe(unsent: readonly (readonly [string, Wanted])[]): Promise<boolean> {
+    for (const [, wanted] of unsent) wanted.isSent = true;
+    const answers = inBatches(unsent).map(async (batch) => {
       await this.#redis.subscribe(...batch.map(([channel]) => channel));
       for (const [, wanted] of batch) wanted.confirm();
     });
     const outcomes = await Promise.allSettled(answers);
-    // What failed, failed with the connection: the next one subscribes it again.
+    // A failure is a failure of the connection: the next connection subscribes again.
     return outcomes.every(({ status }) => status === "fulfilled");
   }
 
@@ -110,13 +103,13 @@ export class RedisSubscriptions {
     this.#isReady = false;
     this.#dropped.clear();
     for (const [channel, wanted] of this.#wanted) {
-      // Who waits for the old confirmation goes on waiting for the new one.
+      // Callers that wait for the old confirmation go on to wait for the new one.
       this.#wanted.set(channel, { ...wanted, isSent: false });
     }
   }
 
   #resubscribe(): void {
-    this.#lastHeardAtMs = Date.now();
+    this.#lastMessageAtMs = Date.now();
     void this.#subscribe([...this.#wanted]).then((isComplete) => {
       if (!isComplete || this.#redis.status !== "ready") return;
       this.#isReady = true;
@@ -125,7 +118,7 @@ export class RedisSubscriptions {
   }
 }
 
-/** Whether there is a connection, used already or still greeting. */
+/** Whether there is a connection, ready or in its handshake. */
 export function isConnected(redis: Redis): boolean {
   return redis.status === "ready" || redis.status === "connect";
 }

@@ -1,4 +1,5 @@
 import { errorText } from "../../shared/contract/errors.ts";
+import { every, type Repeating } from "../../shared/platform/concurrency/every.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { CatchUp } from "./catch-up.ts";
 import { USER_STATE_CLOSE } from "../protocol/codes.ts";
@@ -7,7 +8,8 @@ import type { Hub } from "./hub.ts";
 import type { ControlMessages } from "../policy/control-messages.ts";
 import type { Policy, UserAccess } from "../policy/policy.ts";
 import type { Streams } from "./streams.ts";
-import type { StreamTop, Topic } from "./topic.ts";
+import type { StreamTop } from "./topic-ref.ts";
+import type { Topic } from "./topic.ts";
 
 export type AntiEntropyDeps = {
   hub: Pick<Hub<Connection>, "topics" | "users" | "has" | "invalidate">;
@@ -21,19 +23,19 @@ export type AntiEntropyDeps = {
 const TOPICS_AT_ONCE = 5_000;
 const USERS_AT_ONCE = 1_000;
 const CATCH_UPS_AT_ONCE = 50;
-/** After a check that failed: what comes back first asks for one that what comes back later is needed for. */
+/** After a failed check: one connection to a server may be back before another that the check needs. */
 const RETRY_MS = 2_000;
 
 /**
- * Compares, from time to time and whenever there is a doubt, what was delivered with what there is, and who is
- * subscribed with who may be: so a room in which nothing more happens becomes complete too, and a lost order counts.
+ * Compares positions and rights with the source of truth, at an interval and on request. It completes a room that gets no
+ * further entry, and applies a control message that was lost.
  */
 export class AntiEntropy {
   readonly #deps: AntiEntropyDeps;
-  readonly #timer: NodeJS.Timeout;
+  readonly #repeating: Repeating;
   readonly #suspects = new Set<Topic>();
   #isRunning = false;
-  #isReviewing = false;
+  #isCheckingRights = false;
   #isDue = false;
   readonly #retryMs: number;
   #retry: NodeJS.Timeout | null = null;
@@ -42,28 +44,33 @@ export class AntiEntropy {
   constructor(deps: AntiEntropyDeps, intervalMs: number, retryMs = RETRY_MS) {
     this.#deps = deps;
     this.#retryMs = retryMs;
-    this.#timer = setInterval(() => {
+    const request = () => {
       this.request();
-    }, intervalMs);
+    };
+    this.#repeating = every(intervalMs, request, this.#warn);
   }
 
   stop(): void {
     this.#isStopped = true;
-    clearInterval(this.#timer);
+    void this.#repeating.stop();
     if (this.#retry) clearTimeout(this.#retry);
   }
 
-  /** Has everything checked now. */
+  /** Starts a check of every topic and every user. */
   request(): void {
     this.#isDue = true;
     this.#start();
   }
 
-  /** Has one topic checked now. */
+  /** Starts a check of one topic. */
   suspect(topic: Topic): void {
     this.#suspects.add(topic);
     this.#start();
   }
+
+  readonly #warn = (error: unknown): void => {
+    this.#deps.log.warn({ reason: errorText(error) }, "an anti-entropy check failed");
+  };
 
   #start(): void {
     if (this.#isRunning) return;
@@ -75,10 +82,10 @@ export class AntiEntropy {
   }
 
   #startRights(): void {
-    if (this.#isReviewing) return;
-    this.#isReviewing = true;
+    if (this.#isCheckingRights) return;
+    this.#isCheckingRights = true;
     void this.#attempt(() => this.#checkRights()).finally(() => {
-      this.#isReviewing = false;
+      this.#isCheckingRights = false;
     });
   }
 
@@ -89,16 +96,16 @@ export class AntiEntropy {
     this.#suspects.clear();
     await this.#attempt(() => this.#checkPositions(topics.filter(({ ref }) => ref.kind === "room")));
     await this.#attempt(() => this.#checkPositions(topics.filter(({ ref }) => ref.kind === "user")));
-    // Who changed much is looked after for long: positions do not wait for that.
+    // A review of many users lasts long: positions do not wait for it.
     if (isFull) this.#startRights();
   }
 
-  /** What is not reachable is checked again a little later: nobody is disconnected for it. */
+  /** Runs a check. After a failure another full check follows; no connection is closed. */
   async #attempt(check: () => Promise<void>): Promise<void> {
     try {
       await check();
     } catch (error) {
-      this.#deps.log.warn({ reason: errorText(error) }, "checking positions failed");
+      this.#warn(error);
       if (this.#isStopped) return;
       this.#retry ??= setTimeout(() => {
         this.#retry = null;
@@ -111,11 +118,11 @@ export class AntiEntropy {
     for (let start = 0; start < topics.length; start += TOPICS_AT_ONCE) {
       const batch = topics.slice(start, start + TOPICS_AT_ONCE);
       const tops = await this.#deps.streams.tops(batch.map(({ ref }) => ref));
-      await this.#settle(batch, tops);
+      await this.#repair(batch, tops);
     }
   }
 
-  async #settle(topics: readonly Topic[], tops: ReadonlyMap<string, StreamTop>): Promise<void> {
+  async #repair(topics: readonly Topic[], tops: ReadonlyMap<string, StreamTop>): Promise<void> {
     const { hub, catchUp } = this.#deps;
     const behind: [Topic, number][] = [];
     for (const topic of topics) {
@@ -137,11 +144,11 @@ export class AntiEntropy {
     for (let start = 0; start < userIds.length; start += USERS_AT_ONCE) {
       const batch = userIds.slice(start, start + USERS_AT_ONCE);
       const userAccess = await policy.userAccessOf(batch);
-      for (const userId of batch) await this.#settleUser(userId, userAccess.get(userId));
+      for (const userId of batch) await this.#applyAccess(userId, userAccess.get(userId));
     }
   }
 
-  async #settleUser(userId: string, access: UserAccess | undefined): Promise<void> {
+  async #applyAccess(userId: string, access: UserAccess | undefined): Promise<void> {
     const { hub, controlMessages } = this.#deps;
     const state = access?.state ?? "gone";
     for (const connection of [...(hub.users.get(userId) ?? [])]) {

@@ -5,11 +5,12 @@ import type { Hub } from "./hub.ts";
 import type { RealtimeMetrics } from "../metrics.ts";
 import type { Streams } from "./streams.ts";
 import { logDelivery } from "./delivery-log.ts";
-import type { Entry, StreamTop, Topic } from "./topic.ts";
+import type { Entry, StreamTop } from "./topic-ref.ts";
+import type { Topic } from "./topic.ts";
 
-const ENTRIES_AT_ONCE = 300;
+const MAX_ENTRIES = 300;
 
-/** Fills the holes between what was delivered and what there is. */
+/** Fills the gaps of topics from their streams. */
 export class CatchUp {
   readonly #hub: Hub<Connection>;
   readonly #streams: Streams;
@@ -24,8 +25,8 @@ export class CatchUp {
   }
 
   /**
-   * Delivers everything up to `number`, in order; or, when that cannot be had, tells all subscribers so. One at a time
-   * per topic. @throws what Redis or Postgres throws, the topic staying where it is.
+   * Delivers everything up to `number`, in order. When an entry does not exist any more, it ends all subscriptions of the
+   * topic. One run at a time per topic. @throws the error of Redis or Postgres; the topic keeps its position.
    */
   run(topic: Topic, number: number): Promise<void> {
     topic.seen = Math.max(topic.seen, number);
@@ -35,7 +36,7 @@ export class CatchUp {
     return topic.catching;
   }
 
-  /** As `run`, for callers with nobody to tell of a failure: the next publication or position check tries again. */
+  /** Like `run`, without waiting. After a failure the next publication or anti-entropy check tries again. */
   start(topic: Topic, number: number): void {
     this.run(topic, number).catch((error: unknown) => {
       this.#log.warn({ reason: errorText(error) }, "catching up failed");
@@ -54,20 +55,24 @@ export class CatchUp {
         }
         if (topic.epoch !== epoch) continue;
         if (!continues(entries, position)) {
-          this.#giveUp(topic, top);
+          this.#end(topic, top);
           return;
         }
       }
       if (topic.epoch !== epoch) continue;
-      for (const entry of entries) {
-        if (entry.number === topic.position + 1)
-          logDelivery({ metrics: this.#metrics, log: this.#log }, topic, entry, topic.deliver(entry));
-      }
+      this.#deliver(topic, entries);
+    }
+  }
+
+  #deliver(topic: Topic, entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      if (entry.number === topic.position + 1)
+        logDelivery({ metrics: this.#metrics, log: this.#log }, topic, entry, topic.deliver(entry));
     }
   }
 
   async #next(topic: Topic, epoch: string): Promise<Entry[]> {
-    const request = { ref: topic.ref, epoch, after: topic.position, limit: ENTRIES_AT_ONCE };
+    const request = { ref: topic.ref, epoch, after: topic.position, limit: MAX_ENTRIES };
     const [entries = []] = await this.#streams.read([request]);
     return entries;
   }
@@ -77,9 +82,10 @@ export class CatchUp {
     return tops.get(topic.liveChannel) ?? null;
   }
 
-  #giveUp(topic: Topic, top: StreamTop | null): void {
+  /** Ends a run whose next entry does not exist. */
+  #end(topic: Topic, top: StreamTop | null): void {
     if (top?.epoch === topic.epoch && top.number <= topic.position) {
-      // What was heard of is not there: nothing is missing.
+      // The announced entry does not exist: nothing is missing.
       topic.seen = topic.position;
       return;
     }

@@ -1,6 +1,7 @@
 import {
   roomLiveMessage,
   userLiveMessage,
+  type ControlMessage,
   type RoomLiveMessage,
 } from "../../shared/timeline/live-messages.ts";
 import type { Log } from "../../shared/platform/log.ts";
@@ -8,24 +9,24 @@ import type { CatchUp } from "./catch-up.ts";
 import type { Connection } from "../session/connection.ts";
 import type { RealtimeMetrics } from "../metrics.ts";
 import type { Hub } from "./hub.ts";
-import type { ControlMessages } from "../policy/control-messages.ts";
 import { logDelivery } from "./delivery-log.ts";
-import type { Entry, Topic } from "./topic.ts";
+import type { Entry } from "./topic-ref.ts";
+import type { Topic } from "./topic.ts";
 
 export type DeliverDeps = {
   hub: Hub<Connection>;
   catchUp: CatchUp;
-  controlMessages: Pick<ControlMessages, "take">;
+  controlMessages: { handle: (userId: string, message: ControlMessage) => void };
   metrics: RealtimeMetrics;
   log: Log;
-  /** Has a topic's true position looked up. */
+  /** Compares a topic's position with the source of truth. */
   suspect: (topic: Topic) => void;
 };
 
-/** Well above what an entry takes from its commit to the live channel. */
-const COMING_MS = 100;
+/** Well above the time of an entry from its commit to the live channel. */
+const PUBLISH_LAG_MS = 100;
 
-/** Takes what a live channel brought to the subscribers of its topic. */
+/** Delivers a message of a live channel to the subscribers of its topic. */
 export function deliver(deps: DeliverDeps, liveChannel: string, text: string): void {
   const topic = deps.hub.topics.get(liveChannel);
   if (!topic) return;
@@ -40,53 +41,44 @@ function deliverToRoom(deps: DeliverDeps, topic: Topic, text: string): void {
     return;
   }
   const { number, epoch, leaver: removedUserId, requestId, data } = parsed.data;
-  if (number !== null) take(deps, topic, epoch, { number, removedUserId, requestId, data });
-  else takeUnnumbered(deps, topic, parsed.data);
+  if (number !== null) deliverEntry(deps, topic, epoch, { number, removedUserId, requestId, data });
+  else deliverUnnumbered(deps, topic, parsed.data);
 }
 
-/**
- * What has no number is told behind what was in the timeline before it: somebody who was removed there hears none of it.
- */
-function takeUnnumbered(deps: DeliverDeps, topic: Topic, unnumbered: RoomLiveMessage): void {
+/** Delivers an event without a number after the entry it follows, so that a user whom that entry removes does not receive it. */
+function deliverUnnumbered(deps: DeliverDeps, topic: Topic, event: RoomLiveMessage): void {
   if (topic.epoch === null) return;
-  const { after, epoch, data } = unnumbered;
-  const tell = () => {
-    logDelivery(deps, topic, unnumbered, topic.deliverUnnumbered(data));
+  const { after, epoch, data } = event;
+  const publish = () => {
+    logDelivery(deps, topic, event, topic.deliverUnnumbered(data));
   };
-  if (after === undefined) tell();
+  if (after === undefined) publish();
   else if (epoch !== topic.epoch) deps.suspect(topic);
   else {
-    topic.deliverAfter(after, tell);
+    topic.deliverAfter(after, publish);
     if (after > topic.position) awaitEntry(deps, topic, after);
   }
 }
 
-/**
- * Catches up with an entry that is in the timeline and was not heard of. Most often it is being published at this moment:
- * it is given time to come by itself.
- */
+/** Reads an entry from the stream that does not arrive by itself. Most often it is being published at this moment. */
 function awaitEntry({ catchUp }: DeliverDeps, topic: Topic, number: number): void {
   const { epoch } = topic;
   setTimeout(() => {
     if (topic.epoch === epoch && topic.position < number) catchUp.start(topic, number);
-  }, COMING_MS).unref();
+  }, PUBLISH_LAG_MS).unref();
 }
 
 function deliverToUser(deps: DeliverDeps, topic: Topic, text: string): void {
   const parsed = userLiveMessage.safeParse(parseJson(text));
   if (!parsed.success) deps.metrics.malformed();
-  else if (parsed.data.kind !== "hint") deps.controlMessages.take(topic.ref.id, parsed.data);
-  else
-    take(deps, topic, parsed.data.epoch, {
-      number: parsed.data.offset,
-      removedUserId: null,
-      requestId: null,
-      data: parsed.data.data,
-    });
+  else if (parsed.data.kind === "hint") {
+    const { offset, epoch, data } = parsed.data;
+    deliverEntry(deps, topic, epoch, { number: offset, removedUserId: null, requestId: null, data });
+  } else deps.controlMessages.handle(topic.ref.id, parsed.data);
 }
 
-/** The next is delivered, what was had already is not, and a hole is filled first. */
-function take(deps: DeliverDeps, topic: Topic, epoch: string, entry: Entry): void {
+/** Delivers the next entry. Drops one that was delivered before. Fills a gap first. */
+function deliverEntry(deps: DeliverDeps, topic: Topic, epoch: string, entry: Entry): void {
   if (topic.epoch === null) topic.seen = Math.max(topic.seen, entry.number);
   else if (epoch !== topic.epoch) deps.suspect(topic);
   else if (entry.number <= topic.position) return;

@@ -1,48 +1,45 @@
-import { CLOSE, UNSUBSCRIBE, type Unsubscribe } from "../protocol/codes.ts";
-import type { StreamPosition } from "../protocol/json.ts";
+import { CLOSE, UNSUBSCRIBE } from "../protocol/codes.ts";
+import type { StreamPosition } from "../protocol/frames.ts";
 import type { RedisSubscriptions } from "../broker/redis-subscriptions.ts";
-import {
-  PendingSubscription,
-  liveChannelOf,
-  Topic,
-  type StreamTop,
-  type Subscriber,
-  type TopicRef,
-} from "./topic.ts";
+import { PendingSubscription } from "./pending-subscription.ts";
+import { liveChannelOf, type StreamTop, type TopicRef } from "./topic-ref.ts";
+import { Topic, type Subscriber } from "./topic.ts";
 
-/** Who is connected and what is followed. It knows no tenants and no rights. */
+/** The connections of this process and the topics that they follow. It knows no tenants and no rights. */
 export class Hub<C extends Subscriber> {
   readonly connections = new Set<C>();
   readonly #topics = new Map<string, Topic>();
   readonly #users = new Map<string, Set<C>>();
-  readonly #live: RedisSubscriptions;
+  readonly #live: Pick<RedisSubscriptions, "listen" | "drop">;
 
-  constructor(live: RedisSubscriptions) {
+  constructor(live: Pick<RedisSubscriptions, "listen" | "drop">) {
     this.#live = live;
   }
 
+  /** By live channel. */
   get topics(): ReadonlyMap<string, Topic> {
     return this.#topics;
   }
 
+  /** The connections of each user. */
   get users(): ReadonlyMap<string, ReadonlySet<C>> {
     return this.#users;
   }
 
-  /** Whether the topic is the one that is followed now. */
+  /** Whether the topic is still followed. */
   has(topic: Topic): boolean {
     return this.#topics.get(topic.liveChannel) === topic;
   }
 
-  /** Says who a connection is, and follows that user's own channel for as long as it lives. */
-  identify(connection: C, userRef: TopicRef): void {
+  /** Records whose connection it is, and follows that user's channel until `removeUser`. */
+  addUser(connection: C, userRef: TopicRef): void {
     this.#topic(userRef).watchers += 1;
     const connections = this.#users.get(userRef.id);
     if (connections) connections.add(connection);
     else this.#users.set(userRef.id, new Set([connection]));
   }
 
-  forget(connection: C, userRef: TopicRef): void {
+  removeUser(connection: C, userRef: TopicRef): void {
     const topic = this.#topics.get(liveChannelOf(userRef));
     if (topic) {
       topic.watchers -= 1;
@@ -53,20 +50,25 @@ export class Hub<C extends Subscriber> {
     if (connections?.size === 0) this.#users.delete(userRef.id);
   }
 
-  /** Begins a subscription; `leave` must follow, whether it was made or not. */
-  join(ref: TopicRef, userId: string, asked: StreamPosition | null, maxHeld: number): PendingSubscription {
+  /** Follows a topic for a subscription to come. `endPending` must follow, whatever the outcome. */
+  beginPending(
+    ref: TopicRef,
+    userId: string,
+    asked: StreamPosition | null,
+    maxHeld: number,
+  ): PendingSubscription {
     const topic = this.#topic(ref);
     const pending = new PendingSubscription(topic, userId, asked, maxHeld);
     topic.pending.add(pending);
     return pending;
   }
 
-  leave(pending: PendingSubscription): void {
+  endPending(pending: PendingSubscription): void {
     pending.topic.pending.delete(pending);
     this.release(pending.topic);
   }
 
-  /** Stops following a topic that nobody needs. */
+  /** Stops following a topic that has no subscriber, no pending subscription and no watcher. */
   release(topic: Topic): void {
     if (!topic.isIdle || !this.has(topic)) return;
     this.#topics.delete(topic.liveChannel);
@@ -74,15 +76,15 @@ export class Hub<C extends Subscriber> {
   }
 
   /**
-   * Tells everybody on a topic that there is a hole which cannot be filled, and follows it from `top` on. The server's
-   * own subscriptions have no code that makes a client ask again, so those clients come back with a new connection.
+   * Ends every subscription of a topic whose gap cannot be filled, and follows the topic from `top` on. No unsubscribe code
+   * makes a client ask again for a subscription of the server, so those connections are closed and come back.
    */
   invalidate(topic: Topic, top: StreamTop | null): void {
     topic.open(top);
     topic.seen = 0;
     for (const subscriber of topic.subscribers) {
       if (subscriber.isServerSide(topic)) subscriber.close(CLOSE.insufficientState);
-      else subscriber.detach(topic, UNSUBSCRIBE.insufficientState satisfies Unsubscribe);
+      else subscriber.detach(topic, UNSUBSCRIBE.insufficientState);
     }
   }
 

@@ -4,14 +4,14 @@ import { roomLiveMessage } from "../../shared/timeline/live-messages.ts";
 import { roomStreamKey, userStreamKey } from "../../shared/platform/redis-keys.ts";
 import { publishRooms, rebuildStream, type Publishing } from "../../shared/timeline/publish.ts";
 import { readUserPosition } from "../../shared/timeline/user-stream.ts";
-import { liveChannelOf, type Entry, type StreamTop, type TopicRef } from "./topic.ts";
+import { liveChannelOf, type Entry, type StreamTop, type TopicRef } from "./topic-ref.ts";
 
 export type ReadRequest = { ref: TopicRef; epoch: string; after: number; limit: number };
 
 const USERS_AT_ONCE = 500;
 const streamEntries = z.array(z.tuple([z.string(), z.array(z.string())]));
 
-/** Where entries are read from: Redis, which is caught up from Postgres when it lacks some. */
+/** The streams in Redis. A room's stream is repaired from Postgres when it lacks entries. */
 export class Streams {
   readonly #deps: Publishing;
   readonly #repairs = new Map<string, Promise<void>>();
@@ -20,7 +20,7 @@ export class Streams {
     this.#deps = deps;
   }
 
-  /** Where the streams truly end, by live channel: a room's timeline in one query, a user's hints in Redis. */
+  /** The tops of streams, by live channel: rooms from Postgres in one query, users from Redis. */
   async tops(refs: readonly TopicRef[]): Promise<Map<string, StreamTop>> {
     const tops = new Map<string, StreamTop>();
     const rooms = refs.filter(({ kind }) => kind === "room");
@@ -47,7 +47,7 @@ export class Streams {
     return tops;
   }
 
-  /** The entries after `after`, oldest first, at most `limit`, of each stream; one round trip. */
+  /** Of each stream, the entries after `after`, oldest first, at most `limit`. One round trip. */
   async read(requests: readonly ReadRequest[]): Promise<Entry[][]> {
     if (requests.length === 0) return [];
     const pipeline = this.#deps.redis.pipeline();
@@ -64,8 +64,8 @@ export class Streams {
   }
 
   /**
-   * Brings a room's stream up to its timeline, and back to the entry after `after` where its window begins later; one
-   * repair of a room at a time.
+   * Publishes what a room's stream lacks of its timeline. Rebuilds a stream that begins later than the entry after `after`.
+   * One repair of a room at a time.
    */
   repair({ ref, epoch, after }: Omit<ReadRequest, "limit">): Promise<void> {
     if (ref.kind === "user") return Promise.resolve();

@@ -15,35 +15,35 @@ import { isTenantOrigin } from "../../shared/auth/origins.ts";
 import type { SealKey } from "../../shared/platform/seal.ts";
 import { readTokenTenant, verifyUserToken } from "../../shared/auth/tokens.ts";
 import { createBatcher } from "../../shared/platform/concurrency/batcher.ts";
-import type { StreamTop, TopicRef } from "../channels/topic.ts";
+import type { StreamTop, TopicRef } from "../channels/topic-ref.ts";
 
-/** Whose connection it is, and until when its token is good. */
+/** The user of a connection, and when its token expires. */
 export type Identity = { userRef: TopicRef; expiresAtMs: number };
 
-/** A room that a user may hear, and where it stood when that was read. */
+/** A room that a user may read, and its top at that moment. */
 export type Grant = { ref: TopicRef; top: StreamTop };
 
 export type UserAccess = { state: ConnectableState; membershipVersion: string };
 export type Rights = UserAccess & { grants: Grant[] };
 
-/** Who may connect, and who may hear what. */
+/** Who may connect, and who may read what. */
 export type Policy = {
   /**
-   * `origin`: of the page, null where there is none. @throws AppError `unauthorized`, `token_expired`, or `forbidden` for
-   * a user who is locked or gone, and for a page that may not act for the tenant.
+   * `origin`: of the page; null where there is none. @throws AppError `unauthorized`, `token_expired`, or `forbidden` for
+   * a user who is locked or gone, and for a page that may not connect for the tenant.
    */
   authenticate(token: string, origin: string | null): Promise<Identity>;
-  /** A user's standing and most recently active rooms. */
+  /** The state of a user and its most recently active rooms. */
   rightsOf(userId: string): Promise<Rights>;
-  /** Of rooms by channel, those that the user may hear. */
+  /** Of rooms by channel, those that the user may read. */
   findRooms(userId: string, channels: readonly string[]): Promise<Grant[]>;
-  /** Of rooms by id, those that the user may hear. */
+  /** Of rooms by id, those that the user may read. */
   grantsOf(userId: string, roomIds: readonly string[]): Promise<Grant[]>;
-  /** By user; one who does not exist is absent. */
+  /** By user. A user who does not exist is absent. */
   userAccessOf(userIds: readonly string[]): Promise<Map<string, UserAccess>>;
 };
 
-/** Queries of one kind that may be open at once: what is asked meanwhile shares the next. */
+/** Queries of one kind that run at once. Further requests share the next one. */
 const QUERIES_AT_ONCE = 2;
 
 /** The policy of tenants, users and memberships in Postgres. A mass reconnect shares its queries. */
@@ -56,7 +56,7 @@ export function createPolicy({
   db: Db;
   sealKeys: readonly SealKey[];
   rooms: number;
-  /** Of the configuration, for tenants without a list of their own. */
+  /** For tenants without a list of their own. */
   allowedOrigins: readonly string[];
 }): Policy {
   const readRightsOf = createBatcher(QUERIES_AT_ONCE, async (userIds) => {
@@ -124,17 +124,18 @@ function createAuthentication(
       ),
     );
   });
-  const findUser = createBatcher(QUERIES_AT_ONCE, async (places) => {
-    const rows = await findConnectables(db, places.map(parsePlace));
-    return new Map(rows.map((row) => [formatPlace(row.tenant_id, row.external_id), row]));
+  const findUser = createBatcher(QUERIES_AT_ONCE, async (keys) => {
+    const rows = await findConnectables(db, keys.map(parseUserKey));
+    return new Map(rows.map((row) => [formatUserKey(row.tenant_id, row.external_id), row]));
   });
   return async (token, origin) => {
     const slug = readTokenTenant(token);
     const tenant = slug === null ? undefined : await findTenant(slug);
-    if (slug === null || !tenant) throw new AppError("unauthorized", "The token is of no active tenant.");
+    if (slug === null || !tenant)
+      throw new AppError("unauthorized", "The token belongs to no active tenant.");
     const claims = await verifyUserToken(tenant.keys, slug, token, Date.now());
-    const user = await findUser(formatPlace(tenant.id, claims.user));
-    if (!user) throw new AppError("unauthorized", "The token is of no known user.");
+    const user = await findUser(formatUserKey(tenant.id, claims.user));
+    if (!user) throw new AppError("unauthorized", "The token belongs to no known user.");
     if (origin !== null && !isTenantOrigin(origin, tenant.origins, allowedOrigins))
       throw new AppError("forbidden", "Pages of this origin may not act for this tenant.");
     if (!user.is_active) throw new AppError("forbidden", "The user is locked or gone.");
@@ -143,12 +144,12 @@ function createAuthentication(
   };
 }
 
-// A tenant's row id holds no space.
-function formatPlace(tenantId: string, user: string): string {
+// The row id of a tenant has no space in it.
+function formatUserKey(tenantId: string, user: string): string {
   return `${tenantId} ${user}`;
 }
 
-function parsePlace(place: string): { tenantId: string; user: string } {
-  const space = place.indexOf(" ");
-  return { tenantId: place.slice(0, space), user: place.slice(space + 1) };
+function parseUserKey(key: string): { tenantId: string; user: string } {
+  const space = key.indexOf(" ");
+  return { tenantId: key.slice(0, space), user: key.slice(space + 1) };
 }

@@ -2,12 +2,11 @@ import type { ConnectableState } from "../../shared/db/memberships/subscription-
 import type { ErrorCode } from "../../shared/contract/errors.ts";
 
 /**
- * Why a socket is closed. The number tells the client what to do: 3000–3499 come back (with back-off), 3500–3999 stay
- * away.
+ * Why a socket is closed. With 3000–3499 the client reconnects, with back-off; with 3500–3999 it does not reconnect.
  */
 export const CLOSE = {
   shutdown: { code: 3001, reason: "shutdown" },
-  /** Of ours: a connect that was not answered in time. */
+  /** An outage of ours: a connect that got no reply in time. */
   internal: { code: 3004, reason: "internal server error" },
   expired: { code: 3005, reason: "connection expired" },
   slow: { code: 3008, reason: "slow" },
@@ -24,7 +23,10 @@ export const CLOSE = {
 } as const;
 export type Close = { readonly code: number; readonly reason: string };
 
-/** Why a command is refused. Only a temporary error makes the client try the same again. */
+/** A message over the limit of bytes: a code of the WebSocket protocol, with which the client does not reconnect. */
+export const MESSAGE_TOO_BIG: Close = { code: 1009, reason: "message too big" };
+
+/** Why a command is refused. The client repeats a command after a temporary error only. */
 export const REPLY_ERROR = {
   internal: { code: 100, message: "internal server error", temporary: true },
   permissionDenied: { code: 103, message: "permission denied", temporary: false },
@@ -33,14 +35,14 @@ export const REPLY_ERROR = {
   badRequest: { code: 107, message: "bad request", temporary: false },
   notAvailable: { code: 108, message: "not available", temporary: false },
   tokenExpired: { code: 109, message: "token expired", temporary: false },
-  /** At a refresh: temporary, or the client would leave for ever though its next token may be good. */
+  /** At a refresh it is temporary: the client asks again, and its next token may be good. */
   refreshExpired: { code: 109, message: "token expired", temporary: true },
   tooManyRequests: { code: 111, message: "too many requests", temporary: true },
   unrecoverable: { code: 112, message: "unrecoverable position", temporary: false },
 } as const;
 export type ReplyError = { readonly code: number; readonly message: string; readonly temporary: boolean };
 
-/** Why one subscription is ended: below 2500 for good, from 2500 on the client subscribes again by itself. */
+/** Why a subscription ends. Below 2500 it ends for good; from 2500 on the client subscribes again by itself. */
 export const UNSUBSCRIBE = {
   server: { code: 2000, reason: "server unsubscribe" },
   insufficientState: { code: 2500, reason: "insufficient state" },
@@ -48,35 +50,35 @@ export const UNSUBSCRIBE = {
 export type Unsubscribe = (typeof UNSUBSCRIBE)[keyof typeof UNSUBSCRIBE];
 
 type ConnectRefusal = { close: Close } | { error: ReplyError };
-const NOT_NOW: ConnectRefusal = { error: REPLY_ERROR.internal };
-const NEVER: ConnectRefusal = { close: CLOSE.badRequest };
+const TEMPORARY: ConnectRefusal = { error: REPLY_ERROR.internal };
+const PERMANENT: ConnectRefusal = { close: CLOSE.badRequest };
 
-/** What a refused connect answers: a close is for good, an error lets the client come back. */
+/** How a connect is refused. After a close the client does not reconnect; after an error it does. */
 export const CONNECT_REFUSAL = {
   unauthorized: { close: CLOSE.invalidToken },
   wrong_credential: { close: CLOSE.invalidToken },
   token_expired: { error: REPLY_ERROR.tokenExpired },
   forbidden: { close: CLOSE.forceDisconnect },
   not_found: { close: CLOSE.invalidToken },
-  malformed: NEVER,
-  invalid: NEVER,
-  conflict: NEVER,
-  too_many_roles: NEVER,
-  too_large: NEVER,
-  unsupported_media_type: NEVER,
-  idempotency_key_reused: NEVER,
-  rate_limited: NOT_NOW,
-  internal: NOT_NOW,
-  unavailable: NOT_NOW,
+  malformed: PERMANENT,
+  invalid: PERMANENT,
+  conflict: PERMANENT,
+  too_many_roles: PERMANENT,
+  too_large: PERMANENT,
+  unsupported_media_type: PERMANENT,
+  idempotency_key_reused: PERMANENT,
+  rate_limited: TEMPORARY,
+  internal: TEMPORARY,
+  unavailable: TEMPORARY,
 } as const satisfies Record<ErrorCode, ConnectRefusal>;
 
-/** Why somebody who was let in may not stay; as for one who asks to be let in. */
+/** Why the connection of a user ends who may not connect any more. The same codes refuse that user's connect. */
 export const USER_STATE_CLOSE = {
   gone: CLOSE.forceDisconnect,
   paused: CLOSE.invalidToken,
 } as const satisfies Record<Exclude<ConnectableState, "active">, Close>;
 
-/** The close of an order that names a number; one that is not in the table closes for good all the same. */
+/** The close that a control message names by its code. An unknown code closes for good. */
 export function closeOfCode(code: number): Close {
   return Object.values(CLOSE).find((close) => close.code === code) ?? CLOSE.forceDisconnect;
 }

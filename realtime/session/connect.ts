@@ -1,25 +1,26 @@
 import { AppError, errorText } from "../../shared/contract/errors.ts";
 import type { Log } from "../../shared/platform/log.ts";
-import { CLOSE, CONNECT_REFUSAL, REPLY_ERROR } from "../protocol/codes.ts";
-import type { Connection } from "./connection.ts";
 import type { Semaphore } from "../../shared/platform/concurrency/semaphore.ts";
+import { CLOSE, CONNECT_REFUSAL, REPLY_ERROR } from "../protocol/codes.ts";
+import type { CommandOf } from "../protocol/commands.ts";
+import type { ConnectResult, StreamPosition } from "../protocol/frames.ts";
 import type { Policy, Rights } from "../policy/policy.ts";
-import { formatConnectResult, formatReply, type CommandOf, type StreamPosition } from "../protocol/json.ts";
+import { liveChannelOf, type TopicRef } from "../channels/topic-ref.ts";
+import type { Connection } from "./connection.ts";
 import { subscribe, type Outcome, type SubscribeDeps, type Want } from "./subscribe.ts";
-import { liveChannelOf, type TopicRef } from "../channels/topic.ts";
 
 export type ConnectDeps = SubscribeDeps & {
   policy: Policy;
   semaphore: Semaphore;
   log: Log;
   version: string;
-  /** Called for a connection whose rooms may have changed while it was being let in. */
-  onDoubt: (connection: Connection) => void;
+  /** Called for a connection whose rooms may have changed while it was connecting. */
+  onNeedsReview: (connection: Connection) => void;
 };
 
 type Connect = CommandOf<"connect">;
 
-/** Lets a connection in: who it is, its rooms, and what it missed in each. */
+/** Authenticates a connection, subscribes its user's rooms, and replies with what it missed in each. */
 export async function connect(deps: ConnectDeps, connection: Connection, command: Connect): Promise<void> {
   if (command.request.token === "") {
     connection.close(CLOSE.badRequest);
@@ -27,26 +28,27 @@ export async function connect(deps: ConnectDeps, connection: Connection, command
   }
   connection.state = "connecting";
   try {
-    await deps.semaphore.run(() => letIn(deps, connection, command));
+    await deps.semaphore.run(() => authorize(deps, connection, command));
   } catch (error) {
     refuse(deps, connection, command, error);
   }
 }
 
-async function letIn(deps: ConnectDeps, connection: Connection, { id, request }: Connect): Promise<void> {
+async function authorize(deps: ConnectDeps, connection: Connection, { id, request }: Connect): Promise<void> {
   const { policy, hub, streams } = deps;
   const identity = await policy.authenticate(request.token, connection.origin);
   const { userRef } = identity;
   const planned = requireActive(await policy.rightsOf(userRef.id));
-  // The client may have gone while it waited for its turn or its rights.
+  // The client may have closed meanwhile.
   if (connection.isClosed) return;
   connection.identity = identity;
-  hub.identify(connection, userRef);
+  hub.addUser(connection, userRef);
   let rights = planned;
+  const asked = new Map(Object.entries(request.subs).flatMap(askedPosition));
   await subscribe(deps, {
     connection,
     userId: userRef.id,
-    wants: planWants(deps, planned, userRef, new Map(Object.entries(request.subs).flatMap(askedPosition))),
+    wants: planWants(deps, planned, userRef, asked),
     isServerSide: true,
     readTops: async () => {
       rights = requireActive(await policy.rightsOf(userRef.id));
@@ -56,18 +58,17 @@ async function letIn(deps: ConnectDeps, connection: Connection, { id, request }:
     },
     reply: (outcomes) => {
       const nowMs = Date.now();
-      if (outcomes.some((outcome) => "refusal" in outcome)) connection.isInDoubt = true;
-      // A token is accepted a little after its end: the client has the whole delay to bring a new one.
+      if (outcomes.some((outcome) => "refusal" in outcome)) connection.needsReview = true;
+      // A token is accepted a little after its end. The client still has the whole delay to refresh.
       connection.expiresAtMs = Math.max(identity.expiresAtMs, nowMs);
       connection.state = "ready";
       connection.membershipVersion = rights.membershipVersion;
-      connection.send(
-        formatReply(id, "connect", formatResult(deps, connection, outcomes, identity.expiresAtMs - nowMs)),
-      );
+      const result = createResult(deps, connection, outcomes, identity.expiresAtMs - nowMs);
+      connection.send({ kind: "reply", id, method: "connect", result });
     },
   });
-  if (rights.membershipVersion !== planned.membershipVersion) connection.isInDoubt = true;
-  if (connection.isInDoubt) deps.onDoubt(connection);
+  if (rights.membershipVersion !== planned.membershipVersion) connection.needsReview = true;
+  if (connection.needsReview) deps.onNeedsReview(connection);
 }
 
 function requireActive(rights: Rights): Rights {
@@ -76,14 +77,14 @@ function requireActive(rights: Rights): Rights {
   return rights;
 }
 
-function askedPosition([channel, place]: [string, Connect["request"]["subs"][string]]): [
+function askedPosition([channel, position]: [string, Connect["request"]["subs"][string]]): [
   string,
   StreamPosition,
 ][] {
-  return place.recover ? [[channel, { epoch: place.epoch, offset: place.offset }]] : [];
+  return position.recover ? [[channel, { epoch: position.epoch, offset: position.offset }]] : [];
 }
 
-/** The user's own channel and the most recently active rooms, as many as a client can name in its next connect. */
+/** The user's own channel and the most recently active rooms, as many as the client can name in its next connect. */
 function planWants(
   { limits }: ConnectDeps,
   rights: Rights,
@@ -99,18 +100,18 @@ function planWants(
 
 const POSITION_BYTES = '"":{"recover":true,"offset":9007199254740991,"epoch":""},'.length + 36;
 
-/** How much of a client's next connect command a subscription by the server takes. */
+/** The bytes of a subscription by the server in the client's next connect command. */
 export function connectBytes({ channel }: TopicRef): number {
   return POSITION_BYTES + channel.length;
 }
 
-function formatResult(
+function createResult(
   deps: ConnectDeps,
   connection: Connection,
   outcomes: readonly Outcome[],
   leftMs: number,
-): string {
-  return formatConnectResult({
+): ConnectResult {
+  return {
     client: connection.id,
     version: deps.version,
     ttlS: Math.max(1, Math.floor(leftMs / 1_000)),
@@ -119,7 +120,7 @@ function formatResult(
     subs: outcomes.flatMap((outcome) =>
       "result" in outcome ? [{ channel: outcome.ref.channel, result: outcome.result }] : [],
     ),
-  });
+  };
 }
 
 function refuse(deps: ConnectDeps, connection: Connection, { id }: Connect, error: unknown): void {
@@ -129,7 +130,7 @@ function refuse(deps: ConnectDeps, connection: Connection, { id }: Connect, erro
     connection.close(refusal.close);
     return;
   }
-  // What is known to be away is told by its own log line, not by one of each client.
+  // An outage has its own log line: no further one for each client.
   if (!(error instanceof AppError)) {
     deps.log.warn({ connection: connection.id, reason: errorText(error) }, "connecting failed");
   }

@@ -1,73 +1,80 @@
 import { randomUUID } from "node:crypto";
-import { CLOSE, type Close, type ReplyError, type Unsubscribe } from "../protocol/codes.ts";
+import { CLOSE, MESSAGE_TOO_BIG, type Close, type ReplyError, type Unsubscribe } from "../protocol/codes.ts";
+import { encodeFrame, type Codec } from "../protocol/codec.ts";
+import type { Command } from "../protocol/commands.ts";
+import { PING, type Frame } from "../protocol/frames.ts";
+import type { Session, Socket } from "../transport/transport.ts";
 import type { Hub } from "../channels/hub.ts";
-import { firstPingAtMs, type Life } from "./idle.ts";
-import { Bucket, type Limits } from "../limits.ts";
-import { OutboundQueue, type Flusher, type Socket } from "./outbound-queue.ts";
-import type { Identity } from "../policy/policy.ts";
-import { formatError, formatUnsubscribe, PING_FRAME, type Command, type Frame } from "../protocol/json.ts";
 import type { Subscriber, Topic } from "../channels/topic.ts";
+import type { Identity } from "../policy/policy.ts";
+import { Bucket } from "./bucket.ts";
+import { firstPingAtMs, type Life } from "./idle.ts";
+import { OPTED_OUT_CHANNELS, RESERVED_BYTES, type Limits } from "../limits.ts";
+import type { Flusher } from "./flusher.ts";
+import { OutboundQueue } from "./outbound-queue.ts";
 
-/** `failed`: its connect was refused; the client leaves by itself, and what it had sent along is not read. */
+/** `failed`: its connect was refused. The client closes the socket; commands that follow are not read. */
 export type ConnectionState = "new" | "connecting" | "ready" | "failed" | "closed";
 
+/** A command that waits for a reply. */
 export type Request = Exclude<Command, { method: "pong" | "send" }>;
-
-/** The text codec of a connection: frames in, commands out. */
-export type Codec = { parseFrame: (text: string) => Command[] | null };
 
 export type ConnectionDeps = {
   hub: Hub<Connection>;
   flusher: Flusher;
   limits: Limits;
-  codec: Codec;
-  /** Runs the commands at the front of the list, takes them away, and never throws. */
-  run: (connection: Connection, waiting: Request[]) => Promise<void>;
+  /** Runs one or more commands at the front of the list, removes them from it, and never throws. */
+  run: (connection: Connection, requests: Request[]) => Promise<void>;
   onClosed: (connection: Connection, close: Close, isOurs: boolean) => void;
   onRefused: (error: ReplyError) => void;
 };
 
+/** `origin`: of the page that opened the socket; null where no browser did. */
+export type Client = { origin: string | null; codec: Codec };
+
 type Subscription = { topic: Topic; isServerSide: boolean };
 
 /** One WebSocket of one user. Its commands run in order, one after the other. */
-export class Connection implements Subscriber, Life {
+export class Connection implements Subscriber, Life, Session {
   readonly id = randomUUID();
-  /** Known to the client alone. */
+  /** Only this client knows it. */
   readonly session = randomUUID();
   readonly openedAtMs = Date.now();
-  lastHeardAtMs = this.openedAtMs;
+  lastReceivedAtMs = this.openedAtMs;
   nextPingAtMs: number;
   expiresAtMs: number | null = null;
   state: ConnectionState = "new";
   identity: Identity | null = null;
-  /** Of the rooms that its rights were last read with; empty: read them again. */
+  /** The version of the rooms at the last reading of its rights; empty: the rights must be read again. */
   membershipVersion = "";
-  /** Set when its rooms may have changed while it was being let in. */
-  isInDoubt = false;
-  /** Rooms that the client gave up: the server does not subscribe them again. */
-  readonly optedOut = new Set<string>();
-  readonly #subscriptions = new Map<string, Subscription>();
-  readonly #deps: ConnectionDeps;
-  /** Of the page that opened it; null when no browser did. */
+  /** Set when its rooms may have changed while it was connecting. */
+  needsReview = false;
   readonly origin: string | null;
+  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #optedOut = new Set<string>();
+  readonly #codec: Codec;
+  readonly #deps: ConnectionDeps;
   readonly #socket: Socket;
   readonly #queue: OutboundQueue;
   readonly #commands: Bucket;
   readonly #errors: Bucket;
-  readonly #waiting: Request[] = [];
+  readonly #requests: Request[] = [];
   #isRunning = false;
-  #owesPong = false;
+  #expectsPong = false;
 
-  constructor(socket: Socket, origin: string | null, deps: ConnectionDeps) {
+  constructor(socket: Socket, { origin, codec }: Client, deps: ConnectionDeps) {
     this.#socket = socket;
     this.origin = origin;
+    this.#codec = codec;
     this.#deps = deps;
-    const { limits } = deps;
+    const { limits, flusher } = deps;
     this.nextPingAtMs = firstPingAtMs(this.openedAtMs, limits.pingMs, Math.random());
     this.#commands = new Bucket(limits.commandBurst, limits.commandsPerSecond, this.openedAtMs);
     this.#errors = new Bucket(limits.errorBurst, limits.errorsPerSecond, this.openedAtMs);
-    this.#queue = new OutboundQueue(socket, deps.flusher, {
-      maxBytes: limits.queueBytes,
+    this.#queue = new OutboundQueue(socket, {
+      codec,
+      flusher,
+      maxBytes: limits.queueBytes - RESERVED_BYTES,
       onSlow: () => {
         this.close(CLOSE.slow);
       },
@@ -99,71 +106,99 @@ export class Connection implements Subscriber, Life {
     return this.#subscriptions;
   }
 
-  /** What the client sent: any of it is a sign of life. */
-  receive(text: string): void {
+  receive(message: Buffer, isBinary: boolean): void {
     if (this.isClosed) return;
+    const { limits } = this.#deps;
     const nowMs = Date.now();
-    this.lastHeardAtMs = nowMs;
-    const commands = this.#deps.codec.parseFrame(text);
+    this.lastReceivedAtMs = nowMs;
+    if (message.byteLength > limits.frameBytes) {
+      this.close(MESSAGE_TOO_BIG);
+      return;
+    }
+    if (isBinary !== this.#codec.isBinary) {
+      this.close(CLOSE.inappropriateProtocol);
+      return;
+    }
+    const commands = this.#codec.decode(message);
     if (!commands) {
       this.close(CLOSE.badRequest);
       return;
     }
     for (const command of commands) this.#accept(command, nowMs);
-    if (this.#waiting.length > this.#deps.limits.waitingCommands) this.close(CLOSE.tooManyRequests);
+    if (this.#requests.length > limits.waitingCommands) this.close(CLOSE.tooManyRequests);
     else void this.#work();
+  }
+
+  /** A ping of the WebSocket protocol counts as a command. */
+  receivePing(): boolean {
+    if (this.isClosed) return false;
+    const nowMs = Date.now();
+    this.lastReceivedAtMs = nowMs;
+    if (!this.#commands.take(nowMs)) this.close(CLOSE.tooManyRequests);
+    else if (this.#queue.isOverLimit) this.close(CLOSE.slow);
+    return !this.isClosed;
   }
 
   #accept(command: Command, nowMs: number): void {
     if (command.method === "send") this.close(CLOSE.notAvailable);
     else if (command.method !== "pong") {
-      if (this.#commands.take(nowMs)) this.#waiting.push(command);
+      if (this.#commands.take(nowMs)) this.#requests.push(command);
       else this.close(CLOSE.tooManyRequests);
-    } else if (this.#owesPong) this.#owesPong = false;
+    } else if (this.#expectsPong) this.#expectsPong = false;
     else this.close(CLOSE.badRequest);
   }
 
   async #work(): Promise<void> {
     if (this.#isRunning) return;
     this.#isRunning = true;
-    while (this.#waiting.length > 0 && !this.isClosed) await this.#deps.run(this, this.#waiting);
+    while (this.#requests.length > 0 && !this.isClosed) await this.#deps.run(this, this.#requests);
     this.#isRunning = false;
   }
 
   send(frame: Frame): void {
-    this.#queue.push(frame);
+    if (!this.isClosed) this.#queue.push(encodeFrame(this.#codec, frame));
   }
 
   /**
-   * Refuses a command; a client that asks for too much that it may not have is sent away. What it is invited to ask again
-   * does not count: an outage of ours would send it away for ever. Who asks again at once meets the limit of commands,
-   * which lets it come back.
+   * Refuses a command. A client with too many refusals is closed for good. Temporary errors do not count: they are outages
+   * of ours. A client that repeats those without a pause meets the limit of commands, and may come back.
    */
   refuse(id: number, error: ReplyError): void {
     this.#deps.onRefused(error);
-    this.send(formatError(id, error));
+    this.send({ kind: "error", id, error });
     if (!error.temporary && !this.#errors.take(Date.now())) this.close(CLOSE.tooManyErrors);
   }
 
   ping(nowMs: number): void {
     this.nextPingAtMs = nowMs + this.#deps.limits.pingMs;
-    this.#owesPong = true;
-    this.send(PING_FRAME);
+    this.#expectsPong = true;
+    this.send(PING);
   }
 
   attach(topic: Topic, isServerSide: boolean): void {
     this.#subscriptions.set(topic.ref.channel, { topic, isServerSide });
-    this.optedOut.delete(topic.ref.channel);
+    this.#optedOut.delete(topic.ref.channel);
     topic.subscribers.add(this);
   }
 
   detach(topic: Topic, why: Unsubscribe | null): void {
     this.#subscriptions.delete(topic.ref.channel);
     topic.subscribers.delete(this);
-    // A removal may be undone before it is noticed: the next check looks at what there is.
+    // The user may be added again before the next check: it reads the rights whatever their version.
     this.membershipVersion = "";
-    if (why) this.send(formatUnsubscribe(topic.ref.channel, why));
+    if (why) this.send({ kind: "unsubscribe", channel: topic.ref.channel, why });
     this.#deps.hub.release(topic);
+  }
+
+  /** The client has unsubscribed: the server does not subscribe it to this room again. */
+  optOut(channel: string): void {
+    this.#optedOut.add(channel);
+    const [oldest] = this.#optedOut;
+    if (oldest !== undefined && this.#optedOut.size > OPTED_OUT_CHANNELS) this.#optedOut.delete(oldest);
+  }
+
+  hasOptedOut(channel: string): boolean {
+    return this.#optedOut.has(channel);
   }
 
   isServerSide(topic: Topic): boolean {
@@ -174,26 +209,26 @@ export class Connection implements Subscriber, Life {
   close(close: Close): void {
     if (this.isClosed) return;
     if (close !== CLOSE.slow) this.#queue.flush();
-    // Flushing may have found the client too slow and closed it.
+    // The flush closes a client that is too slow.
     if (!this.#shut()) return;
     this.#deps.onClosed(this, close, true);
-    this.#socket.end(close.code, close.reason);
+    this.#socket.close(close.code, close.reason);
   }
 
-  /** The socket is gone. */
-  gone(code: number): void {
+  closed(code: number): void {
     if (this.#shut()) this.#deps.onClosed(this, { code, reason: "" }, false);
   }
 
+  /** Returns false when it was shut before. */
   #shut(): boolean {
     if (this.isClosed) return false;
     this.state = "closed";
     this.#queue.shut();
-    this.#waiting.length = 0;
+    this.#requests.length = 0;
     const { hub } = this.#deps;
     hub.connections.delete(this);
     for (const { topic } of [...this.#subscriptions.values()]) this.detach(topic, null);
-    if (this.identity) hub.forget(this, this.identity.userRef);
+    if (this.identity) hub.removeUser(this, this.identity.userRef);
     return true;
   }
 }

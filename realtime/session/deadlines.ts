@@ -3,12 +3,9 @@ import type { Connection } from "./connection.ts";
 import { decideDue, silentConnections } from "./idle.ts";
 import type { Limits } from "../limits.ts";
 
-/**
- * Does what the clock asks: pings, and closes whom nothing was heard from, who lapsed, who never said who they are, and
- * whom we could not let in in time.
- */
+/** Pings the connections whose ping is due, and closes those that are silent, expired or not connected in time. */
 export function checkDeadlines(connections: ReadonlySet<Connection>, limits: Limits, nowMs: number): void {
-  // Every ping asks for an answer, so a live client is heard from once an interval.
+  // Every ping asks for a pong, so a live client sends something once an interval.
   const maxSilenceMs = limits.pingMs + limits.pongMs;
   for (const silent of silentConnections(connections, { nowMs, maxSilenceMs })) silent.close(CLOSE.noPong);
   for (const connection of [...connections]) {

@@ -2,12 +2,12 @@ import { CLOSE, type Close } from "../protocol/codes.ts";
 
 const STEP_MS = 100;
 
-/** How many of `count` are closed at each step, so that the last goes before the window ends. */
+/** How many of `count` are closed at each step, so that the last one is closed before the window ends. */
 export function batchSize(count: number, windowMs: number): number {
   return Math.max(1, Math.ceil(count / Math.max(1, Math.floor(windowMs / STEP_MS))));
 }
 
-/** Sends everybody to another process, spread over the window: who comes back does not come back with all the others. */
+/** Closes every connection, spread over the window, so that the clients do not all reconnect at once. */
 export async function drain(
   connections: ReadonlySet<{ close(close: Close): void }>,
   windowMs: number,

@@ -1,24 +1,24 @@
-/** What is known of a connection's life. Times in milliseconds. */
+/** The times of a connection, in milliseconds. */
 export type Life = {
-  /** When anything was last heard from the client; what is sent to it says nothing about it. */
-  lastHeardAtMs: number;
+  /** When the client last sent anything. */
+  lastReceivedAtMs: number;
   openedAtMs: number;
-  /** Whether it has asked to be let in. */
+  /** Whether it has sent its connect command. */
   hasAsked: boolean;
-  /** When its token expires; null until the connection is let in. */
+  /** When its token expires; null until it is connected. */
   expiresAtMs: number | null;
   nextPingAtMs: number;
 };
 
-/** Those from whom nothing was heard for longer than `maxSilenceMs`. */
-export function silentConnections<C extends { lastHeardAtMs: number }>(
+/** The connections whose client has sent nothing for longer than `maxSilenceMs`. */
+export function silentConnections<C extends { lastReceivedAtMs: number }>(
   connections: Iterable<C>,
   { nowMs, maxSilenceMs }: { nowMs: number; maxSilenceMs: number },
 ): C[] {
-  return [...connections].filter(({ lastHeardAtMs }) => nowMs - lastHeardAtMs > maxSilenceMs);
+  return [...connections].filter(({ lastReceivedAtMs }) => nowMs - lastReceivedAtMs > maxSilenceMs);
 }
 
-/** What the clock asks of a connection that is not silent. `stale` is the client's fault, `unanswered` is ours. */
+/** What is due for a connection that is not silent. `stale`: the client did not connect; `unanswered`: we did not reply. */
 export type Due = "nothing" | "ping" | "expired" | "stale" | "unanswered";
 
 export function decideDue(
@@ -34,7 +34,7 @@ export function decideDue(
   return nowMs >= life.nextPingAtMs ? "ping" : "nothing";
 }
 
-/** When a connection is first pinged: spread over half the interval, so that a mass reconnect does not beat in time. */
+/** When a connection is first pinged: spread over half the interval, so that a mass reconnect does not ping all at once. */
 export function firstPingAtMs(nowMs: number, pingMs: number, chance: number): number {
   return nowMs + pingMs / 2 + (chance * pingMs) / 2;
 }

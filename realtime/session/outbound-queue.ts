@@ -1,66 +1,50 @@
-import type { Frame } from "../protocol/json.ts";
+import type { EncodedFrame, Payload } from "../protocol/frames.ts";
+import type { Codec } from "../protocol/codec.ts";
+import type { Socket } from "../transport/transport.ts";
+import type { Flusher } from "./flusher.ts";
 
-/** A socket as its queue sees it. */
-export type Socket = {
-  /** Writes one frame. */
-  write(text: string): void;
-  /** Bytes that were written and that the client has not taken yet. */
-  bufferedBytes(): number;
-  end(code: number, reason: string): void;
+export type OutboundQueueOptions = {
+  codec: Pick<Codec, "join">;
+  flusher: Flusher;
+  /** The limit of the bytes that wait here and in the socket. */
+  maxBytes: number;
+  /** Called when the client does not read fast enough for the limit. */
+  onSlow: () => void;
 };
 
-/** Flushes the queues that were added to, once per turn of the event loop. */
-export class Flusher {
-  readonly #waiting = new Set<OutboundQueue>();
-
-  add(queue: OutboundQueue): void {
-    if (this.#waiting.size === 0)
-      setImmediate(() => {
-        this.#flush();
-      });
-    this.#waiting.add(queue);
-  }
-
-  #flush(): void {
-    const queues = [...this.#waiting];
-    this.#waiting.clear();
-    for (const queue of queues) queue.flush();
-  }
-}
-
-/** What waits to be written to one socket: joined by newlines and written once per turn, limited in bytes. */
+/** The frames that wait for one socket. They are joined and written once per turn of the event loop. */
 export class OutboundQueue {
-  readonly #socket: Socket;
-  readonly #flusher: Flusher;
-  readonly #limit: { maxBytes: number; onSlow: () => void };
-  #lines: string[] = [];
+  readonly #socket: Pick<Socket, "write" | "bufferedBytes">;
+  readonly #options: OutboundQueueOptions;
+  #payloads: Payload[] = [];
   #bytes = 0;
   #isShut = false;
 
-  constructor(socket: Socket, flusher: Flusher, limit: { maxBytes: number; onSlow: () => void }) {
+  constructor(socket: Pick<Socket, "write" | "bufferedBytes">, options: OutboundQueueOptions) {
     this.#socket = socket;
-    this.#flusher = flusher;
-    this.#limit = limit;
+    this.#options = options;
   }
 
-  push(frame: Frame): void {
+  push({ payload, bytes }: EncodedFrame): void {
     if (this.#isShut) return;
-    this.#lines.push(frame.text);
-    this.#bytes += frame.bytes + 1;
-    if (this.#bytes > this.#limit.maxBytes) this.#limit.onSlow();
-    else this.#flusher.add(this);
+    this.#payloads.push(payload);
+    // One byte for the separator.
+    this.#bytes += bytes + 1;
+    if (this.#bytes > this.#options.maxBytes) this.#options.onSlow();
+    else this.#options.flusher.add(this);
   }
 
   flush(): void {
-    if (this.#isShut || this.#lines.length === 0) return;
-    if (this.#bytes + this.#socket.bufferedBytes() > this.#limit.maxBytes) {
-      this.#limit.onSlow();
+    const [first] = this.#payloads;
+    if (this.#isShut || first === undefined) return;
+    if (this.isOverLimit) {
+      this.#options.onSlow();
       return;
     }
-    const text = this.#lines.length === 1 ? (this.#lines[0] ?? "") : this.#lines.join("\n");
-    this.#lines = [];
+    const message = this.#payloads.length === 1 ? first : this.#options.codec.join(this.#payloads);
+    this.#payloads = [];
     this.#bytes = 0;
-    this.#socket.write(text);
+    this.#socket.write(message);
   }
 
   /** Bytes that wait here and in the socket's buffers. */
@@ -68,10 +52,14 @@ export class OutboundQueue {
     return this.#isShut ? 0 : this.#bytes + this.#socket.bufferedBytes();
   }
 
-  /** Forgets what waits and takes nothing more. */
+  get isOverLimit(): boolean {
+    return this.bytes > this.#options.maxBytes;
+  }
+
+  /** Drops what waits and takes nothing more. */
   shut(): void {
     this.#isShut = true;
-    this.#lines = [];
+    this.#payloads = [];
     this.#bytes = 0;
   }
 }

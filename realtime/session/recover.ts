@@ -1,21 +1,21 @@
-import type { StreamPosition } from "../protocol/json.ts";
-import type { Entry, StreamTop } from "../channels/topic.ts";
+import type { RecoveredPublication, StreamPosition } from "../protocol/frames.ts";
+import type { Entry, StreamTop } from "../channels/topic-ref.ts";
 
-/** What one command may still recover. */
+/** What a command may still recover. */
 export type Budget = { entries: number; bytes: number };
 
-export type Recovery = { isRecovered: boolean; publications: { data: string; offset: number }[] };
+export type Recovery = { isRecovered: boolean; publications: RecoveredPublication[] };
 
 const LOST: Recovery = { isRecovered: false, publications: [] };
 
-/** How many entries a client lacks; null when its position cannot be recovered from. */
+/** How many entries a client has missed; null when nothing can be recovered from its position. */
 export function countMissed(asked: StreamPosition, at: StreamTop): number | null {
   return asked.epoch === at.epoch && asked.offset <= at.number ? at.number - asked.offset : null;
 }
 
 /**
- * What a client that asked for a position is given to stand at `at`: everything in between, or nothing at all and
- * word of it. `found` comes from the stream, `held` was delivered since; they may overlap and go beyond `at`.
+ * The entries between the client's position and `at`: all of them, or none and `isRecovered` false. `found` comes from the
+ * stream, `held` was delivered since. They may overlap and go beyond `at`.
  */
 export function decideRecovery(
   asked: StreamPosition,

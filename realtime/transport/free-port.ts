@@ -3,7 +3,7 @@ import { connect } from "node:net";
 
 const ANSWER_MS = 1_000;
 
-/** Processes that share a port would share it with strangers too. @throws when somebody listens on it already. */
+/** Checks a port before several processes share it. @throws when another program listens on it. */
 export async function requireFreePort(port: number): Promise<void> {
   const socket = connect({ port, host: "127.0.0.1", signal: AbortSignal.timeout(ANSWER_MS) });
   try {

@@ -46,6 +46,7 @@ const environment = z.object({
   JOBS_PORT: port.default(3002),
   SYNC_PORT: port.default(3003),
   REALTIME_PROCESSES: count(1, 64).default(1),
+  TRANSPORT: z.enum(["auto", "uws", "ws"]).default("auto"),
   ALLOWED_ORIGINS: list.pipe(z.array(webOrigin)),
   TRUSTED_PROXIES: list.refine(
     (proxies) => proxies.every(isProxy),
@@ -67,6 +68,8 @@ export type Config = {
   sealKeys: SealKey[];
   ports: { api: number; realtime: number; jobs: number; sync: number };
   realtimeProcesses: number;
+  /** The WebSocket server. `auto`: uws, or ws where the native library of uws does not load. */
+  transport: z.infer<typeof environment>["TRANSPORT"];
   /** Origins that may open a socket or read the API from a browser. Empty: every origin. */
   allowedOrigins: string[];
   /** Addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are trusted. Empty: none. */
@@ -102,7 +105,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   const issues = parsed.error?.issues ?? [];
   const faults = issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
   // Outside the schema: zod checks several variables together only when each one is valid.
-  faults.push(...findMissingSecret(given));
+  faults.push(...findMissingSecret(given), ...findUnsharablePort(given));
   if (!parsed.success || faults.length > 0) throw new ConfigError(faults);
   const values = parsed.data;
   return {
@@ -125,6 +128,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       sync: values.SYNC_PORT,
     },
     realtimeProcesses: values.REALTIME_PROCESSES,
+    transport: values.TRANSPORT,
     allowedOrigins: values.ALLOWED_ORIGINS,
     trustedProxies: values.TRUSTED_PROXIES,
     logLevel: values.LOG_LEVEL,
@@ -137,6 +141,13 @@ function findMissingSecret(given: Record<string, string | undefined>): string[] 
   const needed = { appservice: "SYNAPSE_AS_TOKEN", admin: "SYNAPSE_REGISTRATION_SECRET" };
   if (mode === undefined || given[needed[mode]] !== undefined) return [];
   return [`${needed[mode]}: needed when MATRIX_MODE is ${mode}`];
+}
+
+/** The transport ws cannot share its port between processes. */
+function findUnsharablePort(given: Record<string, string | undefined>): string[] {
+  const processes = environment.shape.REALTIME_PROCESSES.safeParse(given["REALTIME_PROCESSES"]).data ?? 1;
+  if (given["TRANSPORT"] !== "ws" || processes === 1) return [];
+  return ["REALTIME_PROCESSES: must be 1 when TRANSPORT is ws, which cannot share its port"];
 }
 
 function parseSealKeys(text: string, context: z.RefinementCtx): SealKey[] {

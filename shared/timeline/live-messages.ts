@@ -1,11 +1,10 @@
 import { z } from "zod";
 
 /**
- * What travels on a room's live channel and stands in its stream; a reader passes over fields that it does not know, so
- * that versions may differ during an upgrade. `number` null: not part of the timeline, and told only where everything up
- * to `after` in `epoch` was told; at once without an `after`. `leaver`: the user (row id) who must be dropped from the room
- * before anybody is told. `requestId`: of the request that a message came with. `data` is a publication as JSON text,
- * carried unparsed.
+ * A message on a room's live channel and in its stream. A reader ignores fields that it does not know, so that versions
+ * may differ during an upgrade. `number` null: not part of the timeline. Such an event is delivered after the entry `after`
+ * in `epoch`, or at once without an `after`. `leaver`: the user (row id) whose subscription ends before the entry is
+ * delivered. `requestId`: the request that caused it. `data` is a publication as JSON text, which is not parsed here.
  */
 export const roomLiveMessage = z.object({
   number: z.int().nullable(),
@@ -17,7 +16,7 @@ export const roomLiveMessage = z.object({
 });
 export type RoomLiveMessage = z.infer<typeof roomLiveMessage>;
 
-/** What travels on a user's live channel: a hint to pass on, or an order to the node that holds the user's sockets. */
+/** A message on a user's live channel: a user event (`hint`), or a control message to the processes with the user's sockets. */
 export const userLiveMessage = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("hint"), offset: z.int(), epoch: z.string(), data: z.string() }),
   z.strictObject({ kind: z.literal("subscribe"), roomId: z.uuid() }),
@@ -25,3 +24,6 @@ export const userLiveMessage = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("disconnect"), code: z.int() }),
 ]);
 export type UserLiveMessage = z.infer<typeof userLiveMessage>;
+
+/** A change of the rooms of a user, or the close of all of its connections. */
+export type ControlMessage = Exclude<UserLiveMessage, { kind: "hint" }>;

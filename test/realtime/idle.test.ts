@@ -2,19 +2,19 @@ import { expect, test } from "@jest/globals";
 import { decideDue, firstPingAtMs, silentConnections, type Life } from "../../realtime/session/idle.ts";
 
 test("spares a connection that was heard from exactly at the limit", () => {
-  expect(silentConnections([{ id: "a", lastHeardAtMs: 0 }], { nowMs: 60_000, maxSilenceMs: 60_000 })).toEqual(
-    [],
-  );
+  expect(
+    silentConnections([{ id: "a", lastReceivedAtMs: 0 }], { nowMs: 60_000, maxSilenceMs: 60_000 }),
+  ).toEqual([]);
 });
 
 test("finds a connection that was heard from before the limit, whatever was sent to it", () => {
-  const silent = { id: "a", lastHeardAtMs: 0, nextPingAtMs: 90_000 };
-  const live = { id: "b", lastHeardAtMs: 1, nextPingAtMs: 0 };
+  const silent = { id: "a", lastReceivedAtMs: 0, nextPingAtMs: 90_000 };
+  const live = { id: "b", lastReceivedAtMs: 1, nextPingAtMs: 0 };
   expect(silentConnections([silent, live], { nowMs: 60_001, maxSilenceMs: 60_000 })).toEqual([silent]);
 });
 
 const life: Life = {
-  lastHeardAtMs: 0,
+  lastReceivedAtMs: 0,
   openedAtMs: 0,
   hasAsked: true,
   expiresAtMs: 100_000,

@@ -2,18 +2,25 @@ import { describe, expect, test } from "@jest/globals";
 import { CLOSE, closeOfCode, REPLY_ERROR } from "../../realtime/protocol/codes.ts";
 import { batchSize, drain } from "../../realtime/session/drain.ts";
 import { Semaphore } from "../../shared/platform/concurrency/semaphore.ts";
-import { Bucket } from "../../realtime/limits.ts";
-import { Flusher, OutboundQueue } from "../../realtime/session/outbound-queue.ts";
-import { createFrame } from "../../realtime/protocol/json.ts";
+import { Bucket } from "../../realtime/session/bucket.ts";
+import { Flusher } from "../../realtime/session/flusher.ts";
+import { OutboundQueue } from "../../realtime/session/outbound-queue.ts";
+import { jsonCodec } from "../../realtime/protocol/json/codec.ts";
+import type { EncodedFrame, Payload } from "../../realtime/protocol/frames.ts";
 
 function createSocket(buffered = 0) {
-  const written: string[] = [];
+  const written: Payload[] = [];
   return {
     written,
-    write: (text: string) => void written.push(text),
+    write: (payload: Payload) => void written.push(payload),
     bufferedBytes: () => buffered,
-    end: () => undefined,
   };
+}
+
+const createFrame = (text: string): EncodedFrame => ({ payload: text, bytes: Buffer.byteLength(text) });
+
+function createQueue(socket: ReturnType<typeof createSocket>, onSlow: () => void): OutboundQueue {
+  return new OutboundQueue(socket, { codec: jsonCodec, flusher: new Flusher(), maxBytes: 100, onSlow });
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -21,7 +28,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 describe("the outbound queue", () => {
   test("writes what was queued in one turn once, joined by newlines", async () => {
     const socket = createSocket();
-    const queue = new OutboundQueue(socket, new Flusher(), { maxBytes: 100, onSlow: () => undefined });
+    const queue = createQueue(socket, () => undefined);
     queue.push(createFrame("a"));
     queue.push(createFrame("b"));
     expect(socket.written).toEqual([]);
@@ -34,7 +41,7 @@ describe("the outbound queue", () => {
   test("counts bytes, not characters, and what the client has not taken yet", async () => {
     let slow = 0;
     const socket = createSocket(90);
-    const queue = new OutboundQueue(socket, new Flusher(), { maxBytes: 100, onSlow: () => slow++ });
+    const queue = createQueue(socket, () => slow++);
     queue.push(createFrame("éééé"));
     await turn();
     expect([slow, socket.written]).toEqual([0, ["éééé"]]);
@@ -45,7 +52,7 @@ describe("the outbound queue", () => {
 
   test("takes nothing after it was shut", async () => {
     const socket = createSocket();
-    const queue = new OutboundQueue(socket, new Flusher(), { maxBytes: 100, onSlow: () => undefined });
+    const queue = createQueue(socket, () => undefined);
     queue.push(createFrame("a"));
     queue.shut();
     queue.push(createFrame("b"));

@@ -14,7 +14,13 @@ beforeAll(async () => {
   node = await world.node({
     redisUrl: redis.url,
     databaseUrl: postgres.url,
-    limits: { probeMs: 100, probeSilenceMs: 600, commandBurst: 60, commandsPerSecond: 1, errorBurst: 5 },
+    limits: {
+      heartbeatMs: 100,
+      heartbeatSilenceMs: 600,
+      commandBurst: 60,
+      commandsPerSecond: 1,
+      errorBurst: 5,
+    },
   });
 });
 afterEach(() => {

@@ -170,7 +170,7 @@ describe("what is upgraded", () => {
   test("the health of the process is told on the same port", async () => {
     const get = (path: string) => fetch(`http://127.0.0.1:${node.port}${path}`);
     expect((await get("/livez")).status).toBe(200);
-    expect(await (await get("/readyz")).json()).toEqual({ ready: true, degraded: [] });
+    expect(await (await get("/readyz")).json()).toEqual({ ready: true, degraded: [], transport: "uws" });
     expect(await (await get("/metrics")).text()).toContain("omc_realtime_connections");
     expect((await get("/nothing")).status).toBe(404);
   });
@@ -220,10 +220,10 @@ describe("what is not of the protocol", () => {
     expect(await binary.closed()).toBe(3506);
   });
 
-  test("a frame over 64 KiB closes", async () => {
+  test("a message over 64 KiB closes with 1009", async () => {
     const raw = await letIn();
     raw.socket.send("x".repeat(70_000));
-    expect(await raw.closed()).toBe(1006);
+    expect(await raw.closed()).toBe(1009);
   });
 
   test("too many commands at once close with a code to come back", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { countMissed, decideRecovery, type Budget } from "../../realtime/session/recover.ts";
-import type { Entry } from "../../realtime/channels/topic.ts";
+import type { Entry } from "../../realtime/channels/topic-ref.ts";
 
 const entries = (from: number, to: number): Entry[] =>
   Array.from({ length: to - from + 1 }, (_, n) => ({

@@ -12,7 +12,7 @@ let world: World;
 let node: RealtimeNode;
 beforeAll(async () => {
   world = await openWorld({ redisDatabase: 6 });
-  node = await world.node({ limits: { positionCheckMs: 300, probeMs: 200 } });
+  node = await world.node({ limits: { antiEntropyMs: 300, heartbeatMs: 200 } });
 });
 afterEach(() => {
   closeListeners();

@@ -1,5 +1,6 @@
 import { expect, test } from "@jest/globals";
-import { Topic, type Entry } from "../../realtime/channels/topic.ts";
+import { Topic } from "../../realtime/channels/topic.ts";
+import type { Entry } from "../../realtime/channels/topic-ref.ts";
 
 const entry = (number: number): Entry => ({ number, removedUserId: null, requestId: null, data: "{}" });
 

@@ -59,3 +59,13 @@ test("a port in digits is taken, nought for any free one", () => {
     sync: 3003,
   });
 });
+
+test("the transport is one of three, and ws runs in one process only", () => {
+  expect(readConfig(good).transport).toBe("auto");
+  expect(readConfig({ ...good, TRANSPORT: "ws" }).transport).toBe("ws");
+  expect(readConfig({ ...good, TRANSPORT: "uws", REALTIME_PROCESSES: "4" }).transport).toBe("uws");
+  expect(() => readConfig({ ...good, TRANSPORT: "tcp" })).toThrow("TRANSPORT");
+  const read = () => readConfig({ ...good, TRANSPORT: "ws", REALTIME_PROCESSES: "2", API_PORT: "no" });
+  expect(read).toThrow("REALTIME_PROCESSES: must be 1 when TRANSPORT is ws");
+  expect(read).toThrow("API_PORT");
+});

@@ -1,4 +1,4 @@
-// One realtime process of a test, with limits of its own: `node realtime-child.mjs <dist> <options as JSON>`.
+// One realtime process of a test, with its own limits: `node realtime-child.mjs <dist> <options as JSON>`.
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -8,6 +8,7 @@ const options = JSON.parse(text);
 const load = (file) => import(pathToFileURL(join(dist, file)).href);
 const [
   { openRealtime },
+  { loadTransport },
   { createPolicy },
   { LIMITS },
   { openDb },
@@ -16,6 +17,7 @@ const [
   { createMetrics },
 ] = await Promise.all([
   load("realtime/app.js"),
+  load("realtime/transport/load.js"),
   load("realtime/policy/policy.js"),
   load("realtime/limits.js"),
   load("shared/db/connection/open.js"),
@@ -31,7 +33,8 @@ const subscriber = redisDoor.openSubscriberRedis(options.redisUrl, log, "realtim
 await redisDoor.waitForRedis(redis, 2_000);
 const metrics = createMetrics();
 const sealKeys = [{ id: options.sealKey.id, key: Buffer.from(options.sealKey.base64, "base64") }];
-const tier = await openRealtime({
+const app = await openRealtime({
+  openTransport: await loadTransport(options.transport ?? "uws", { processes: 1, log }),
   port: options.port ?? 0,
   isSharedPort: options.isSharedPort ?? false,
   allowedOrigins: options.allowedOrigins ?? [],
@@ -51,7 +54,7 @@ const tier = await openRealtime({
   log,
 });
 const stop = async () => {
-  await tier.close();
+  await app.close();
   redis.disconnect();
   subscriber.disconnect();
   await db.destroy();
@@ -59,4 +62,4 @@ const stop = async () => {
 };
 process.once("SIGTERM", () => void stop());
 process.once("disconnect", () => process.exit(1));
-process.send?.({ port: tier.port });
+process.send?.({ port: app.port });

@@ -4,12 +4,13 @@ import { deliver, type DeliverDeps } from "../../realtime/channels/deliver.ts";
 import { RealtimeMetrics } from "../../realtime/metrics.ts";
 import { Hub } from "../../realtime/channels/hub.ts";
 import { LIMITS } from "../../realtime/limits.ts";
-import { Flusher } from "../../realtime/session/outbound-queue.ts";
-import { parseFrame } from "../../realtime/protocol/json.ts";
+import { Flusher } from "../../realtime/session/flusher.ts";
+import { jsonCodec } from "../../realtime/protocol/json/codec.ts";
 import { RedisSubscriptions } from "../../realtime/broker/redis-subscriptions.ts";
 import { Streams } from "../../realtime/channels/streams.ts";
 import { subscribe, type Outcome } from "../../realtime/session/subscribe.ts";
-import { liveChannelOf, type TopicRef } from "../../realtime/channels/topic.ts";
+import { liveChannelOf, type TopicRef } from "../../realtime/channels/topic-ref.ts";
+import type { Payload } from "../../realtime/protocol/frames.ts";
 import type { GrantRow } from "../../shared/db/memberships/subscription-rights.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { createLog } from "../../shared/platform/log.ts";
@@ -45,7 +46,7 @@ export async function openParts(world: World): Promise<Parts> {
   const catchUp = new CatchUp({ hub, streams, metrics, log });
   const delivery: DeliverDeps = {
     ...{ hub, catchUp, metrics, log },
-    controlMessages: { take: () => undefined },
+    controlMessages: { handle: () => undefined },
     suspect: () => undefined,
   };
   await waitFor(() => live.isReady);
@@ -77,7 +78,7 @@ export async function openParts(world: World): Promise<Parts> {
       return outcome;
     },
     close: () => {
-      for (const connection of [...hub.connections]) connection.gone(1_006);
+      for (const connection of [...hub.connections]) connection.closed(1_006);
       redis.disconnect();
     },
   };
@@ -86,17 +87,18 @@ export async function openParts(world: World): Promise<Parts> {
 function openPerson(hub: Hub<Connection>, { id, channel }: { id: string; channel: string }): Person {
   const frames: string[] = [];
   const socket = {
-    write: (text: string) => void frames.push(text),
+    write: (payload: Payload) => void frames.push(String(payload)),
     bufferedBytes: () => 0,
-    end: () => undefined,
+    close: () => undefined,
+    terminate: () => undefined,
   };
   const deps: ConnectionDeps = {
-    ...{ hub, flusher: new Flusher(), limits: LIMITS, codec: { parseFrame } },
+    ...{ hub, flusher: new Flusher(), limits: LIMITS },
     run: () => Promise.resolve(),
     onClosed: () => undefined,
     onRefused: () => undefined,
   };
-  const connection = new Connection(socket, null, deps);
+  const connection = new Connection(socket, { origin: null, codec: jsonCodec }, deps);
   connection.identity = { userRef: { kind: "user", id, channel }, expiresAtMs: Number.MAX_SAFE_INTEGER };
   return { id, connection, heard: () => frames.flatMap((frame) => frame.split("\n")) };
 }

@@ -18,6 +18,7 @@ import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import { sendControlMessage } from "../../shared/timeline/user-stream.ts";
 import { signUserToken, type TokenKeys } from "../../shared/auth/tokens.ts";
+import type { TransportName } from "../../realtime/transport/transport.ts";
 import { buildRealtime } from "./realtime-build.ts";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -28,6 +29,7 @@ export type NodeOptions = {
   limits?: Record<string, number>;
   port?: number;
   isSharedPort?: boolean;
+  transport?: TransportName;
   allowedOrigins?: string[];
   redisUrl?: string;
   databaseUrl?: string;

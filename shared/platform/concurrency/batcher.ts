@@ -1,21 +1,21 @@
-/** Keys that one query answers at most. */
+/** The most keys of one batch. */
 const MAX_KEYS = 100;
 
-type Asked<V> = {
+type Request<V> = {
   promise: Promise<V | undefined>;
   resolve: (value: V | undefined) => void;
   reject: (error: unknown) => void;
 };
 
 /**
- * Puts what many ask at once into one question: at most `atOnce` are open, and whatever comes meanwhile waits for the
- * next and is answered by what is read after it was asked. A key without an answer is undefined.
+ * Combines requests into batches. At most `atOnce` batches load at once; further requests wait for the next batch, so every
+ * value is read after it was requested. A key that `load` does not return is undefined.
  */
 export function createBatcher<V>(
   atOnce: number,
   load: (keys: string[]) => Promise<ReadonlyMap<string, V>>,
 ): (key: string) => Promise<V | undefined> {
-  const waiting = new Map<string, Asked<V>>();
+  const waiting = new Map<string, Request<V>>();
   let running = 0;
 
   const runNext = async () => {
@@ -23,10 +23,10 @@ export function createBatcher<V>(
     for (const [key] of batch) waiting.delete(key);
     running += 1;
     try {
-      const answers = await load(batch.map(([key]) => key));
-      for (const [key, asked] of batch) asked.resolve(answers.get(key));
+      const values = await load(batch.map(([key]) => key));
+      for (const [key, request] of batch) request.resolve(values.get(key));
     } catch (error) {
-      for (const [, asked] of batch) asked.reject(error);
+      for (const [, request] of batch) request.reject(error);
     } finally {
       running -= 1;
       start();
@@ -38,17 +38,17 @@ export function createBatcher<V>(
   return (key) => {
     const known = waiting.get(key);
     if (known) return known.promise;
-    const asked = createAsked<V>();
-    waiting.set(key, asked);
-    // What is asked in the same turn goes along.
+    const request = createRequest<V>();
+    waiting.set(key, request);
+    // The requests of one turn of the event loop share a batch.
     if (waiting.size === 1) setImmediate(start);
-    return asked.promise;
+    return request.promise;
   };
 }
 
-function createAsked<V>(): Asked<V> {
-  let resolve: Asked<V>["resolve"] = () => undefined;
-  let reject: Asked<V>["reject"] = () => undefined;
+function createRequest<V>(): Request<V> {
+  let resolve: Request<V>["resolve"] = () => undefined;
+  let reject: Request<V>["reject"] = () => undefined;
   const promise = new Promise<V | undefined>((accept, refuse) => {
     resolve = accept;
     reject = refuse;

@@ -2,7 +2,7 @@ import { AppError } from "../../contract/errors.ts";
 
 type Waiting = { enter: () => void; timer: NodeJS.Timeout };
 
-/** Lets at most `atWork` run at once and `waiting` wait for that, each at most `waitMs`. */
+/** Runs at most `atWork` pieces of work at once. At most `waiting` wait, each at most `waitMs`. */
 export class Semaphore {
   readonly #options: { atWork: number; waiting: number; waitMs: number };
   readonly #queue = new Set<Waiting>();
@@ -12,9 +12,9 @@ export class Semaphore {
     this.#options = options;
   }
 
-  /** @throws AppError `unavailable` when there is no room or the turn does not come in time. */
+  /** @throws AppError `unavailable` when too many wait, or when the work does not start in time. */
   async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#running >= this.#options.atWork) await this.#turn();
+    if (this.#running >= this.#options.atWork) await this.#enter();
     else this.#running += 1;
     try {
       return await work();
@@ -23,9 +23,9 @@ export class Semaphore {
     }
   }
 
-  #turn(): Promise<void> {
+  #enter(): Promise<void> {
     if (this.#queue.size >= this.#options.waiting)
-      throw new AppError("unavailable", "Too many are connecting.");
+      throw new AppError("unavailable", "Too many requests wait.");
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
         enter: () => {
@@ -34,14 +34,14 @@ export class Semaphore {
         },
         timer: setTimeout(() => {
           this.#queue.delete(waiting);
-          reject(new AppError("unavailable", "Connecting takes too long."));
+          reject(new AppError("unavailable", "The request waited too long."));
         }, this.#options.waitMs),
       };
       this.#queue.add(waiting);
     });
   }
 
-  /** Hands the place on to who waits longest. */
+  /** Starts the work that has waited longest. */
   #next(): void {
     for (const waiting of this.#queue) {
       this.#queue.delete(waiting);

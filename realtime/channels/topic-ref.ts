@@ -1,0 +1,17 @@
+import { roomLiveChannel, userLiveChannel } from "../../shared/platform/redis-keys.ts";
+
+/** What a client can subscribe to: a room's timeline or a user's events. `id` is the row id, `channel` the client's name for it. */
+export type TopicRef = { kind: "room" | "user"; id: string; channel: string };
+
+/** The last number of a stream. */
+export type StreamTop = { epoch: string; number: number };
+
+/**
+ * An entry of a stream. `removedUserId`: the user whose subscription ends before the entry is delivered. `requestId`: the
+ * request that caused it, where one did. `data` is JSON text.
+ */
+export type Entry = { number: number; removedUserId: string | null; requestId: string | null; data: string };
+
+export function liveChannelOf(ref: TopicRef): string {
+  return ref.kind === "room" ? roomLiveChannel(ref.id) : userLiveChannel(ref.id);
+}

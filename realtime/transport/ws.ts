@@ -1,0 +1,148 @@
+import { once } from "node:events";
+import {
+  createServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import type { Duplex } from "node:stream";
+import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import {
+  MAX_MESSAGE_BYTES,
+  SOCKET_PATH,
+  type Answer,
+  type Session,
+  type Socket,
+  type Transport,
+  type TransportOptions,
+} from "./transport.ts";
+import { decideUpgrade, NOT_ALLOWED, NOT_FOUND } from "./upgrade.ts";
+
+/** The transport of plain Node. One process only: it cannot share its port. @throws when the port is taken. */
+export async function openWs(options: TransportOptions): Promise<Transport> {
+  if (options.isShared) throw new Error("the transport ws cannot share its port with other processes");
+  const sockets = createSocketServer(options);
+  const closing = new Set<WebSocket>();
+  const server = createServer((request, response) => {
+    void respond(options, request, response);
+  });
+  server.on("upgrade", (request, stream: Duplex, head) => {
+    // The stream's end follows an error.
+    stream.on("error", () => undefined);
+    const decision = pathOf(request) === SOCKET_PATH ? decideUpgrade(options, readHeaders(request)) : null;
+    if (!decision) refuse(stream, NOT_FOUND);
+    else if (decision.refusal !== null) {
+      options.onRefused(decision.refusal);
+      refuse(stream, decision.answer);
+    } else {
+      sockets.handleUpgrade(request, stream, head, (ws) => {
+        serve(ws, closing, (socket) => options.accept(socket, decision));
+      });
+    }
+  });
+  const port = await listen(server, options.port);
+  return {
+    name: "ws",
+    port,
+    closingSockets: () => closing.size,
+    stopAccepting: () => {
+      server.close();
+    },
+    close: () => {
+      for (const ws of sockets.clients) ws.terminate();
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+function createSocketServer({ limits, subprotocols }: TransportOptions): WebSocketServer {
+  const options = {
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: MAX_MESSAGE_BYTES,
+    // Pongs are sent under the session's limits.
+    autoPong: false,
+    closeTimeout: limits.closeMs,
+    handleProtocols: (offered: Set<string>) => subprotocols.find((name) => offered.has(name)) ?? false,
+  };
+  // The package's types do not know `closeTimeout` yet.
+  return new WebSocketServer(options);
+}
+
+function serve(ws: WebSocket, closing: Set<WebSocket>, accept: (socket: Socket) => Session): void {
+  const session = accept({
+    write: (payload) => {
+      if (ws.readyState === ws.OPEN) ws.send(payload);
+    },
+    bufferedBytes: () => ws.bufferedAmount,
+    close: (code, reason) => {
+      if (ws.readyState !== ws.CLOSED) closing.add(ws);
+      ws.close(code, reason);
+    },
+    terminate: () => {
+      ws.terminate();
+    },
+  });
+  ws.on("message", (data, isBinary) => {
+    session.receive(toBuffer(data), isBinary);
+  });
+  ws.on("ping", (data) => {
+    if (session.receivePing()) ws.pong(data);
+  });
+  // The library closes after an error by itself: the client broke the WebSocket protocol, or the connection did.
+  ws.on("error", () => {
+    closing.add(ws);
+    session.closed(1_006);
+  });
+  ws.on("close", (code) => {
+    closing.delete(ws);
+    session.closed(code);
+  });
+}
+
+function toBuffer(data: RawData): Buffer {
+  if (Buffer.isBuffer(data)) return data;
+  return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
+}
+
+function readHeaders({ headers }: IncomingMessage): { origin: string; protocols: string } {
+  return { origin: headers.origin ?? "", protocols: headers["sec-websocket-protocol"] ?? "" };
+}
+
+function pathOf({ url = "/" }: IncomingMessage): string {
+  return url.split("?", 1)[0] ?? url;
+}
+
+async function respond(
+  { answer }: TransportOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { status, type, body } =
+    request.method === "GET" ? ((await answer(pathOf(request))) ?? NOT_FOUND) : NOT_ALLOWED;
+  response.writeHead(status, { "content-type": type, "cache-control": "no-store" }).end(body);
+}
+
+function refuse(stream: Duplex, { status, type, body }: Answer): void {
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`,
+    "connection: close",
+    "cache-control: no-store",
+    `content-type: ${type}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+  ];
+  stream.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}
+
+async function listen(server: Server, port: number): Promise<number> {
+  server.listen(port);
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    throw new Error(`port ${port} is taken`, { cause: error });
+  }
+  const address = server.address();
+  return typeof address === "object" && address ? address.port : port;
+}
