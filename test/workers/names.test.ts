@@ -5,7 +5,7 @@ import {
   parseDirectSlug,
   parseRoomKey,
 } from "../../shared/contract/names.ts";
-import { aliasLocalpart } from "../../workers/matrix/rooms.ts";
+import { aliasLocalpart } from "../../workers/matrix/rooms/ensure-matrix-room.ts";
 
 test("a direct room of two people is named the same whoever asks, by the bytes of their ids", () => {
   expect(formatDirectSlug("bob", "ada")).toBe("ada~bob");

@@ -1,7 +1,7 @@
 import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import { isLeaseLost } from "../../shared/db/connection/failures.ts";
 import type { WorkerContext } from "../runtime/context.ts";
-import type { SyncAnswer } from "../matrix/sync-api.ts";
+import type { SyncResponse } from "../matrix/sync/fetch-changes.ts";
 import {
   FROM_BEGINNING,
   noteObserverOut,
@@ -20,7 +20,7 @@ export async function saveAsGaps(
   context: WorkerContext,
   run: ObserverRun,
   since: string,
-  changes: SyncAnswer,
+  changes: SyncResponse,
 ): Promise<void> {
   const { rooms, left, from, to } = parseSyncBatch(since, changes);
   const observerId = run.observer.observer_id;

@@ -10,7 +10,7 @@ import { removeUnknownUsers } from "../reconcile/remove-unknown-users.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { isForOperators, MatrixFailure } from "../matrix/http/failure.ts";
-import { removeMember } from "../matrix/rooms.ts";
+import { removeMember } from "../matrix/rooms/members.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 

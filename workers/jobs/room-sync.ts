@@ -2,7 +2,7 @@ import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { requeueMissing } from "../outbound/requeue-missing.ts";
 import { findRoomSnapshot, type RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
-import { fetchPage } from "../matrix/sync-api.ts";
+import { fetchPage } from "../matrix/sync/fetch-page.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
 import { lookUp } from "../inbound/look-up.ts";

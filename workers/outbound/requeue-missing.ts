@@ -2,7 +2,7 @@ import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import type { TimelinePosition } from "../../shared/db/timeline/pages.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Requester } from "../matrix/http/client.ts";
-import { lookUpEvent } from "../matrix/rooms.ts";
+import { lookUpEvent } from "../matrix/rooms/events.ts";
 import { withRoomLease } from "../runtime/room-lease.ts";
 import { reportDeadMessage } from "./report-dead-message.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";

@@ -4,7 +4,8 @@ import type { Role } from "../../shared/contract/roles.ts";
 import { POWER_LEVEL } from "../../shared/contract/roles.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
-import { getState, putState } from "../matrix/rooms.ts";
+import { EventType } from "../matrix/names.ts";
+import { getState, putState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
@@ -28,7 +29,7 @@ export async function applyLevels(
     members.map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
   );
   const request = await homeserver.as(room.observer_matrix_id);
-  const type = "m.room.power_levels";
+  const type = EventType.RoomPowerLevels;
   lease.check();
   const current = await getState(request, { matrixRoomId: room.matrix_room_id, type });
   const isDifferent = !isSameLevels(current, wanted);

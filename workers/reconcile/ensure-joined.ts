@@ -1,7 +1,7 @@
 import type { WorkerContext } from "../runtime/context.ts";
 import { rowsOf } from "../../shared/db/connection/open.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { joinMember } from "../matrix/rooms.ts";
+import { joinMember } from "../matrix/rooms/members.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 import { actAs } from "./act-as.ts";

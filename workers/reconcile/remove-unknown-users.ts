@@ -1,7 +1,7 @@
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { listPresent, removeMember } from "../matrix/rooms.ts";
+import { listPresent, removeMember } from "../matrix/rooms/members.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/work-room.ts";
 
