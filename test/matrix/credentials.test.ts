@@ -8,17 +8,12 @@ import { createAppserviceHomeserver } from "../../workers/matrix/homeserver/apps
 import { createConnection } from "../../workers/matrix/http/client.ts";
 import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-levels.ts";
-import {
-  ensureMatrixRoom,
-  getState,
-  joinMember,
-  listJoined,
-  putState,
-  removeMember,
-  sendEvent,
-} from "../../workers/matrix/rooms.ts";
+import { ensureMatrixRoom } from "../../workers/matrix/rooms/ensure-matrix-room.ts";
+import { getState, putState } from "../../workers/matrix/rooms/state.ts";
+import { joinMember, listJoined, removeMember } from "../../workers/matrix/rooms/members.ts";
+import { sendEvent } from "../../workers/matrix/rooms/events.ts";
 import { toMatrix } from "../../workers/matrix/content/index.ts";
-import { fetchChanges, fetchPosition } from "../../workers/matrix/sync-api.ts";
+import { fetchChanges, fetchPosition } from "../../workers/matrix/sync/fetch-changes.ts";
 import { openTestDatabase, type TestDatabase } from "../support/db.ts";
 
 const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 9) }];

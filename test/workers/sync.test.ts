@@ -8,7 +8,7 @@ import { NOT_IN_TIME } from "../../workers/matrix/http/client.ts";
 import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 import { MARKER } from "../../workers/matrix/marker.ts";
 import type { MatrixEvent } from "../../workers/matrix/event.ts";
-import type { SyncAnswer } from "../../workers/matrix/sync-api.ts";
+import type { SyncResponse } from "../../workers/matrix/sync/fetch-changes.ts";
 import { runObserver } from "../../workers/inbound/observers/observer-loop.ts";
 import { ObserverLeaseLost } from "../../workers/inbound/observers/observer-run.ts";
 import { saveChanges } from "../../workers/inbound/save-changes.ts";
@@ -58,14 +58,14 @@ function text(body: string, more: Partial<MatrixEvent> = {}): MatrixEvent {
   return event({ content: { msgtype: "m.text", body }, ...more });
 }
 
-function answer(next: string, events: MatrixEvent[], { limited = false } = {}): SyncAnswer {
+function answer(next: string, events: MatrixEvent[], { limited = false } = {}): SyncResponse {
   return {
     next_batch: next,
     rooms: { join: { [`!${room.id}`]: { timeline: { events, limited } } }, leave: {} },
   };
 }
 
-function save(since: string, changes: SyncAnswer, as = fence): Promise<void> {
+function save(since: string, changes: SyncResponse, as = fence): Promise<void> {
   const run = {
     observer,
     fence: as,

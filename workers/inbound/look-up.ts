@@ -2,8 +2,9 @@ import { z } from "zod";
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { readMarker } from "../matrix/marker.ts";
-import { getState } from "../matrix/rooms.ts";
+import { getState } from "../matrix/rooms/state.ts";
 import type { MatrixEvent } from "../matrix/event.ts";
+import { EventType } from "../matrix/names.ts";
 import { CONTENT_EVENT_TYPES } from "../matrix/content/index.ts";
 import { nameKey, type EventContext, type MarkedMessage } from "./translate-event.ts";
 import type { RoomEvents } from "./sync-plan.ts";
@@ -94,7 +95,7 @@ async function findNamed(
 
 /** Matrix ids that an event speaks of. No id holds what Postgres would refuse, but a state key may be anything. */
 function readPeople({ type, sender, state_key: subject }: MatrixEvent): string[] {
-  const named = type === "m.room.member" && subject !== undefined ? [sender, subject] : [sender];
+  const named = type === EventType.RoomMember && subject !== undefined ? [sender, subject] : [sender];
   return named.filter((id) => !id.includes("\0") && id.isWellFormed());
 }
 
@@ -114,7 +115,7 @@ async function findNames(
   }
   const found = await Promise.all(
     [...unknownUsers].slice(0, STRANGERS_AT_MOST).map(async ([key, { matrixRoomId, matrixUserId }]) => {
-      const member = { matrixRoomId, type: "m.room.member", key: matrixUserId };
+      const member = { matrixRoomId, type: EventType.RoomMember, key: matrixUserId };
       const request: Requester = (call) => observer.request({ ...call, timeoutMs: NAME_LIMIT_MS });
       // A name is not worth a gap: without it the person is nameless.
       const content = await getState(request, member).catch(() => null);

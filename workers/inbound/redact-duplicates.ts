@@ -1,6 +1,6 @@
 import { newId } from "../../shared/platform/ids.ts";
 import type { WorkerContext } from "../runtime/context.ts";
-import { redact } from "../matrix/rooms.ts";
+import { redact } from "../matrix/rooms/events.ts";
 import type { SyncPlan } from "./sync-plan.ts";
 
 /** A second event of a message that is told already is taken back on Matrix. `rooms`: those that the events are of. */

@@ -1,6 +1,6 @@
 import { isLeaseLost, isRepeatable, isViewStale } from "../../shared/db/connection/failures.ts";
 import type { WorkerContext } from "../runtime/context.ts";
-import type { SyncAnswer } from "../matrix/sync-api.ts";
+import type { SyncResponse } from "../matrix/sync/fetch-changes.ts";
 import { applySyncPlan, applyOwn, type Applied } from "./apply-plan.ts";
 import { lookUp, type Reader, type Seen } from "./look-up.ts";
 import { planSync, type SyncPlan } from "./sync-plan.ts";
@@ -26,7 +26,7 @@ export async function saveChanges(
   context: WorkerContext,
   run: ObserverRun,
   since: string,
-  changes: SyncAnswer,
+  changes: SyncResponse,
 ): Promise<void> {
   const batch = parseSyncBatch(since, changes);
   const isPlain = batch.left.length === 0 && !batch.rooms.some(({ isCut }) => isCut);

@@ -1,7 +1,7 @@
 import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import { isLeaseLost } from "../../shared/db/connection/failures.ts";
 import type { WorkerContext } from "../runtime/context.ts";
-import type { SyncAnswer } from "../matrix/sync-api.ts";
+import type { SyncResponse } from "../matrix/sync/fetch-changes.ts";
 import { markObserverOut, savePositionAndRequire } from "../../shared/db/observers/observed-rooms.ts";
 import { FROM_BEGINNING, recordGaps, recordGapsOfObserver } from "../../shared/db/observers/room-gaps.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
@@ -15,7 +15,7 @@ export async function saveAsGaps(
   context: WorkerContext,
   run: ObserverRun,
   since: string,
-  changes: SyncAnswer,
+  changes: SyncResponse,
 ): Promise<void> {
   const { rooms, left, from, to } = parseSyncBatch(since, changes);
   const observerId = run.observer.observer_id;

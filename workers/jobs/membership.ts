@@ -21,7 +21,7 @@ import { ensureRoom } from "../reconcile/ensure-room.ts";
 import { removeUnknownUsers } from "../reconcile/remove-unknown-users.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { isForOperators, MatrixFailure } from "../matrix/http/failure.ts";
-import { removeMember } from "../matrix/rooms.ts";
+import { removeMember } from "../matrix/rooms/members.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 

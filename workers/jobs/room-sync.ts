@@ -10,7 +10,7 @@ import {
   shortenGap,
   type Gap,
 } from "../../shared/db/observers/room-gaps.ts";
-import { fetchPage } from "../matrix/sync-api.ts";
+import { fetchPage } from "../matrix/sync/fetch-page.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
 import { lookUp } from "../inbound/look-up.ts";

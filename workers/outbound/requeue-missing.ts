@@ -7,7 +7,7 @@ import {
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Requester } from "../matrix/http/client.ts";
-import { lookUpEvent } from "../matrix/rooms.ts";
+import { lookUpEvent } from "../matrix/rooms/events.ts";
 import { withRoomLease } from "../runtime/room-lease.ts";
 import { reportDeadMessage } from "./report-dead-message.ts";
 

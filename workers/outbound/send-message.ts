@@ -4,7 +4,7 @@ import type { WorkerContext } from "../runtime/context.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { toMatrix } from "../matrix/content/index.ts";
-import { sendEvent } from "../matrix/rooms.ts";
+import { sendEvent } from "../matrix/rooms/events.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { applyPowerLevels } from "../reconcile/apply-power-levels.ts";
 import { ensureAccount } from "../reconcile/ensure-account.ts";

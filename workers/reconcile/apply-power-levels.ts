@@ -3,7 +3,8 @@ import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
-import { getState, putState } from "../matrix/rooms.ts";
+import { EventType } from "../matrix/names.ts";
+import { getState, putState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 
 /** Brings the room's whole power-level map on Matrix to the roles of its joined members. Returns whether it changed it. */
@@ -19,7 +20,7 @@ export async function applyPowerLevels(
     members.map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
   );
   const request = await homeserver.as(room.observer_matrix_id);
-  const type = "m.room.power_levels";
+  const type = EventType.RoomPowerLevels;
   lease.check();
   const current = await getState(request, { matrixRoomId: room.matrix_room_id, type });
   const isDifferent = !isSameLevels(current, wanted);

@@ -11,7 +11,9 @@ import {
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
-import { getState, listJoined, listPresent } from "../matrix/rooms.ts";
+import { EventType } from "../matrix/names.ts";
+import { listJoined, listPresent } from "../matrix/rooms/members.ts";
+import { getState } from "../matrix/rooms/state.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 
 /** One difference between what the tenant wants and what there is. `what` is printed by the CLI. */
@@ -74,13 +76,17 @@ async function diagnoseMatrix(
   const compare = (what: Difference["what"], wanted: unknown, found: unknown) => {
     if (wanted !== found) differences.push({ what, wanted, found });
   };
-  compare("upgraded", undefined, tombstone.safeParse(await state("m.room.tombstone")).data?.replacement_room);
-  compare("encrypted", false, (await state("m.room.encryption")) !== null);
-  compare("name", room.name, name.safeParse(await state("m.room.name")).data?.name ?? null);
+  compare(
+    "upgraded",
+    undefined,
+    tombstone.safeParse(await state(EventType.RoomTombstone)).data?.replacement_room,
+  );
+  compare("encrypted", false, (await state(EventType.RoomEncryption)) !== null);
+  compare("name", room.name, name.safeParse(await state(EventType.RoomName)).data?.name ?? null);
   // No topic is an empty one on Matrix.
-  compare("topic", room.topic ?? "", topic.safeParse(await state("m.room.topic")).data?.topic ?? "");
+  compare("topic", room.topic ?? "", topic.safeParse(await state(EventType.RoomTopic)).data?.topic ?? "");
   const members = await listDiagnosedMembers(db, room.id);
-  const levels = await state("m.room.power_levels");
+  const levels = await state(EventType.RoomPowerLevels);
   const wanted = buildPowerLevels(
     room.observer_matrix_id,
     members

@@ -2,7 +2,7 @@ import { isToBeJoined, markJoined } from "../../shared/db/memberships/applied-me
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { joinMember } from "../matrix/rooms.ts";
+import { joinMember } from "../matrix/rooms/members.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { actAs } from "./act-as.ts";
 

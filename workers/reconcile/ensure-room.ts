@@ -2,7 +2,9 @@ import { markRoomCreated, markRoomDescribed } from "../../shared/db/rooms/room-p
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { ensureMatrixRoom, putState } from "../matrix/rooms.ts";
+import { ensureMatrixRoom } from "../matrix/rooms/ensure-matrix-room.ts";
+import { EventType } from "../matrix/names.ts";
+import { putState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { ensureObserver } from "./ensure-account.ts";
 import { followUpgrade } from "./follow-upgrade.ts";
@@ -65,10 +67,10 @@ export async function describeRoom(
   const request = await homeserver.as(room.observer_matrix_id);
   const { name, topic, avatar } = describe(room);
   const states = [
-    { type: "m.room.name", content: { name } },
+    { type: EventType.RoomName, content: { name } },
     // Synapse refuses a topic event without a topic: an empty topic is none.
-    { type: "m.room.topic", content: { topic: topic ?? "" } },
-    { type: "m.room.avatar", content: avatar === null ? {} : { url: avatar } },
+    { type: EventType.RoomTopic, content: { topic: topic ?? "" } },
+    { type: EventType.RoomAvatar, content: avatar === null ? {} : { url: avatar } },
   ];
   for (const state of states) {
     lease.check();

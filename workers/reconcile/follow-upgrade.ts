@@ -4,7 +4,8 @@ import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
-import { getState } from "../matrix/rooms.ts";
+import { EventType } from "../matrix/names.ts";
+import { getState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 
 const creation = z.object({ predecessor: z.object({ room_id: z.string() }) });
@@ -24,7 +25,7 @@ export async function followUpgrade(
   lease.check();
   const state = await getState(request, {
     matrixRoomId: room.successor_matrix_room_id,
-    type: "m.room.create",
+    type: EventType.RoomCreate,
   }).catch(nullIfForbidden);
   const parsed = creation.safeParse(state);
   const isSuccessor = parsed.success && parsed.data.predecessor.room_id === room.matrix_room_id;

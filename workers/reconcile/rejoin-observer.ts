@@ -6,8 +6,8 @@ import type { WorkerContext } from "../runtime/context.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels } from "../matrix/power-levels.ts";
-import { joinMember } from "../matrix/rooms.ts";
-import { fetchPosition } from "../matrix/sync-api.ts";
+import { joinMember } from "../matrix/rooms/members.ts";
+import { fetchPosition } from "../matrix/sync/fetch-changes.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { actAs } from "./act-as.ts";
 

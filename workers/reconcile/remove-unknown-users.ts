@@ -6,7 +6,7 @@ import {
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { listPresent, removeMember } from "../matrix/rooms.ts";
+import { listPresent, removeMember } from "../matrix/rooms/members.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 
 /** Users that one run removes. Later runs remove the rest, so that the room's messages are sent between them. */

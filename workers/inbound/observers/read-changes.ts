@@ -1,14 +1,9 @@
 import type { WorkerContext } from "../../runtime/context.ts";
 import type { Requester } from "../../matrix/http/client.ts";
 import { MatrixFailure } from "../../matrix/http/failure.ts";
-import {
-  fetchChanges,
-  fetchStream,
-  isBackwards,
-  isOfManyWriters,
-  POLL_MS,
-  type SyncAnswer,
-} from "../../matrix/sync-api.ts";
+import { fetchChanges, POLL_MS, type SyncResponse } from "../../matrix/sync/fetch-changes.ts";
+import { fetchStream } from "../../matrix/sync/fetch-stream.ts";
+import { isBackwards, isOfManyWriters } from "../../matrix/sync/position.ts";
 import type { WorkerMetrics } from "../../runtime/metrics.ts";
 import type { ObserverRun } from "./observer-run.ts";
 
@@ -25,7 +20,7 @@ export async function readChanges(
   run: ReadRun,
   request: Requester,
   { since, failures }: { since: string; failures: number },
-): Promise<SyncAnswer> {
+): Promise<SyncResponse> {
   const { reading, signal } = run;
   const isStreamDue = reading.fromStream && reading.isConfirmed && failures === 0;
   const streamed = isStreamDue ? await readStream(context, run, request, since) : "untold";
@@ -51,7 +46,7 @@ async function readStream(
   { observer, reading, signal }: ReadRun,
   request: Requester,
   since: string,
-): Promise<SyncAnswer | "untold" | "unknown"> {
+): Promise<SyncResponse | "untold" | "unknown"> {
   const options = { since, reader: observer.matrix_user_id, signal };
   const changes = await fetchStream(request, options).catch((error: unknown) => {
     if (error instanceof MatrixFailure && error.httpStatus === 404) return "unknown" as const;

@@ -1,0 +1,48 @@
+import { z } from "zod";
+import type { MatrixRequest } from "../content/define.ts";
+import type { Requester } from "../http/client.ts";
+import { unlessMissing } from "../http/failure.ts";
+import { MARKER } from "../marker.ts";
+import { roomPath } from "./room-path.ts";
+
+const eventResponse = z.object({ event_id: z.string() });
+
+/**
+ * Sends our message `id` as an event with its marker, and returns the event's id. The message's id is the transaction id
+ * too: a repeated call makes no second event.
+ */
+export async function sendEvent(
+  request: Requester,
+  message: { matrixRoomId: string; id: string; event: MatrixRequest },
+): Promise<string> {
+  const { type, content } = message.event;
+  const response = await request({
+    method: "PUT",
+    path: roomPath(message.matrixRoomId, `send/${encodeURIComponent(type)}/${message.id}`),
+    body: { ...content, [MARKER]: message.id },
+  });
+  return eventResponse.parse(response).event_id;
+}
+
+const storedEvent = z.object({
+  unsigned: z.looseObject({ redacted_because: z.unknown().optional() }).optional(),
+});
+
+/** Whether the homeserver has an event. The account that asks must be in the room. */
+export async function lookUpEvent(
+  request: Requester,
+  target: { matrixRoomId: string; eventId: string },
+): Promise<"there" | "redacted" | "missing"> {
+  const path = roomPath(target.matrixRoomId, `event/${encodeURIComponent(target.eventId)}`);
+  const event = await unlessMissing(request({ method: "GET", path }));
+  if (event === null) return "missing";
+  return storedEvent.parse(event).unsigned?.redacted_because === undefined ? "there" : "redacted";
+}
+
+export async function redact(
+  request: Requester,
+  target: { matrixRoomId: string; eventId: string; transactionId: string },
+): Promise<void> {
+  const path = `redact/${encodeURIComponent(target.eventId)}/${target.transactionId}`;
+  await request({ method: "PUT", path: roomPath(target.matrixRoomId, path), body: {} });
+}
