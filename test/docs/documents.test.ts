@@ -110,3 +110,31 @@ test("docs/features.md names at least one test of every folder of tests", () => 
     .map((name) => name.slice(0, name.lastIndexOf("/")));
   expect(folders.filter((folder) => !named.includes(folder))).toEqual([]);
 });
+
+describe("the log lines that the pages name", () => {
+  const sources = ["api", "workers", "realtime", "shared"]
+    .flatMap((tier) =>
+      readdirSync(join(root, tier), { recursive: true, encoding: "utf8" })
+        .filter((name) => name.endsWith(".ts"))
+        .map((name) => readFileSync(join(root, tier, name), "utf8")),
+    )
+    .join("\n");
+  const messagesIn = (page: string, heading: string) =>
+    rowsOf(sectionOf(page, heading))
+      .flatMap(([first = ""]) => [...first.matchAll(/`([^`]+)`/g)].flatMap((match) => match[1] ?? []))
+      .map((message) => message.replace(/ …$/, ""));
+
+  test.each(messagesIn("docs/metrics.md", "One message, through the logs"))(
+    "a process writes the line that docs/metrics.md names: %s",
+    (message) => {
+      expect(sources).toContain(`"${message}"`);
+    },
+  );
+
+  test("a process writes each fatal line that docs/operations.md names", () => {
+    const fatal = readPage("docs/operations.md").matchAll(/^\| `([^`]+) …`, `/gm);
+    const messages = [...fatal].flatMap((match) => match[1] ?? []);
+    expect(messages).toHaveLength(3);
+    expect(messages.filter((message) => !sources.includes(`"${message}`))).toEqual([]);
+  });
+});
