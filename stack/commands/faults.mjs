@@ -10,7 +10,7 @@ import { startThrowAwayServers } from "../servers/throw-away.mjs";
 
 /**
  * `npm run faults -- --minutes N [--seed S] [--rate R]`: real processes on servers of their own, a fault every five
- * seconds, and a verdict. Exits 0 when nothing was lost, doubled or reordered, 1 otherwise, 2 for wrong use.
+ * seconds, then a check. Exits 0 when nothing was lost, doubled or reordered, 1 otherwise, 2 for wrong use.
  */
 async function main() {
   const { minutes, seed, rate } = readOptions();
@@ -43,7 +43,7 @@ async function main() {
       minutes,
       seed,
       messagesPerS: rate,
-      say: (/** @type {string} */ line) => process.stdout.write(`${line}\n`),
+      write: (/** @type {string} */ line) => process.stdout.write(`${line}\n`),
     });
     return isKept ? 0 : 1;
   } finally {
