@@ -17,7 +17,7 @@ async function main() {
   const { stackDir, cacheDir } = openPaths();
   const log = createProgress();
   const installed = ensureDependencies({ cacheDir, stackDir, log });
-  // Durable: what Postgres has acknowledged must survive its being killed.
+  // Durable: an acknowledged commit must survive a kill of Postgres.
   const starting = startThrowAwayServers({
     cacheDir,
     log,
@@ -27,7 +27,7 @@ async function main() {
   });
   const [servers, built] = await Promise.allSettled([
     starting,
-    // TEST_DIST names a build that is there already.
+    // TEST_DIST names an existing build.
     installed.then(() => (process.env.TEST_DIST ? undefined : ensureBuild({ stackDir, log }))),
   ]);
   if (servers.status === "rejected") throw servers.reason;
