@@ -10,7 +10,7 @@ import { runToEnd } from "../machine/processes.mjs";
 const minModules = 50;
 
 /**
- * A check answers what is wrong as text, empty when nothing is.
+ * A check returns its faults as text, empty when it passes.
  * @typedef {{name: string, run: () => Promise<string>}} Check
  */
 
@@ -24,7 +24,7 @@ const checks = [
   { name: "lockfile", run: checkLockfile },
 ];
 
-/** Runs every check, `npm run check [-- names]`, and says at the end how many passed. */
+/** `npm run check [-- names]`: runs the checks side by side and prints how many passed. */
 async function main() {
   const names = process.argv.slice(2);
   const unknown = names.find((name) => checks.every((check) => check.name !== name));

@@ -17,7 +17,7 @@ async function main() {
   const ran = await withProgress(log, `stopping ${run.supervisor.pid}`, work);
   const leftovers = await stopLeftovers(stackDir);
   removeRun(stackDir);
-  if (leftovers.length > 0) log(`stopped what its supervisor has left: ${leftovers.join(", ")}`);
+  if (leftovers.length > 0) log(`stopped what its supervisor left: ${leftovers.join(", ")}`);
   log(ran || leftovers.length > 0 ? "stopped" : "nothing is running");
   return 0;
 }

@@ -10,14 +10,14 @@ import { startThrowAwayServers } from "../servers/throw-away.mjs";
 
 /**
  * `npm run faults -- --minutes N [--seed S] [--rate R]`: real processes on servers of their own, a fault every five
- * seconds, and a verdict. Exits 0 when nothing was lost, doubled or reordered, 1 otherwise, 2 for wrong use.
+ * seconds, then a check. Exits 0 when nothing was lost, doubled or reordered, 1 otherwise, 2 for wrong use.
  */
 async function main() {
   const { minutes, seed, rate } = readOptions();
   const { stackDir, cacheDir } = openPaths();
   const log = createProgress();
   const installed = ensureDependencies({ cacheDir, stackDir, log });
-  // Durable: what Postgres has acknowledged must survive its being killed.
+  // Durable: an acknowledged commit must survive a kill of Postgres.
   const starting = startThrowAwayServers({
     cacheDir,
     log,
@@ -27,7 +27,7 @@ async function main() {
   });
   const [servers, built] = await Promise.allSettled([
     starting,
-    // TEST_DIST names a build that is there already.
+    // TEST_DIST names an existing build.
     installed.then(() => (process.env.TEST_DIST ? undefined : ensureBuild({ stackDir, log }))),
   ]);
   if (servers.status === "rejected") throw servers.reason;
@@ -43,7 +43,7 @@ async function main() {
       minutes,
       seed,
       messagesPerS: rate,
-      say: (/** @type {string} */ line) => process.stdout.write(`${line}\n`),
+      write: (/** @type {string} */ line) => process.stdout.write(`${line}\n`),
     });
     return isKept ? 0 : 1;
   } finally {

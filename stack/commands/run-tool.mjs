@@ -20,7 +20,7 @@ const tools = /** @type {Record<string, {program: string, needsStack: boolean}>}
   "bench:synapse": { program: "dist/bench/synapse-rate.js", needsStack: true },
 });
 
-/** Runs a tool with the stack's environment, the caller's own variables first, and answers its exit code. */
+/** Runs a tool with the stack's environment; the caller's own variables win. Returns its exit code. */
 async function main() {
   const [name = "", ...args] = process.argv.slice(2);
   const tool = tools[name];
@@ -33,7 +33,7 @@ async function main() {
   const runs = readLiveRun(stackDir)?.status === "ready";
   if (!runs && (tool.needsStack || !process.env.DATABASE_URL))
     throw new Fault("no stack is running: npm run up", { exitCode: 2 });
-  // Progress goes to the standard error: the tool's own output may be read by a program.
+  // Progress goes to the standard error: a program may read the tool's own output.
   const log = createProgress({ write: (text) => process.stderr.write(text) });
   await ensureDependencies({ cacheDir, stackDir, log });
   if (!existsSync(join(checkoutDir, tool.program))) await ensureBuild({ stackDir, log });

@@ -9,14 +9,14 @@ import { ensureNioPython } from "../packages/nio.mjs";
 import { checkoutDir, openPaths } from "../machine/paths.mjs";
 import { startThrowAwayServers, withoutServers } from "../servers/throw-away.mjs";
 
-/** Runs the tests, `npm test [-- what jest takes]`, against servers of their own; exits as jest does. */
+/** `npm test [-- jest's arguments]`: runs the tests on servers of their own and exits with jest's code. */
 async function main() {
-  const places = openPaths();
+  const paths = openPaths();
   const log = createProgress();
   /** @type {import("../supervisor/service.mjs").Service[]} */
   const services = [];
   const asked = awaitSignal();
-  const prepared = prepare({ places, log, onService: (service) => services.push(service) });
+  const prepared = prepare({ paths, log, onService: (service) => services.push(service) });
   const early = await Promise.race([prepared, asked]);
   if (typeof early === "string") {
     for (const service of services) await service.stop();
@@ -34,10 +34,10 @@ async function main() {
 
 /**
  * Installs, builds and starts servers side by side. When one part fails, the servers are stopped.
- * @param {{places: {cacheDir: string, stackDir: string}, log: (line: string) => void, onService: (service: import("../supervisor/service.mjs").Service) => void}} given
+ * @param {{paths: {cacheDir: string, stackDir: string}, log: (line: string) => void, onService: (service: import("../supervisor/service.mjs").Service) => void}} given
  */
-async function prepare({ places, log, onService }) {
-  const { cacheDir, stackDir } = places;
+async function prepare({ paths, log, onService }) {
+  const { cacheDir, stackDir } = paths;
   const installed = ensureDependencies({ cacheDir, stackDir, log });
   const starting = startThrowAwayServers({ cacheDir, log, installed, onService });
   const [servers, nioPython, built] = await Promise.allSettled([

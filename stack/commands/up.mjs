@@ -11,24 +11,24 @@ import { readLiveRun, removeRun, stopLeftovers } from "../supervisor/run-record.
 import { createProcessRegistry } from "../supervisor/process-registry.mjs";
 import { startStack } from "../supervisor/run-stack.mjs";
 
-/** Starts this checkout's stack, and stays with it until Ctrl-C unless it is to run detached. */
+/** Starts this checkout's stack. Without `--detach` it runs until Ctrl-C. */
 async function main() {
   const { detach, fresh, background } = readArguments();
-  const places = openPaths();
+  const paths = openPaths();
   if (background) {
-    const file = openLogFile(join(places.stackDir, "logs", "up.log"));
-    return superviseStack({ places, fresh, write: (text) => file.write(text) });
+    const file = openLogFile(join(paths.stackDir, "logs", "up.log"));
+    return superviseStack({ paths, fresh, write: (text) => file.write(text) });
   }
   process.stdout.on("error", () => undefined); // Its reader may go before we do.
   const log = createProgress();
-  const answered = await answerRunning({ places, fresh, log });
+  const answered = await answerRunning({ paths, fresh, log });
   if (answered) return 0;
   if (detach)
     return followUntilReady({
-      ...startInBackground({ stackDir: places.stackDir, fresh }),
-      stackDir: places.stackDir,
+      ...startInBackground({ stackDir: paths.stackDir, fresh }),
+      stackDir: paths.stackDir,
     });
-  return superviseStack({ places, fresh, write: (text) => process.stdout.write(text) });
+  return superviseStack({ paths, fresh, write: (text) => process.stdout.write(text) });
 }
 
 function readArguments() {
@@ -54,12 +54,12 @@ function readArguments() {
 }
 
 /**
- * Says what already runs; a fresh start stops it first. True if there is nothing left to do.
- * @param {{places: {stackDir: string}, fresh: boolean, log: (line: string) => void}} given
+ * Reports a stack that already runs; a fresh start stops it first. Returns true when nothing is left to do.
+ * @param {{paths: {stackDir: string}, fresh: boolean, log: (line: string) => void}} given
  */
-async function answerRunning({ places, fresh, log }) {
+async function answerRunning({ paths, fresh, log }) {
   for (let waited = false; ; waited = true) {
-    const run = readLiveRun(places.stackDir);
+    const run = readLiveRun(paths.stackDir);
     if (run === undefined) return false;
     if (fresh || run.status === "stopping") {
       log(`stopping what runs as ${run.supervisor.pid}`);
@@ -76,19 +76,19 @@ async function answerRunning({ places, fresh, log }) {
 }
 
 /**
- * Runs the stack until a signal, then stops it. Answers the exit code.
- * @param {{places: ReturnType<typeof openPaths>, fresh: boolean, write: (text: string) => void}} given
+ * Runs the stack until a signal, then stops it. Returns the exit code.
+ * @param {{paths: ReturnType<typeof openPaths>, fresh: boolean, write: (text: string) => void}} given
  */
-async function superviseStack({ places, fresh, write }) {
+async function superviseStack({ paths, fresh, write }) {
   const log = createProgress({ write });
-  const roster = createProcessRegistry({ stackDir: places.stackDir, log });
+  const registry = createProcessRegistry({ stackDir: paths.stackDir, log });
   const asked = awaitSignal();
-  await claim(places.stackDir, roster.publish, log);
+  await claim(paths.stackDir, registry.publish, log);
   const announce = (/** @type {string} */ line) => write(`${line}\n`);
   let exitCode = 0;
   let failure = "";
   try {
-    const early = await Promise.race([startStack({ places, fresh, log, roster, announce }), asked]);
+    const early = await Promise.race([startStack({ paths, fresh, log, registry, announce }), asked]);
     if (early === undefined) {
       log(`stopping: ${await asked}`);
     } else {
@@ -99,15 +99,15 @@ async function superviseStack({ places, fresh, write }) {
     exitCode = error instanceof Fault ? error.exitCode : 1;
     failure = describeFailure(error);
   }
-  await roster.stop();
-  removeRun(places.stackDir);
+  await registry.stop();
+  removeRun(paths.stackDir);
   write(failure === "" ? "stopped\n" : `${failure}\n`);
-  // Downloads that were interrupted may still hold this process.
+  // An interrupted download may still keep this process alive.
   process.exit(exitCode);
 }
 
 /**
- * Makes this process the checkout's supervisor, once what a dead one left is stopped.
+ * Makes this process the checkout's supervisor, after it has stopped what a dead one left.
  * @param {string} stackDir
  * @param {() => void} publish
  * @param {(line: string) => void} log
@@ -118,12 +118,12 @@ function claim(stackDir, publish, log) {
     if (other !== undefined && isRecordAlive(other.supervisor))
       throw new Fault(`another start of this checkout runs as ${other.supervisor.pid}`);
     const leftovers = await stopLeftovers(stackDir);
-    if (leftovers.length > 0) log(`stopped what an earlier run has left: ${leftovers.join(", ")}`);
+    if (leftovers.length > 0) log(`stopped what an earlier run left: ${leftovers.join(", ")}`);
     publish();
   });
 }
 
-/** Resolves with the first signal that asks to stop; a second one changes nothing. */
+/** Resolves with the first signal; later ones change nothing. */
 function awaitSignal() {
   return new Promise((/** @type {(name: string) => void} */ resolve) => {
     for (const name of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]))

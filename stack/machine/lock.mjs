@@ -23,7 +23,7 @@ import { isRecordAlive, recordProcess } from "./processes.mjs";
 export async function withLock(path, work, { onWait } = {}) {
   mkdirSync(dirname(path), { recursive: true });
   let waited = false;
-  while (!tryToTake(path)) {
+  while (!tryLock(path)) {
     if (!waited) onWait?.();
     waited = true;
     await sleep(100);
@@ -36,10 +36,10 @@ export async function withLock(path, work, { onWait } = {}) {
 }
 
 /** @param {string} path */
-function tryToTake(path) {
+function tryLock(path) {
   const prepared = `${path}.${process.pid}`;
   try {
-    // Written whole before it is linked, so that no one reads half an owner.
+    // The file is complete before it is linked, so that no process reads half a record.
     const file = openSync(prepared, "w", 0o600);
     writeSync(file, JSON.stringify(recordProcess(process.pid)));
     closeSync(file);
@@ -61,7 +61,7 @@ function removeIfDead(path) {
   const taken = `${path}.${process.pid}.dead`;
   try {
     renameSync(path, taken);
-    // Another waiter may have taken the lock between the two lines above: then it gets it back.
+    // Another process may have taken the lock between the two lines above. Then its lock is restored.
     if (readText(taken) !== owner) linkSync(taken, path);
   } catch (error) {
     if (!["ENOENT", "EEXIST"].includes(/** @type {NodeJS.ErrnoException} */ (error).code ?? "")) throw error;
@@ -75,7 +75,7 @@ function readText(path) {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    // Gone: its owner has finished.
+    // The owner has finished and removed it.
     return undefined;
   }
 }

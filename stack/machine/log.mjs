@@ -22,7 +22,7 @@ export function createProgress({ write = (text) => process.stdout.write(text) } 
 }
 
 /**
- * Awaits work and says every few seconds that it still runs.
+ * Awaits work and logs every few seconds that it still runs.
  * @template T
  * @param {(line: string) => void} log
  * @param {string} label
@@ -44,7 +44,7 @@ export async function withProgress(log, label, work, { everyMs = 4_000, detail =
 }
 
 /**
- * Opens a log file that is renamed to `<path>.1` at its limit, so that two files of that size are the most there is.
+ * Opens a log file. At its limit it is renamed to `<path>.1`, so there are at most two files of that size.
  * @param {string} path
  * @param {{maxBytes?: number}} [options]
  */

@@ -29,13 +29,13 @@ export function resolvePaths({ root, checkout, home, env }) {
   };
 }
 
-/** Makes this checkout's folders and answers them. */
+/** Makes this checkout's folders and returns them. */
 export function openPaths() {
-  const places = resolvePaths({ root: isRoot, checkout: checkoutDir, home: homedir(), env: process.env });
-  for (const folder of [places.cacheDir, places.stateDir, places.stackDir]) ensureFolder(folder);
-  // Another user passes through to his own folder; the files in it are closed each by itself.
-  chmodSync(places.stateDir, 0o711);
-  return places;
+  const paths = resolvePaths({ root: isRoot, checkout: checkoutDir, home: homedir(), env: process.env });
+  for (const folder of [paths.cacheDir, paths.stateDir, paths.stackDir]) ensureFolder(folder);
+  // Root's Postgres runs as another user, who passes through this folder. Each file in it has a mode of its own.
+  chmodSync(paths.stateDir, 0o711);
+  return paths;
 }
 
 /** @param {string} folder */

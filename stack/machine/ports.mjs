@@ -15,7 +15,7 @@ export function isPortFree(port) {
 }
 
 /**
- * Whether a process of the product can listen on a port: it takes every address of the machine, of IPv4 and IPv6.
+ * Whether a process of the product can listen on a port of every address of the machine, IPv4 and IPv6.
  * @param {number} port
  */
 function isPortFreeEverywhere(port) {
@@ -35,11 +35,11 @@ function canListen(place) {
 }
 
 /**
- * The wished port if it is free, else a random free one.
- * @param {number} [wished]
+ * The preferred port if it is free, else a random free one.
+ * @param {number} [preferred]
  */
-export async function findFreePort(wished) {
-  if (wished !== undefined && (await isPortFree(wished))) return wished;
+export async function findFreePort(preferred) {
+  if (preferred !== undefined && (await isPortFree(preferred))) return preferred;
   for (let tries = 0; tries < 200; tries += 1) {
     const port = randomInt(lowestPort, highestPort);
     if (await isPortFree(port)) return port;
@@ -67,7 +67,7 @@ export function readPort(env, variable, fallback) {
 }
 
 /**
- * Refuses ports for processes of the product that another program holds, on whichever address.
+ * @throws Fault when another program holds a port of a process of the product, on any address.
  * @param {Record<string, number>} ports by the variable that chooses each
  */
 export async function refuseTakenPorts(ports) {

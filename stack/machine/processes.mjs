@@ -3,15 +3,15 @@ import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * A process as it is kept in a file: a pid alone may belong to another program later.
+ * A process as a file records it. The pid alone is not enough: another program may have it later.
  * @typedef {{pid: number, startedAt: string, stopSignal?: NodeJS.Signals}} ProcessRecord
  */
 
-/** With it, a child is told to stop when its parent dies in any way. */
+/** It makes the kernel signal a child when its parent dies. */
 const setpriv = ["/usr/bin/setpriv", "/bin/setpriv"].find((path) => existsSync(path));
 
 /**
- * The command line that runs a program which ends with its parent, where the system can do that.
+ * The command line of a program that ends with its parent, on a system with setpriv.
  * @param {string[]} command
  * @param {NodeJS.Signals} stopSignal
  */
@@ -22,7 +22,7 @@ export function tieToParent(command, stopSignal) {
 }
 
 /**
- * When a process started, as a text that no other process with its pid shares; undefined if none runs.
+ * When a process started, as a text that is unique among processes of the same pid; undefined if none runs.
  * @param {number} pid
  */
 export function readStartedAt(pid) {
@@ -35,7 +35,7 @@ export function readStartedAt(pid) {
     if (fields[0] === "Z" || fields[19] === undefined) return undefined;
     return `${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()}/${fields[19]}`;
   } catch {
-    // The process ended before or while it was looked at.
+    // The process ended before or during the read.
     return undefined;
   }
 }
@@ -56,7 +56,7 @@ export function isRecordAlive(record) {
 }
 
 /**
- * Stops a recorded process if it is still the same one; kills it at the limit. Answers whether it ran.
+ * Stops a recorded process if it is still the same one; kills it at the limit. Returns whether it ran.
  * @param {ProcessRecord} record
  * @param {{limitMs?: number}} [options]
  */
@@ -72,7 +72,7 @@ export async function stopRecorded(record, { limitMs = 15_000 } = {}) {
 }
 
 /**
- * Signals a process that may have ended in the meantime.
+ * Signals a process. One that has ended is no error.
  * @param {number} pid
  * @param {NodeJS.Signals} name
  */
@@ -85,7 +85,7 @@ export function signal(pid, name) {
 }
 
 /**
- * Runs a program to its end and answers what it wrote. Its input is empty.
+ * Runs a program to its end and returns its output. Its input is empty.
  * @param {string[]} command
  * @param {{cwd?: string, env?: NodeJS.ProcessEnv, uid?: number, gid?: number, input?: string, limitMs?: number, onLine?: (line: string) => void}} [options]
  * @returns {Promise<{code: number | null, output: string, stdout: string}>} `output` is both streams, its last 64,000 characters

@@ -6,11 +6,11 @@ import { withProgress } from "../machine/log.mjs";
 import { isRoot } from "../machine/paths.mjs";
 import { runToEnd } from "../machine/processes.mjs";
 
-/** Debian's packages ask this program whether they may start their services. */
+/** A Debian package runs this program to find out whether it may start its service. */
 const servicePolicy = "/usr/sbin/policy-rc.d";
 
 /**
- * Installs Debian packages and their programs only: no service of theirs is started.
+ * Installs Debian packages without starting their services.
  * @param {{packages: string[], cacheDir: string, log: (line: string) => void}} given
  */
 export async function installPackages({ packages, cacheDir, log }) {

@@ -6,8 +6,8 @@ import { checkoutDir } from "../machine/paths.mjs";
 import { runToEnd } from "../machine/processes.mjs";
 
 /**
- * Compiles to dist/, without looking whether the types fit, which takes twice as long: `npm run check` and
- * `npm run build` do. Quick when little has changed.
+ * Compiles to dist/ without checking types, which takes twice as long: `npm run check` and
+ * `npm run build` check them. It is quick when little has changed.
  * @param {{stackDir: string, log: (line: string) => void}} given
  */
 export async function ensureBuild({ stackDir, log }) {

@@ -9,12 +9,12 @@ import { checkoutDir } from "../machine/paths.mjs";
 import { runToEnd } from "../machine/processes.mjs";
 
 const lockfile = join(checkoutDir, "package-lock.json");
-/** npm writes it last, so it is there when an installation came to its end. */
+/** npm writes it last, so it exists when an installation is complete. */
 const npmRecord = join(checkoutDir, "node_modules", ".package-lock.json");
 const stamp = join(checkoutDir, "node_modules", ".stack-installed");
 
 /**
- * Installs the npm packages of the lockfile, unless they are there.
+ * Installs the npm packages of the lockfile unless they are installed.
  * @param {{cacheDir: string, stackDir: string, log: (line: string) => void}} given
  */
 export async function ensureDependencies({ cacheDir, stackDir, log }) {
@@ -24,7 +24,7 @@ export async function ensureDependencies({ cacheDir, stackDir, log }) {
     if (await restoreCachedPackages({ cacheDir, stackDir, log })) return;
     log("npm: installing the packages of package-lock.json");
     const clean = await runNpm("ci", log);
-    // The lockfile was written where a registry had not all packages for other systems: its versions are kept.
+    // The lockfile lacks packages for other systems, as after a change on one system. Its versions are kept.
     const done = clean.output.includes("EUSAGE") ? await runNpm("install", log) : clean;
     if (done.code !== 0) throw describeNpmFailure(done.output);
     writeFileSync(stamp, hashLockfile());
@@ -44,7 +44,7 @@ function runNpm(verb, log) {
     "--include=optional",
     "--no-audit",
     "--no-fund",
-    // Without it `npm run -s` hands its silence down, and then npm says neither why it failed nor with which code.
+    // `npm run -s` passes its silence on: without this flag, npm prints neither the reason nor the code of a failure.
     "--loglevel=error",
     ...(verb === "install" ? ["--no-save"] : []),
   ];

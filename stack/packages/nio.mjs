@@ -5,7 +5,7 @@ import { ensureVenv, refuseUnlessRuns } from "./python.mjs";
 const check = "import nio, nio.api";
 
 /**
- * A Python that has matrix-nio, the Matrix client of other people with which the tests read and write our rooms.
+ * A Python that has matrix-nio, an independent Matrix client with which the tests read and write our rooms.
  * @param {{cacheDir: string, log: (line: string) => void}} given
  * @returns {Promise<string>} the path of the Python
  */

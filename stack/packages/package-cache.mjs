@@ -14,22 +14,22 @@ import { checkoutDir, removeFolder } from "../machine/paths.mjs";
 import { runToEnd } from "../machine/processes.mjs";
 
 const prefix = "packages-";
-/** Installations that are kept: of this lockfile, and of the one that was used before. */
-const keptAtMost = 2;
+/** Cached installations: of this lockfile, and of the one before. */
+const maxKept = 2;
 const modules = join(checkoutDir, "node_modules");
 
 /**
- * Takes the packages of this lockfile as npm installed them in another checkout: a copy takes a second, npm half a
- * minute. Answers whether they were there.
+ * Copies the packages of this lockfile as npm installed them in another checkout. A copy takes a second, npm half a
+ * minute. Returns whether there was a copy.
  * @param {{cacheDir: string, stackDir: string, log: (line: string) => void}} given
  */
 export async function restoreCachedPackages({ cacheDir, stackDir, log }) {
   const kept = findFolder(cacheDir);
   if (!isComplete(kept)) return false;
-  // Where no tool of the checkout looks, should this end in the middle.
+  // No tool reads this folder, so an interrupted copy does no harm.
   const part = join(stackDir, "node_modules.part");
   removeFolder(part);
-  // Complete still: another checkout may remove it meanwhile.
+  // Checked again: another checkout may have removed it during the copy.
   if (!(await copyTree(join(kept, "node_modules"), part)) || !isComplete(kept)) {
     removeFolder(part);
     log(`npm: the packages in ${kept} cannot be copied`);
@@ -42,8 +42,8 @@ export async function restoreCachedPackages({ cacheDir, stackDir, log }) {
 }
 
 /**
- * Keeps what npm has just installed for the next checkout. Where that fails, as on a full disk, it says so: this
- * checkout has its packages all the same, and npm installs them again in the next.
+ * Copies the installed packages to the cache for the next checkout. A failure, such as a full disk, is logged: this
+ * checkout has its packages, and npm installs them again in the next one.
  * @param {{cacheDir: string, log: (line: string) => void}} given
  */
 export async function cachePackages({ cacheDir, log }) {
@@ -66,7 +66,7 @@ export async function cachePackages({ cacheDir, log }) {
 }
 
 /**
- * Programs among the packages are made for one kind of machine and of Node.
+ * Some packages hold programs for one kind of machine and one version of Node.
  * @param {string} cacheDir
  */
 function findFolder(cacheDir) {
@@ -93,7 +93,7 @@ function removeOld(cacheDir) {
     .filter((name) => name.startsWith(prefix) && isComplete(join(cacheDir, name)))
     .map((name) => ({ name, atMs: statSync(markOf(join(cacheDir, name))).mtimeMs }))
     .sort((a, b) => b.atMs - a.atMs);
-  for (const { name } of ages.slice(keptAtMost)) removeKept(join(cacheDir, name));
+  for (const { name } of ages.slice(maxKept)) removeKept(join(cacheDir, name));
 }
 
 /** @param {string} kept */
@@ -107,7 +107,7 @@ function isComplete(kept) {
 }
 
 /**
- * First the mark, so that nobody takes what is half gone for whole.
+ * Removes the mark first, so that no checkout copies a folder that is half removed.
  * @param {string} kept
  */
 function removeKept(kept) {

@@ -10,8 +10,8 @@ import { runToEnd } from "../machine/processes.mjs";
 const requirementsDir = join(dirname(fileURLToPath(import.meta.url)), "requirements");
 const candidates = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"];
 
-/** What would change which modules a program finds, or where pip puts them. */
-const foreignVariables = [
+/** Variables that change which modules a program finds, or where pip installs them. */
+const redirectingVariables = [
   "PYTHONPATH",
   "PYTHONHOME",
   "VIRTUAL_ENV",
@@ -22,9 +22,11 @@ const foreignVariables = [
   "PIP_ROOT",
 ];
 
-/** The environment without what points a Python or its pip elsewhere. */
+/** The environment without the variables that redirect Python or pip. */
 export function createPythonEnv() {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreignVariables.includes(name)));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !redirectingVariables.includes(name)),
+  );
 }
 
 /** Finds a Python that is new enough. `PYTHON` names one to try first. */
@@ -42,10 +44,10 @@ async function findPython() {
 }
 
 /**
- * A virtual environment with what a file of `requirements/` names, made once and kept in the cache.
+ * A virtual environment with the packages of a file of `requirements/`, made once and kept in the cache.
  * @param {{name: string, loose: string[], check: string, cacheDir: string, log: (line: string) => void}} given
- *   `requirements/<name>.txt` is the lock; `loose` is asked for when this Python or mirror cannot satisfy the lock;
- *   `check` is a statement that fails if what was installed does not run here
+ *   `requirements/<name>.txt` is the lock; `loose` is installed when this Python or mirror cannot satisfy the lock;
+ *   `check` is a statement that fails when the installed packages do not run here
  * @returns {Promise<{python: string, dir: string}>}
  */
 export async function ensureVenv({ name, loose, check, cacheDir, log }) {
@@ -78,8 +80,8 @@ export async function ensureVenv({ name, loose, check, cacheDir, log }) {
 }
 
 /**
- * Makes the empty environment and answers the pip that installs into it: its own, or the system's where Debian
- * has left ensurepip out.
+ * Makes the empty environment and returns the pip that installs into it: its own, or the system's where Debian
+ * has no ensurepip.
  * @param {string} python
  * @param {string} dir
  */

@@ -5,9 +5,9 @@ import { SEAL_KEYS_FILE } from "../supervisor/stack-env.mjs";
 /**
  * Removes what this checkout's stack has kept. A database that is named by DATABASE_URL is not ours and stays, and with it
  * the keys that its secrets are sealed with.
- * @param {{places: {stateDir: string, stackDir: string}, env: NodeJS.ProcessEnv, log: (line: string) => void}} given
+ * @param {{paths: {stateDir: string, stackDir: string}, env: NodeJS.ProcessEnv, log: (line: string) => void}} given
  */
-export function removeData({ places: { stateDir, stackDir }, env, log }) {
+export function removeData({ paths: { stateDir, stackDir }, env, log }) {
   log(`fresh: removing the data in ${stateDir}`);
   const own = readdirSync(stateDir).filter((name) => !(env.DATABASE_URL && name === SEAL_KEYS_FILE));
   const paths = own.map((name) => join(stateDir, name));

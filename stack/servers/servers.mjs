@@ -15,14 +15,14 @@ import { chooseSynapse, createSynapse } from "./synapse/synapse.mjs";
  * @typedef {object} ServersOptions
  * @property {string} stateDir the servers' data, their secrets and the ports they keep
  * @property {string} cacheDir what is downloaded once for all
- * @property {string} [logDir] `<stateDir>/logs` unless told
+ * @property {string} [logDir] `<stateDir>/logs` by default
  * @property {import("./synapse/synapse-config.mjs").SynapseMode} mode
  * @property {(line: string) => void} log
- * @property {NodeJS.ProcessEnv} [env] where sources are named; this process's own unless told
- * @property {boolean} [durable] false for data that is thrown away; true unless told
- * @property {("postgres" | "redis" | "synapse")[]} [only] all three unless told
+ * @property {NodeJS.ProcessEnv} [env] where sources are named; this process's own by default
+ * @property {boolean} [durable] false for data that is thrown away; true by default
+ * @property {("postgres" | "redis" | "synapse")[]} [only] all three by default
  * @property {Promise<unknown>} [installed] what Postgres waits for: its programs come with the npm packages
- * @property {(service: Service) => void} [onService] hears each service before it starts
+ * @property {(service: Service) => void} [onService] called with each service before it starts
  */
 
 /**

@@ -6,7 +6,7 @@ export const sourceNames = /** @type {const} */ (["url", "embedded", "system", "
 /** @typedef {typeof sourceNames[number]} SourceName */
 
 /**
- * What a source gives, and how that is told.
+ * What a source returns, and its description for the log.
  * @template T
  * @typedef {{text: string, value: T}} Found
  */
@@ -30,7 +30,7 @@ export function listSources(server, env) {
 }
 
 /**
- * Tries the sources in their order and answers what the first usable one gives.
+ * Tries the sources in their order and returns the result of the first usable one.
  * @template Running what a URL names
  * @template Program what can be started
  * @param {{

@@ -8,8 +8,8 @@ import { startServers } from "./servers.mjs";
 
 const prefix = "openmeet-chat-test-";
 
-/** Variables of the caller's that name servers, or how the product runs: tests have their own. */
-const foreign =
+/** The caller's variables that name servers or configure the product. Tests have their own. */
+const callersVariables =
   /^(?!PIP_|npm_|NPM_).*_URL$|^(SYNAPSE|STACK_TEST)_|^(STACK_SYNAPSE_DATA|MATRIX_MODE|SEAL_KEYS|(API|REALTIME|JOBS|SYNC)_PORT|REALTIME_PROCESSES|ALLOWED_ORIGINS)$/;
 
 /**
@@ -20,14 +20,14 @@ const foreign =
 export function withoutServers(env) {
   return Object.fromEntries(
     Object.entries(env).filter(
-      ([name, value]) => !foreign.test(name) && !(/^STACK_/.test(name) && value === "url"),
+      ([name, value]) => !callersVariables.test(name) && !(/^STACK_/.test(name) && value === "url"),
     ),
   );
 }
 
 /**
- * Servers on free ports with their data in a temporary folder, which goes when they stop.
- * @param {Partial<import("./servers.mjs").ServersOptions>} [options] appservice mode, silent, and all three servers unless told
+ * Servers on free ports with their data in a temporary folder, which is removed when they stop.
+ * @param {Partial<import("./servers.mjs").ServersOptions>} [options] appservice mode, no log and all three servers by default
  */
 export async function startThrowAwayServers(options = {}) {
   const stateDir = makeTemporaryFolder();
@@ -68,7 +68,7 @@ export function startAdminSynapse(options = {}) {
 
 /**
  * A new temporary folder that every user may pass through: root's Postgres runs as another user. Folders whose maker
- * was killed before he could remove them are removed.
+ * was killed before it could remove them are removed.
  */
 export function makeTemporaryFolder() {
   const parent = [tmpdir(), "/tmp", "/var/tmp"].find((folder) => !isRoot || isPassable(folder)) ?? tmpdir();

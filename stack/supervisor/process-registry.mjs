@@ -8,7 +8,7 @@ import { supervise } from "./supervise.mjs";
 /** @typedef {import("./service.mjs").Service} Service */
 
 /**
- * What this supervisor runs, told in `.stack/run.json` and `.stack/demo.json` whenever it changes.
+ * What this supervisor runs. It writes `.stack/run.json` and `.stack/demo.json` at every change.
  * @param {{stackDir: string, log: (line: string) => void}} given
  */
 export function createProcessRegistry({ stackDir, log }) {
@@ -33,7 +33,7 @@ export function createProcessRegistry({ stackDir, log }) {
   return {
     publish,
     /**
-     * Takes charge of a service before it starts.
+     * Adds a service before it starts.
      * @param {Service} service
      */
     adopt(service) {
@@ -45,7 +45,7 @@ export function createProcessRegistry({ stackDir, log }) {
       service.onStart(publish);
     },
     /**
-     * Starts again from now on whatever ends; says so before the record does.
+     * From now on restarts every service that ends. `announce` runs before the record has the status ready.
      * @param {{demo: object, readyLine: string, announce: () => void}} given
      */
     markReady({ demo, readyLine, announce }) {

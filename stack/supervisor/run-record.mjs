@@ -4,7 +4,7 @@ import { readJson, writePrivateJson } from "../machine/files.mjs";
 import { isRecordAlive, stopRecorded } from "../machine/processes.mjs";
 
 /**
- * What is known of this checkout's run, in `.stack/run.json`: its supervisor and what that has started.
+ * This checkout's run, in `.stack/run.json`: its supervisor and the processes that it started.
  * @typedef {object} RunRecord
  * @property {import("../machine/processes.mjs").ProcessRecord} supervisor
  * @property {"starting" | "ready" | "stopping"} status
@@ -24,7 +24,7 @@ export function readRun(stackDir) {
 }
 
 /**
- * The record of a supervisor that lives.
+ * The record, when its supervisor runs.
  * @param {string} stackDir
  */
 export function readLiveRun(stackDir) {
@@ -46,7 +46,7 @@ export function removeRun(stackDir) {
 }
 
 /**
- * Stops what a supervisor that died has left running, the last started first. Answers the names.
+ * Stops the processes that a dead supervisor left running, the last started first. Returns their names.
  * @param {string} stackDir
  */
 export async function stopLeftovers(stackDir) {

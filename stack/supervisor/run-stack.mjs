@@ -12,30 +12,30 @@ import { createTier, readTierPorts, tiers } from "./tiers.mjs";
 
 /**
  * @typedef {object} StackOptions
- * @property {{cacheDir: string, stateDir: string, stackDir: string}} places
+ * @property {{cacheDir: string, stateDir: string, stackDir: string}} paths
  * @property {boolean} fresh
  * @property {(line: string) => void} log
- * @property {ReturnType<typeof import("./process-registry.mjs").createProcessRegistry>} roster
- * @property {(line: string) => void} announce says the ready line, before the record says ready
+ * @property {ReturnType<typeof import("./process-registry.mjs").createProcessRegistry>} registry
+ * @property {(line: string) => void} announce prints the ready line before the record has the status ready
  */
 
 /**
- * Starts the whole stack of this checkout, each process in the roster, and keeps it running.
+ * Starts the whole stack of this checkout, each process in the registry, and keeps it running.
  * @param {StackOptions} options
  */
-export async function startStack({ places, fresh, log, roster, announce }) {
-  const { stateDir, stackDir } = places;
+export async function startStack({ paths, fresh, log, registry, announce }) {
+  const { stateDir, stackDir } = paths;
   const startedAtMs = Date.now();
   const ports = readTierPorts(process.env);
   const mode = chooseMatrixMode(process.env);
   await refuseTakenPorts(ports);
-  if (fresh) removeData({ places, env: process.env, log });
+  if (fresh) removeData({ paths, env: process.env, log });
   const { servers, env } = await openServersAndBuild({
-    places,
+    paths,
     mode,
     ports,
     log,
-    adopt: (service) => roster.adopt(service),
+    adopt: (service) => registry.adopt(service),
   });
   const run = (/** @type {string[]} */ args) => runProgram(args, env);
   await withProgress(log, "migrate: running", run(["dist/migrations/main.js"]));
@@ -47,26 +47,30 @@ export async function startStack({ places, fresh, log, roster, announce }) {
     ports,
     logDir: join(stackDir, "logs"),
     log,
-    adopt: (service) => roster.adopt(service),
+    adopt: (service) => registry.adopt(service),
   });
   const apiUrl = `http://127.0.0.1:${ports.API_PORT}`;
   const socketUrl = `ws://127.0.0.1:${ports.REALTIME_PORT}/connection/websocket`;
   log(`keys: ${join(stackDir, "demo.json")}, logs: ${join(stackDir, "logs")}`);
   const seconds = Math.round((Date.now() - startedAtMs) / 1_000);
   const readyLine = `ready api=${apiUrl} socket=${socketUrl} seconds=${seconds}`;
-  roster.markReady({ demo: { apiUrl, socketUrl, ...keys }, readyLine, announce: () => announce(readyLine) });
+  registry.markReady({
+    demo: { apiUrl, socketUrl, ...keys },
+    readyLine,
+    announce: () => announce(readyLine),
+  });
 }
 
 /**
  * Servers, packages and build side by side: each takes long on a fresh machine.
- * @param {{places: StackOptions["places"], mode: "appservice" | "admin", ports: Record<string, number>, log: (line: string) => void, adopt: (service: import("./service.mjs").Service) => void}} given
+ * @param {{paths: StackOptions["paths"], mode: "appservice" | "admin", ports: Record<string, number>, log: (line: string) => void, adopt: (service: import("./service.mjs").Service) => void}} given
  */
-async function openServersAndBuild({ places, mode, ports, log, adopt }) {
-  const { stackDir, stateDir } = places;
-  const installed = ensureDependencies({ cacheDir: places.cacheDir, stackDir, log });
+async function openServersAndBuild({ paths, mode, ports, log, adopt }) {
+  const { stackDir, stateDir } = paths;
+  const installed = ensureDependencies({ cacheDir: paths.cacheDir, stackDir, log });
   const built = installed.then(() => ensureBuild({ stackDir, log }));
   const started = startServers({
-    ...places,
+    ...paths,
     logDir: join(stackDir, "logs"),
     mode,
     log,

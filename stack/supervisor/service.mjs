@@ -6,15 +6,15 @@ import { openLogFile, readLastLines } from "../machine/log.mjs";
 import { tieToParent } from "../machine/processes.mjs";
 
 /**
- * What a long-running process is: how it starts, when it is ready, how it stops.
+ * A long-running process: how it starts, when it is ready, how it stops.
  * @typedef {object} ServicePlan
  * @property {string} name
  * @property {string[]} command
  * @property {string} logPath
  * @property {() => Promise<boolean>} isReady
  * @property {number} readyLimitMs
- * @property {NodeJS.Signals} [stopSignal] SIGTERM unless told
- * @property {number} [stopLimitMs] then it is killed; 20 seconds unless told
+ * @property {NodeJS.Signals} [stopSignal] SIGTERM by default
+ * @property {number} [stopLimitMs] then it is killed; 20 seconds by default
  * @property {NodeJS.ProcessEnv} [env]
  * @property {string} [cwd]
  * @property {number} [uid]
@@ -45,10 +45,10 @@ export function createService(plan) {
       lastEnd = { expected: stopping, reason };
       listeners.onEnd?.(lastEnd);
     });
-    // Both may have changed while the process was started.
+    // Both may have changed during the start.
     const [hasEnded, isStopping] = [() => lastEnd !== undefined, () => stopping];
     if (!hasEnded()) child = started;
-    // Asked to stop before there was a process to stop.
+    // `stop` ran before there was a process.
     if (isStopping()) await stop();
     listeners.onStart?.();
   };
@@ -66,7 +66,7 @@ export function createService(plan) {
     },
     launch,
     stop,
-    /** Resolves when it runs and is ready; when it cannot be, it is stopped first. */
+    /** Resolves when it is ready. When it does not become ready, it is stopped. */
     async start() {
       await launch();
       try {
@@ -77,14 +77,14 @@ export function createService(plan) {
       }
     },
     /**
-     * One listener at most: hears that it runs under a new pid.
+     * At most one listener, called when it runs under a new pid.
      * @param {() => void} listener
      */
     onStart(listener) {
       listeners.onStart = listener;
     },
     /**
-     * One listener at most: hears every end, `expected` if it was asked to stop.
+     * At most one listener, called at every end; `expected` after `stop`.
      * @param {(end: End) => void} listener
      */
     onEnd(listener) {
@@ -104,7 +104,7 @@ async function spawnLogged(plan, onEnd) {
     cwd: plan.cwd,
     env: plan.env,
     ...(plan.uid === undefined ? {} : { uid: plan.uid, gid: plan.gid }),
-    // A session of its own: Ctrl-C in the terminal reaches us alone, and we stop all in their order.
+    // A session of its own: Ctrl-C reaches only the supervisor, which stops all in order.
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -131,7 +131,7 @@ async function awaitReady(plan, readEnd) {
   for (;;) {
     const ready = await plan.isReady();
     const end = readEnd();
-    // Asked after the look: another program may have answered on its port.
+    // Read after the check: another program may have answered on its port.
     if (end !== undefined) throw fail(`ended while it started (${end.reason})`);
     if (ready) return;
     if (Date.now() > deadlineMs) throw fail(`is not ready after ${plan.readyLimitMs / 1_000} s`);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { readJson, writePrivateJson } from "../machine/files.mjs";
 import { Fault } from "../machine/fault.mjs";
 
-/** In the state folder: the keys that were made for SEAL_KEYS. */
+/** The file in the state folder with the generated SEAL_KEYS. */
 export const SEAL_KEYS_FILE = "seal-keys.json";
 
 /**
@@ -21,7 +21,7 @@ export function createStackEnv({ servers, mode, ports, sealKeys }) {
     ...(servers.registrationSecret ? { SYNAPSE_REGISTRATION_SECRET: servers.registrationSecret } : {}),
     ...(servers.synapseData ? { STACK_SYNAPSE_DATA: servers.synapseData } : {}),
     MATRIX_MODE: mode,
-    // A Synapse that was started here is one process; of another only its operator knows. The caller's own word counts.
+    // A Synapse that was started here is one process. Only the operator of another one knows. The caller's value wins.
     ...(servers.services.synapse && !process.env.MATRIX_READ ? { MATRIX_READ: "events" } : {}),
     SEAL_KEYS: sealKeys,
     ...Object.fromEntries(Object.entries(ports).map(([variable, port]) => [variable, String(port)])),
@@ -29,7 +29,7 @@ export function createStackEnv({ servers, mode, ports, sealKeys }) {
 }
 
 /**
- * How the workers speak to Matrix: as MATRIX_MODE says, else with what a named Synapse gives, else as our own
+ * How the workers authenticate to Matrix: by MATRIX_MODE, else by the secrets of a named Synapse, else as our own
  * Application Service.
  * @param {NodeJS.ProcessEnv} env
  * @returns {"appservice" | "admin"}
@@ -46,7 +46,7 @@ export function chooseMatrixMode(env) {
 }
 
 /**
- * The keys that seal stored credentials: the caller's, else some that are made once and kept with the data.
+ * The keys that seal stored credentials: the caller's, else generated ones that are kept with the data.
  * @param {{stateDir: string, env: NodeJS.ProcessEnv}} given
  * @returns {string}
  */

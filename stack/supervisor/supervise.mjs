@@ -1,6 +1,6 @@
 const firstDelayMs = 500;
 const longestDelayMs = 10_000;
-/** A process that lived so long is well, and its next end counts as the first. */
+/** After a process has run for this long, its next end counts as the first. */
 const wellAfterMs = 30_000;
 
 /**
@@ -13,9 +13,9 @@ export function chooseRestartDelayMs({ previousDelayMs, livedMs }) {
 }
 
 /**
- * Starts a service again whenever it ends unasked, until `stop`.
+ * Restarts a service after every unexpected end, until `stop`.
  * @param {import("./service.mjs").Service} service that was started
- * @param {{log: (line: string) => void, onEnd: () => void}} given `onEnd` hears each end, asked for or not
+ * @param {{log: (line: string) => void, onEnd: () => void}} given `onEnd` is called at each end, expected or not
  */
 export function supervise(service, { log, onEnd }) {
   /** @type {number | undefined} */

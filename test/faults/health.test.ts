@@ -3,19 +3,19 @@ import type { TierProcess } from "./environment/processes.ts";
 import { migrateUp } from "../../migrations/index.ts";
 import { openDb } from "../../shared/db/connection/open.ts";
 import { withPath } from "../support/db.ts";
-import { openDeafRedis, type DeafRedis } from "../support/deaf-redis.ts";
-import { useEnvironment } from "../support/faults.ts";
+import { openSilentRedis, type SilentRedis } from "./environment/silent-redis.ts";
+import { useEnvironment } from "./environment/use-environment.ts";
 import { until } from "../support/wait.ts";
 
 const faults = useEnvironment({ counts: { workers: 2 } });
 
-/** A program that has this loaded counts for ever when it is sent SIGUSR2. */
+/** A program that imports this module loops for ever on SIGUSR2. */
 const HANG_ON_SIGNAL = `--import=data:text/javascript,${encodeURIComponent(
   "process.on('SIGUSR2', function hangForEver() { for (let count = 0; ; count++) Math.sqrt(count); })",
 )}`;
 const NOTICED_WITHIN_MS = 120_000;
 
-let deaf: DeafRedis | null = null;
+let deaf: SilentRedis | null = null;
 afterEach(async () => {
   await deaf?.close();
   deaf = null;
@@ -28,7 +28,7 @@ function fatalLines({ lines }: TierProcess): Record<string, unknown>[] {
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
-/** The processes that listen for a realtime process with several, since its last start. */
+/** The pids of a realtime process's listeners since its last start. */
 function listening({ lines }: TierProcess): number[] {
   return lines
     .slice(lines.findLastIndex((line) => line.includes('"msg":"realtime processes started"')) + 1)
@@ -36,7 +36,7 @@ function listening({ lines }: TierProcess): number[] {
     .map((line) => (JSON.parse(line) as { pid: number }).pid);
 }
 
-/** Has a process run on a database and a Redis of its own, where nobody has anything for it to do. */
+/** Runs a process on an empty database and a Redis of its own. */
 async function isolate(process: TierProcess): Promise<void> {
   const { databaseUrl, redisUrl } = faults.environment.servers;
   await faults.environment.db.raw("create database idle");
@@ -48,24 +48,24 @@ async function isolate(process: TierProcess): Promise<void> {
   await process.start({ DATABASE_URL: url, REDIS_URL: withPath(redisUrl, "1") });
 }
 
-test("a jobs process that Redis brings nothing to any more ends and says why, and the next one delivers everything", async () => {
+test("a jobs process whose Redis connections receive nothing ends with a reason, and the next one delivers everything", async () => {
   const [victim, idle] = faults.environment.of("workers") as [TierProcess, TierProcess];
-  const load = await faults.gather({ name: "deaf", rooms: 3, people: 3 });
+  const load = await faults.openLoad({ name: "deaf", rooms: 3, people: 3 });
   await isolate(idle);
   const idlePid = idle.pid;
-  deaf = await openDeafRedis(faults.environment.servers.redisUrl);
+  deaf = await openSilentRedis(faults.environment.servers.redisUrl);
   await victim.stop();
   await victim.start({ REDIS_URL: deaf.url });
-  for (const room of load.rooms) await load.say(room, load.members.get(room)?.[0] ?? "");
+  for (const room of load.rooms) await load.post(room, load.members.get(room)?.[0] ?? "");
   await faults.expectKept(load, 60_000);
 
-  // The connections of the workers alone; that of commands goes on.
+  // Only the connections of the workers are silenced; the one for commands works.
   const { silenced, silence } = deaf;
   silence(/omc-workers|bzpopmin/i);
   await until(() => silenced() > 0, "connections are silent");
   const sinceMs = performance.now();
   for (let said = 0; said < 5; said++) {
-    for (const room of load.rooms) await load.say(room, load.members.get(room)?.[0] ?? "");
+    for (const room of load.rooms) await load.post(room, load.members.get(room)?.[0] ?? "");
   }
   await until(() => victim.ends.length > 0, "the process ended", NOTICED_WITHIN_MS);
   faults.report("until a jobs process that takes nothing up ends", performance.now() - sinceMs);
@@ -82,8 +82,8 @@ test("a jobs process that Redis brings nothing to any more ends and says why, an
   expect([idle.pid, idle.ends]).toEqual([idlePid, []]);
 }, 240_000);
 
-test("a process of any tier whose event loop hangs is ended and says where, and everything goes on", async () => {
-  const load = await faults.gather({ name: "hung", rooms: 2, people: 2 });
+test("a process of any tier whose event loop hangs is ended with the place in its log, and delivery goes on", async () => {
+  const load = await faults.openLoad({ name: "hung", rooms: 2, people: 2 });
   const [api, workers, sync, realtime] = [
     ...faults.environment.of("api"),
     ...faults.environment.of("workers").slice(0, 1),
@@ -119,6 +119,6 @@ test("a process of any tier whose event loop hangs is ended and says where, and 
   expect([fatalLines(realtime).at(-1)?.["pid"], realtime.ends]).toEqual([child, []]);
 
   await Promise.all(alone.map((process) => process.ready()));
-  for (const room of load.rooms) await load.say(room, load.members.get(room)?.[0] ?? "");
+  for (const room of load.rooms) await load.post(room, load.members.get(room)?.[0] ?? "");
   await faults.expectKept(load, 60_000);
 }, 240_000);

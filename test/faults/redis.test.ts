@@ -6,14 +6,14 @@ import { percentile } from "../../bench/percentile.ts";
 import { createLog } from "../../shared/platform/log.ts";
 import { closeQueues, openQueues, type Queues } from "../../shared/queues/open.ts";
 import { closeRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
-import { useEnvironment } from "../support/faults.ts";
+import { useEnvironment } from "./environment/use-environment.ts";
 import { until } from "../support/wait.ts";
 
 const faults = useEnvironment({ counts: { realtime: 2 } });
 
 const redisService = () => faults.environment.servers.services["redis"];
 
-/** Everybody was answered 202 at the first try, and soon. */
+/** Expects that the first request of every post was answered 202, and soon. */
 async function expectAccepted(load: Load, what: string, sinceMs: number, untilMs: number): Promise<void> {
   const posts = load.posts.filter(({ askedAtMs }) => askedAtMs >= sinceMs && askedAtMs < untilMs);
   expect(posts.length).toBeGreaterThan(20);
@@ -41,9 +41,9 @@ async function withQueues(work: (queues: Queues) => Promise<void>): Promise<void
   }
 }
 
-test("I can write while Redis is dead, and everything arrives when it is back", async () => {
-  const load = await faults.gather({ name: "dead", rooms: 6, people: 6 });
-  const talk = load.talk(40, faults.random);
+test("messages are accepted while Redis is dead, and delivered when it is back", async () => {
+  const load = await faults.openLoad({ name: "dead", rooms: 6, people: 6 });
+  const traffic = load.startTraffic(40, faults.random);
   await sleep(1_000);
   const deadAtMs = performance.now();
   await killService(redisService());
@@ -51,15 +51,15 @@ test("I can write while Redis is dead, and everything arrives when it is back", 
   const backAtMs = performance.now();
   await redisService()?.start();
   await sleep(1_500);
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   await expectAccepted(load, "while Redis is dead", deadAtMs, backAtMs);
   faults.report("until all is delivered after Redis is back", faults.lastDeliveryMs(load) - backAtMs);
 }, 120_000);
 
-test("I can write while Redis hangs, and everything arrives when it goes on", async () => {
-  const load = await faults.gather({ name: "frozen", rooms: 6, people: 6 });
-  const talk = load.talk(40, faults.random);
+test("messages are accepted while Redis hangs, and delivered when it goes on", async () => {
+  const load = await faults.openLoad({ name: "frozen", rooms: 6, people: 6 });
+  const traffic = load.startTraffic(40, faults.random);
   await sleep(1_000);
   const pid = redisService()?.pid ?? 0;
   const frozenAtMs = performance.now();
@@ -68,37 +68,39 @@ test("I can write while Redis hangs, and everything arrives when it goes on", as
   const backAtMs = performance.now();
   process.kill(pid, "SIGCONT");
   await sleep(1_500);
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   await expectAccepted(load, "while Redis hangs", frozenAtMs, backAtMs);
   faults.report("until all is delivered after Redis goes on", faults.lastDeliveryMs(load) - backAtMs);
 }, 120_000);
 
-test("nothing is lost when everything in Redis is thrown away during a conversation", async () => {
-  const load = await faults.gather({ name: "flushed", rooms: 6, people: 6 });
-  const talk = load.talk(60, faults.random);
+test("no message is lost when Redis is emptied during a conversation", async () => {
+  const load = await faults.openLoad({ name: "flushed", rooms: 6, people: 6 });
+  const traffic = load.startTraffic(60, faults.random);
   for (let flush = 0; flush < 3; flush++) {
     await sleep(1_200);
     await faults.environment.redis.flushall();
   }
   const flushedAtMs = performance.now();
   await sleep(1_500);
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   faults.report("longest wait after a flush", faults.longestDeliveryMs(load, flushedAtMs));
 }, 120_000);
 
-test("after Redis came back empty I have the whole room though nobody speaks there any more, connected or not", async () => {
-  const load = await faults.gather({ name: "quiet", rooms: 2, people: 2, subscribers: 2 });
+test("after Redis came back empty, a socket has the whole of a silent room, connected before or not", async () => {
+  const load = await faults.openLoad({ name: "quiet", rooms: 2, people: 2, subscribers: 2 });
   const [room = "", person = ""] = [load.rooms[0], load.people[0]];
-  for (let said = 0; said < 5; said++) await load.say(room, person);
+  for (let said = 0; said < 5; said++) await load.post(room, person);
   await faults.expectKept(load, 60_000);
   const [away] = load.subscribers;
   away?.pause();
-  for (let said = 0; said < 5; said++) await load.say(room, person);
+  for (let said = 0; said < 5; said++) await load.post(room, person);
   await until(
     () =>
-      load.subscribers.slice(1).every((subscriber) => (subscriber.known.get(room)?.told.length ?? 0) === 10),
+      load.subscribers
+        .slice(1)
+        .every((subscriber) => (subscriber.byRoom.get(room)?.received.length ?? 0) === 10),
     "the others heard all",
     15_000,
   );
@@ -106,8 +108,8 @@ test("after Redis came back empty I have the whole room though nobody speaks the
   const redisLinks = [links.apiRedis, links.workersRedis, links.syncRedis, links.realtimeRedis];
   await killService(redisService());
   for (const link of redisLinks) link.cut();
-  // Said while Redis is away: the last of this room.
-  await load.say(room, person);
+  // Posted while Redis is down: the last message of this room.
+  await load.post(room, person);
   await redisService()?.start();
   await waitForRedis(redis, 10_000);
   await redis.flushall();
@@ -121,17 +123,17 @@ test("after Redis came back empty I have the whole room though nobody speaks the
   );
 }, 120_000);
 
-test("connections to Redis that look open and bring nothing for ever are replaced", async () => {
-  const load = await faults.gather({ name: "forgotten", rooms: 4, people: 4 });
+test("connections to Redis that stay open and receive nothing are replaced", async () => {
+  const load = await faults.openLoad({ name: "forgotten", rooms: 4, people: 4 });
   const { links } = faults.environment;
-  const talk = load.talk(20, faults.random);
+  const traffic = load.startTraffic(20, faults.random);
   await sleep(1_500);
   const sinceMs = performance.now();
   for (const link of [links.apiRedis, links.workersRedis, links.syncRedis, links.realtimeRedis])
     link.abandon();
   await sleep(3_000);
   const untilMs = performance.now();
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   await expectAccepted(load, "while connections to Redis are dead unseen", sinceMs, untilMs);
   faults.report(
@@ -140,8 +142,8 @@ test("connections to Redis that look open and bring nothing for ever are replace
   );
 }, 150_000);
 
-test("an API, workers and sockets that start while Redis is dead work as soon as it is there", async () => {
-  const load = await faults.gather({ name: "early", rooms: 3, people: 3 });
+test("an API, workers and sockets that start while Redis is dead work as soon as it starts", async () => {
+  const load = await faults.openLoad({ name: "early", rooms: 3, people: 3 });
   await killService(redisService());
   const started = [
     ...faults.environment.of("api"),
@@ -151,18 +153,18 @@ test("an API, workers and sockets that start while Redis is dead work as soon as
   for (const process of started) await process.stop();
   for (const process of started) await process.start();
   const sinceMs = performance.now();
-  const talk = load.talk(20, faults.random);
+  const traffic = load.startTraffic(20, faults.random);
   await sleep(2_500);
   const backAtMs = performance.now();
   await redisService()?.start();
   await sleep(1_000);
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   await expectAccepted(load, "to an API that started without Redis", sinceMs, backAtMs);
 }, 120_000);
 
-test("a wake-up that points to a job that is gone keeps no room waiting", async () => {
-  const load = await faults.gather({ name: "stray", rooms: 2, people: 2 });
+test("a wake-up whose job is missing does not block its room", async () => {
+  const load = await faults.openLoad({ name: "stray", rooms: 2, people: 2 });
   const [lost = "", ghost = ""] = load.rooms;
   const [person = ""] = load.people;
   const rows = await faults.environment.sql<{ id: string; tenant_id: string; slug: string }>(
@@ -172,7 +174,7 @@ test("a wake-up that points to a job that is gone keeps no room waiting", async 
   const base = "{omc-queue}:outbound-message";
   const [toMissing, toGhost] = rows.map((row) => `${base}:de:${row.tenant_id}.${row.id}`);
   await redis.set(toMissing ?? "", "900001");
-  // A job that exists and stands in no list: nobody will ever run it.
+  // A job that exists and is in no list: no worker will run it.
   await redis.hset(`${base}:900002`, {
     name: "outbound-message",
     data: "{}",
@@ -184,16 +186,16 @@ test("a wake-up that points to a job that is gone keeps no room waiting", async 
   });
   await redis.set(toGhost ?? "", "900002");
   const sinceMs = performance.now();
-  await load.say(lost, person);
-  await load.say(ghost, person);
+  await load.post(lost, person);
+  await load.post(ghost, person);
   await faults.expectKept(load, 60_000);
   faults.report("delivery past a stray deduplication key", faults.longestDeliveryMs(load, sinceMs));
 }, 120_000);
 
-test("an operator who removes, cleans and destroys the queues during a conversation loses nothing", async () => {
-  const load = await faults.gather({ name: "operator", rooms: 6, people: 6 });
+test("no message is lost when an operator removes, cleans and destroys the queues during a conversation", async () => {
+  const load = await faults.openLoad({ name: "operator", rooms: 6, people: 6 });
   faults.environment.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 20 } });
-  const talk = load.talk(60, faults.random);
+  const traffic = load.startTraffic(60, faults.random);
   await withQueues(async (queues) => {
     const queue = queues["outbound-message"];
     await sleep(1_000);
@@ -208,9 +210,9 @@ test("an operator who removes, cleans and destroys the queues during a conversat
   });
   const sinceMs = performance.now();
   await sleep(500);
-  // A destroyed queue is a paused one for whoever looks in between.
+  // While a queue is being destroyed, it is a paused queue.
   await withQueues((queues) => queues["outbound-message"].resume());
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   faults.report(
     "until all is delivered after the queue was destroyed",

@@ -9,7 +9,7 @@ type Joined = Record<
   string,
   { timeline: { events: { content: { body?: string } }[]; limited: boolean; prev_batch: string } }
 >;
-type Answer = { status: number; body: Record<string, unknown> };
+type RouteResult = { status: number; body: Record<string, unknown> };
 
 let standIn: StandIn;
 beforeAll(async () => {
@@ -26,7 +26,7 @@ const servers: [string, () => Server][] = [
   ["a real Synapse", readTestSynapse],
 ];
 
-// What the product relies on, asked of both: where they differ, a test against the stand-in shows nothing.
+// The product relies on this. Both servers must pass: where they differ, a test on the stand-in proves nothing.
 describe.each(servers)("%s", (_name, readServer) => {
   const run = randomBytes(6).toString("hex");
   const localpart = (name: string) => `omc_${run}_${name}`;
@@ -38,7 +38,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     path: string,
     body?: unknown,
     device: string | null = "OPENMEET",
-  ): Promise<Answer> {
+  ): Promise<RouteResult> {
     const { url, asToken } = readServer();
     const target = new URL(`${url}/_matrix/client/v3${path}`);
     if (name !== null) target.searchParams.set("user_id", userId(name));
@@ -52,7 +52,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   }
 
-  const outcome = ({ status, body }: Answer) =>
+  const outcome = ({ status, body }: RouteResult) =>
     status === 200 ? "200" : `${status} ${String(body["errcode"])}`;
   const room = (id: string, rest: string) => `/rooms/${encodeURIComponent(id)}/${rest}`;
 
@@ -102,7 +102,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     for (const name of ["bot", "ada", "bob"]) await register(name);
   });
 
-  test("refuses a second account and a second alias, and tells what is not there", async () => {
+  test("refuses a second account and a second alias, and answers 404 for a missing alias", async () => {
     const again = await call(null, "POST", "/register", {
       type: "m.login.application_service",
       username: localpart("bot"),
@@ -119,7 +119,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     ).toEqual(["400 M_USER_IN_USE", "400 M_ROOM_IN_USE", "404 M_NOT_FOUND", "200"]);
   });
 
-  test("lets in who is invited, and lets nobody else do anything", async () => {
+  test("lets an invited user join, and refuses every call of another user", async () => {
     const id = await openRoom(localpart("members"));
     const invite = () => call("bot", "POST", room(id, "invite"), { user_id: userId("ada") });
     const outcomes = [
@@ -155,7 +155,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     expect([await joined("bot"), await joined("ada")]).toEqual([true, false]);
   });
 
-  test("answers a repeated transaction of a device with the same event, and makes another for another room", async () => {
+  test("answers a repeated transaction of a device with the same event, and makes another event in another room", async () => {
     const [first, second] = [await openRoom(localpart("txn1")), await openRoom(localpart("txn2"))];
     const events = [
       await send("bot", first, `${run}-t`),
@@ -167,7 +167,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     expect(other).not.toBe(one);
   });
 
-  test("tells what happened since a position, cuts what is too much, and pages through the gap in order", async () => {
+  test("returns the events since a position, limits them, and pages through the gap in order", async () => {
     const id = await openRoom(localpart("gap"));
     const since = await position();
     expect(since).toMatch(/^s\d+_/);
@@ -181,7 +181,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     const found: unknown[] = [];
     let from: string | null = since;
     while (from !== null) {
-      const { body }: Answer = await call(
+      const { body }: RouteResult = await call(
         "bot",
         "GET",
         room(id, `messages?dir=f&from=${from}&to=${next}&limit=5&filter=${filter}`),
@@ -201,33 +201,33 @@ describe.each(servers)("%s", (_name, readServer) => {
     return { chunk: body["chunk"] as StreamEvent[], end: String(body["end"]) };
   }
 
-  /** Where the homeserver is now: unlike `/sync`, the stream is never answered with what was answered before. */
+  /** The current position. Unlike `/sync`, `/events` never repeats an earlier response. */
   async function now(): Promise<string> {
     return String((await call("bot", "GET", "/events?timeout=0")).body["end"]);
   }
 
-  test("tells the stream of events page by page, without a hole, in positions that /sync knows too", async () => {
+  test("returns the stream of events page by page, without a gap, with positions that /sync accepts", async () => {
     const ids = [await openRoom(localpart("stream-one")), await openRoom(localpart("stream-two"))];
     const start = await now();
     const bodies = Array.from({ length: 7 }, (_, index) => `stream-${index}`);
     for (const [index, body] of bodies.entries()) await send("bot", ids[index % 2] ?? "", body);
-    const told: string[] = [];
+    const received: string[] = [];
     let from = start;
     for (let page = 0; page < 3; page++) {
       const { chunk, end } = await stream(from, { limit: 3 });
-      told.push(
+      received.push(
         ...chunk.map(({ room_id, content }) => `${String(ids.indexOf(room_id))} ${String(content["body"])}`),
       );
       from = end;
     }
-    expect(told).toEqual(bodies.map((body, index) => `${index % 2} ${body}`));
+    expect(received).toEqual(bodies.map((body, index) => `${index % 2} ${body}`));
     await send("bot", ids[0] ?? "", "afterwards");
     const { joined } = await changes(from, 5);
     expect(Object.keys(joined)).toEqual([ids[0]]);
     expect(joined[ids[0] ?? ""]?.timeline.limited).toBe(false);
   });
 
-  test("tells in the stream that its reader came into a room and left one, whatever else it leaves out", async () => {
+  test("reports in the stream that its reader joined a room and left one", async () => {
     const start = await now();
     const asking = stream(start, { timeout: 20_000 });
     await openRoom(localpart("stream-new"));
@@ -242,7 +242,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     expect(after.chunk.filter(own).map(({ content }) => content["membership"])).toEqual(["leave"]);
   });
 
-  test("refuses a position that is none, and takes one of the future without a word", async () => {
+  test("refuses an invalid position, and accepts a future one without an error", async () => {
     expect(outcome(await call("bot", "GET", "/sync?since=nonsense&timeout=0"))).toBe("400 M_UNKNOWN");
     const now = await position();
     const ordinal = Number(/^s(\d+)/.exec(now)?.[1]);
@@ -252,7 +252,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     expect(Number(/^s(\d+)/.exec(String(answer.body["next_batch"]))?.[1])).toBeLessThan(ordinal + 1_000);
   });
 
-  test("keeps one event of a state that is set twice to the same", async () => {
+  test("keeps one event when a state is set twice to the same content", async () => {
     const id = await openRoom(localpart("state"));
     const set = (name: string) => call("bot", "PUT", room(id, "state/m.room.name"), { name });
     const [first, again, other] = [await set("a"), await set("a"), await set("b")].map(
@@ -262,7 +262,7 @@ describe.each(servers)("%s", (_name, readServer) => {
     expect(other).not.toBe(first);
   });
 
-  test("has an event by its id for who is in its room, and no event that is not there", async () => {
+  test("returns an event by its id to a member of its room, and 404 for a missing event", async () => {
     const id = await openRoom(localpart("event"));
     const { body } = await send("bot", id, `${run}-e`);
     const event = (as: string, eventId: unknown) =>

@@ -3,7 +3,7 @@ import { copyFileSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { TierProcess } from "./environment/processes.ts";
 import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
-import { useEnvironment } from "../support/faults.ts";
+import { useEnvironment } from "./environment/use-environment.ts";
 import { until } from "../support/wait.ts";
 
 let synapse: Awaited<ReturnType<typeof startThrowAwayServers>>;
@@ -36,20 +36,20 @@ async function readTexts(slug: string): Promise<(string | undefined)[]> {
   return ((await response.json()) as { chunk: MatrixEvent[] }).chunk.map(({ content }) => content.body);
 }
 
-test("a message whose worker dies after Synapse took it, and Synapse is restarted before it is sent again, is there once", async () => {
-  const load = await faults.gather({ name: "restarted", rooms: 1, people: 2 });
+test("a message is on Matrix once when its worker dies after Synapse accepted it and Synapse restarts before the retry", async () => {
+  const load = await faults.openLoad({ name: "restarted", rooms: 1, people: 2 });
   const [room = ""] = load.rooms;
   const [person = ""] = load.people;
-  await load.say(room, person, "first");
+  await load.post(room, person, "first");
   await faults.expectKept(load, 30_000);
   const [worker] = faults.environment.of("workers") as [TierProcess];
   const [reader] = faults.environment.of("sync") as [TierProcess];
-  // Whoever reads the event from Matrix settles the message too: nobody reads until it was sent again.
+  // A reader of the event would settle the message too, so no process reads before the retry.
   await reader.stop();
   await worker.stop();
   worker.isSupervised = false;
   await worker.start({ KILL_POINT: "between homeserver answer and mark" });
-  await load.say(room, person, "second");
+  await load.post(room, person, "second");
   await until(() => worker.ends.at(-1)?.signal === "SIGKILL", "the worker died", 20_000);
   await synapse.restart("synapse");
   await worker.start();
@@ -83,7 +83,7 @@ async function call(credential: string, method: string, path: string, body: unkn
   return response.json();
 }
 
-/** Somebody who comes into a room and says something. */
+/** A new member of a room, who posts a message. */
 async function comeAndSay(room: string, user: string, text: string): Promise<void> {
   const { serverKey } = faults.environment.tenant;
   const path = `/rooms/${room.replace(":", "/")}`;
@@ -92,23 +92,23 @@ async function comeAndSay(room: string, user: string, text: string): Promise<voi
   await call(token, "POST", `${path}/messages`, { text });
 }
 
-test("a Synapse restored from a backup is given again what it forgot and nobody saw, its speakers with it", async () => {
-  const load = await faults.gather({ name: "restored", rooms: 1, people: 2 });
+test("a Synapse restored from a backup gets the undelivered messages that it lost again, and their senders", async () => {
+  const load = await faults.openLoad({ name: "restored", rooms: 1, people: 2 });
   const [room = ""] = load.rooms;
   const [early = "", late = ""] = load.people;
-  await load.say(room, early, "kept");
+  await load.post(room, early, "kept");
   await faults.expectKept(load, 30_000);
   await withDatabase((folder, files) => {
     for (const file of files) copyFileSync(join(folder, file), join(folder, `backup-${file}`));
   });
-  for (let said = 0; said < 5; said++) await load.say(room, early, `seen ${said}`);
+  for (let said = 0; said < 5; said++) await load.post(room, early, `seen ${said}`);
   await faults.expectKept(load, 60_000);
   const [reader] = faults.environment.of("sync") as [TierProcess];
   await reader.stop();
-  // With the words, an account, its join and its power level are forgotten.
+  // The backup lacks the message, the account, its join and its power level.
   await comeAndSay(room, "newcomer", "unseen 1");
-  await load.say(room, late, "unseen 2");
-  await load.say(room, early, "unseen 3");
+  await load.post(room, late, "unseen 2");
+  await load.post(room, early, "unseen 3");
   const areSent = async () =>
     (await faults.environment.sql("select 1 from messages where status = 'sent' and open")).length === 3;
   await until(areSent, "they are on Matrix", 30_000);

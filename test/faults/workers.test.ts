@@ -1,19 +1,19 @@
 import { expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TierProcess } from "./environment/processes.ts";
-import { useEnvironment } from "../support/faults.ts";
+import { useEnvironment } from "./environment/use-environment.ts";
 import { until } from "../support/wait.ts";
 
 const faults = useEnvironment({ counts: { workers: 2, sync: 2 }, sendMs: 2 });
 
-/** A worker is taken over after its lease (6 s) and the next look of a sweeper (1 s). */
+/** A worker's rooms are taken over after its lease (6 s) and the next run of a sweeper (1 s). */
 const TAKEN_OVER_MS = 8_000;
 
 function workers(): [TierProcess, TierProcess] {
   return faults.environment.of("workers") as [TierProcess, TierProcess];
 }
 
-/** The process that reads for the tenant, and the one that does not. */
+/** The process that reads the tenant's rooms, and the idle one. */
 async function readers(): Promise<{ reading: TierProcess; idle: TierProcess }> {
   const [first, second] = faults.environment.of("sync") as [TierProcess, TierProcess];
   let count = 0;
@@ -28,35 +28,35 @@ async function readers(): Promise<{ reading: TierProcess; idle: TierProcess }> {
   return count === 1 ? { reading: first, idle: second } : { reading: second, idle: first };
 }
 
-test("everybody hears everything once and in order while a worker is killed every three seconds", async () => {
-  const load = await faults.gather({ name: "killed", rooms: 12, people: 8 });
-  const talk = load.talk(80, faults.random);
+test("every socket receives every message once and in order while a worker is killed every three seconds", async () => {
+  const load = await faults.openLoad({ name: "killed", rooms: 12, people: 8 });
+  const traffic = load.startTraffic(80, faults.random);
   let killedAtMs = 0;
   for (let kill = 0; kill < 4; kill++) {
     await sleep(3_000);
     killedAtMs = performance.now();
     await faults.random.pick(workers()).kill();
   }
-  await talk.stop();
+  await traffic.stop();
   const { accepted } = await faults.expectKept(load, 60_000);
   expect(accepted).toBeGreaterThan(800);
-  // A room may have been under the lease of one killed worker after the other; after the last, one lease is waited for.
+  // A room may have had the leases of several killed workers. After the last one, only one lease has to end.
   const recoveryMs = faults.lastDeliveryMs(load) - killedAtMs;
   faults.report("until all is delivered after the last of four killed workers", recoveryMs);
   expect(recoveryMs).toBeLessThan(await faults.limitMs(TAKEN_OVER_MS));
 }, 150_000);
 
-test("a room whose worker is killed five times over it goes on all the same", async () => {
-  const load = await faults.gather({ name: "poor", rooms: 1, people: 2 });
+test("a room goes on after its worker was killed five times", async () => {
+  const load = await faults.openLoad({ name: "poor", rooms: 1, people: 2 });
   faults.environment.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 60 } });
   for (const worker of workers()) worker.isSupervised = false;
-  const talk = load.talk(20, faults.random);
+  const traffic = load.startTraffic(20, faults.random);
   for (let kill = 0; kill < 5; kill++) {
     await sleep(700);
     await Promise.all(workers().map((worker) => worker.kill()));
     await workers()[0].start();
   }
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   const [{ failed }] = (await faults.environment.sql<{ failed: number }>(
     "select count(*) as failed from messages where status = 'dead'",
@@ -64,10 +64,10 @@ test("a room whose worker is killed five times over it goes on all the same", as
   expect(failed).toBe(0);
 }, 150_000);
 
-test("a worker that sleeps longer than its lease changes nothing when it wakes up", async () => {
-  const load = await faults.gather({ name: "sleepy", rooms: 4, people: 4 });
+test("a worker that sleeps longer than its lease does no harm when it wakes up", async () => {
+  const load = await faults.openLoad({ name: "sleepy", rooms: 4, people: 4 });
   faults.environment.standIn.faults.add({ path: /\/send\//, fault: { do: "delay", ms: 60 } });
-  const talk = load.talk(60, faults.random);
+  const traffic = load.startTraffic(60, faults.random);
   await sleep(1_500);
   const [sleeper] = workers();
   sleeper.signal("SIGSTOP");
@@ -75,23 +75,23 @@ test("a worker that sleeps longer than its lease changes nothing when it wakes u
   sleeper.signal("SIGCONT");
   await sleep(1_500);
   faults.environment.standIn.faults.clear();
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   expect(await sleeper.metric("omc_lease_lost_total", 'lease="room"')).toBeGreaterThan(0);
   faults.report("longest wait while a worker sleeps", faults.longestDeliveryMs(load, 0));
 }, 150_000);
 
-test("a message whose API process dies before it wakes anybody is delivered within three seconds", async () => {
-  const load = await faults.gather({ name: "unwoken", rooms: 1, people: 2 });
+test("a message whose API process dies before the wake-up is delivered within three seconds", async () => {
+  const load = await faults.openLoad({ name: "unwoken", rooms: 1, people: 2 });
   const [room = "", person = ""] = [load.rooms[0], load.people[0]];
-  await load.say(room, person);
+  await load.post(room, person);
   const [api] = faults.environment.of("api") as [TierProcess];
   await api.stop();
   await api.start({ KILL_POINT: "between commit and wake" });
-  // The wake-up leaves while the message is still written: here nobody hears it.
+  // The wake-up leaves before the commit, so no worker finds the message.
   faults.environment.links.apiRedis.cut();
   const sinceMs = performance.now();
-  await load.say(room, person);
+  await load.post(room, person);
   await faults.expectKept(load, 60_000);
   expect(api.ends.at(-1)).toEqual({ code: null, signal: "SIGKILL" });
   const rows = await faults.environment.sql(
@@ -103,19 +103,19 @@ test("a message whose API process dies before it wakes anybody is delivered with
   expect(deliveryMs).toBeLessThan(await faults.limitMs(3_000));
 });
 
-test("a message whose worker dies after the homeserver took it is there once", async () => {
-  const load = await faults.gather({ name: "unmarked", rooms: 1, people: 2 });
+test("a message whose worker dies after the homeserver accepted it is on Matrix once", async () => {
+  const load = await faults.openLoad({ name: "unmarked", rooms: 1, people: 2 });
   const [room = "", person = ""] = [load.rooms[0], load.people[0]];
-  await load.say(room, person);
+  await load.post(room, person);
   await faults.expectKept(load, 60_000);
   const [dying, other] = workers();
   await other.stop();
   await dying.stop();
-  // Whoever reads the event from Matrix settles the message too: nobody reads now.
+  // A reader of the event would settle the message too, so no process reads now.
   for (const reader of faults.environment.of("sync")) await reader.stop();
   await dying.start({ KILL_POINT: "between homeserver answer and mark" });
   const sentBefore = faults.environment.standIn.state.sends.length;
-  await load.say(room, person);
+  await load.post(room, person);
   await until(() => dying.ends.at(-1)?.signal === "SIGKILL", "the worker died", 10_000);
   await until(
     () => faults.environment.standIn.state.sends.length - sentBefore === 2,
@@ -132,17 +132,17 @@ test("a message whose worker dies after the homeserver took it is there once", a
   await faults.expectKept(load, 60_000);
 }, 120_000);
 
-test("a message that dies with its reader between timeline and socket is told by another", async () => {
-  const load = await faults.gather({ name: "unpublished", rooms: 1, people: 2 });
+test("a message whose reader dies between timeline and socket is published by another process", async () => {
+  const load = await faults.openLoad({ name: "unpublished", rooms: 1, people: 2 });
   const [room = "", person = ""] = [load.rooms[0], load.people[0]];
-  await load.say(room, person);
+  await load.post(room, person);
   await faults.expectKept(load, 60_000);
   for (const reader of faults.environment.of("sync")) {
     await reader.stop();
     await reader.start({ KILL_POINT: "between timeline commit and publish" });
   }
   const sinceMs = performance.now();
-  await load.say(room, person);
+  await load.post(room, person);
   await faults.expectKept(load, 60_000);
   expect(faults.environment.of("sync").some(({ ends }) => ends.at(-1)?.signal === "SIGKILL")).toBe(true);
   const deliveryMs = faults.firstDeliveryMs(load, sinceMs);
@@ -150,9 +150,9 @@ test("a message that dies with its reader between timeline and socket is told by
   expect(deliveryMs).toBeLessThan(await faults.limitMs(TAKEN_OVER_MS));
 }, 120_000);
 
-test("workers that are asked to stop during a conversation hand over at once and end well", async () => {
-  const load = await faults.gather({ name: "handed", rooms: 8, people: 6 });
-  const talk = load.talk(100, faults.random);
+test("workers that receive SIGTERM during a conversation hand over at once and end without an error", async () => {
+  const load = await faults.openLoad({ name: "handed", rooms: 8, people: 6 });
+  const traffic = load.startTraffic(100, faults.random);
   await sleep(1_000);
   const sinceMs = performance.now();
   const { reading, idle } = await readers();
@@ -162,25 +162,25 @@ test("workers that are asked to stop during a conversation hand over at once and
     expect(end.ms).toBeLessThan(10_000);
   }
   await sleep(1_500);
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   expect(await idle.metric("omc_observers")).toBe(1);
   const waitMs = faults.longestDeliveryMs(load, sinceMs);
   faults.report("longest wait over a hand-over", waitMs);
-  // Nobody waits for a lease to end.
+  // No room waits for the end of a lease.
   expect(waitMs).toBeLessThan(await faults.limitMs(4_000));
   expect(await workers()[1].metric("omc_jobs_total", 'outcome="stalled"')).toBe(0);
 }, 120_000);
 
-test("when the process that reads from Matrix is killed, another one reads on within eight seconds", async () => {
-  const load = await faults.gather({ name: "reader", rooms: 4, people: 4 });
+test("another process reads on within eight seconds when the one that reads from Matrix is killed", async () => {
+  const load = await faults.openLoad({ name: "reader", rooms: 4, people: 4 });
   const { reading } = await readers();
-  const talk = load.talk(40, faults.random);
+  const traffic = load.startTraffic(40, faults.random);
   await sleep(1_000);
   const sinceMs = performance.now();
   await reading.kill();
   await sleep(9_000);
-  await talk.stop();
+  await traffic.stop();
   await faults.expectKept(load, 60_000);
   const firstMs = faults.firstDeliveryMs(load, sinceMs);
   faults.report("first delivery after the reader was killed", firstMs);

@@ -7,36 +7,35 @@ import { ensureSealKeys } from "../../stack/supervisor/stack-env.mjs";
 
 describe("a fresh start", () => {
   let folder: string;
-  let places: { stateDir: string; stackDir: string };
+  let paths: { stateDir: string; stackDir: string };
 
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "omc-remove-data-"));
-    places = { stateDir: join(folder, "state"), stackDir: join(folder, "stack") };
-    for (const path of [join(places.stateDir, "redis"), places.stackDir])
-      mkdirSync(path, { recursive: true });
-    writeFileSync(join(places.stackDir, "demo.json"), "{}");
+    paths = { stateDir: join(folder, "state"), stackDir: join(folder, "stack") };
+    for (const path of [join(paths.stateDir, "redis"), paths.stackDir]) mkdirSync(path, { recursive: true });
+    writeFileSync(join(paths.stackDir, "demo.json"), "{}");
   });
   afterEach(() => {
     rmSync(folder, { recursive: true });
   });
 
-  const sealKeys = (): string => ensureSealKeys({ stateDir: places.stateDir, env: {} });
+  const sealKeys = (): string => ensureSealKeys({ stateDir: paths.stateDir, env: {} });
   const remove = (env: NodeJS.ProcessEnv): void => {
-    removeData({ places, env, log: () => undefined });
+    removeData({ paths, env, log: () => undefined });
   };
 
   test("begins with empty data and other keys that seal secrets", () => {
     const before = sealKeys();
     remove({});
-    expect(existsSync(join(places.stateDir, "redis"))).toBe(false);
-    expect(existsSync(join(places.stackDir, "demo.json"))).toBe(false);
+    expect(existsSync(join(paths.stateDir, "redis"))).toBe(false);
+    expect(existsSync(join(paths.stackDir, "demo.json"))).toBe(false);
     expect(sealKeys()).not.toBe(before);
   });
 
   test("keeps the keys that seal the secrets of a database that it keeps", () => {
     const before = sealKeys();
     remove({ DATABASE_URL: "postgres://openmeet:password@db.example.org/openmeet" });
-    expect(existsSync(join(places.stateDir, "redis"))).toBe(false);
+    expect(existsSync(join(paths.stateDir, "redis"))).toBe(false);
     expect(sealKeys()).toBe(before);
   });
 });

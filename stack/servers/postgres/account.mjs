@@ -6,7 +6,7 @@ import { runToEnd } from "../../machine/processes.mjs";
 const ownAccount = "openmeet-chat";
 
 /**
- * The account as which Postgres runs: it refuses root. Undefined for an ordinary user, who runs it as himself.
+ * The account that runs Postgres, which refuses root. Undefined for an ordinary user, whose own account runs it.
  * @returns {Promise<{name: string, uid: number, gid: number} | undefined>}
  */
 export async function ensureServerAccount() {

@@ -19,8 +19,8 @@ import { runToEnd } from "../../machine/processes.mjs";
 const oldestMajor = 14;
 
 /**
- * The folder with the programs of the npm package, copied into the cache: the package may lie in a closed folder, and
- * its links are made by an install script that npm does not run unasked.
+ * The folder with the programs of the npm package, copied to the cache. Other users may not enter the package's folder, and
+ * its links are made by an install script that npm runs only when it is approved.
  * @param {{cacheDir: string, log: (line: string) => void}} given
  */
 export async function findEmbeddedPostgres({ cacheDir, log }) {

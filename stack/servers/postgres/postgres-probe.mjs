@@ -1,8 +1,8 @@
 import { connect } from "node:net";
 
 /**
- * Whether a Postgres accepts connections: it answers a start-up message with an authentication request, or refuses
- * the user, rather than saying that it is still starting.
+ * Whether a Postgres accepts connections: it answers a start-up message with an authentication request or refuses
+ * the user. A Postgres that is still starting answers 57P03.
  * @param {{host: string, port: number, limitMs?: number}} given
  * @returns {Promise<boolean>}
  */

@@ -134,14 +134,14 @@ async function initialise({ binDir, dataDir, account, settingsPath }) {
 }
 
 /**
- * Makes a role and a database of Synapse's own while nothing runs. Neither role enters the other's database: ours may,
- * since the server is its own. Answers the password.
+ * Makes a role and a database for Synapse while the server is stopped. Synapse's role cannot enter our database. Ours may,
+ * since it owns the server. Returns the password.
  * @param {{binDir: string, dataDir: string, account: {uid: number, gid: number} | undefined, settingsPath: string}} given
  */
 async function addSynapseDatabase({ binDir, dataDir, account, settingsPath }) {
   const synapsePassword = createSecret();
   await runStatements({ binDir, dataDir, account }, [
-    // What a start that was killed here has left.
+    // Left by a start that was killed here.
     `DROP DATABASE IF EXISTS ${synapse}`,
     `DROP ROLE IF EXISTS ${synapse}`,
     `CREATE ROLE ${synapse} LOGIN PASSWORD '${synapsePassword}'`,
@@ -153,7 +153,7 @@ async function addSynapseDatabase({ binDir, dataDir, account, settingsPath }) {
 }
 
 /**
- * Runs statements in a Postgres that nobody else uses and that ends with them.
+ * Runs statements in a single-user Postgres, which ends after them.
  * @param {{binDir: string, dataDir: string, account: {uid: number, gid: number} | undefined}} where
  * @param {string[]} statements
  */

@@ -3,18 +3,18 @@ import type { Load, Post } from "./load.ts";
 import type { LoadSubscriber } from "./subscriber.ts";
 import type { Environment } from "./environment.ts";
 
-/** Where a message carries its id on Matrix. */
-const MARKER = "org.openmeet.message";
+/** The field of a Matrix event that holds the message's id. */
+const ID_FIELD = "org.openmeet.message";
 const DETAILS_AT_MOST = 20;
 
-export type Verdict = {
+export type CheckResult = {
   accepted: number;
   lost: number;
   doubled: number;
   reordered: number;
-  /** Given up, with a reason: neither delivered nor lost. */
+  /** Messages with the status `dead`: neither delivered nor lost. */
   dead: number;
-  /** The first of what is wrong, in words. */
+  /** The first faults, in words. */
   details: string[];
 };
 
@@ -27,14 +27,14 @@ type Row = {
   status: string;
 };
 
-/** Waits until every socket was told everything that was accepted, or for `limitMs`. Answers whether it was. */
-export async function waitForAll(load: Load, limitMs: number): Promise<boolean> {
+/** Waits until every socket has received every accepted message. Returns false when that takes more than `limitMs`. */
+export async function waitForDelivery(load: Load, limitMs: number): Promise<boolean> {
   const endMs = performance.now() + limitMs;
   while (!isComplete(load)) {
     if (performance.now() > endMs) return false;
     await sleep(50);
   }
-  // Whatever would be told twice is told soon.
+  // A second delivery follows the first one soon.
   await sleep(300);
   return true;
 }
@@ -43,11 +43,11 @@ function isComplete({ posts, subscribers }: Load): boolean {
   const wanted = byRoom(posts);
   return subscribers.every((subscriber) =>
     subscriber.rooms.every((room) => {
-      const told = new Set([
-        ...(subscriber.known.get(room)?.told ?? []).map(({ id }) => id),
+      const received = new Set([
+        ...(subscriber.byRoom.get(room)?.received ?? []).map(({ id }) => id),
         ...subscriber.failed,
       ]);
-      return (wanted.get(room) ?? []).every((id) => told.has(id));
+      return (wanted.get(room) ?? []).every((id) => received.has(id));
     }),
   );
 }
@@ -64,11 +64,15 @@ function byRoom(posts: readonly Post[]): Map<string, string[]> {
 }
 
 /**
- * Compares what was accepted with what is in Postgres, on the homeserver, in the timelines, and what every socket was
- * told: each message everywhere, once, in the order accepted.
+ * Compares the accepted messages with Postgres, the homeserver, the timelines and what every socket received: each message
+ * must be in each of them once, in the order accepted.
  */
-export async function judge(environment: Environment, load: Load, { isReal = false } = {}): Promise<Verdict> {
-  const verdict: Verdict = { accepted: 0, lost: 0, doubled: 0, reordered: 0, dead: 0, details: [] };
+export async function checkLoad(
+  environment: Environment,
+  load: Load,
+  { isReal = false } = {},
+): Promise<CheckResult> {
+  const result: CheckResult = { accepted: 0, lost: 0, doubled: 0, reordered: 0, dead: 0, details: [] };
   const rows = await environment.sql<Row>(
     `select m.id, r.kind || ':' || r.slug as room, r.matrix_room_id, m.client_id, m.order_number, m.status
        from messages m join rooms r on r.id = m.room_id
@@ -76,48 +80,53 @@ export async function judge(environment: Environment, load: Load, { isReal = fal
     [load.rooms],
   );
   const accepted = load.posts.filter(({ id }) => id !== null);
-  verdict.accepted = accepted.length;
-  verdict.dead = rows.filter(({ status }) => status === "dead").length;
-  compareWithPostgres(verdict, accepted, rows);
+  result.accepted = accepted.length;
+  result.dead = rows.filter(({ status }) => status === "dead").length;
+  compareWithPostgres(result, accepted, rows);
   for (const room of load.rooms) {
     const wanted = rows.filter((row) => row.room === room && row.status !== "dead");
     const ids = wanted.map(({ id }) => id);
-    compareAcceptance(verdict, room, accepted, wanted);
+    compareAcceptance(result, room, accepted, wanted);
     const matrixRoomId = wanted[0]?.matrix_room_id;
     if (!isReal && matrixRoomId)
-      compare(verdict, `homeserver ${room}`, ids, textsOf(environment, matrixRoomId));
-    compare(verdict, `timeline ${room}`, ids, await readTimeline(environment, verdict, room));
+      compare(result, `homeserver ${room}`, ids, messageIdsOn(environment, matrixRoomId));
+    compare(result, `timeline ${room}`, ids, await readTimeline(environment, result, room));
     for (const subscriber of load.subscribers)
-      if (subscriber.rooms.includes(room)) compareEar(verdict, subscriber, room, ids);
+      if (subscriber.rooms.includes(room)) compareSubscriber(result, subscriber, room, ids);
   }
-  return verdict;
+  return result;
 }
 
-function note(verdict: Verdict, what: "lost" | "doubled" | "reordered", count: number, where: string): void {
+function note(
+  result: CheckResult,
+  what: "lost" | "doubled" | "reordered",
+  count: number,
+  where: string,
+): void {
   if (count <= 0) return;
-  verdict[what] += count;
-  if (verdict.details.length < DETAILS_AT_MOST) verdict.details.push(`${String(count)} ${what}: ${where}`);
+  result[what] += count;
+  if (result.details.length < DETAILS_AT_MOST) result.details.push(`${String(count)} ${what}: ${where}`);
 }
 
-function compareWithPostgres(verdict: Verdict, accepted: readonly Post[], rows: readonly Row[]): void {
+function compareWithPostgres(result: CheckResult, accepted: readonly Post[], rows: readonly Row[]): void {
   const ids = new Set(rows.map(({ id }) => id));
   note(
-    verdict,
+    result,
     "lost",
     accepted.filter(({ id }) => !ids.has(id ?? "")).length,
     "accepted and not in Postgres",
   );
   note(
-    verdict,
+    result,
     "doubled",
     rows.length - new Set(rows.map((row) => row.client_id)).size,
     "rows of one client id",
   );
 }
 
-/** Who was answered before another one was asked stands before it. */
+/** A message accepted before another one was posted has a lower number. */
 function compareAcceptance(
-  verdict: Verdict,
+  result: CheckResult,
   room: string,
   accepted: readonly Post[],
   wanted: readonly Row[],
@@ -131,21 +140,26 @@ function compareAcceptance(
     .sort((a, b) => a.number - b.number);
   let latestAskedMs = -Infinity;
   let inversions = 0;
-  // In order of number: nobody may have been answered before somebody of a smaller number was asked.
+  // In order of number: no message may have been accepted before one with a lower number was posted.
   for (const post of answered) {
     if (post.acceptedAtMs < latestAskedMs) inversions++;
     latestAskedMs = Math.max(latestAskedMs, post.askedAtMs);
   }
-  note(verdict, "reordered", inversions, `acceptance ${room}`);
+  note(result, "reordered", inversions, `acceptance ${room}`);
 }
 
-/** What there should be against what there is, both in order. */
-function compare(verdict: Verdict, where: string, wanted: readonly string[], found: readonly string[]): void {
+/** Compares the expected ids with the found ids, both in order. */
+function compare(
+  result: CheckResult,
+  where: string,
+  wanted: readonly string[],
+  found: readonly string[],
+): void {
   const places = new Map(wanted.map((id, index) => [id, index]));
   const once = [...new Set(found)];
-  note(verdict, "doubled", found.length - once.length, where);
+  note(result, "doubled", found.length - once.length, where);
   const seen = new Set(once);
-  note(verdict, "lost", wanted.filter((id) => !seen.has(id)).length, where);
+  note(result, "lost", wanted.filter((id) => !seen.has(id)).length, where);
   let highest = -1;
   let inversions = 0;
   for (const id of once) {
@@ -154,20 +168,22 @@ function compare(verdict: Verdict, where: string, wanted: readonly string[], fou
     if (place < highest) inversions++;
     highest = Math.max(highest, place);
   }
-  note(verdict, "reordered", inversions, where);
+  note(result, "reordered", inversions, where);
 }
 
-/** Markers of the messages of a room on the stand-in, redacted ones left out. */
-export function textsOf(environment: Environment, matrixRoomId: string): string[] {
+/** Ids of the messages of a room on the stand-in, in order, without redacted ones. */
+export function messageIdsOn(environment: Environment, matrixRoomId: string): string[] {
   const events = environment.standIn.state.rooms.get(matrixRoomId)?.events ?? [];
   const redacted = new Set(events.map(({ redacts }) => redacts));
   return events.flatMap(({ type, content, event_id }) => {
-    const marker = content[MARKER];
-    return type === "m.room.message" && typeof marker === "string" && !redacted.has(event_id) ? [marker] : [];
+    const messageId = content[ID_FIELD];
+    return type === "m.room.message" && typeof messageId === "string" && !redacted.has(event_id)
+      ? [messageId]
+      : [];
   });
 }
 
-async function readTimeline(environment: Environment, verdict: Verdict, room: string): Promise<string[]> {
+async function readTimeline(environment: Environment, result: CheckResult, room: string): Promise<string[]> {
   const entries = await environment.sql<{
     number: number;
     entry_id: string;
@@ -180,7 +196,7 @@ async function readTimeline(environment: Environment, verdict: Verdict, room: st
   );
   const holes = entries.filter(({ number }, index) => number !== index + 1).length;
   note(
-    verdict,
+    result,
     "lost",
     holes + ((entries[0]?.last_number ?? 0) - (entries.at(-1)?.number ?? 0)),
     `numbers of ${room}`,
@@ -188,25 +204,25 @@ async function readTimeline(environment: Environment, verdict: Verdict, room: st
   return entries.filter(({ type }) => type === "message.created").map((entry) => entry.entry_id);
 }
 
-function compareEar(
-  verdict: Verdict,
+function compareSubscriber(
+  result: CheckResult,
   subscriber: LoadSubscriber,
   room: string,
   wanted: readonly string[],
 ): void {
-  const known = subscriber.known.get(room);
+  const state = subscriber.byRoom.get(room);
   const where = `socket of ${subscriber.person} in ${room}`;
-  if (!known) return;
+  if (!state) return;
   compare(
-    verdict,
+    result,
     where,
     wanted,
-    known.told.map(({ id }) => id),
+    state.received.map(({ id }) => id),
   );
-  note(verdict, "lost", known.breaks, `${where}: offsets that do not follow each other`);
+  note(result, "lost", state.breaks, `${where}: offsets that do not follow each other`);
 }
 
-/** From a moment until everybody was told the first message asked after it; null when there was none. */
+/** From a moment until every socket has received the first message posted after it; null when there is none. */
 export function firstDeliveryMs(load: Load, sinceMs: number): number | null {
   const delivered = deliveredAt(load);
   const times = load.posts
@@ -215,7 +231,7 @@ export function firstDeliveryMs(load: Load, sinceMs: number): number | null {
   return times.length === 0 ? null : Math.min(...times) - sinceMs;
 }
 
-/** The longest that a message asked between two moments took until everybody was told. */
+/** The longest time that a message posted between two moments took to reach every socket. */
 export function longestDeliveryMs(load: Load, sinceMs: number, untilMs: number): number {
   const delivered = deliveredAt(load);
   const waits = load.posts
@@ -224,12 +240,12 @@ export function longestDeliveryMs(load: Load, sinceMs: number, untilMs: number):
   return Math.max(0, ...waits);
 }
 
-/** When the last socket was told of each message. */
+/** When the last socket received each message. */
 function deliveredAt({ subscribers }: Load): Map<string, number> {
   const times = new Map<string, number>();
   for (const subscriber of subscribers) {
-    for (const { told } of subscriber.known.values()) {
-      for (const { id, atMs } of told) times.set(id, Math.max(times.get(id) ?? 0, atMs));
+    for (const { received } of subscriber.byRoom.values()) {
+      for (const { id, atMs } of received) times.set(id, Math.max(times.get(id) ?? 0, atMs));
     }
   }
   return times;

@@ -14,7 +14,7 @@ import { createRandom } from "./random.ts";
 
 const execute = promisify(execFile);
 
-/** A server that the house may stop and start as it likes: nobody else uses it. */
+/** A server that only this environment uses, so that it may stop and start it. */
 export type OwnService = {
   readonly pid: number | undefined;
   start: () => Promise<void>;
@@ -31,19 +31,19 @@ export type RealHomeserver = { url: string; serverName: string; asToken: string 
 
 export type EnvironmentOptions = {
   servers: OwnServers;
-  /** Where the compiled product is. */
+  /** The folder of the compiled product. */
   distDir: string;
-  /** Processes of each tier; one unless told. */
+  /** Processes of each tier; 1 by default. */
   counts?: Partial<Record<TierName, number>>;
   /** Compiled programs that replace those of tiers, from `distDir`. */
   programs?: Partial<Record<TierName, string>>;
   seed?: number;
-  /** How long the stand-in takes over a send. */
+  /** How long the stand-in takes for a send; 0 by default. */
   sendMs?: number;
   homeserver?: RealHomeserver;
-  /** How rooms are read, see MATRIX_READ: `events` unless told, as in the stack. */
+  /** How rooms are read, see MATRIX_READ; `events` by default, as in the stack. */
   reads?: "sync" | "events";
-  /** Where the processes' logs are kept; nowhere unless told. */
+  /** The folder of the processes' logs; none by default. */
   logDir?: string | null;
 };
 
@@ -62,9 +62,9 @@ export const LINKS = [
 ] as const;
 export type LinkName = (typeof LINKS)[number];
 
-/** The whole product as real processes, every link between them breakable, on servers that may be killed. */
+/** The whole product as real processes, with a breakable link between each two, on servers that may be killed. */
 export type Environment = {
-  /** Without a real homeserver. */
+  /** The homeserver, unless a real one is given. */
   standIn: StandIn;
   links: Record<LinkName, Link>;
   processes: TierProcess[];
@@ -76,7 +76,7 @@ export type Environment = {
   socketUrl: string;
   tenant: { slug: string; serverKey: string; operatorKey: string };
   sql: <Row>(text: string, bindings?: readonly unknown[]) => Promise<Row[]>;
-  /** Every process runs, nothing is cut, frozen, paused or faulty. */
+  /** Ends every fault and waits until every process runs. */
   heal: () => Promise<void>;
   close: () => Promise<void>;
 };
@@ -125,7 +125,7 @@ export async function openEnvironment(options: EnvironmentOptions): Promise<Envi
     apiUrl: `http://127.0.0.1:${String(links.api.port)}`,
     socketUrl: `ws://127.0.0.1:${String(links.realtime.port)}/connection/websocket`,
     sql: <Row>(text: string, bindings: readonly unknown[] = []) =>
-      patiently(() => rowsOf<Row>(db, text, bindings)),
+      retryRead(() => rowsOf<Row>(db, text, bindings)),
     heal: () => heal({ processes, links, standIn, servers }),
     close: async () => {
       await Promise.all(processes.map((process) => process.stop()));
@@ -199,11 +199,11 @@ async function run(args: readonly string[], env: NodeJS.ProcessEnv): Promise<str
   return stdout;
 }
 
-/** Looks again after a failure: the server that is asked may have been restarted a moment ago. */
-async function patiently<T>(look: () => Promise<T>): Promise<T> {
+/** Repeats a read that failed: its server may have just been restarted. */
+async function retryRead<T>(read: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
-      return await look();
+      return await read();
     } catch (error) {
       if (tries >= 20) throw error;
       await sleep(250);
@@ -230,7 +230,7 @@ async function heal({
   await Promise.all(processes.map((started) => started.ready()));
 }
 
-/** Kills a server as -9 does, and waits until it is gone. */
+/** Sends a signal to a server, SIGKILL by default, and waits until it has ended. */
 export async function killService(
   service: OwnService | undefined,
   signal: NodeJS.Signals = "SIGKILL",

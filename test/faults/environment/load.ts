@@ -5,9 +5,9 @@ import type { Random } from "./random.ts";
 
 const ANSWER_LIMIT_MS = 10_000;
 const PAUSE_MS = 300;
-const GIVE_UP_MS = 180_000;
+const POST_LIMIT_MS = 180_000;
 
-/** A message that was asked to be sent; times by `performance.now()`. */
+/** A message that a person posted; times by `performance.now()`. */
 export type Post = {
   clientId: string;
   room: string;
@@ -16,38 +16,43 @@ export type Post = {
   /** Null until it was accepted. */
   id: string | null;
   acceptedAtMs: number | null;
-  /** Of the first try, however it ended. */
+  /** Of the first request, accepted or not. */
   firstAnswerMs: number | null;
   firstStatus: number | null;
 };
 
-/** People in rooms, who talk and listen. */
+/** People who post in rooms, and their sockets. */
 export type Load = {
   rooms: string[];
   people: string[];
   members: Map<string, string[]>;
   posts: Post[];
   subscribers: LoadSubscriber[];
-  /** Says something; resolves when it is accepted, however often it must be repeated. */
-  say: (room: string, person: string, text?: string) => Promise<Post>;
-  /** One try, whatever its answer. */
-  tryOnce: (
+  /** Posts a message and repeats the request until it is accepted. */
+  post: (room: string, person: string, text?: string) => Promise<Post>;
+  /** One request. Status 0: no answer. */
+  postOnce: (
     room: string,
     person: string,
     text: string,
     clientId: string,
   ) => Promise<{ status: number; ms: number; id: string | null }>;
   /** Opens one more socket for a person. */
-  listen: (person: string) => Promise<LoadSubscriber>;
-  /** Talks at a steady rate until stopped; `stop` resolves when all that was asked is accepted. */
-  talk: (perSecond: number, random: Random, rooms?: readonly string[]) => { stop: () => Promise<void> };
-  leave: () => void;
+  subscribe: (person: string) => Promise<LoadSubscriber>;
+  /** Posts at a steady rate until `stop`, which resolves when every post is accepted. */
+  startTraffic: (
+    perSecond: number,
+    random: Random,
+    rooms?: readonly string[],
+  ) => { stop: () => Promise<void> };
+  /** Closes the sockets. */
+  close: () => void;
 };
 
 export type LoadPlan = { name: string; rooms: number; people: number; subscribers?: number };
 
-/** Makes people and rooms, everybody in every second room, and their sockets (one each unless told). */
-export async function gather(environment: Environment, plan: LoadPlan): Promise<Load> {
+/** Makes people, rooms and sockets. Each person is in every second room and has one socket unless the plan differs. */
+export async function openLoad(environment: Environment, plan: LoadPlan): Promise<Load> {
   const people = Array.from({ length: plan.people }, (_, index) => `${plan.name}-p${String(index)}`);
   const rooms = Array.from({ length: plan.rooms }, (_, index) => `group:${plan.name}-r${String(index)}`);
   const members = new Map(
@@ -60,9 +65,9 @@ export async function gather(environment: Environment, plan: LoadPlan): Promise<
   const tokens = new Map<string, string>();
   for (const person of people) tokens.set(person, await makeToken(environment, person));
   const tokenOf = (person: string) => tokens.get(person) ?? "";
-  const voice = createVoice(environment, { name: plan.name, tokenOf });
+  const sender = createSender(environment, { name: plan.name, tokenOf });
   const subscribers: LoadSubscriber[] = [];
-  const listen = async (person: string) => {
+  const subscribe = async (person: string) => {
     const inside = rooms.filter((room) => members.get(room)?.includes(person));
     const subscriber = new LoadSubscriber(environment, {
       person,
@@ -75,18 +80,18 @@ export async function gather(environment: Environment, plan: LoadPlan): Promise<
     return subscriber;
   };
   await Promise.all(
-    people.flatMap((person) => Array.from({ length: plan.subscribers ?? 1 }, () => listen(person))),
+    people.flatMap((person) => Array.from({ length: plan.subscribers ?? 1 }, () => subscribe(person))),
   );
   return {
     rooms,
     people,
     members,
     subscribers,
-    ...voice,
-    listen,
-    talk: (perSecond, random, among = rooms) =>
-      talk({ say: voice.say, members }, { perSecond, random, among }),
-    leave: () => {
+    ...sender,
+    subscribe,
+    startTraffic: (perSecond, random, among = rooms) =>
+      startTraffic({ post: sender.post, members }, { perSecond, random, among }),
+    close: () => {
       for (const subscriber of subscribers) subscriber.close();
     },
   };
@@ -98,17 +103,17 @@ async function makeRoom(environment: Environment, room: string, people: readonly
     path: `/v1/rooms/${room.replace(":", "/")}`,
     body: { name: room, members: people.map((user) => ({ user, role: "member" })) },
   });
-  if (answer.status >= 300) throw new Error(`making a room was answered ${String(answer.status)}`);
+  if (answer.status >= 300) throw new Error(`a room was not created: status ${String(answer.status)}`);
 }
 
-/** How the people speak, and what they asked to be sent. */
-function createVoice(
+/** Posts for the people and keeps what they posted. */
+function createSender(
   environment: Environment,
   { name, tokenOf }: { name: string; tokenOf: (person: string) => string },
-): Pick<Load, "posts" | "say" | "tryOnce"> {
+): Pick<Load, "posts" | "post" | "postOnce"> {
   const posts: Post[] = [];
   let count = 0;
-  const tryOnce: Load["tryOnce"] = async (room, person, text, clientId) => {
+  const postOnce: Load["postOnce"] = async (room, person, text, clientId) => {
     const startMs = performance.now();
     const path = `/v1/rooms/${room.replace(":", "/")}/messages`;
     const answer = await request(environment, tokenOf(person), {
@@ -119,9 +124,9 @@ function createVoice(
     const id = answer.status >= 200 && answer.status < 300 ? (answer.body as { id: string }).id : null;
     return { status: answer.status, ms: performance.now() - startMs, id };
   };
-  const say: Load["say"] = async (room, person, text) => {
+  const post: Load["post"] = async (room, person, text) => {
     const clientId = `${name}-${String(++count)}`;
-    const post: Post = {
+    const posted: Post = {
       clientId,
       room,
       person,
@@ -131,48 +136,48 @@ function createVoice(
       firstAnswerMs: null,
       firstStatus: null,
     };
-    posts.push(post);
-    while (performance.now() < post.askedAtMs + GIVE_UP_MS) {
-      const { status, ms, id } = await tryOnce(room, person, text ?? clientId, clientId);
-      post.firstAnswerMs ??= ms;
-      post.firstStatus ??= status;
+    posts.push(posted);
+    while (performance.now() < posted.askedAtMs + POST_LIMIT_MS) {
+      const { status, ms, id } = await postOnce(room, person, text ?? clientId, clientId);
+      posted.firstAnswerMs ??= ms;
+      posted.firstStatus ??= status;
       if (id !== null) {
-        post.id = id;
-        post.acceptedAtMs = performance.now();
-        return post;
+        posted.id = id;
+        posted.acceptedAtMs = performance.now();
+        return posted;
       }
       if (status !== 0 && status < 500 && status !== 429)
-        throw new Error(`a message was answered ${String(status)}`);
+        throw new Error(`a message was refused with status ${String(status)}`);
       await sleep(PAUSE_MS);
     }
-    return post;
+    return posted;
   };
-  return { posts, say, tryOnce };
+  return { posts, post, postOnce };
 }
 
-/** Open loop: what takes long does not keep the next from being said. */
-function talk(
-  { say, members }: Pick<Load, "say" | "members">,
+/** An open loop: a slow post does not delay the next one. */
+function startTraffic(
+  { post, members }: Pick<Load, "post" | "members">,
   { perSecond, random, among }: { perSecond: number; random: Random; among: readonly string[] },
 ): { stop: () => Promise<void> } {
-  const underWay = new Set<Promise<unknown>>();
+  const pending = new Set<Promise<unknown>>();
   const failures: unknown[] = [];
   const startMs = performance.now();
-  let said = 0;
+  let started = 0;
   const timer = setInterval(() => {
     const due = Math.floor(((performance.now() - startMs) / 1_000) * perSecond);
-    for (; said < due; said++) {
+    for (; started < due; started++) {
       const room = random.pick(among);
-      const saying = say(room, random.pick(members.get(room) ?? []))
+      const posting = post(room, random.pick(members.get(room) ?? []))
         .catch((error: unknown) => failures.push(error))
-        .finally(() => underWay.delete(saying));
-      underWay.add(saying);
+        .finally(() => pending.delete(posting));
+      pending.add(posting);
     }
   }, 20);
   return {
     stop: async () => {
       clearInterval(timer);
-      await Promise.all(underWay);
+      await Promise.all(pending);
       if (failures.length > 0) throw failures[0];
     },
   };
@@ -184,11 +189,11 @@ async function makeToken(environment: Environment, person: string): Promise<stri
     path: `/v1/users/${person}/tokens`,
     body: { expiresInS: 86_400 },
   });
-  if (answer.status !== 200) throw new Error(`a token was answered ${String(answer.status)}`);
+  if (answer.status !== 200) throw new Error(`a token was refused with status ${String(answer.status)}`);
   return (answer.body as { token: string }).token;
 }
 
-/** One call; status 0 when there was no answer. */
+/** One request. Status 0: no answer. */
 async function request(
   environment: Pick<Environment, "apiUrl">,
   credential: string,

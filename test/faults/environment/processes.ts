@@ -12,16 +12,16 @@ const STOP_LIMIT_MS = 20_000;
 
 export type Ended = { code: number | null; signal: NodeJS.Signals | null };
 
-/** One process of a tier. Supervised, it is started again half a second after an end that nobody asked for. */
+/** One process of a tier. When it is supervised, it is started again half a second after an unexpected end. */
 export class TierProcess {
   readonly tier: TierName;
   readonly name: string;
   readonly port: number;
   readonly lines: string[] = [];
-  /** Ends that nobody asked for. */
+  /** Unexpected ends. */
   readonly ends: Ended[] = [];
   isSupervised = true;
-  /** It was started with something of its own, as a place to die at: not as the others. */
+  /** It runs with an environment of its own, such as a failpoint. */
   isSpecial = false;
   readonly #distDir: string;
   readonly #program: string | undefined;
@@ -46,7 +46,7 @@ export class TierProcess {
     this.port = options.port;
     this.#distDir = options.distDir;
     this.#program = options.program;
-    // Whoever ends without stopping its processes leaves none behind.
+    // A test run that ends without stopping its processes leaves none behind.
     process.once("exit", () => this.#child?.kill("SIGKILL"));
     if (options.logDir !== null) mkdirSync(options.logDir, { recursive: true });
     this.#logPath = options.logDir === null ? null : join(options.logDir, `${options.name}.log`);
@@ -57,7 +57,7 @@ export class TierProcess {
     return this.#child?.pid ?? null;
   }
 
-  /** Starts the process and waits until it says that it is ready. `extra` goes for this one life. */
+  /** Starts the process and waits until it is ready. `extra` is its environment until its next start. */
   async start(extra: NodeJS.ProcessEnv = {}): Promise<void> {
     this.launch(extra);
     await this.ready();
@@ -104,7 +104,7 @@ export class TierProcess {
     this.#child?.kill(name);
   }
 
-  /** Kills it, as -9 does. Resolves when it is gone. */
+  /** Sends SIGKILL; resolves when the process has ended. */
   async kill(): Promise<void> {
     const child = this.#child;
     if (!child) return;
@@ -113,7 +113,7 @@ export class TierProcess {
     await ended;
   }
 
-  /** Asks it to stop; it stays stopped. */
+  /** Sends SIGTERM; resolves when the process has ended. It is not started again. */
   async stop(): Promise<Ended & { ms: number }> {
     const child = this.#child;
     this.#isExpected = true;
@@ -128,7 +128,7 @@ export class TierProcess {
     return { code: child.exitCode, signal: child.signalCode, ms: performance.now() - startMs };
   }
 
-  /** The sum of a metric's values over all its labels that match. */
+  /** The sum of a metric's values over all lines whose labels match. */
   async metric(name: string, labels = ""): Promise<number> {
     return (await readMetrics(this.port))
       .split("\n")

@@ -1,14 +1,14 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-/** A link between two programs that can be broken. */
+/** A breakable connection between two programs. */
 export type Link = {
   port: number;
-  /** Resets what is open and takes nothing new. */
+  /** Resets open connections and refuses new ones. */
   cut: () => void;
-  /** Nothing comes through any more, either way, and nobody is told; `heal` lets it go on. */
+  /** Passes no byte in either direction until `heal`; the connections stay open. */
   freeze: () => void;
-  /** What is open stays open and brings nothing any more, for good; what comes new passes. */
+  /** Open connections stay open and pass nothing from now on; new connections work. */
   abandon: () => void;
   heal: () => void;
   close: () => Promise<void>;
@@ -17,15 +17,15 @@ export type Link = {
 type Pair = { near: Socket; far: Socket | null; isAbandoned: boolean };
 
 /**
- * Opens a link to the ports of 127.0.0.1 that `targets` names: the first that answers takes a connection, beginning
- * with another one each time, as a balancer does.
+ * Opens a link to the ports of 127.0.0.1 that `targets` names: a connection goes to the first that accepts it,
+ * beginning with another port each time, as a balancer does.
  */
-export async function openLink(targets: () => readonly number[], wishedPort = 0): Promise<Link> {
+export async function openLink(targets: () => readonly number[], port = 0): Promise<Link> {
   const pairs = new Set<Pair>();
   let state: "whole" | "cut" | "frozen" = "whole";
-  let turn = 0;
-  const flow = (pair: Pair) => {
-    // What comes before the far side is there waits for it.
+  let nextTarget = 0;
+  const applyState = (pair: Pair) => {
+    // Until the far side is connected, the near side stays paused.
     if (pair.far === null) return;
     for (const socket of [pair.near, pair.far]) {
       if (state === "frozen" || pair.isAbandoned) socket.pause();
@@ -45,8 +45,8 @@ export async function openLink(targets: () => readonly number[], wishedPort = 0)
       pair.far?.destroy();
     });
     const ports = targets();
-    const order = ports.map((_, index) => ports[(index + turn) % ports.length] ?? 0);
-    turn++;
+    const order = ports.map((_, index) => ports[(index + nextTarget) % ports.length] ?? 0);
+    nextTarget++;
     void connectFirst(order).then((far) => {
       if (far === null || near.destroyed) {
         near.resetAndDestroy();
@@ -55,10 +55,10 @@ export async function openLink(targets: () => readonly number[], wishedPort = 0)
       }
       pair.far = far;
       join(pair);
-      flow(pair);
+      applyState(pair);
     });
   });
-  server.listen(wishedPort, "127.0.0.1");
+  server.listen(port, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
   const breakAll = () => {
@@ -67,25 +67,25 @@ export async function openLink(targets: () => readonly number[], wishedPort = 0)
       far?.resetAndDestroy();
     }
   };
-  const become = (next: typeof state) => {
+  const setState = (next: typeof state) => {
     state = next;
-    for (const pair of pairs) flow(pair);
+    for (const pair of pairs) applyState(pair);
   };
   return {
     port: typeof address === "object" && address ? address.port : 0,
     cut: () => {
-      become("cut");
+      setState("cut");
       breakAll();
     },
     freeze: () => {
-      become("frozen");
+      setState("frozen");
     },
     abandon: () => {
       for (const pair of pairs) pair.isAbandoned = true;
-      become(state);
+      setState(state);
     },
     heal: () => {
-      become("whole");
+      setState("whole");
     },
     close: async () => {
       breakAll();
@@ -95,7 +95,7 @@ export async function openLink(targets: () => readonly number[], wishedPort = 0)
   };
 }
 
-/** Passes bytes both ways, each side waiting for the other; the end or break of one is the other's. */
+/** Passes bytes in both directions. When one side ends or breaks, the other one does too. */
 function join({ near, far }: Pair): void {
   if (!far) return;
   far.once("close", () => near.resetAndDestroy());

@@ -1,4 +1,4 @@
-/** Chance that can be had again: the same seed gives the same numbers. */
+/** Random numbers that can be repeated: the same seed gives the same numbers. */
 export type Random = {
   /** A number in [0, 1). */
   next: () => number;
@@ -7,7 +7,7 @@ export type Random = {
   pick: <T>(items: readonly T[]) => T;
 };
 
-/** Mulberry32: small, and good enough to choose faults by. */
+/** Mulberry32: small, and good enough for choosing faults. */
 export function createRandom(seed: number): Random {
   let state = seed >>> 0;
   const next = () => {

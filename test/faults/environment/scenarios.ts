@@ -5,19 +5,19 @@ import type { TierName } from "./tiers.ts";
 import type { TierProcess } from "./processes.ts";
 import type { Random } from "./random.ts";
 
-/** Something that goes wrong, and comes right by itself; `run` resolves when it has. */
-export type Mishap = { kind: string; what: string; run: () => Promise<void> };
+/** A fault that ends by itself; `run` resolves when it has ended. */
+export type FaultScenario = { kind: string; what: string; run: () => Promise<void> };
 
-type Maker = (environment: Environment, random: Random) => Mishap;
+type ScenarioFactory = (environment: Environment, random: Random) => FaultScenario;
 
 const FROZEN_MS = 3_000;
 /** Longer than the lease of a room or an observer. */
-const ASLEEP_MS = 8_000;
+const LONGER_THAN_LEASE_MS = 8_000;
 const CUT_MS = 1_000;
 const DOWN_MS = 2_000;
-const SHAKY_MS = 4_000;
+const UNRELIABLE_MS = 4_000;
 
-const WAYS: readonly FaultKind[] = [
+const HOMESERVER_FAULTS: readonly FaultKind[] = [
   { do: "refuse", status: 500, errcode: "M_UNKNOWN" },
   { do: "html", status: 502 },
   { do: "reset" },
@@ -27,26 +27,30 @@ const WAYS: readonly FaultKind[] = [
   { do: "limit", retryAfterMs: 1_000 },
 ];
 
-/** Every link but that of the talkers to the API. */
+/** Every link except the one from the test to the API. */
 const SERVER_LINKS: readonly LinkName[] = LINKS.filter((name) => name !== "api");
 
-function onTier(verb: string, tier: TierName, act: (process: TierProcess) => Promise<void>): Maker {
+function forTier(
+  verb: string,
+  tier: TierName,
+  act: (process: TierProcess) => Promise<void>,
+): ScenarioFactory {
   return (environment, random) => {
     const chosen = random.pick(environment.of(tier));
     return { kind: `${verb} ${tier}`, what: `${verb} ${chosen.name}`, run: () => act(chosen) };
   };
 }
 
-const kill = (tier: TierName) => onTier("kill -9", tier, (process) => process.kill());
+const kill = (tier: TierName) => forTier("kill -9", tier, (process) => process.kill());
 
 const pause = (tier: TierName, ms: number) =>
-  onTier("SIGSTOP", tier, async (process) => {
+  forTier("SIGSTOP", tier, async (process) => {
     process.signal("SIGSTOP");
     await sleep(ms);
     process.signal("SIGCONT");
   });
 
-function onLink(verb: "cut" | "freeze", ms: number): Maker {
+function forLink(verb: "cut" | "freeze", ms: number): ScenarioFactory {
   return (environment, random) => {
     const name = random.pick(SERVER_LINKS);
     return {
@@ -61,11 +65,11 @@ function onLink(verb: "cut" | "freeze", ms: number): Maker {
   };
 }
 
-function simple(kind: string, run: (environment: Environment) => Promise<void>): Maker {
+function simple(kind: string, run: (environment: Environment) => Promise<void>): ScenarioFactory {
   return (environment) => ({ kind, what: kind, run: () => run(environment) });
 }
 
-function restartPostgres(kind: string, signal: NodeJS.Signals): Maker {
+function restartPostgres(kind: string, signal: NodeJS.Signals): ScenarioFactory {
   return simple(kind, async ({ servers }) => {
     await killService(servers.services["postgres"], signal);
     await sleep(DOWN_MS);
@@ -73,16 +77,16 @@ function restartPostgres(kind: string, signal: NodeJS.Signals): Maker {
   });
 }
 
-/** Everything that a long run chooses from. */
-export const SCENARIOS: readonly Maker[] = [
+/** What a long run chooses from. */
+export const FAULT_SCENARIOS: readonly ScenarioFactory[] = [
   kill("api"),
   kill("workers"),
   kill("workers"),
   kill("sync"),
   kill("realtime"),
   pause("api", FROZEN_MS),
-  pause("workers", ASLEEP_MS),
-  pause("sync", ASLEEP_MS),
+  pause("workers", LONGER_THAN_LEASE_MS),
+  pause("sync", LONGER_THAN_LEASE_MS),
   pause("realtime", FROZEN_MS),
   simple("kill -9 Redis", async ({ servers }) => {
     await killService(servers.services["redis"]);
@@ -97,14 +101,16 @@ export const SCENARIOS: readonly Maker[] = [
     process.kill(pid, "SIGCONT");
   }),
   simple("FLUSHALL", async ({ redis }) => {
-    // While Redis is away there is nothing to flush.
+    // A stopped Redis has nothing to flush.
     await redis.flushall().catch(() => undefined);
   }),
   restartPostgres("restart Postgres", "SIGINT"),
   restartPostgres("crash Postgres", "SIGQUIT"),
   simple("shaky homeserver", async ({ standIn }) => {
-    const ends = WAYS.map((fault) => standIn.faults.add({ path: /client\//, share: 0.03, fault }));
-    await sleep(SHAKY_MS);
+    const ends = HOMESERVER_FAULTS.map((fault) =>
+      standIn.faults.add({ path: /client\//, share: 0.03, fault }),
+    );
+    await sleep(UNRELIABLE_MS);
     for (const end of ends) end();
   }),
   simple("homeserver down", async ({ standIn }) => {
@@ -112,7 +118,7 @@ export const SCENARIOS: readonly Maker[] = [
     await sleep(DOWN_MS);
     await standIn.start();
   }),
-  onLink("cut", CUT_MS),
-  onLink("cut", CUT_MS),
-  onLink("freeze", FROZEN_MS),
+  forLink("cut", CUT_MS),
+  forLink("cut", CUT_MS),
+  forLink("freeze", FROZEN_MS),
 ];

@@ -1,10 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { gather, type Load } from "./load.ts";
+import { openLoad, type Load } from "./load.ts";
 import { openEnvironment, type Environment, type OwnServers } from "./environment.ts";
-import { SCENARIOS } from "./scenarios.ts";
+import { FAULT_SCENARIOS } from "./scenarios.ts";
 import { TIER_NAMES } from "./tiers.ts";
 import { createRandom, type Random } from "./random.ts";
-import { firstDeliveryMs, judge, longestDeliveryMs, waitForAll, type Verdict } from "./checker.ts";
+import {
+  firstDeliveryMs,
+  checkLoad,
+  longestDeliveryMs,
+  waitForDelivery,
+  type CheckResult,
+} from "./checker.ts";
 
 export type SoakOptions = {
   servers: OwnServers;
@@ -13,24 +19,24 @@ export type SoakOptions = {
   minutes: number;
   seed: number;
   messagesPerS: number;
-  say: (line: string) => void;
+  write: (line: string) => void;
 };
 
-type Happened = { kind: string; what: string; atMs: number };
+type InjectedFault = { kind: string; what: string; atMs: number };
 
-const EVERY_MS = 5_000;
+const FAULT_EVERY_MS = 5_000;
 const FIGURES_EVERY_MS = 30_000;
-/** Waits longer than this are named one by one. */
+/** A longer wait is printed by itself. */
 const SLOW_MS = 10_000;
 const SETTLE_LIMIT_MS = 90_000;
 
 /**
- * Lets people talk for minutes while something goes wrong every five seconds, and judges what became of it. The same
- * seed makes the same schedule. Answers whether everything was kept.
+ * Runs traffic for minutes and injects a fault every five seconds, then checks every message. The same seed makes the same
+ * schedule. Returns whether every message was kept.
  */
 export async function runSoak(options: SoakOptions): Promise<boolean> {
-  const { say, seed, minutes } = options;
-  say(
+  const { write, seed, minutes } = options;
+  write(
     `seed ${String(seed)}, ${String(minutes)} minutes, ${String(options.messagesPerS)} messages a second; logs in ${options.logDir}`,
   );
   const environment = await openEnvironment({
@@ -39,74 +45,74 @@ export async function runSoak(options: SoakOptions): Promise<boolean> {
     sendMs: 1,
   });
   try {
-    const load = await gather(environment, { name: "soak", rooms: 12, people: 8 });
+    const load = await openLoad(environment, { name: "soak", rooms: 12, people: 8 });
     const startMs = performance.now();
-    const talk = load.talk(options.messagesPerS, createRandom(seed + 1));
-    const watch = setInterval(() => void tellFigures(environment, startMs, say), FIGURES_EVERY_MS);
-    await tellFigures(environment, startMs, say);
-    const happened = await misbehave(environment, createRandom(seed), {
+    const traffic = load.startTraffic(options.messagesPerS, createRandom(seed + 1));
+    const watch = setInterval(() => void printFigures(environment, startMs, write), FIGURES_EVERY_MS);
+    await printFigures(environment, startMs, write);
+    const injected = await injectFaults(environment, createRandom(seed), {
       startMs,
       untilMs: startMs + minutes * 60_000,
-      say,
+      write,
     });
     await environment.heal();
     const healedMs = performance.now();
-    await talk.stop();
+    await traffic.stop();
     clearInterval(watch);
-    const isComplete = await waitForAll(load, SETTLE_LIMIT_MS);
-    say(
+    const isComplete = await waitForDelivery(load, SETTLE_LIMIT_MS);
+    write(
       `settled ${isComplete ? "" : "NOT "}within ${seconds(performance.now() - healedMs)} after the last fault`,
     );
-    await tellFigures(environment, startMs, say);
-    tellRecoveries(load, happened, { startMs, say });
-    return tellVerdict(await judge(environment, load), isComplete, say);
+    await printFigures(environment, startMs, write);
+    printRecoveries(load, injected, { startMs, write });
+    return printResult(await checkLoad(environment, load), isComplete, write);
   } finally {
     await environment.close();
   }
 }
 
-async function misbehave(
+async function injectFaults(
   environment: Environment,
   random: Random,
-  { startMs, untilMs, say }: { startMs: number; untilMs: number; say: (line: string) => void },
-): Promise<Happened[]> {
-  const happened: Happened[] = [];
+  { startMs, untilMs, write }: { startMs: number; untilMs: number; write: (line: string) => void },
+): Promise<InjectedFault[]> {
+  const injected: InjectedFault[] = [];
   const busy = new Set<string>();
-  const underWay: Promise<void>[] = [];
-  for (let turn = 1; startMs + turn * EVERY_MS < untilMs; turn++) {
-    await sleep(startMs + turn * EVERY_MS - performance.now());
-    const mishap = random.pick(SCENARIOS)(environment, random);
-    const subject = /Redis|FLUSHALL/.test(mishap.kind)
+  const running: Promise<void>[] = [];
+  for (let step = 1; startMs + step * FAULT_EVERY_MS < untilMs; step++) {
+    await sleep(startMs + step * FAULT_EVERY_MS - performance.now());
+    const scenario = random.pick(FAULT_SCENARIOS)(environment, random);
+    const subject = /Redis|FLUSHALL/.test(scenario.kind)
       ? "redis"
-      : mishap.kind.includes("Postgres")
+      : scenario.kind.includes("Postgres")
         ? "postgres"
-        : mishap.kind;
-    // Chance chooses on as before: the schedule does not depend on how long things take.
+        : scenario.kind;
+    // The random choice goes on: the schedule does not depend on how long a fault lasts.
     if (busy.has(subject)) {
-      say(`${seconds(performance.now() - startMs)} ${mishap.what}: left out, the last one is not over`);
+      write(`${seconds(performance.now() - startMs)} ${scenario.what}: skipped, the last one has not ended`);
       continue;
     }
     busy.add(subject);
-    happened.push({ kind: mishap.kind, what: mishap.what, atMs: performance.now() });
-    say(`${seconds(performance.now() - startMs)} ${mishap.what}`);
-    underWay.push(
-      mishap
+    injected.push({ kind: scenario.kind, what: scenario.what, atMs: performance.now() });
+    write(`${seconds(performance.now() - startMs)} ${scenario.what}`);
+    running.push(
+      scenario
         .run()
         .catch((error: unknown) => {
-          say(`${mishap.what} went wrong itself: ${String(error)}`);
+          write(`${scenario.what} failed: ${String(error)}`);
         })
         .finally(() => busy.delete(subject)),
     );
   }
-  await Promise.all(underWay);
-  return happened;
+  await Promise.all(running);
+  return injected;
 }
 
-/** Memory in MiB of each process, and who is connected to the servers. */
-async function tellFigures(
+/** Prints the memory of each process in MiB and the number of connections to the servers. */
+async function printFigures(
   environment: Environment,
   startMs: number,
-  say: (line: string) => void,
+  write: (line: string) => void,
 ): Promise<void> {
   const memory = await Promise.all(
     TIER_NAMES.map(async (tier) => {
@@ -125,39 +131,39 @@ async function tellFigures(
     .catch(() => []);
   const clients = await environment.redis.info("clients").catch(() => "");
   const redis = /connected_clients:(\d+)/.exec(clients)?.[1] ?? "-";
-  say(
+  write(
     `${seconds(performance.now() - startMs)} figures: MiB ${memory.join(", ")}; connections Postgres ${String(postgres[0]?.count ?? "-")}, Redis ${redis}`,
   );
 }
 
-function tellRecoveries(
+function printRecoveries(
   load: Load,
-  happened: readonly Happened[],
-  { startMs, say }: { startMs: number; say: (line: string) => void },
+  injected: readonly InjectedFault[],
+  { startMs, write }: { startMs: number; write: (line: string) => void },
 ): void {
   const kinds = new Map<string, { times: number; first: number; longest: number }>();
-  for (const { kind, what, atMs } of happened) {
+  for (const { kind, what, atMs } of injected) {
     const known = kinds.get(kind) ?? { times: 0, first: 0, longest: 0 };
-    const longestMs = longestDeliveryMs(load, atMs, atMs + EVERY_MS);
-    if (longestMs > SLOW_MS) say(`slow: ${what} at ${seconds(atMs - startMs)}: ${seconds(longestMs)}`);
+    const longestMs = longestDeliveryMs(load, atMs, atMs + FAULT_EVERY_MS);
+    if (longestMs > SLOW_MS) write(`slow: ${what} at ${seconds(atMs - startMs)}: ${seconds(longestMs)}`);
     kinds.set(kind, {
       times: known.times + 1,
       first: Math.max(known.first, firstDeliveryMs(load, atMs) ?? 0),
       longest: Math.max(known.longest, longestMs),
     });
   }
-  say(
-    "fault | times | first delivery after it, at most | longest wait of a message said in the 5 s after it",
+  write(
+    "fault | times | first delivery after it, at most | longest wait of a message posted in the 5 s after it",
   );
   for (const [kind, { times, first, longest }] of [...kinds].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    say(`${kind} | ${String(times)} | ${seconds(first)} | ${seconds(longest)}`);
+    write(`${kind} | ${String(times)} | ${seconds(first)} | ${seconds(longest)}`);
   }
 }
 
-function tellVerdict(verdict: Verdict, isComplete: boolean, say: (line: string) => void): boolean {
-  for (const detail of verdict.details) say(detail);
-  const { accepted, lost, doubled, reordered, dead } = verdict;
-  say(
+function printResult(result: CheckResult, isComplete: boolean, write: (line: string) => void): boolean {
+  for (const detail of result.details) write(detail);
+  const { accepted, lost, doubled, reordered, dead } = result;
+  write(
     `faults: accepted=${String(accepted)} lost=${String(lost)} doubled=${String(doubled)} reordered=${String(reordered)} dead=${String(dead)}`,
   );
   return isComplete && lost + doubled + reordered + dead === 0;

@@ -3,26 +3,26 @@ import { WebSocket } from "ws";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Environment } from "./environment.ts";
 
-type Delivery = { number: number; id: string; atMs: number; how: "heard" | "loaded" };
+type Delivery = { number: number; id: string; atMs: number; how: "published" | "loaded" };
 type Page = { items: { id: string; number: number }[]; hasMore: boolean };
 
-/** What one socket knows of one room. */
-export type Knowledge = {
-  told: Delivery[];
-  /** The number after which publications count on, one by one; null before the first subscription. */
+/** What one socket has received of one room. */
+export type RoomState = {
+  received: Delivery[];
+  /** The offset of the last publication; null before the first subscription. */
   position: number | null;
-  /** Numbers that came where another one had to. */
+  /** Publications whose offset does not follow the one before. */
   breaks: number;
-  /** How often the room had to be loaded from REST instead of recovered. */
+  /** How often the room was loaded from REST because it was not recovered. */
   loads: number;
 };
 
-/** One socket of one person, by the official client, who loads from REST what cannot be recovered, as people's do. */
+/** One socket of one person, with the official client. What is not recovered is loaded from REST, as a real client does. */
 export class LoadSubscriber {
   readonly person: string;
   readonly rooms: readonly string[];
-  readonly known = new Map<string, Knowledge>();
-  /** Ids of messages shown before Matrix had them, with the time. */
+  readonly byRoom = new Map<string, RoomState>();
+  /** Ids of messages that arrived as `message.pending`, with the time. */
   readonly pending = new Map<string, number>();
   readonly failed: string[] = [];
   connects = 0;
@@ -42,7 +42,8 @@ export class LoadSubscriber {
     this.person = options.person;
     this.rooms = options.rooms;
     this.#read = options.read;
-    for (const room of options.rooms) this.known.set(room, { told: [], position: null, breaks: 0, loads: 0 });
+    for (const room of options.rooms)
+      this.byRoom.set(room, { received: [], position: null, breaks: 0, loads: 0 });
     this.#client = new Centrifuge(environment.socketUrl, {
       websocket: WebSocket,
       getToken: () => Promise.resolve(options.token()),
@@ -64,13 +65,13 @@ export class LoadSubscriber {
   async open(): Promise<void> {
     this.#client.connect();
     const endMs = performance.now() + 60_000;
-    while ([...this.known.values()].some(({ position }) => position === null)) {
-      if (performance.now() > endMs) throw new Error(`${this.person} could not listen`);
+    while ([...this.byRoom.values()].some(({ position }) => position === null)) {
+      if (performance.now() > endMs) throw new Error(`${this.person} was not subscribed in time`);
       await sleep(20);
     }
   }
 
-  /** Goes away as a closed laptop does: with its positions kept. */
+  /** Disconnects as a closed laptop does: its positions stay. */
   pause(): void {
     this.#client.disconnect();
   }
@@ -85,18 +86,18 @@ export class LoadSubscriber {
   }
 
   #subscribed({ channel, wasRecovering, recovered, streamPosition }: ServerSubscribedContext): void {
-    const known = this.known.get(channel);
-    if (!known || (wasRecovering && recovered)) return;
-    const from = known.told.at(-1)?.number ?? 0;
-    if (known.position !== null) known.loads++;
-    known.position = streamPosition?.offset ?? 0;
-    void this.#load(channel, known, { after: from, upTo: known.position });
+    const state = this.byRoom.get(channel);
+    if (!state || (wasRecovering && recovered)) return;
+    const from = state.received.at(-1)?.number ?? 0;
+    if (state.position !== null) state.loads++;
+    state.position = streamPosition?.offset ?? 0;
+    void this.#load(channel, state, { after: from, upTo: state.position });
   }
 
-  /** Messages that a new subscription does not bring; those after its position come as publications. */
+  /** Loads the messages up to the position of a new subscription; later ones arrive as publications. */
   async #load(
     room: string,
-    known: Knowledge,
+    state: RoomState,
     { after, upTo }: { after: number; upTo: number },
   ): Promise<void> {
     const loaded: Delivery[] = [];
@@ -116,23 +117,23 @@ export class LoadSubscriber {
       );
       from = page.hasMore ? (page.items.at(-1)?.number ?? upTo) : upTo;
     }
-    const at = known.told.findIndex(({ number }) => number > upTo);
-    known.told.splice(at === -1 ? known.told.length : at, 0, ...loaded);
+    const at = state.received.findIndex(({ number }) => number > upTo);
+    state.received.splice(at === -1 ? state.received.length : at, 0, ...loaded);
   }
 
   #publication(channel: string, offset: number | null, data: { type: string; id?: string }): void {
-    const known = this.known.get(channel);
-    if (!known) return;
+    const state = this.byRoom.get(channel);
+    if (!state) return;
     if (offset === null) {
       if (data.type === "message.pending" && data.id !== undefined && !this.pending.has(data.id))
         this.pending.set(data.id, performance.now());
       if (data.type === "message.failed" && data.id !== undefined) this.failed.push(data.id);
       return;
     }
-    if (offset !== (known.position ?? 0) + 1) known.breaks++;
-    known.position = offset;
+    if (offset !== (state.position ?? 0) + 1) state.breaks++;
+    state.position = offset;
     if (data.type === "message.created" && data.id !== undefined) {
-      known.told.push({ number: offset, id: data.id, atMs: performance.now(), how: "heard" });
+      state.received.push({ number: offset, id: data.id, atMs: performance.now(), how: "published" });
     }
   }
 }

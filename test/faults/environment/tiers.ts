@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-/** The tiers, and how each is started and told its port. */
+/** The tiers: the arguments that start each, and the variable of its port. */
 const TIERS = {
   api: { args: ["api/main.js"], port: "API_PORT" },
   workers: { args: ["workers/main.js", "--role", "jobs"], port: "JOBS_PORT" },
@@ -15,7 +15,7 @@ export type TierName = keyof typeof TIERS;
 export const TIER_NAMES = Object.keys(TIERS) as TierName[];
 
 /**
- * Starts a process of the compiled product, as an operator would; each line that it prints goes to `onLine`. `program`
+ * Starts a process of the compiled product as an operator does; `onLine` receives each line that it prints. `program`
  * replaces the tier's own.
  */
 export function launchTier(
@@ -38,7 +38,7 @@ export function launchTier(
   return child;
 }
 
-/** Whether a process answers 2xx: `/livez` when it runs, `/readyz` when it has what it needs. */
+/** Whether a process answers 2xx: `/livez` when it runs, `/readyz` when it also reaches its servers. */
 export async function answers(port: number, path: "/livez" | "/readyz"): Promise<boolean> {
   try {
     const answer = await fetch(`http://127.0.0.1:${String(port)}${path}`, {
@@ -60,7 +60,7 @@ const LOWEST_PORT = 20_000;
 const HIGHEST_PORT = 32_000;
 const given = new Set<number>();
 
-/** A port that nobody uses, never the same twice. */
+/** A free port, never the same twice in one process. */
 export async function findPort(): Promise<number> {
   for (;;) {
     const port = randomInt(LOWEST_PORT, HIGHEST_PORT);

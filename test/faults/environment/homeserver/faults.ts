@@ -1,30 +1,30 @@
 import type { Random } from "../random.ts";
 
-/** What goes wrong with a request that a rule meets. Times in milliseconds. */
+/** The fault of a request that matches a rule. Times in milliseconds. */
 export type FaultKind =
   | { do: "limit"; retryAfterMs: number }
   | { do: "refuse"; status: number; errcode: string }
   /** A proxy's page instead of an answer. */
   | { do: "html"; status: number }
-  /** Nothing comes, until the connection is cut after `ms`. */
+  /** No byte of a response; the connection closes after `ms`. */
   | { do: "hang in head"; ms: number }
-  /** Half the answer comes; the connection is cut after `ms`. It was applied. */
+  /** The request is applied; half the response arrives, and the connection closes after `ms`. */
   | { do: "hang in body"; ms: number }
   | { do: "reset" }
-  /** It was applied, and the connection breaks before the answer. */
+  /** The request is applied; the connection breaks before the response. */
   | { do: "lose the answer" }
   | { do: "delay"; ms: number };
 
 export type FaultRule = {
-  /** Tried on `METHOD /path`, decoded. */
+  /** Matches `METHOD /path`, decoded. */
   path: RegExp;
-  /** Tried on the body, when given. */
+  /** Matches the body, when given. */
   body?: RegExp;
-  /** Tried on the account that asks, when given. */
+  /** The account that the request acts as, when given. */
   userId?: string;
-  /** Share of the requests that it meets; 1 unless told. */
+  /** The share of matching requests that get the fault; 1 by default. */
   share?: number;
-  /** How many requests it meets; all unless told. */
+  /** The number of matching requests that get the fault; all by default. */
   count?: number;
   fault: FaultKind;
 };
@@ -33,18 +33,18 @@ export type Faults = {
   add: (rule: FaultRule) => () => void;
   clear: () => void;
   choose: (request: { path: string; body: string; userId: string | null }) => FaultKind | null;
-  /** How often each kind was done. */
+  /** The number of faults so far, by kind. */
   done: Map<string, number>;
 };
 
-/** Rules in force; the first that meets a request decides. */
+/** The rules in force. The first one that matches a request decides. */
 export function createFaults(random: Random): Faults {
-  const rules = new Set<FaultRule & { met: number }>();
+  const rules = new Set<FaultRule & { matched: number }>();
   const done = new Map<string, number>();
   return {
     done,
     add: (rule) => {
-      const kept = { ...rule, met: 0 };
+      const kept = { ...rule, matched: 0 };
       rules.add(kept);
       return () => rules.delete(kept);
     },
@@ -53,14 +53,14 @@ export function createFaults(random: Random): Faults {
     },
     choose: ({ path, body, userId }) => {
       for (const rule of rules) {
-        const isMet =
+        const isMatched =
           rule.path.test(path) &&
           (rule.body?.test(body) ?? true) &&
           (rule.userId === undefined || rule.userId === userId) &&
-          rule.met < (rule.count ?? Infinity) &&
+          rule.matched < (rule.count ?? Infinity) &&
           (rule.share === undefined || random.next() < rule.share);
-        if (!isMet) continue;
-        rule.met++;
+        if (!isMatched) continue;
+        rule.matched++;
         done.set(rule.fault.do, (done.get(rule.fault.do) ?? 0) + 1);
         return rule.fault;
       }

@@ -9,8 +9,8 @@ import {
   readStream,
 } from "./sync.ts";
 
-export type Asked = {
-  /** Whom the call is made for, and from which device. */
+export type RouteCall = {
+  /** The account and the device that the call acts as. */
   userId: string;
   deviceId: string | null;
   params: string[];
@@ -19,8 +19,12 @@ export type Asked = {
   signal: AbortSignal;
 };
 
-type Answer = Record<string, unknown> | Promise<Record<string, unknown>>;
-type Route = { method: string; path: RegExp; answer: (state: HomeserverState, asked: Asked) => Answer };
+type RouteResult = Record<string, unknown> | Promise<Record<string, unknown>>;
+type Route = {
+  method: string;
+  path: RegExp;
+  answer: (state: HomeserverState, call: RouteCall) => RouteResult;
+};
 
 const TIMELINE_LIMIT = 10;
 const ROOM = "rooms/([^/]+)";
@@ -29,7 +33,7 @@ function route(method: string, path: string, answer: Route["answer"]): Route {
   return { method, path: new RegExp(`^/_matrix/client/v3/${path}$`), answer };
 }
 
-/** What the product asks of a homeserver, and no more; everything else is M_UNRECOGNIZED. */
+/** The calls that the product makes; every other call is M_UNRECOGNIZED. */
 export const ROUTES: readonly Route[] = [
   { method: "GET", path: /^\/_matrix\/client\/versions$/, answer: () => ({ versions: ["v1.11"] }) },
   route("POST", "register", (state, { body }) => ({ user_id: state.register(textOf(body["username"])) })),
@@ -96,11 +100,11 @@ export const ROUTES: readonly Route[] = [
     return { ...event };
   }),
   route("PUT", `${ROOM}/send/([^/]+)/([^/]+)`, send),
-  route("PUT", `${ROOM}/redact/([^/]+)/([^/]+)`, (state, asked) => {
+  route("PUT", `${ROOM}/redact/([^/]+)/([^/]+)`, (state, call) => {
     const {
       userId,
       params: [roomId = "", eventId = "", transactionId = ""],
-    } = asked;
+    } = call;
     state.requireJoined(roomId, userId);
     const event = {
       type: "m.room.redaction",
@@ -110,7 +114,7 @@ export const ROUTES: readonly Route[] = [
     };
     return {
       event_id: state.appendOnce(
-        transactionKey(asked, `redact ${roomId} ${transactionId}`),
+        transactionKey(call, `redact ${roomId} ${transactionId}`),
         roomId,
         transactionId,
         event,
@@ -132,7 +136,7 @@ export const ROUTES: readonly Route[] = [
   }),
 ];
 
-function createRoom(state: HomeserverState, { userId, body }: Asked): Answer {
+function createRoom(state: HomeserverState, { userId, body }: RouteCall): RouteResult {
   state.requireAccount(userId);
   const alias =
     typeof body["room_alias_name"] === "string" ? `#${body["room_alias_name"]}:${state.serverName}` : null;
@@ -157,7 +161,7 @@ function createRoom(state: HomeserverState, { userId, body }: Asked): Answer {
   return { room_id: room.id };
 }
 
-function invite(state: HomeserverState, { userId, params: [roomId = ""], body }: Asked): Answer {
+function invite(state: HomeserverState, { userId, params: [roomId = ""], body }: RouteCall): RouteResult {
   const room = state.requireJoined(roomId, userId);
   const target = textOf(body["user_id"]);
   if (state.membershipOf(room, target) === "join")
@@ -166,7 +170,7 @@ function invite(state: HomeserverState, { userId, params: [roomId = ""], body }:
   return {};
 }
 
-function join(state: HomeserverState, { userId, params: [roomId = ""] }: Asked): Answer {
+function join(state: HomeserverState, { userId, params: [roomId = ""] }: RouteCall): RouteResult {
   state.requireAccount(userId);
   const room = state.rooms.get(roomId);
   const membership = room ? state.membershipOf(room, userId) : "leave";
@@ -175,42 +179,42 @@ function join(state: HomeserverState, { userId, params: [roomId = ""] }: Asked):
   return { room_id: roomId };
 }
 
-/** The same content twice is one event. */
+/** Setting the same content again makes no second event. */
 function putState(
   state: HomeserverState,
-  { userId, params: [roomId = "", type = "", key = ""], body }: Asked,
-): Answer {
+  { userId, params: [roomId = "", type = "", key = ""], body }: RouteCall,
+): RouteResult {
   const before = state.requireJoined(roomId, userId).state.get(`${type} ${key}`);
   if (before && JSON.stringify(before.content) === JSON.stringify(body)) return { event_id: before.event_id };
   return { event_id: state.append(roomId, { type, sender: userId, stateKey: key, content: body }).event_id };
 }
 
-function send(state: HomeserverState, asked: Asked): Answer {
+function send(state: HomeserverState, call: RouteCall): RouteResult {
   const {
     userId,
     params: [roomId = "", type = "", transactionId = ""],
     body,
-  } = asked;
+  } = call;
   state.requireJoined(roomId, userId);
-  const key = transactionKey(asked, `send ${roomId} ${type} ${transactionId}`);
+  const key = transactionKey(call, `send ${roomId} ${type} ${transactionId}`);
   return { event_id: state.appendOnce(key, roomId, transactionId, { type, sender: userId, content: body }) };
 }
 
-/** Without a device, an Application Service's transactions are told apart by nothing but their path. */
-function transactionKey({ userId, deviceId }: Asked, path: string): string {
+/** Without a device, only the path distinguishes the transactions of an Application Service. */
+function transactionKey({ userId, deviceId }: RouteCall, path: string): string {
   return deviceId === null ? `service ${path}` : `device ${userId} ${deviceId} ${path}`;
 }
 
 async function sync(
   state: HomeserverState,
-  { userId, query, signal }: Asked,
+  { userId, query, signal }: RouteCall,
 ): Promise<Record<string, unknown>> {
   const filter = readFilter(query.get("filter"), TIMELINE_LIMIT);
-  const asked = query.get("since");
-  const since = asked === null ? 0 : readPosition(asked, "Invalid stream token");
+  const sinceText = query.get("since");
+  const since = sinceText === null ? 0 : readPosition(sinceText, "Invalid stream token");
   const untilMs = performance.now() + Number(query.get("timeout") ?? 0);
   for (;;) {
-    // A position of the future is answered with the present one, without a word.
+    // Synapse answers a future position with the current one and reports no error.
     const position = state.position;
     const rooms =
       since > position || filter.rooms?.length === 0 ? null : readChanges(state, userId, since, filter);
@@ -222,10 +226,10 @@ async function sync(
   }
 }
 
-/** The rooms are those of the moment in which it was asked, as with Synapse. */
+/** The rooms are those of the moment of the request, as with Synapse. */
 async function events(
   state: HomeserverState,
-  { userId, query, signal }: Asked,
+  { userId, query, signal }: RouteCall,
 ): Promise<Record<string, unknown>> {
   const start = query.get("from") ?? formatPosition(state.position);
   const from = readPosition(start, "'from' parameter is invalid");

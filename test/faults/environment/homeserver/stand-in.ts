@@ -7,22 +7,22 @@ import { createFaults, type FaultKind, type Faults } from "./faults.ts";
 import { ROUTES } from "./routes.ts";
 import { HomeserverState, Refusal } from "./state.ts";
 
-/** A homeserver that keeps everything in memory, writes down what it was asked, and fails on demand. */
+/** A homeserver that keeps everything in memory, records its requests and fails on demand. */
 export type StandIn = {
   url: string;
   serverName: string;
   asToken: string;
   state: HomeserverState;
   faults: Faults;
-  /** Breaks every connection and takes no new one. */
+  /** Breaks every connection and accepts no new one. */
   stop: () => Promise<void>;
-  /** On its old port, with everything it knew. */
+  /** Starts again on the same port with the same state. */
   start: () => Promise<void>;
 };
 
 export type StandInOptions = { serverName: string; asToken: string; random: Random; sendMs?: number };
 
-/** Opens a stand-in on a free port. `sendMs`: how long it takes over a send. */
+/** Opens a stand-in on a free port. `sendMs`: how long it takes for a send. */
 export async function openStandIn({
   serverName,
   asToken,
@@ -90,7 +90,7 @@ async function readBody(request: IncomingMessage): Promise<string> {
   return Buffer.concat(parts).toString("utf8");
 }
 
-/** Faults that come before anything is applied. Answers whether the request ended with it. */
+/** Runs the faults that come before a request is applied. Returns whether the request ended with it. */
 async function failBefore(
   fault: FaultKind,
   request: IncomingMessage,
@@ -165,7 +165,7 @@ async function run(
   }
 }
 
-/** Ends when the answer was taken, or nobody waits for it any more. */
+/** Aborts when the response is complete or its connection is closed. */
 function closedSignal(response: ServerResponse): AbortSignal {
   const closed = new AbortController();
   response.once("close", () => {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 
-/** An event as the stand-in keeps it; `ordinal` is its place among all events of the homeserver. */
+/** A stored event; `ordinal` is its position among all events of the homeserver. */
 export type StoredEvent = {
   ordinal: number;
   roomId: string;
@@ -21,13 +21,13 @@ type Room = {
   state: Map<string, StoredEvent>;
 };
 
-/** A send as it was asked for, repeated or not. */
+/** A request to send an event, the first one or a repeated one. */
 export type RecordedSend = {
   roomId: string;
   transactionId: string;
   sender: string;
   eventId: string;
-  /** The same transaction was answered before with the same event. */
+  /** The transaction was used before and gave the same event. */
   isRepeat: boolean;
   atMs: number;
 };
@@ -52,7 +52,7 @@ export type NewEvent = {
   redacts?: string;
 };
 
-/** What a homeserver's database holds at one moment. */
+/** The database of the homeserver at one moment. */
 export type Backup = {
   accounts: Map<string, { displayName: string | null }>;
   rooms: Map<string, Room>;
@@ -61,14 +61,14 @@ export type Backup = {
   ordinal: number;
 };
 
-/** What the stand-in knows. It outlives a restart of the stand-in. */
+/** The state of the stand-in. It survives a restart. */
 export class HomeserverState {
   readonly serverName: string;
   accounts = new Map<string, { displayName: string | null }>();
   rooms = new Map<string, Room>();
   aliases = new Map<string, string>();
   readonly sends: RecordedSend[] = [];
-  /** Events by the transaction that made them, as a homeserver keeps them for a device for a day. */
+  /** Event ids by transaction. A homeserver keeps them a day for each device. */
   #transactions = new Map<string, string>();
   readonly #listeners = new Set<() => void>();
   #ordinal = 1_000;
@@ -78,12 +78,12 @@ export class HomeserverState {
     this.serverName = serverName;
   }
 
-  /** Where the homeserver stands: the ordinal of its newest event, as clients are told. */
+  /** The ordinal of the newest event, as clients receive it. */
   get position(): number {
     return this.#ordinal - this.#shift;
   }
 
-  /** As after a restore from a backup: the same events, and positions that are smaller than those given out before. */
+  /** As after a restore from a backup: the same events with lower positions than before. */
   goBackwards(by: number): void {
     this.#shift += by;
     for (const room of this.rooms.values()) for (const event of room.events) event.ordinal -= by;
@@ -100,7 +100,7 @@ export class HomeserverState {
     });
   }
 
-  /** Everything since the backup is forgotten: events, transactions, and the positions that were given out. */
+  /** Removes everything since the backup: events, transactions and positions. */
   restore(backup: Backup): void {
     const { accounts, rooms, aliases, transactions, ordinal } = structuredClone(backup);
     Object.assign(this, { accounts, rooms, aliases });
@@ -161,7 +161,7 @@ export class HomeserverState {
     return room;
   }
 
-  /** A room that somebody is in. An unknown room and one that the person is not in are refused alike. */
+  /** A room of which the user is a member. @throws the same Refusal for an unknown room and for another's room */
   requireJoined(roomId: string, userId: string): Room {
     const room = this.rooms.get(roomId);
     if (!room || this.membershipOf(room, userId) !== "join")
@@ -187,7 +187,7 @@ export class HomeserverState {
     });
   }
 
-  /** The event of a transaction, made at the first time: the body of a repeated one is not looked at. */
+  /** The event of a transaction. The first request makes it; the body of a repeated one is ignored. */
   appendOnce(key: string, roomId: string, transactionId: string, event: NewEvent): string {
     const known = this.#transactions.get(key);
     const eventId = known ?? this.append(roomId, event).event_id;
@@ -229,7 +229,7 @@ export class HomeserverState {
     return event;
   }
 
-  /** Calls back at the next event; answers how to stop that. */
+  /** Calls the listener at every event. Returns how to stop that. */
   onEvent(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -17,7 +17,7 @@ export function readFilter(text: string | null, defaultLimit: number): Filter {
   return { rooms: parsed.room?.rooms ?? null, types: part.types ?? null, limit: part.limit ?? defaultLimit };
 }
 
-/** A position as Synapse writes it: the ordinal, and streams that the stand-in does not have. */
+/** A position in Synapse's format: the ordinal, then streams that the stand-in does not have. */
 export function formatPosition(ordinal: number): string {
   return `s${String(ordinal)}_0_0_0_0_0_0_0_0_0`;
 }
@@ -33,7 +33,7 @@ function formatPagePosition(ordinal: number): string {
   return `t${String(ordinal)}-${String(ordinal)}_0_0_0_0_0_0_0_0_0`;
 }
 
-/** What a user is told since a position; null when there is nothing. */
+/** The changes for a user since a position; null when there are none. */
 export function readChanges(
   state: HomeserverState,
   userId: string,
@@ -53,15 +53,15 @@ export function readChanges(
   return Object.keys(join).length + Object.keys(leave).length === 0 ? null : { join, leave };
 }
 
-/** Rooms that a user is in. */
+/** The rooms of which the user is a member. */
 export function listJoined(state: HomeserverState, userId: string): Set<string> {
   const joined = [...state.rooms.values()].filter((room) => state.membershipOf(room, userId) === "join");
   return new Set(joined.map(({ id }) => id));
 }
 
 /**
- * One page of the stream of events since a position, oldest first: of the rooms that are named, and what became of the
- * user's own memberships anywhere. Null when there is nothing.
+ * One page of the stream of events since a position, oldest first: the events of the named rooms, and the changes of the
+ * user's own memberships in any room. Null when there are none.
  */
 export function readStream(
   state: HomeserverState,
@@ -84,7 +84,7 @@ function readRoom(
   events: readonly StoredEvent[],
   { since, member, filter }: { since: number; member: StoredEvent; filter: Filter },
 ): unknown {
-  // A room that was entered since is told with its history, and always as limited.
+  // A room joined since the position comes with its history, and always as limited.
   const isNew = member.ordinal > since && member.unsigned?.["prev_content"] === undefined;
   const wanted = events.filter(
     (event) => (isNew || event.ordinal > since) && (filter.types?.includes(event.type) ?? true),
@@ -98,7 +98,7 @@ function readRoom(
   };
 }
 
-/** The member events of those who speak: lazily loaded members, told each time. */
+/** The member events of the senders, as lazy loading of members returns them each time. */
 function membersOf(events: readonly StoredEvent[], shown: readonly StoredEvent[]): unknown[] {
   const senders = new Set(shown.map((event) => event.sender));
   const members = new Map<string, StoredEvent>();

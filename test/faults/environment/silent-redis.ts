@@ -1,27 +1,27 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-/** A way to Redis that falls silent for some connections: they stay open and bring nothing, as do those that replace them. */
-export type DeafRedis = {
+/** A proxy of Redis. It accepts the commands of silenced connections and never answers them. */
+export type SilentRedis = {
   url: string;
-  /** From now on, for connections that sent or will send what matches. */
+  /** Silences every connection that has sent, or will send, a text that matches. */
   silence: (sent: RegExp) => void;
-  /** Connections that were silenced. */
+  /** The number of connections silenced so far. */
   silenced: () => number;
   close: () => Promise<void>;
 };
 
-/** Of each connection's beginning, where it says its name: a connection is known by it. */
+/** The beginning of a connection, in which it sends its name. */
 const KEPT_BYTES = 64_000;
 
 type Pair = { near: Socket; far: Socket; sent: string; isSilent: boolean };
 
-export async function openDeafRedis(targetUrl: string): Promise<DeafRedis> {
+export async function openSilentRedis(targetUrl: string): Promise<SilentRedis> {
   const target = new URL(targetUrl);
   const pairs = new Set<Pair>();
   let silent: RegExp | null = null;
   let silenced = 0;
-  const judge = (pair: Pair) => {
+  const silenceIfMatched = (pair: Pair) => {
     if (pair.isSilent || !silent?.test(pair.sent)) return;
     pair.isSilent = true;
     silenced++;
@@ -30,10 +30,10 @@ export async function openDeafRedis(targetUrl: string): Promise<DeafRedis> {
     const far = connect({ port: Number(target.port), host: target.hostname, noDelay: true });
     const pair: Pair = { near, far, sent: "", isSilent: false };
     pairs.add(pair);
-    // A command may come in parts: what was sent is read as one text.
+    // A command may arrive in parts, so the parts are kept as one text.
     near.on("data", (data) => {
       pair.sent = (pair.sent + data.toString("latin1")).slice(0, KEPT_BYTES);
-      judge(pair);
+      silenceIfMatched(pair);
       if (!pair.isSilent) far.write(data);
     });
     far.on("data", (data) => {
@@ -58,7 +58,7 @@ export async function openDeafRedis(targetUrl: string): Promise<DeafRedis> {
     url: url.href,
     silence: (sent) => {
       silent = sent;
-      for (const pair of pairs) judge(pair);
+      for (const pair of pairs) silenceIfMatched(pair);
     },
     silenced: () => silenced,
     close: async () => {

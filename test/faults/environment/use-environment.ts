@@ -2,33 +2,33 @@ import { afterAll, afterEach, beforeAll, expect } from "@jest/globals";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
-import { gather, type Load, type LoadPlan } from "../faults/environment/load.ts";
+import { openLoad, type Load, type LoadPlan } from "./load.ts";
 import {
   openEnvironment,
   type Environment,
   type EnvironmentOptions,
   type RealHomeserver,
-} from "../faults/environment/environment.ts";
-import { createRandom, type Random } from "../faults/environment/random.ts";
+} from "./environment.ts";
+import { createRandom, type Random } from "./random.ts";
 import {
   firstDeliveryMs,
-  judge,
+  checkLoad,
   longestDeliveryMs,
-  waitForAll,
-  type Verdict,
-} from "../faults/environment/checker.ts";
-import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
-import { readDistFolder } from "./stack-servers.ts";
+  waitForDelivery,
+  type CheckResult,
+} from "./checker.ts";
+import { startThrowAwayServers } from "../../../stack/servers/throw-away.mjs";
+import { readDistFolder } from "../../support/stack-servers.ts";
 
-/** How long Node takes to start, and end, on a machine that does nothing else. */
-const CALM_START_MS = 120;
+/** How long Node takes to start and end on an idle machine. */
+const IDLE_START_MS = 120;
 const OPEN_LIMIT_MS = 120_000;
 const SEED = 20_261_123;
 
-/** Whatever is broken: nothing is missing, nothing is there twice, nothing changes places. */
+/** No message is missing, double or out of order. */
 const KEPT = { lost: 0, doubled: 0, reordered: 0, details: [] };
 
-/** A house for the tests of one file, on servers of its own that may be killed; healed after each test. */
+/** An environment for the tests of one file, on servers of its own that may be killed. It is healed after each test. */
 export function useEnvironment(
   options: Partial<EnvironmentOptions> & { real?: () => Promise<RealHomeserver> } = {},
 ): Faults {
@@ -42,7 +42,7 @@ export function useEnvironment(
 export class Faults {
   readonly random: Random = createRandom(SEED);
   readonly #options: Partial<EnvironmentOptions> & { real?: () => Promise<RealHomeserver> };
-  readonly #crowds: Load[] = [];
+  readonly #loads: Load[] = [];
   #environment: Environment | null = null;
   #stop: () => Promise<void> = () => Promise.resolve();
 
@@ -51,13 +51,13 @@ export class Faults {
   }
 
   get environment(): Environment {
-    if (!this.#environment) throw new Error("the house is not open");
+    if (!this.#environment) throw new Error("the environment is not open");
     return this.#environment;
   }
 
   async open(): Promise<void> {
     const { real, ...options } = this.#options;
-    // Durable: what Postgres has acknowledged must survive its being killed.
+    // Durable: an acknowledged commit must survive a kill of Postgres.
     const servers = await startThrowAwayServers({ only: ["postgres", "redis"], durable: true });
     this.#stop = servers.stop;
     const homeserver = await real?.();
@@ -71,27 +71,27 @@ export class Faults {
     });
   }
 
-  async gather(plan: LoadPlan): Promise<Load> {
-    const load = await gather(this.environment, plan);
-    this.#crowds.push(load);
+  async openLoad(plan: LoadPlan): Promise<Load> {
+    const load = await openLoad(this.environment, plan);
+    this.#loads.push(load);
     return load;
   }
 
-  /** Everything that was said is told to everybody within the limit, once, in order. */
-  async expectKept(load: Load, limitMs: number, expected: Partial<Verdict> = {}): Promise<Verdict> {
-    const isComplete = await waitForAll(load, limitMs);
-    const verdict = await judge(this.environment, load, { isReal: this.#options.real !== undefined });
-    expect({ isComplete, ...verdict, warnings: isComplete ? [] : this.#warnings() }).toMatchObject({
+  /** Every accepted message reaches every socket within the limit, once and in order. */
+  async expectKept(load: Load, limitMs: number, expected: Partial<CheckResult> = {}): Promise<CheckResult> {
+    const isComplete = await waitForDelivery(load, limitMs);
+    const result = await checkLoad(this.environment, load, { isReal: this.#options.real !== undefined });
+    expect({ isComplete, ...result, warnings: isComplete ? [] : this.#warnings() }).toMatchObject({
       isComplete: true,
       ...KEPT,
       dead: 0,
       ...expected,
       warnings: [],
     });
-    return verdict;
+    return result;
   }
 
-  /** How long after a moment the first message came through again. */
+  /** From a moment to the first delivery of a later message. */
   firstDeliveryMs(load: Load, sinceMs: number): number {
     return firstDeliveryMs(load, sinceMs) ?? Infinity;
   }
@@ -100,34 +100,33 @@ export class Faults {
     return longestDeliveryMs(load, sinceMs, untilMs);
   }
 
-  /** When the last socket was told the last message, by `performance.now()`. */
+  /** When the last socket received the last message, by `performance.now()`. */
   lastDeliveryMs({ subscribers }: Load): number {
     return Math.max(
-      ...subscribers.flatMap(({ known }) => [...known.values()].map(({ told }) => told.at(-1)?.atMs ?? 0)),
+      ...subscribers.flatMap(({ byRoom }) =>
+        [...byRoom.values()].map(({ received }) => received.at(-1)?.atMs ?? 0),
+      ),
     );
   }
 
-  /**
-   * A limit as it is on a machine that is busy with other things: so many times as long as starting Node takes longer
-   * than on a calm one.
-   */
-  async limitMs(calmLimitMs: number): Promise<number> {
-    let longestMs = CALM_START_MS;
+  /** A limit for this machine: longer by the factor by which Node starts slower here than on an idle machine. */
+  async limitMs(idleLimitMs: number): Promise<number> {
+    let longestMs = IDLE_START_MS;
     for (let start = 0; start < 5; start++) {
       const startedAtMs = performance.now();
       await once(spawn(process.execPath, ["-e", "0"], { stdio: "ignore" }), "exit");
       longestMs = Math.max(longestMs, performance.now() - startedAtMs);
     }
-    return calmLimitMs * (longestMs / CALM_START_MS);
+    return idleLimitMs * (longestMs / IDLE_START_MS);
   }
 
-  /** Prints a measured figure beside the test's outcome. */
+  /** Prints a measured figure beside the test's result. */
   report(what: string, ms: number): void {
     process.stdout.write(`figure: ${what}: ${Math.round(ms)} ms\n`);
   }
 
   async heal(): Promise<void> {
-    for (const load of this.#crowds.splice(0)) load.leave();
+    for (const load of this.#loads.splice(0)) load.close();
     await this.#environment?.heal();
   }
 
