@@ -117,13 +117,13 @@ async function startJobs(
   context: WorkerContext,
   queues: Queues,
 ): Promise<void> {
-  const patient = resources.add(
+  const workerRedis = resources.add(
     "worker redis",
     openWorkerRedis(config.redisUrl, context.log, "workers"),
     closeRedis,
   );
   registerBacklogGauges(context.metrics.registry, context.db);
-  const jobs = resources.add("jobs", runJobs(context, patient), (running) => running.close());
+  const jobs = resources.add("jobs", runJobs(context, workerRedis), (running) => running.close());
   resources.add("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
   resources.add("schedules", keepSchedules(queues, context.log), (timer) => {
     clearInterval(timer);
