@@ -18,7 +18,7 @@ const WORKER_SOCKET_TIMEOUT_MS = 15_000;
 
 /**
  * ioredis keeps the socket timeout of a connection that closed while a command waited on it, and then destroys the
- * healthy connection that follows (redis/ioredis#2147, mended after 5.11.1). Its timer is private, so this class reads it
+ * healthy connection that follows (redis/ioredis#2147, mended in 6.0.0). Its timer is private, so this class reads it
  * by a cast; test/shared/redis.test.ts fails once ioredis clears the timer itself: then remove this class. BullMQ
  * duplicates its connections, so duplicates are of this class too.
  */
