@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
-/** Who may read the environment and end the process: the programs, and the one place that ends them in order. */
+/** The files that may read the environment and end the process: the programs, and the shutdown of a tier. */
 const programs = [
   "{api,migrations,realtime,workers}/main.ts",
   "workers/admin.ts",
@@ -19,12 +19,12 @@ export default defineConfig(
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
-      // The compiler knows every name, in .mjs files too.
+      // The compiler checks every name, in .mjs files too.
       "no-undef": "off",
       eqeqeq: "error",
       "@typescript-eslint/consistent-type-imports": "error",
       "@typescript-eslint/prefer-optional-chain": "error",
-      // An empty text often means an absent one: `||` says so.
+      // An empty string often counts as absent: `||` covers both.
       "@typescript-eslint/prefer-nullish-coalescing": ["error", { ignorePrimitives: { string: true } }],
       "@typescript-eslint/switch-exhaustiveness-check": [
         "error",
@@ -35,7 +35,7 @@ export default defineConfig(
         "error",
         { ignoreArrowShorthand: true, ignoreVoidOperator: true },
       ],
-      // `return void tell()` ends a function early without answering what `tell` answers.
+      // `return void publish()` leaves a function early without the result of `publish`.
       "@typescript-eslint/no-meaningless-void-operator": "off",
       "@typescript-eslint/no-unused-vars": [
         "error",
@@ -64,23 +64,23 @@ export default defineConfig(
         {
           object: "process",
           property: "env",
-          message: "Only programs read the environment: hand the value in.",
+          message: "Only programs read the environment: pass the value in.",
         },
-        { object: "process", property: "exit", message: "Only programs end the process: throw." },
+        { object: "process", property: "exit", message: "Only programs end the process: throw an error." },
       ],
       "no-restricted-imports": [
         "error",
         {
           paths: ["process", "node:process"].map((name) => ({
             name,
-            message: "Use the global, which is watched.",
+            message: "Use the global `process`: the rules above check it.",
           })),
         },
       ],
     },
   },
   {
-    // What Node parses from JSON or hands to a callback is `any` here, and JSDoc cannot name it without a library.
+    // Parsed JSON and the arguments of callbacks are `any` here, and JSDoc cannot give them a type without a library.
     files: ["**/*.mjs"],
     rules: {
       "@typescript-eslint/no-unsafe-argument": "off",
@@ -89,12 +89,12 @@ export default defineConfig(
       "@typescript-eslint/no-unsafe-member-access": "off",
       "@typescript-eslint/no-unsafe-return": "off",
       "@typescript-eslint/restrict-plus-operands": "off",
-      // An async function that awaits nothing makes every throw a rejection.
+      // An async function without await turns every throw into a rejection.
       "@typescript-eslint/require-await": "off",
     },
   },
   {
-    // A stand-in keeps the signature of what it stands in for; a test says what must be there by using it.
+    // A fake keeps the signature of the real one. A test that uses a value asserts that it exists.
     files: ["test/**"],
     rules: {
       "@typescript-eslint/require-await": "off",

@@ -1,4 +1,4 @@
-/** Native ESM with swc: the same import specifiers as the build, no type check (that is `npm run check`). */
+/** Native ESM with swc: the import specifiers of the build, without a type check (`npm run check` has it). */
 export default {
   testEnvironment: "node",
   roots: ["<rootDir>/test"],

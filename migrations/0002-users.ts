@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// next_attempt_at is when work on the row is due; null when there is none. The sweeper reads nothing else.
+// next_attempt_at: when work on the row is due, or null. The sweeper reads this column only.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     create table users (

@@ -49,7 +49,7 @@ export async function up(db: Knex): Promise<void> {
     create unique index rooms_generation on rooms (tenant_id, kind, slug, generation);
     create index rooms_due on rooms (next_attempt_at) where next_attempt_at is not null;
     create index rooms_members_due on rooms (members_next_attempt_at) where members_next_attempt_at is not null;
-    -- Narrow rows of their own: what changes with every message.
+    -- Columns that change with every message have narrow tables of their own.
     create table room_outbox (
       room_id uuid primary key references rooms,
       tenant_id uuid not null,

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// desired: what the tenant wants. applied: what Matrix has. joined_number: the timeline entry of the last joining.
+// desired: what the tenant wants. applied: what Matrix has. read_count: the room's message count when the member last read.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     create table memberships (

@@ -1,7 +1,7 @@
 import type { Knex } from "knex";
 
-// open: not yet in the timeline and not dead. The one index that the way out reads covers open rows alone, and no
-// other column of a message is indexed after the insert, so that its changes of status stay on its page.
+// open: the message is neither in the timeline nor dead. Outbound work reads one index, which covers open rows only. No
+// indexed column of a message changes except open, so an update of its status stays on its page (a HOT update).
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     create table messages (

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// An outbox: what nodes and connected people must hear, kept until Redis has taken it.
+// The user-event outbox: events for realtime processes and connected users, kept until Redis has accepted them.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     create table notices (

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// Mode admin only: with an Application Service no token per account exists.
+// Only in mode admin: an Application Service needs no token per account.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     create table credentials (

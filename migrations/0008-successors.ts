@@ -1,7 +1,7 @@
 import type { Knex } from "knex";
 
-// What happened to a room on Matrix that is still to be dealt with: it was upgraded (and goes on elsewhere), or its
-// observer was put out.
+// Changes on Matrix that the workers still have to handle: the room was upgraded (and continues in its successor), or its
+// observer was removed.
 export async function up(db: Knex): Promise<void> {
   await db.raw(
     "alter table rooms add column successor_matrix_room_id text, add column observer_left_at timestamptz",

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// The id of the request that a message came with, for logs alone: it is searched for nowhere.
+// The id of the request that brought a message. Only logs use it, so it has no index.
 export async function up(db: Knex): Promise<void> {
   await db.raw("alter table messages add column request_id text");
 }

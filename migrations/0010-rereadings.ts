@@ -1,7 +1,7 @@
 import type { Knex } from "knex";
 
-// A room's gap that began at the room's beginning, however far it is filled by now: where it ends, what Matrix has is
-// known whole, and so is what it has forgotten.
+// The gap of this room began at the start of the room. When such a gap is filled, the whole history on Matrix was read:
+// messages that are not in it are missing on Matrix.
 export async function up(db: Knex): Promise<void> {
   await db.raw("alter table room_timeline add column is_rereading boolean not null default false");
 }

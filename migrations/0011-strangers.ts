@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// Somebody whom the tenant does not want may be in the room on Matrix: seen then, and not yet looked for.
+// When an unknown user may have joined the room on Matrix; null once a worker has removed the unknown users.
 export async function up(db: Knex): Promise<void> {
   await db.raw("alter table rooms add column strangers_seen_at timestamptz");
 }

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// Ends a transaction whose statements were sent together when what they were made from is not so any more.
+// Fails a pipelined transaction when a condition that its statements rely on does not hold any more.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     create function omc_require(is_so boolean, otherwise text) returns boolean language plpgsql as $$

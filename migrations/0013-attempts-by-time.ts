@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// By their time the old ones are cut: without it, each cut reads all that are kept.
+// The retention deletes old attempts by time: without this index, each deletion reads all attempts.
 export async function up(db: Knex): Promise<void> {
   await db.raw("create index delivery_attempts_at on delivery_attempts (at)");
 }

@@ -1,6 +1,6 @@
 import type { Knex } from "knex";
 
-// When a big room's count of members is to be told, of people who came one by one; null when there is nothing to tell.
+// When the changed member count of a large room is due for publication; null when it is published.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     alter table room_timeline add column count_due_at timestamptz;

@@ -18,7 +18,7 @@ import * as timelineConsumers from "./0016-timeline-consumers.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
-/** Every migration, in order. A plain list: what is not here does not run. */
+/** Every migration, in order. A migration that is not in this list does not run. */
 const MIGRATIONS: readonly Migration[] = [
   { name: "0001-tenants", ...tenants },
   { name: "0002-users", ...users },
@@ -44,13 +44,13 @@ const migrationSource: Knex.MigrationSource<Migration> = {
   getMigration: (migration) => Promise.resolve(migration),
 };
 
-/** Brings the schema to the newest version; safe to run from several places at once. Returns what it applied. */
+/** Applies the missing migrations and returns their names. Several processes may call it at the same time. */
 export async function migrateUp(db: Knex): Promise<string[]> {
   const [, names] = (await db.migrate.latest({ migrationSource })) as [number, string[]];
   return names;
 }
 
-/** Takes back the last migration; returns its name, or nothing when there is none. */
+/** Reverts the last migration. Returns its name, or an empty list when there is none. */
 export async function migrateDown(db: Knex): Promise<string[]> {
   const [, names] = (await db.migrate.down({ migrationSource })) as [number, string[]];
   return names;

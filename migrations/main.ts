@@ -1,7 +1,7 @@
 import { openDb } from "../shared/db/connection/open.ts";
 import { migrateDown, migrateUp } from "./index.ts";
 
-// `node dist/migrations/main.js` goes forward; with `down`, one step back.
+// `node dist/migrations/main.js` applies the missing migrations; with `down`, it reverts the last one.
 const url = process.env["DATABASE_URL"];
 if (!url) {
   process.stderr.write("DATABASE_URL is not set. See .env.example.\n");

@@ -12,7 +12,7 @@ export type Failpoint = (typeof FAILPOINTS)[number];
 /** The failpoint at which the process dies, and at which passage through it, counted from 1. */
 export type FailpointSpec = { name: Failpoint; passage: number };
 
-/** Stands at a failpoint. Kills the process when the specification names this failpoint and this passage. */
+/** Is called at a failpoint. Kills the process when the specification names this failpoint and this passage. */
 export type HitFailpoint = (name: Failpoint) => void;
 
 /** Parses `name` or `name:passage`; null for any other text. */

@@ -18,17 +18,20 @@ const WORKER_SOCKET_TIMEOUT_MS = 15_000;
 
 /**
  * ioredis keeps the socket timeout of a connection that closed while a command waited on it, and then destroys the
- * healthy connection that follows (redis/ioredis#2147, mended after 5.11.1). Its timer is private, so this class reads it
+ * healthy connection that follows (redis/ioredis#2147, mended in 6.0.0). Its timer is private, so this class reads it
  * by a cast; test/shared/redis.test.ts fails once ioredis clears the timer itself: then remove this class. BullMQ
  * duplicates its connections, so duplicates are of this class too.
  */
 class WatchedRedis extends Redis {
-  constructor(...args: [string, RedisOptions] | [RedisOptions]) {
-    super(...(args as [string, RedisOptions]));
+  constructor(options: RedisOptions);
+  constructor(url: string, options: RedisOptions);
+  constructor(first: string | RedisOptions, options: RedisOptions = {}) {
+    if (typeof first === "string") super(first, options);
+    else super(first);
     this.on("close", () => {
-      const watched = this as unknown as { socketTimeoutTimer: NodeJS.Timeout | undefined };
-      clearTimeout(watched.socketTimeoutTimer);
-      watched.socketTimeoutTimer = undefined;
+      const ioredis = this as unknown as { socketTimeoutTimer: NodeJS.Timeout | undefined };
+      clearTimeout(ioredis.socketTimeoutTimer);
+      ioredis.socketTimeoutTimer = undefined;
     });
   }
 
@@ -42,51 +45,39 @@ class WatchedRedis extends Redis {
  * reconnects for ever in the background.
  */
 export function openRedis(url: string, log: Log, name: string): Redis {
-  return withErrorLog(
-    new WatchedRedis(url, {
-      connectionName: `omc-${name}`,
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 1,
-      commandTimeout: COMMAND_TIMEOUT_MS,
-      connectTimeout: COMMAND_TIMEOUT_MS,
-      socketTimeout: SOCKET_TIMEOUT_MS,
-      retryStrategy,
-    }),
-    log,
-    name,
-  );
+  return open(url, log, name, {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 1,
+    commandTimeout: COMMAND_TIMEOUT_MS,
+    connectTimeout: COMMAND_TIMEOUT_MS,
+    socketTimeout: SOCKET_TIMEOUT_MS,
+  });
 }
 
 /** Opens a connection for BullMQ workers: its commands wait until Redis is back. */
 export function openWorkerRedis(url: string, log: Log, name: string): Redis {
-  return withErrorLog(
-    new WatchedRedis(url, {
-      connectionName: `omc-${name}`,
-      maxRetriesPerRequest: null,
-      connectTimeout: 5_000,
-      socketTimeout: WORKER_SOCKET_TIMEOUT_MS,
-      retryStrategy,
-    }),
-    log,
-    name,
-  );
+  return open(url, log, name, {
+    maxRetriesPerRequest: null,
+    connectTimeout: 5_000,
+    socketTimeout: WORKER_SOCKET_TIMEOUT_MS,
+  });
 }
 
 /** Opens a connection for subscriptions. It drops them when it is lost: its owner subscribes again on "ready". */
 export function openSubscriberRedis(url: string, log: Log, name: string): Redis {
-  return withErrorLog(
-    new WatchedRedis(url, {
-      connectionName: `omc-${name}`,
-      autoResubscribe: false,
-      autoResendUnfulfilledCommands: false,
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 1,
-      connectTimeout: COMMAND_TIMEOUT_MS,
-      retryStrategy,
-    }),
-    log,
-    name,
-  );
+  return open(url, log, name, {
+    autoResubscribe: false,
+    autoResendUnfulfilledCommands: false,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 1,
+    connectTimeout: COMMAND_TIMEOUT_MS,
+  });
+}
+
+function open(url: string, log: Log, name: string, options: RedisOptions): Redis {
+  const redis = new WatchedRedis(url, { connectionName: `omc-${name}`, retryStrategy, ...options });
+  logOutages(redis, log, name);
+  return redis;
 }
 
 /** Closes a connection at once. Commands without an answer fail. */
@@ -124,7 +115,8 @@ function retryStrategy(times: number): number {
   return Math.min(50 * 2 ** Math.min(times, 6), 1_000);
 }
 
-function withErrorLog(redis: Redis, log: Log, name: string): Redis {
+/** Writes one line when Redis stops answering, and one when it answers again. */
+function logOutages(redis: Redis, log: Log, name: string): void {
   let isDown = false;
   redis.on("error", (error: Error) => {
     if (!isDown) log.warn({ err: error, redis: name }, "Redis does not answer");
@@ -134,5 +126,4 @@ function withErrorLog(redis: Redis, log: Log, name: string): Redis {
     if (isDown) log.info({ redis: name }, "Redis answers again");
     isDown = false;
   });
-  return redis;
 }

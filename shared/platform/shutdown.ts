@@ -1,3 +1,4 @@
+import { withTimeout } from "./concurrency/with-timeout.ts";
 import type { Log } from "./log.ts";
 import { startWatchdog } from "./stall/watchdog.ts";
 
@@ -47,11 +48,10 @@ export async function runProcess(
   resources.add("watchdog", startWatchdog(log), (watchdog) => watchdog.stop());
   const stop = async (signal: string, exitCode: number) => {
     log.info({ signal }, "stopping");
-    setTimeout(() => {
+    await withTimeout(resources.closeAll(log), limitMs, () => {
       log.fatal({ limitMs }, "stopping took too long");
       process.exit(1);
-    }, limitMs).unref();
-    await resources.closeAll(log);
+    });
     log.info("stopped");
     process.exit(exitCode);
   };

@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
 import { appendEntries } from "../../shared/timeline/append.ts";
-import { useEnvironment } from "../support/faults.ts";
+import { useEnvironment } from "./environment/use-environment.ts";
 import { externalEntry } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
 import type { TierProcess } from "./environment/processes.ts";
@@ -49,7 +49,7 @@ async function expectReadToTheEnd(limitMs: number): Promise<Room[]> {
 }
 
 test("a consumer receives every entry at least once and in order while its processes are killed", async () => {
-  const load = await faults.gather({ name: "consumed", rooms: 8, people: 6 });
+  const load = await faults.openLoad({ name: "consumed", rooms: 8, people: 6 });
   const talk = load.talk(60, faults.random);
   for (let kill = 0; kill < 5; kill++) {
     await sleep(1_500);
@@ -63,7 +63,7 @@ test("a consumer receives every entry at least once and in order while its proce
 }, 150_000);
 
 test("an entry whose delivery was not noted before the process died is delivered again", async () => {
-  const load = await faults.gather({ name: "died", rooms: 1, people: 1 });
+  const load = await faults.openLoad({ name: "died", rooms: 1, people: 1 });
   const [person = "", place = ""] = [load.people[0], load.rooms[0]];
   await load.say(place, person);
   await expectReadToTheEnd(20_000);

@@ -1,9 +1,9 @@
 import { expect, test } from "@jest/globals";
 import { createBatcher } from "../../shared/platform/concurrency/batcher.ts";
 
-const turn = () => new Promise((resolve) => setImmediate(resolve));
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A source that answers when told to. */
+/** A source whose loads the test answers. */
 function createSource() {
   const calls: { keys: string[]; answer: () => void; fail: () => void }[] = [];
   const load = (keys: string[]) =>
@@ -21,41 +21,41 @@ function createSource() {
   return { calls, load };
 }
 
-test("what is asked at once is one question, and the same key is asked once", async () => {
+test("keys of the same moment are loaded together, each key once", async () => {
   const { calls, load } = createSource();
   const ask = createBatcher(1, load);
   const answers = Promise.all([ask("a"), ask("b"), ask("a"), ask("none")]);
-  await turn();
+  await nextTurn();
   calls[0]?.answer();
   expect(await answers).toEqual(["a!", "b!", "a!", undefined]);
   expect(calls.map(({ keys }) => keys)).toEqual([["a", "b", "none"]]);
 });
 
-test("what is asked while a question is open is read anew", async () => {
+test("a key that is requested during its load is loaded again", async () => {
   const { calls, load } = createSource();
   const ask = createBatcher(1, load);
   const first = ask("a");
-  await turn();
+  await nextTurn();
   const second = ask("a");
-  await turn();
+  await nextTurn();
   expect(calls).toHaveLength(1);
   calls[0]?.answer();
   await first;
-  await turn();
+  await nextTurn();
   calls[1]?.answer();
   expect(await second).toBe("a!");
   expect(calls).toHaveLength(2);
 });
 
-test("a question that fails, fails those who asked it, and no others", async () => {
+test("a load that fails, fails its own callers only", async () => {
   const { calls, load } = createSource();
   const ask = createBatcher(1, load);
   const first = ask("a");
-  await turn();
+  await nextTurn();
   const second = ask("b");
   calls[0]?.fail();
   await expect(first).rejects.toThrow("away");
-  await turn();
+  await nextTurn();
   calls[1]?.answer();
   expect(await second).toBe("b!");
 });

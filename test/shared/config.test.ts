@@ -10,7 +10,7 @@ const good = {
   SEAL_KEYS: `t:${Buffer.alloc(32, 7).toString("base64")}`,
 };
 
-test("every fault is named at once, a missing secret beside a bad value", () => {
+test("a start names every fault at once, a missing secret and a bad value alike", () => {
   const { SYNAPSE_AS_TOKEN: _, ...rest } = good;
   const read = () => readConfig({ ...rest, SEAL_KEYS: "short", API_PORT: "no", ALLOWED_ORIGINS: "*" });
   for (const name of ["SEAL_KEYS", "API_PORT", "ALLOWED_ORIGINS", "SYNAPSE_AS_TOKEN"]) {
@@ -41,7 +41,7 @@ test.each([
   expect(() => readConfig(env)).toThrow(`${origin} is not an origin as browsers name it`);
 });
 
-test("origins as browsers and apps send them are taken, with a port and of plain http too", () => {
+test("the origins that browsers and apps send are accepted, also with a port and with plain http", () => {
   const origins = ["https://app.example.org", "http://localhost:5173", "capacitor://localhost"];
   expect(readConfig({ ...good, ALLOWED_ORIGINS: origins.join(", ") }).allowedOrigins).toEqual(origins);
   expect(readConfig(good).allowedOrigins).toEqual([]);
@@ -51,7 +51,7 @@ test.each(["0x50", "8e3", "80.0", "+80", "65536", "-1"])("the port %s is refused
   expect(() => readConfig({ ...good, API_PORT: text })).toThrow("API_PORT");
 });
 
-test("a port in digits is taken, nought for any free one", () => {
+test("a port in digits is accepted, and 0 means any free port", () => {
   expect(readConfig({ ...good, API_PORT: "0", JOBS_PORT: "4002" }).ports).toEqual({
     api: 0,
     realtime: 3001,

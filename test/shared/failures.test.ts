@@ -9,18 +9,21 @@ test.each([
   ["a server that starts", withCode("57P03")],
   ["a connection that was closed before it was written to", withCode("ERR_STREAM_DESTROYED")],
   ["a connection that ended", new Error("Connection terminated unexpectedly")],
-  ["a connection that the pool gave out closed", new Error("Client was closed and is not queryable")],
-  ["a greeting that took too long", new Error("timeout expired")],
+  ["a closed connection of the pool", new Error("Client was closed and is not queryable")],
+  ["a handshake that took too long", new Error("timeout expired")],
   ["a transaction whose connection is gone", new Error("Invalid connection for transaction query.")],
-  ["the same behind its statement", new Error("select 1 - Connection terminated unexpectedly")],
-])("%s is Postgres being away, not a fault of ours", (_what, error) => {
+  [
+    "a lost connection in an error that begins with the statement",
+    new Error("select 1 - Connection terminated unexpectedly"),
+  ],
+])("%s counts as an outage of Postgres", (_what, error) => {
   expect(isDbUnavailable(error)).toBe(true);
 });
 
 test.each([
-  ["a broken rule of a table", withCode("23505")],
-  ["a statement that is wrong", withCode("42601")],
-  ["a fault of the program", new TypeError("x is not a function")],
-])("%s is not Postgres being away", (_what, error) => {
+  ["a violated constraint", withCode("23505")],
+  ["a syntax error", withCode("42601")],
+  ["a bug of the program", new TypeError("x is not a function")],
+])("%s does not count as an outage of Postgres", (_what, error) => {
   expect(isDbUnavailable(error)).toBe(false);
 });

@@ -5,7 +5,7 @@ const old = { id: "old", key: Buffer.alloc(32, 1) };
 const fresh = { id: "new", key: Buffer.alloc(32, 2) };
 const context = { tenant: "t", row: "r" };
 
-test("a sealed secret opens again, also after another key seals", () => {
+test("a sealed secret opens again, also when another key seals by now", () => {
   const sealed = seal([old], context, "geheim 🔑");
   expect(sealed).toMatch(/^old\./);
   expect(unseal([old], context, sealed)).toBe("geheim 🔑");
@@ -13,7 +13,7 @@ test("a sealed secret opens again, also after another key seals", () => {
   expect(seal([fresh, old], context, "x")).toMatch(/^new\./);
 });
 
-test("a sealed secret never looks the same twice", () => {
+test("one secret sealed twice gives two different texts", () => {
   expect(seal([old], context, "x")).not.toBe(seal([old], context, "x"));
 });
 
@@ -24,7 +24,7 @@ test("a secret sealed for one row opens for no other row and no other tenant", (
   expect(() => unseal([old], { tenant: "tr", row: "" }, sealed)).toThrow();
 });
 
-test("a secret that was changed, or whose key is gone, does not open", () => {
+test("a sealed text that was changed, or whose key is missing, does not open", () => {
   const sealed = seal([old], context, "x");
   const at = sealed.length - 3;
   expect(() =>

@@ -10,14 +10,14 @@ afterAll(() => database.close());
 
 const withCode = (code: string) => Object.assign(new Error("it failed"), { code });
 
-const passing: [string, Error][] = [
-  ["a view that is stale again and again", new StaleView("somebody was faster")],
+const repeatable: [string, Error][] = [
+  ["a stale view each time", new StaleView("another transaction was faster")],
   ["a deadlock each time", withCode("40P01")],
-  ["a row that somebody else inserts each time", withCode("23505")],
+  ["a row that another transaction inserts each time", withCode("23505")],
 ];
 
-test.each(passing)(
-  "%s is tried five times, then the caller is asked to come back",
+test.each(repeatable)(
+  "a transaction with %s is tried five times, then it fails with a time to retry",
   async (_what, failure) => {
     let tries = 0;
     const work = transact(database.db, () => {
@@ -29,7 +29,7 @@ test.each(passing)(
   },
 );
 
-test("a failure that would come again is not tried again", async () => {
+test("a transaction with another error is tried once", async () => {
   let tries = 0;
   const work = transact(database.db, () => {
     tries++;

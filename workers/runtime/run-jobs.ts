@@ -20,7 +20,7 @@ export type QueueProgress = { queue: JobName; concurrency: number; running: numb
 
 export type RunningJobs = { progress: () => readonly QueueProgress[]; close: () => Promise<void> };
 
-/** Runs every queue's handler in this process. `redis` must be a connection that waits for Redis. */
+/** Runs every queue's handler in this process. `redis` is a connection of `openWorkerRedis`. */
 export function runJobs(context: WorkerContext, redis: Redis): RunningJobs {
   const progress = (Object.keys(HANDLERS) as JobName[]).map((queue): QueueProgress => ({
     queue,

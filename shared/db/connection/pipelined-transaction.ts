@@ -38,7 +38,7 @@ export async function transactPipelined<Rows extends readonly unknown[][]>(
       }),
     );
     // A failure of the first statement is thrown below, in the order of the statements.
-    results[1]?.then(
+    results.slice(1, -1)[0]?.then(
       ({ rows }) => {
         onFirst?.(rows);
       },
