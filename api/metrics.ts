@@ -5,30 +5,33 @@ import {
   type Registry,
 } from "../shared/platform/metrics.ts";
 
-/** What the API counts; scraped at `/metrics`. */
+/** The metrics of an api process, served at `/metrics`. */
 export function createApiMetrics(registry: Registry) {
   return {
     registry,
     ...createMessageMetrics(registry),
-    accepted: counter(registry, { name: "omc_messages_accepted_total", help: "Messages accepted" }),
+    accepted: counter(registry, { name: "omc_messages_accepted_total", help: "Accepted messages" }),
     requestSeconds: durationHistogram(
       registry,
-      { name: "omc_http_request_seconds", help: "Requests, from the first byte to the end of the answer" },
+      { name: "omc_http_request_seconds", help: "Duration of requests, until the answer is sent" },
       ["method", "route", "status"],
     ),
     dropped: counter(
       registry,
-      { name: "omc_aftermath_dropped_total", help: "What was committed and left to the sweeper to tell" },
+      {
+        name: "omc_aftermath_dropped_total",
+        help: "Commits whose side effects were dropped and left to the sweeper",
+      },
       ["reason"],
     ),
     rateLimited: counter(
       registry,
-      { name: "omc_rate_limited_total", help: "Requests refused for being too many, by limit" },
+      { name: "omc_rate_limited_total", help: "Requests refused by a rate limit, by limit" },
       ["limit"],
     ),
-    limitsAlone: counter(registry, {
+    countedAlone: counter(registry, {
       name: "omc_limits_alone_total",
-      help: "Requests counted by this process alone, Redis being away or slow",
+      help: "Requests that this process counted alone because Redis was away or slow",
     }),
   };
 }

@@ -18,7 +18,7 @@ import { createAuthenticate, createFindTenant } from "./auth/authenticate.ts";
 import { docsPage } from "./http/docs.ts";
 import { healthPages } from "./http/health.ts";
 import { createSharedCounters } from "./rate-limit/shared-counters.ts";
-import { createLimits } from "./rate-limit/rate-limits.ts";
+import { createRateLimits } from "./rate-limit/rate-limits.ts";
 import { createApiMetrics } from "./metrics.ts";
 import { createOpenApi } from "./http/openapi.ts";
 import { createMessageQuota } from "./rate-limit/message-quota.ts";
@@ -53,8 +53,8 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
   const authenticate = createAuthenticate({ db, findTenant, now });
   const mutex = createKeyedMutex();
   const routes = createRoutes({ db, afterCommit, mutex, accept, withinQuota, findTenant, now });
-  const countAll = createSharedCounters(redis, now, () => void metrics.limitsAlone.inc());
-  const limits = createLimits(countAll, metrics.rateLimited);
+  const countAll = createSharedCounters(redis, now, () => void metrics.countedAlone.inc());
+  const limits = createRateLimits(countAll, metrics.rateLimited);
   const origins = resources.add("origins", await openOrigins(db, config.allowedOrigins), (it) => {
     it.close();
   });

@@ -4,9 +4,8 @@ import type { AfterCommit } from "../after-commit/after-commit.ts";
 import { createAcceptBatcher, type Accept } from "./accept-batcher.ts";
 
 /**
- * Accepts messages in batches and publishes each accepted one as `message.pending` after its commit. A room that had
- * nothing to send is woken while its lock is still held, see `acceptMessages`. `onAccepted` is called after a commit,
- * before anything is published.
+ * Accepts messages in batches, and publishes each accepted message as `message.pending` after the commit. A room that
+ * had nothing to send is woken before the commit, see `acceptMessages`. `onAccepted` runs between commit and publishing.
  */
 export function createAccept(
   { db, afterCommit, now }: { db: Db; afterCommit: AfterCommit; now: () => number },

@@ -3,118 +3,118 @@ import type { Acceptance, NewMessage } from "../../shared/db/messages/messages.t
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey } from "../../shared/contract/names.ts";
 
-/** Connections that lines take: rooms that are held leave the pool to the others. */
-const LINES_AT_ONCE = 4;
-const BATCH_MESSAGES = 200;
-const LINE_MESSAGES = 1_000;
-const LINES_MESSAGES = 4_000;
-const TRIES_EACH = 5;
-/** As long as a statement may take, see `openDb`. */
-const WAIT_AT_MOST_MS = 10_000;
+/** Queues that are written at the same time, each on one connection: locked rooms leave the pool to the others. */
+const MAX_WRITES = 4;
+const MAX_BATCH_MESSAGES = 200;
+const MAX_QUEUE_MESSAGES = 1_000;
+const MAX_ALL_MESSAGES = 4_000;
+const MAX_ATTEMPTS = 5;
+/** The same as the limit of a statement, see `openDb`. */
+const MAX_WAIT_MS = 10_000;
 const RETRY_AFTER_MS = 1_000;
 
-/** A message that somebody waits for. */
-export type PendingMessage = {
+/** A request that waits until its message is accepted. */
+export type AcceptRequest = {
   message: NewMessage;
   sinceMs: number;
-  /** How often it failed by itself. */
-  tries: number;
+  /** Failed writes of this message alone. */
+  attempts: number;
   resolve: (acceptance: Acceptance) => void;
   reject: (error: unknown) => void;
 };
 
-/** Writes messages in one transaction and answers them. @throws what Postgres throws; then none is answered. */
-export type WritePending = (batch: readonly PendingMessage[]) => Promise<void>;
+/** Writes messages in one transaction and settles their requests. @throws what Postgres throws; then none is settled. */
+export type WriteBatch = (batch: readonly AcceptRequest[]) => Promise<void>;
 
 export type PerRoomQueues = {
-  /** Whether the room of a message has a line: then the message has come into it. */
-  take: (waiting: PendingMessage) => boolean;
-  /** Takes messages that could not be written together, each into its room's line. */
-  open: (batch: readonly PendingMessage[]) => void;
+  /** Adds a request to its room's queue. Returns false if the room has none. */
+  add: (request: AcceptRequest) => boolean;
+  /** Adds requests that could not be written together to their rooms' queues, which are opened as needed. */
+  open: (batch: readonly AcceptRequest[]) => void;
 };
 
-type RoomQueue = { key: string; waiting: PendingMessage[]; atOnce: number };
+type RoomQueue = { key: string; requests: AcceptRequest[]; batchSize: number };
 
 /**
- * Lines of messages, one per room, each written by itself: where somebody holds a room, or one message spoils its
- * batch, the messages of the other rooms do not wait. A line goes when it is empty. What waits for a room for more than
- * 10 s is answered `unavailable`, and so is what comes when a line holds 1,000 messages, or all of them 4,000.
+ * Queues of requests, one per room. Each is written by itself, so that a locked room, or a message that makes its batch
+ * fail, delays no other room. An empty queue is closed. A request fails as `unavailable` after it has waited for its
+ * room's lock for 10 s, and at once when its queue holds 1,000 requests, or all queues hold 4,000.
  */
-export function createPerRoomQueues(write: WritePending, now: () => number): PerRoomQueues {
+export function createPerRoomQueues(write: WriteBatch, now: () => number): PerRoomQueues {
   const queues = new Map<string, RoomQueue>();
-  // Lines that were never tried go first: most of them are held by nobody, and were only beside one that is.
-  const fresh: RoomQueue[] = [];
+  // New queues go first: most of their rooms are not locked, they only shared a batch with one that is.
+  const untried: RoomQueue[] = [];
   const tried: RoomQueue[] = [];
-  let running = 0;
+  let writes = 0;
 
   const run = async (queue: RoomQueue): Promise<void> => {
-    running++;
-    await writeSome(queue, write, now);
-    running--;
-    if (queue.waiting.length > 0) tried.push(queue);
+    writes++;
+    await writeFirst(queue, write, now);
+    writes--;
+    if (queue.requests.length > 0) tried.push(queue);
     else queues.delete(queue.key);
-    runDue();
+    runNext();
   };
-  const runDue = (): void => {
-    while (running < LINES_AT_ONCE) {
-      const queue = fresh.shift() ?? tried.shift();
+  const runNext = (): void => {
+    while (writes < MAX_WRITES) {
+      const queue = untried.shift() ?? tried.shift();
       if (!queue) return;
       void run(queue);
     }
   };
-  const push = (queue: RoomQueue, waiting: PendingMessage): void => {
-    const all = [...queues.values()].reduce((sum, { waiting: { length } }) => sum + length, 0);
-    if (queue.waiting.length < LINE_MESSAGES && all < LINES_MESSAGES) queue.waiting.push(waiting);
-    else waiting.reject(describeHeld());
+  const push = (queue: RoomQueue, request: AcceptRequest): void => {
+    const all = [...queues.values()].reduce((sum, { requests }) => sum + requests.length, 0);
+    if (queue.requests.length < MAX_QUEUE_MESSAGES && all < MAX_ALL_MESSAGES) queue.requests.push(request);
+    else request.reject(lockedError());
   };
   const openQueue = (key: string): RoomQueue => {
-    const queue = { key, waiting: [], atOnce: BATCH_MESSAGES };
+    const queue = { key, requests: [], batchSize: MAX_BATCH_MESSAGES };
     queues.set(key, queue);
-    fresh.push(queue);
+    untried.push(queue);
     return queue;
   };
   return {
-    take(waiting) {
-      const queue = queues.get(keyOf(waiting));
-      if (queue) push(queue, waiting);
+    add(request) {
+      const queue = queues.get(keyOf(request));
+      if (queue) push(queue, request);
       return queue !== undefined;
     },
     open(batch) {
-      for (const waiting of batch) push(queues.get(keyOf(waiting)) ?? openQueue(keyOf(waiting)), waiting);
-      runDue();
+      for (const request of batch) push(queues.get(keyOf(request)) ?? openQueue(keyOf(request)), request);
+      runNext();
     },
   };
 }
 
-function keyOf({ message }: PendingMessage): string {
+function keyOf({ message }: AcceptRequest): string {
   return `${message.tenantId} ${formatRoomKey(message.room)}`;
 }
 
-/** Writes the first of a line: together, and after a failure one by one, so that one message's trouble is not the others'. */
-async function writeSome(queue: RoomQueue, write: WritePending, now: () => number): Promise<void> {
-  const batch = queue.waiting.slice(0, queue.atOnce);
-  const leave = (error: unknown) => {
-    for (const { reject } of queue.waiting.splice(0, batch.length)) reject(error);
+/** Writes the first requests of a queue together, and after a failure one by one, so that only the faulty one fails. */
+async function writeFirst(queue: RoomQueue, write: WriteBatch, now: () => number): Promise<void> {
+  const batch = queue.requests.slice(0, queue.batchSize);
+  const rejectBatch = (error: unknown) => {
+    for (const { reject } of queue.requests.splice(0, batch.length)) reject(error);
   };
   try {
     await write(batch);
-    queue.waiting.splice(0, batch.length);
-    queue.atOnce = Math.min(queue.atOnce * 2, BATCH_MESSAGES);
+    queue.requests.splice(0, batch.length);
+    queue.batchSize = Math.min(queue.batchSize * 2, MAX_BATCH_MESSAGES);
   } catch (error) {
-    if (isLockTimeout(error)) giveUpOld(queue, now(), error);
-    else if (!isRepeatable(error)) leave(error);
-    else if (batch.length > 1) queue.atOnce = 1;
-    else if (batch.every((one) => ++one.tries >= TRIES_EACH)) leave(describeHeld(error));
+    if (isLockTimeout(error)) rejectExpired(queue, now(), error);
+    else if (!isRepeatable(error)) rejectBatch(error);
+    else if (batch.length > 1) queue.batchSize = 1;
+    else if (batch.every((request) => ++request.attempts >= MAX_ATTEMPTS)) rejectBatch(lockedError(error));
   }
 }
 
-function giveUpOld(queue: RoomQueue, nowMs: number, cause: unknown): void {
-  const isOld = ({ sinceMs }: PendingMessage) => nowMs - sinceMs >= WAIT_AT_MOST_MS;
-  for (const { reject } of queue.waiting.filter(isOld)) reject(describeHeld(cause));
-  queue.waiting = queue.waiting.filter((waiting) => !isOld(waiting));
+function rejectExpired(queue: RoomQueue, nowMs: number, cause: unknown): void {
+  const isExpired = ({ sinceMs }: AcceptRequest) => nowMs - sinceMs >= MAX_WAIT_MS;
+  for (const { reject } of queue.requests.filter(isExpired)) reject(lockedError(cause));
+  queue.requests = queue.requests.filter((request) => !isExpired(request));
 }
 
-function describeHeld(cause?: unknown): AppError {
+function lockedError(cause?: unknown): AppError {
   return new AppError("unavailable", "The room is being changed. Try again.", {
     cause,
     retryAfterMs: RETRY_AFTER_MS,

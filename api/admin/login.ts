@@ -3,15 +3,15 @@ import { AppError } from "../../shared/contract/errors.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import type { SealKey } from "../../shared/platform/seal.ts";
 import { authenticateKey } from "../auth/authenticate.ts";
-import type { Limits } from "../rate-limit/rate-limits.ts";
+import type { RateLimits } from "../rate-limit/rate-limits.ts";
 import { problemHeaders, PROBLEMS } from "../http/problem.ts";
 import { requireOperator } from "./operator.ts";
-import { requireSameSite } from "./same-origin.ts";
+import { requireSameSite } from "./same-site.ts";
 import { SESSION_COOKIE, SESSION_LIFETIME_MS, signSession } from "./session.ts";
 
 const FORM_BYTES = 1_024;
 
-/** `/admin/login` (a form that takes an operator's or a viewer's key) and `/admin/logout`. */
+/** `/admin/login` (a form for an operator's or a viewer's key) and `/admin/logout`. */
 export function loginRouter({
   db,
   limits,
@@ -19,12 +19,12 @@ export function loginRouter({
   now,
 }: {
   db: Db;
-  limits: Limits;
+  limits: RateLimits;
   sealKeys: readonly SealKey[];
   now: () => number;
 }): Router {
   const router = Router();
-  const cookie = (request: Request) =>
+  const cookieOptions = (request: Request) =>
     ({ httpOnly: true, sameSite: "strict", secure: request.secure, path: "/admin" }) as const;
   router.get("/login", (_request, response) => {
     sendForm(response, 200, "");
@@ -36,10 +36,10 @@ export function loginRouter({
       try {
         requireSameSite(request);
         const key = readKey(request.body);
-        await limits.takeLogin(request.ip, key);
+        await limits.countLogin(request.ip, key);
         const caller = requireOperator(await authenticateKey(db, key));
         const session = signSession(sealKeys, caller.keyId, now() + SESSION_LIFETIME_MS);
-        response.cookie(SESSION_COOKIE, session, { ...cookie(request), maxAge: SESSION_LIFETIME_MS });
+        response.cookie(SESSION_COOKIE, session, { ...cookieOptions(request), maxAge: SESSION_LIFETIME_MS });
         response.redirect(303, "/admin/queues");
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
@@ -51,7 +51,7 @@ export function loginRouter({
   );
   router.post("/logout", (request, response) => {
     requireSameSite(request);
-    response.clearCookie(SESSION_COOKIE, cookie(request));
+    response.clearCookie(SESSION_COOKIE, cookieOptions(request));
     response.redirect(303, "/admin/login");
   });
   return router;
@@ -62,7 +62,7 @@ function readKey(body: unknown): string {
   return typeof key === "string" ? key.trim() : "";
 }
 
-/** `fault` is one of our own texts: nothing that was sent is shown again. */
+/** `fault` is one of our own texts: the form never repeats what was sent. */
 function sendForm(response: Response, status: number, fault: string): void {
   response
     .status(status)

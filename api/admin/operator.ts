@@ -14,7 +14,7 @@ export type OperatorDeps = {
 };
 
 /**
- * Who looks at an operators' page: by Bearer key, or by the session of a login whose key is good still.
+ * The operator or viewer who sends a request: by Bearer key, or by the session of a login whose key is still valid.
  * @throws AppError `unauthorized`, `forbidden`, or `wrong_credential`.
  */
 export async function identifyOperator(deps: OperatorDeps, request: Request): Promise<KeyCaller> {
@@ -27,21 +27,21 @@ export async function identifyOperator(deps: OperatorDeps, request: Request): Pr
   return requireOperator(callerOf(holder));
 }
 
-/** @throws AppError `wrong_credential` for anybody but an operator or a viewer. */
+/** @throws AppError `wrong_credential` unless the caller is an operator or a viewer. */
 export function requireOperator(caller: Caller): KeyCaller {
   if (caller.kind === "operator" || caller.kind === "viewer") return caller;
   throw new AppError("wrong_credential", "These pages need an operator's or a viewer's key.");
 }
 
-const READING = new Set(["GET", "HEAD"]);
+const READ_METHODS = new Set(["GET", "HEAD"]);
 
 /** Whether a request changes nothing. */
-export function isReading(request: Request): boolean {
-  return READING.has(request.method);
+export function isRead(request: Request): boolean {
+  return READ_METHODS.has(request.method);
 }
 
-/** A viewer reads only. @throws AppError `forbidden`. */
-export function requireMayDo(caller: KeyCaller, request: Request): void {
-  if (caller.kind === "viewer" && !isReading(request))
+/** @throws AppError `forbidden` when a viewer tries to change something. */
+export function requireWriteAccess(caller: KeyCaller, request: Request): void {
+  if (caller.kind === "viewer" && !isRead(request))
     throw new AppError("forbidden", "A viewer may only look.");
 }

@@ -5,19 +5,19 @@ import type { Queues } from "../../shared/queues/open.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { Page } from "../http/health.ts";
 import { contextOf } from "../http/request-context.ts";
-import { identifyCaller, type Limits } from "../rate-limit/rate-limits.ts";
+import { identifyCaller, type RateLimits } from "../rate-limit/rate-limits.ts";
 import { loginRouter } from "./login.ts";
-import { identifyOperator, isReading, requireMayDo, type OperatorDeps } from "./operator.ts";
+import { identifyOperator, isRead, requireWriteAccess, type OperatorDeps } from "./operator.ts";
 import { createQueuesBoard } from "./queue-board.ts";
-import { requireSameSite } from "./same-origin.ts";
+import { requireSameSite } from "./same-site.ts";
 
 const QUEUES_PATH = "/admin/queues";
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
   "connect-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 
-/** The operators' pages under `/admin`. Queues are shared by all tenants; their jobs carry row ids only. */
-export function adminPage(deps: OperatorDeps & { queues: Queues; redis: Redis; limits: Limits }): Page {
+/** The operators' pages under `/admin`. All tenants share the queues; a job carries row ids only. */
+export function adminPage(deps: OperatorDeps & { queues: Queues; redis: Redis; limits: RateLimits }): Page {
   const router = Router();
   const boards = {
     operator: createQueuesBoard(deps.queues, QUEUES_PATH, { isReadOnly: false }),
@@ -32,14 +32,14 @@ export function adminPage(deps: OperatorDeps & { queues: Queues; redis: Redis; l
 }
 
 function showQueues(
-  deps: OperatorDeps & { redis: Redis; limits: Limits },
+  deps: OperatorDeps & { redis: Redis; limits: RateLimits },
   boards: Record<"operator" | "viewer", Handler>,
 ): Handler {
   return async (request, response, next) => {
     contextOf(response).route = QUEUES_PATH;
     const identified = identifyCaller(deps.limits, request, identifyOperator(deps, request));
     const caller = await identified.catch((error: unknown) => {
-      if (error instanceof AppError && error.code === "unauthorized" && isPage(request.get("accept")))
+      if (error instanceof AppError && error.code === "unauthorized" && acceptsHtml(request.get("accept")))
         return null;
       throw error;
     });
@@ -48,11 +48,11 @@ function showQueues(
       return;
     }
     contextOf(response).caller = caller;
-    requireMayDo(caller, request);
-    if (!isReading(request)) requireSameSite(request);
+    requireWriteAccess(caller, request);
+    if (!isRead(request)) requireSameSite(request);
     if (deps.redis.status !== "ready")
       throw new AppError("unavailable", "Redis does not answer, and with it the queues.");
-    if (!isReading(request)) {
+    if (!isRead(request)) {
       const { tenantId, keyId } = caller;
       await insertAudit(deps.db, {
         tenantId,
@@ -66,6 +66,6 @@ function showQueues(
   };
 }
 
-function isPage(accept: string | undefined): boolean {
+function acceptsHtml(accept: string | undefined): boolean {
   return (accept ?? "").includes("text/html");
 }

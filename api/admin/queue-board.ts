@@ -4,7 +4,7 @@ import { ExpressAdapter } from "@bull-board/express";
 import type { Handler } from "express";
 import type { Queues } from "../../shared/queues/open.ts";
 
-/** The page of all queues; read-only, it shows no buttons and takes no commands. */
+/** The page of all queues. A read-only page has no buttons and refuses commands. */
 export function createQueuesBoard(
   queues: Queues,
   basePath: string,

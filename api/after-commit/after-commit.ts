@@ -7,7 +7,7 @@ import type { SideEffect } from "./side-effects.ts";
 const MAX_TASKS = 1_000;
 const DRAIN_LIMIT_MS = 2_000;
 
-/** Performs side effects in the background: the request that caused them does not wait, and a failure is not its own. */
+/** Performs side effects in the background: the request that causes them does not wait for them or fail with them. */
 export type AfterCommit = {
   perform: (effects: readonly SideEffect[]) => void;
   /** Waits for what is running, 2 s at most. */
@@ -15,8 +15,8 @@ export type AfterCommit = {
 };
 
 /**
- * What happens after a commit. Side effects go to Redis: jobs are woken, timelines, user events and unnumbered messages
- * are published. While Redis is away, or 1,000 tasks are running, they are dropped and left to the sweeper.
+ * What happens after a commit. All side effects go to Redis: they wake jobs, and they publish timelines, user events and
+ * unnumbered messages. While Redis is away, or 1,000 tasks are running, side effects are dropped and left to the sweeper.
  */
 export function createAfterCommit(
   deps: PerformDeps & { log: Log; metrics: Pick<ApiMetrics, "dropped" | "messagesDead"> },

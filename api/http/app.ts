@@ -5,7 +5,7 @@ import type { Histogram } from "../../shared/platform/metrics.ts";
 import type { Authenticate, Caller } from "../auth/authenticate.ts";
 import { checkShape, MAX_BODY_BYTES, readJson } from "./body.ts";
 import { createCors, requireOrigin } from "./cors.ts";
-import { identifyCaller, type Limits } from "../rate-limit/rate-limits.ts";
+import { identifyCaller, type RateLimits } from "../rate-limit/rate-limits.ts";
 import { describeProblem, problemHeaders, toAppError } from "./problem.ts";
 import { contextOf, createRequestLog } from "./request-context.ts";
 import type { Access, Answer, Call, Route } from "./route.ts";
@@ -16,17 +16,17 @@ export type AppDeps = {
   authenticate: Authenticate;
   routes: readonly Route[];
   longPoll: LongPoll;
-  limits: Limits;
+  limits: RateLimits;
   allowedOrigins: readonly string[];
   isKnownOrigin: (origin: string) => boolean;
-  /** Whose word is believed about a client's address and protocol. */
+  /** Addresses of proxies that are trusted about a client's address and protocol. */
   trustedProxies: readonly string[];
   durations: Histogram<"method" | "route" | "status">;
-  /** Pages that answer for themselves: health, documents, the operators' pages. */
+  /** Paths with handlers of their own: health, the OpenAPI document, the operators' pages. */
   pages: readonly { path: string; handler: express.Handler }[];
 };
 
-/** The API as an Express application: the routes of the table, and a problem for everything else. */
+/** The API as an Express application: pages, routes, and a problem for everything else. */
 export function createApp(deps: AppDeps): Express {
   const app = express();
   app.disable("x-powered-by");
@@ -37,15 +37,15 @@ export function createApp(deps: AppDeps): Express {
   app.use(setSecurityHeaders);
   app.use(createCors(deps.isKnownOrigin));
   for (const { path, handler } of deps.pages) app.use(path, handler);
-  const takeBody = express.raw({ type: () => true, limit: MAX_BODY_BYTES, inflate: false });
+  const readBytes = express.raw({ type: () => true, limit: MAX_BODY_BYTES, inflate: false });
   for (const route of deps.routes) {
     const { method, path } = route.shape;
-    app[method](path.replace(/\{(\w+)\}/g, ":$1"), identify(deps, route), takeBody, run(deps, route));
+    app[method](path.replace(/\{(\w+)\}/g, ":$1"), identify(deps, route), readBytes, run(deps, route));
   }
   app.use(() => {
     throw new AppError("not_found", "There is nothing at this address.");
   });
-  app.use(answerProblem(deps.log));
+  app.use(sendProblem(deps.log));
   return app;
 }
 
@@ -63,7 +63,7 @@ function setSecurityHeaders(request: Request, response: Response, next: NextFunc
   next();
 }
 
-/** Who calls, and whether not too often, before the body is taken. */
+/** Checks the caller, the rate limits and the kind of credential before the body is read. */
 function identify({ authenticate, limits, allowedOrigins }: AppDeps, route: Route): express.Handler {
   return async (request, response, next) => {
     const context = contextOf(response);
@@ -71,12 +71,12 @@ function identify({ authenticate, limits, allowedOrigins }: AppDeps, route: Rout
     const caller = await identifyCaller(limits, request, authenticate(request.get("authorization")));
     context.caller = caller;
     requireOrigin(request, caller, allowedOrigins);
-    requireKind(caller, route.access);
+    requireAccess(caller, route.access);
     next();
   };
 }
 
-function requireKind(caller: Caller, access: Access): void {
+function requireAccess(caller: Caller, access: Access): void {
   if (caller.kind === access) return;
   const needed = access === "server" ? "a server key" : "a user token";
   throw new AppError("wrong_credential", `This call needs ${needed}.`);
@@ -109,7 +109,7 @@ function send(response: Response, { status, body, headers = {} }: Answer): void 
   response.status(status).set(headers).json(body);
 }
 
-/** Ends when the caller goes away. */
+/** Aborts when the caller closes the connection. */
 function closedSignal(response: Response): AbortSignal {
   const controller = new AbortController();
   response.once("close", () => {
@@ -138,13 +138,13 @@ function readQuery({ shape }: Route, request: Request): unknown {
 
 function readBody({ shape }: Route, request: Request): unknown {
   if (!shape.body) return undefined;
-  const taken: unknown = request.body;
-  const bytes = Buffer.isBuffer(taken) ? taken : Buffer.alloc(0);
+  const raw: unknown = request.body;
+  const bytes = Buffer.isBuffer(raw) ? raw : Buffer.alloc(0);
   const { schema, types = ["application/json"], isOptional = false } = shape.body;
   return checkShape(schema, readJson(bytes, request.get("content-type"), { types, isOptional }), "body");
 }
 
-function answerProblem(log: Log): express.ErrorRequestHandler {
+function sendProblem(log: Log): express.ErrorRequestHandler {
   return (thrown: unknown, _request, response, next) => {
     const error = toAppError(thrown);
     const { requestId } = contextOf(response);

@@ -3,15 +3,15 @@ import { AppError, type FieldError } from "../../shared/contract/errors.ts";
 
 export const MAX_BODY_BYTES = 65_536;
 const MAX_DEPTH = 8;
-const MAX_FAULTS = 20;
+const MAX_ERRORS = 20;
 
-/** Control characters other than tab and newline, and surrogates without their other half. */
+/** Control characters other than tab and newline, and lone surrogates. */
 const REFUSED_CHARACTER = /(?![\t\n])[\p{Cc}\p{Cs}]/u;
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * The value of a JSON body. An absent body is an empty object where `isOptional`.
- * @throws AppError `unsupported_media_type`, `malformed`, or `invalid` for characters that no text may hold.
+ * Parses a JSON body. An absent optional body is an empty object.
+ * @throws AppError `unsupported_media_type`, `malformed`, or `invalid` for refused characters and deep nesting.
  */
 export function readJson(
   bytes: Buffer,
@@ -21,10 +21,9 @@ export function readJson(
   if (bytes.length === 0 && allowed.isOptional) return {};
   requireJsonType(contentType, allowed.types);
   const value = parseJson(bytes);
-  const faults: FieldError[] = [];
-  findFaults(value, [], faults);
-  if (faults.length > 0)
-    throw new AppError("invalid", "The body holds what no text may hold.", { errors: faults });
+  const errors: FieldError[] = [];
+  findErrors(value, [], errors);
+  if (errors.length > 0) throw new AppError("invalid", "The body holds what no text may hold.", { errors });
   return value;
 }
 
@@ -49,25 +48,25 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
-function findFaults(value: unknown, path: readonly string[], faults: FieldError[]): void {
-  if (faults.length >= MAX_FAULTS) return;
+function findErrors(value: unknown, path: readonly string[], errors: FieldError[]): void {
+  if (errors.length >= MAX_ERRORS) return;
   if (typeof value === "string") {
     if (REFUSED_CHARACTER.test(value))
-      faults.push({ path: path.join("."), message: "holds a control character or half a surrogate pair" });
+      errors.push({ path: path.join("."), message: "holds a control character or half a surrogate pair" });
   } else if (typeof value === "object" && value !== null) {
     if (path.length >= MAX_DEPTH) {
-      faults.push({ path: path.join("."), message: "is nested too deeply" });
+      errors.push({ path: path.join("."), message: "is nested too deeply" });
       return;
     }
     for (const [key, inner] of Object.entries(value)) {
       if (key === "__proto__" || REFUSED_CHARACTER.test(key)) {
-        faults.push({ path: path.join("."), message: "has a field whose name is refused" });
-      } else findFaults(inner, [...path, key], faults);
+        errors.push({ path: path.join("."), message: "has a field whose name is refused" });
+      } else findErrors(inner, [...path, key], errors);
     }
   }
 }
 
-/** The value as the schema knows it. @throws AppError `invalid` with every fault, by dotted path. */
+/** Parses a value with its schema. @throws AppError `invalid` with all errors, by dotted path. */
 export function checkShape<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -84,5 +83,5 @@ function describeIssues(issues: readonly z.core.$ZodIssue[]): FieldError[] {
           }))
         : [{ path: issue.path.map(String).join("."), message: issue.message }],
     )
-    .slice(0, MAX_FAULTS);
+    .slice(0, MAX_ERRORS);
 }

@@ -26,7 +26,7 @@ const PAGE = `<!doctype html>
 const START = `SwaggerUIBundle({ url: "/docs/openapi.json", dom_id: "#api", deepLinking: true, validatorUrl: null });
 `;
 
-/** `/docs` (Swagger UI, everything from here) and `/docs/openapi.json`. */
+/** `/docs` (Swagger UI, which loads nothing from other hosts) and `/docs/openapi.json`. */
 export function docsPage(document: unknown): Page {
   const router = Router();
   const assets = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));

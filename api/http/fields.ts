@@ -25,14 +25,14 @@ export const avatarUrl = boundedText(2_048)
 export const clientId = z
   .string()
   .regex(/^[\x21-\x7e]{1,128}$/, "must be 1 to 128 visible ASCII characters")
-  .meta({ description: "The sender's own id of the message: sending it twice is sending it once" });
+  .meta({ description: "The sender's own id of the message. A message with the same id is accepted once." });
 
 const desiredMember = z.strictObject({ user: userName, role: role.default("member") });
 
-const MEMBERS_AT_MOST = 1_000;
+const MAX_MEMBERS = 1_000;
 export const desiredMembers = z
   .array(desiredMember)
-  .max(MEMBERS_AT_MOST)
+  .max(MAX_MEMBERS)
   .refine((list) => new Set(list.map(({ user }) => user)).size === list.length, "names a user twice");
 
 const wholeNumber = (min: number, max: number) =>
@@ -42,17 +42,17 @@ const wholeNumber = (min: number, max: number) =>
     .transform(Number)
     .pipe(z.int().min(min).max(max));
 
-/** How many items a page has. */
+/** The number of items of a page. */
 export const pageLimit = wholeNumber(1, 100).default(50);
 export const timelineNumber = wholeNumber(0, 999_999_999_999_999);
 export const cursorText = z.string().regex(/^[A-Za-z0-9_-]{1,300}$/, "is not a cursor");
 
-/** What a cursor stands for, as text. */
+/** Makes an opaque cursor of a position. */
 export function encodeCursor(text: string): string {
   return Buffer.from(text, "utf8").toString("base64url");
 }
 
-/** @throws AppError `invalid` when `parse` does not know the text. */
+/** The position behind a cursor. @throws AppError `invalid` when `parse` returns null. */
 export function decodeCursor<T>(cursor: string | undefined, parse: (text: string) => T | null): T | null {
   if (cursor === undefined) return null;
   const parsed = parse(Buffer.from(cursor, "base64url").toString("utf8"));
@@ -65,21 +65,21 @@ export function decodeCursor<T>(cursor: string | undefined, parse: (text: string
 
 type Params = Readonly<Record<string, string>>;
 
-/** The room that a path names. @throws AppError `not_found` when no room can have that address. */
+/** The room that a path names. @throws AppError `not_found` if no room can have that address. */
 export function pathRoom(params: Params): RoomAddress {
   const parsed = roomAddress.safeParse({ kind: params["kind"], slug: params["slug"] });
   if (!parsed.success) throw new AppError("not_found", "There is no such room.");
   return parsed.data;
 }
 
-/** The user that a path names. @throws AppError `not_found` when no user can have that name. */
+/** The user that a path names. @throws AppError `not_found` if no user can have that name. */
 export function pathUser(params: Params): string {
   const parsed = userName.safeParse(params["user"]);
   if (!parsed.success) throw new AppError("not_found", "There is no such user.");
   return parsed.data;
 }
 
-/** The address of a room to be made. @throws AppError `not_found` for an unknown kind, `invalid` for a slug that cannot be. */
+/** The address of a new room. @throws AppError `not_found` for an unknown kind, `invalid` for an invalid slug. */
 export function pathNewRoom(params: Params): RoomAddress {
   const parsed = roomAddress.safeParse({ kind: params["kind"], slug: params["slug"] });
   if (parsed.success) return parsed.data;
@@ -88,15 +88,15 @@ export function pathNewRoom(params: Params): RoomAddress {
   const message =
     params["kind"] === "direct"
       ? "must be two user ids, sorted by bytes and joined by ~"
-      : slugFault(params["slug"]);
+      : slugError(params["slug"]);
   throw new AppError("invalid", "The path is not valid.", { errors: [{ path: "slug", message }] });
 }
 
-function slugFault(slug: string | undefined): string {
+function slugError(slug: string | undefined): string {
   return roomSlug.safeParse(slug).error?.issues[0]?.message ?? "is not a slug";
 }
 
-/** The name of a user to be made. @throws AppError `invalid` when no user can have it. */
+/** The name of a new user. @throws AppError `invalid` for an invalid name. */
 export function pathNewUser(params: Params): string {
   const parsed = userName.safeParse(params["user"]);
   if (parsed.success) return parsed.data;

@@ -6,7 +6,7 @@ import type { Redis } from "../../shared/platform/redis.ts";
 
 export type Page = { path: string; handler: Handler };
 
-/** `/livez`, `/readyz` and `/metrics`. Ready needs Postgres alone: without Redis, sweepers do what wake-ups do. */
+/** `/livez`, `/readyz` and `/metrics`. Only Postgres is needed to be ready: without Redis the sweepers find the work. */
 export function healthPages(deps: {
   db: Db;
   redis: Redis;

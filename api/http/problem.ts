@@ -20,7 +20,7 @@ export const PROBLEMS = {
   unavailable: { status: 503, title: "The service is not available for the moment" },
 } as const satisfies Record<ErrorCode, { status: number; title: string }>;
 
-/** What a caller is told of a failure (RFC 9457). */
+/** The body of a failed request (RFC 9457). */
 export type Problem = {
   type: string;
   title: string;
@@ -31,10 +31,10 @@ export type Problem = {
   errors?: FieldError[];
 };
 
-/** After this long a caller may try again when nothing better is known. */
+/** `Retry-After` of a failure that has none of its own. */
 const DEFAULT_RETRY_MS = 1_000;
 
-/** Whatever was thrown, as something that has a code; what nobody expected is `internal`. */
+/** Translates anything thrown to an error with a code; the unexpected becomes `internal`. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   if (isDbUnavailable(error)) {
@@ -49,7 +49,7 @@ export function toAppError(error: unknown): AppError {
   );
 }
 
-/** Failures of Express itself: a body that cannot be taken, or a path with broken escapes. */
+/** Translates failures of Express itself: a body that it cannot read, or a path with broken escapes. */
 function translateBodyError(error: unknown): AppError | null {
   if (!(error instanceof Error) || !("status" in error)) return null;
   if (error.status === 413) return new AppError("too_large", "A body has at most 64 KiB.", { cause: error });
@@ -74,7 +74,7 @@ export function describeProblem(error: AppError, requestId: string): Problem {
   };
 }
 
-/** Headers that belong to a failure, beside its body. */
+/** The headers of a failed request. */
 export function problemHeaders(error: AppError): Record<string, string> {
   const retryAfterMs = error.retryAfterMs ?? (error.code === "unavailable" ? DEFAULT_RETRY_MS : undefined);
   return {

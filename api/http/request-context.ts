@@ -4,10 +4,7 @@ import type { Log } from "../../shared/platform/log.ts";
 import type { Histogram } from "../../shared/platform/metrics.ts";
 import type { Caller } from "../auth/authenticate.ts";
 
-/**
- * What is known of the request that a response answers. `route` is the template, never the address asked; `about` has
- * ids of what was made.
- */
+/** Facts about a request, for its line in the log. `route` is the template, never the path; `about` has ids of what was made. */
 export type RequestContext = {
   requestId: string;
   route: string;
@@ -15,7 +12,7 @@ export type RequestContext = {
   about: Record<string, string>;
 };
 
-const SANE_ID = /^[A-Za-z0-9._-]{1,64}$/;
+const WELL_FORMED_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const contexts = new WeakMap<Response, RequestContext>();
 
 export function contextOf(response: Response): RequestContext {
@@ -24,12 +21,12 @@ export function contextOf(response: Response): RequestContext {
   return context;
 }
 
-/** Gives each request an id (the caller's, if it is sane), and writes one line and one measure of its outcome. */
+/** Gives each request an id (the caller's if it is well formed), logs its outcome and observes its duration. */
 export function createRequestLog(log: Log, durations: Histogram<"method" | "route" | "status">): Handler {
   return (request, response, next) => {
     const startMs = performance.now();
     const asked = request.get("x-request-id");
-    const requestId = asked !== undefined && SANE_ID.test(asked) ? asked : randomUUID();
+    const requestId = asked !== undefined && WELL_FORMED_ID.test(asked) ? asked : randomUUID();
     const context: RequestContext = { requestId, route: "other", caller: null, about: {} };
     contexts.set(response, context);
     response.set("X-Request-Id", requestId);

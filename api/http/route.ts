@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { ErrorCode } from "../../shared/contract/errors.ts";
 import type { Caller, KeyCaller, UserCaller } from "../auth/authenticate.ts";
 
-/** What a handler is given: nothing of Express. */
+/** A request as a handler sees it, without Express. */
 export type Call<C extends Caller, Body, Query> = {
   caller: C;
   params: Readonly<Record<string, string>>;
@@ -10,7 +10,7 @@ export type Call<C extends Caller, Body, Query> = {
   query: Query;
   requestId: string;
   header: (name: string) => string | undefined;
-  /** Reads until `isFinal`, as long as the caller prefers to wait (`Prefer: wait=N`); at once without that. */
+  /** Reads until `isFinal`, for as long as the caller prefers to wait (`Prefer: wait=N`). Returns `first` without that. */
   settle: <T>(first: T, read: () => Promise<T>, isFinal: (value: T) => boolean) => Promise<T>;
 };
 
@@ -22,7 +22,7 @@ export type Answer = {
   about?: Record<string, string>;
 };
 
-/** One call of the API, for the server that answers it and the document that describes it. */
+/** The description of a route, for the server that checks requests with it and for the OpenAPI document. */
 export type RouteShape<Body, Query> = {
   method: "get" | "put" | "post" | "patch" | "delete";
   /** Parameters in braces: `/v1/users/{user}`. */
@@ -32,7 +32,7 @@ export type RouteShape<Body, Query> = {
   tag: string;
   body?: { schema: z.ZodType<Body>; isOptional?: boolean; types?: readonly string[]; example: unknown };
   query?: z.ZodType<Query>;
-  /** What is answered, by status. */
+  /** Bodies of successful answers, by status. */
   answers: Readonly<Record<number, { schema: z.ZodType; description: string }>>;
   problems: readonly ErrorCode[];
   headers?: readonly string[];
@@ -46,7 +46,7 @@ export type Route = {
   handle: (call: Call<Caller, unknown, unknown>) => Promise<Answer>;
 };
 
-/** A call for a product's backend. Body and query are what the shape's schemas made of them. */
+/** A route for a product's backend. Body and query are parsed by the shape's schemas. */
 export function serverRoute<Body = undefined, Query = undefined>(
   shape: RouteShape<Body, Query>,
   handle: (call: Call<KeyCaller, Body, Query>) => Promise<Answer>,
@@ -54,7 +54,7 @@ export function serverRoute<Body = undefined, Query = undefined>(
   return { access: "server", shape, handle: handle as Route["handle"] };
 }
 
-/** A call for a person. */
+/** A route for a person. */
 export function userRoute<Body = undefined, Query = undefined>(
   shape: RouteShape<Body, Query>,
   handle: (call: Call<UserCaller, Body, Query>) => Promise<Answer>,
@@ -62,7 +62,7 @@ export function userRoute<Body = undefined, Query = undefined>(
   return { access: "user", shape, handle: handle as Route["handle"] };
 }
 
-/** 200 when the resource is as it will stay, else 202 with the address to ask again. */
+/** 200 when the resource is final, else 202 with the address to read it again. */
 export function answerResource(
   body: unknown,
   { isFinal, location }: { isFinal: boolean; location: string },

@@ -24,7 +24,7 @@ export type RoomPut = {
   members: readonly DesiredMember[];
 };
 
-/** Makes or changes a room, and adds and changes members; removes none. Simultaneous calls make one room. */
+/** Makes or changes a room, and adds and changes members. Removes no member. Simultaneous calls make one room. */
 export async function putRoom(
   db: Db,
   tenantId: string,

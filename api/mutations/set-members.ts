@@ -19,31 +19,28 @@ import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries
 
 export type DesiredMember = { user: string; role: Role };
 
-/** Members with a power level of their own that a room may have: its power-level map must stay below Matrix's limit. */
+/** Members with a power level of their own: a room's power-level map must stay below Matrix's size limit. */
 const MAX_LEVELS = 1_000;
-/** Members up to which a room tells of each person who comes. */
+/** Above this size a room has no entry for each person who joins. */
 const BIG_ROOM_MEMBERS = 100;
 
-/** Whether anything changed, and what the caller is to append of it: a count that is told later has no entry yet. */
+/** Whether anything changed, and the entries to append. A deferred member count has no entry yet. */
 export type MembersChange = { isChanged: boolean; entries: NewEntry[] };
 
-/**
- * Wishes people into a locked room with a role each, making unknown people; who is in already with that role is left
- * alone.
- */
+/** Adds people to a locked room or changes their roles. Unknown people are made, unchanged members left alone. */
 export async function setMembers(
   trx: Db,
   room: Room,
-  wanted: readonly DesiredMember[],
+  desired: readonly DesiredMember[],
 ): Promise<MembersChange> {
-  if (wanted.length === 0) return { isChanged: false, entries: [] };
-  requireOwnPair(room, wanted);
+  if (desired.length === 0) return { isChanged: false, entries: [] };
+  requireOwnPair(room, desired);
   const users = await ensureUsers(
     trx,
     room.tenant_id,
-    wanted.map(({ user }) => user),
+    desired.map(({ user }) => user),
   );
-  const people = wanted.flatMap(({ user, role }) => {
+  const people = desired.flatMap(({ user, role }) => {
     const id = users.get(user)?.id;
     return id === undefined ? [] : [{ userId: id, role }];
   });
@@ -64,22 +61,22 @@ export async function setMembers(
     trx,
     joined.map(({ userId }) => ({ tenantId: room.tenant_id, kind: "room.added", userId, roomId: room.id })),
   );
-  const told = howToTell(changes, count);
-  if (told === "count later") await makeMemberCountDue(trx, room.tenant_id, room.id);
-  return { isChanged: true, entries: describeChanges(changes, count, told) };
+  const announcement = chooseAnnouncement(changes, count);
+  if (announcement === "deferred count") await makeMemberCountDue(trx, room.tenant_id, room.id);
+  return { isChanged: true, entries: describeChanges(changes, count, announcement) };
 }
 
-/** Whether all of these people are in already with that role: asked without a lock, so that a repeated wish costs little. */
+/** Whether all of these people are members with that role. Takes no lock, so that a repeated request is cheap. */
 export async function areMembersAsDesired(
   db: Db,
   room: Room,
-  wanted: readonly DesiredMember[],
+  desired: readonly DesiredMember[],
 ): Promise<boolean> {
-  if (wanted.length === 0) return true;
-  const names = wanted.map(({ user }) => user);
+  if (desired.length === 0) return true;
+  const names = desired.map(({ user }) => user);
   const members = await findMembers(db, room.tenant_id, room.id, names);
   const current = new Map(members.map((row) => [row.external_id, row]));
-  return wanted.every(({ user, role }) => {
+  return desired.every(({ user, role }) => {
     const row = current.get(user);
     return row?.desired === "in" && row.role === role;
   });
@@ -87,44 +84,49 @@ export async function areMembersAsDesired(
 
 type MemberChange = { userId: string; role: Role; type: "member.joined" | "member.changed" };
 
-/** What differs between the people wanted and those who are in. */
+/** The changes that make the present members the desired ones. */
 function decideChanges(
-  wanted: readonly { userId: string; role: Role }[],
+  desired: readonly { userId: string; role: Role }[],
   current: readonly Pick<MemberRow, "user_id" | "desired" | "role">[],
 ): MemberChange[] {
   const byUser = new Map(current.map((row) => [row.user_id, row]));
-  return wanted.flatMap(({ userId, role }): MemberChange[] => {
+  return desired.flatMap(({ userId, role }): MemberChange[] => {
     const row = byUser.get(userId);
     if (row?.desired !== "in") return [{ userId, role, type: "member.joined" }];
     return row.role === role ? [] : [{ userId, role, type: "member.changed" }];
   });
 }
 
-type Telling = "each" | "count" | "count later";
+/** The entries of a change: one per member, the new member count, or a count that is appended later. */
+type Announcement = "each" | "count" | "deferred count";
 
-/** In a big room a bulk change is told by the new count, and so are people who come one by one, together. */
-function howToTell(changes: readonly MemberChange[], memberCount: number): Telling {
+/** A big room announces a bulk change by its new count. People who join it one by one share one deferred count. */
+function chooseAnnouncement(changes: readonly MemberChange[], memberCount: number): Announcement {
   if (memberCount <= BIG_ROOM_MEMBERS) return "each";
   if (changes.length > 1) return "count";
-  return changes[0]?.type === "member.joined" ? "count later" : "each";
+  return changes[0]?.type === "member.joined" ? "deferred count" : "each";
 }
 
-function describeChanges(changes: readonly MemberChange[], memberCount: number, told: Telling): NewEntry[] {
-  switch (told) {
+function describeChanges(
+  changes: readonly MemberChange[],
+  memberCount: number,
+  announcement: Announcement,
+): NewEntry[] {
+  switch (announcement) {
     case "each":
       return changes.map(({ userId, role, type }) => memberEntry(type, userId, role));
     case "count":
       return [memberCountEntry(memberCount)];
-    case "count later":
+    case "deferred count":
       return [];
   }
 }
 
-/** A direct room has the two people that it is named after, and nobody else. */
-function requireOwnPair(room: Room, wanted: readonly DesiredMember[]): void {
+/** @throws AppError `conflict` for others than the two people of a direct room. */
+function requireOwnPair(room: Room, desired: readonly DesiredMember[]): void {
   if (room.kind !== "direct") return;
   const pair = parseDirectSlug(room.slug);
-  if (wanted.some(({ user }) => !pair.includes(user))) {
+  if (desired.some(({ user }) => !pair.includes(user))) {
     throw new AppError("conflict", "A direct room has exactly its two members.");
   }
 }

@@ -7,28 +7,27 @@ import type { Counter } from "../../shared/platform/metrics.ts";
 import type { Caller } from "../auth/authenticate.ts";
 import type { Bound, CountAll } from "./shared-counters.ts";
 
-/** Seconds over which requests are counted. */
 const WINDOW_S = 10;
-/** Requests with no credential, or a bad one, from one address. */
-const STRANGER_REQUESTS = 300;
-/** Tries to log in to the operators' pages, a minute: from one address, and with one key. */
+/** Requests of one address in a window that have no valid credential. */
+const MAX_UNAUTHENTICATED = 300;
 const LOGIN_WINDOW_S = 60;
-const LOGINS_OF_ADDRESS = 20;
-const LOGINS_OF_KEY = 10;
+/** Logins to the operators' pages in a window: from one address, and with one key. */
+const MAX_LOGINS_PER_ADDRESS = 20;
+const MAX_LOGINS_PER_KEY = 10;
 
 type LimitName = "user" | "key" | "tenant" | "address" | "login";
 type NamedBound = Bound & { limit: LimitName };
 
-/** Who may ask how often. Each counts one. @throws AppError `rate_limited`, with how long to wait. */
-export type Limits = {
-  /** A caller whose credential is good: a user or a key, and the tenant as a whole. */
-  takeRequest: (caller: Caller) => Promise<void>;
-  /** A request that was refused for its credential; a good one from the same address goes on being served. */
-  takeStranger: (address: string | undefined) => Promise<void>;
-  takeLogin: (address: string | undefined, key: string) => Promise<void>;
+/** Rate limits. Each function counts one request. @throws AppError `rate_limited`, with the time to wait. */
+export type RateLimits = {
+  /** Counts a request with a valid credential under its user or key, and under its tenant. */
+  countRequest: (caller: Caller) => Promise<void>;
+  /** Counts a request without a valid credential. The address's requests with one are not limited by it. */
+  countUnauthenticated: (address: string | undefined) => Promise<void>;
+  countLogin: (address: string | undefined, key: string) => Promise<void>;
 };
 
-export function createLimits(countAll: CountAll, refused: Counter<"limit">): Limits {
+export function createRateLimits(countAll: CountAll, refused: Counter<"limit">): RateLimits {
   const require = async (bounds: readonly NamedBound[]): Promise<void> => {
     const waits = await countAll(bounds);
     const waitMs = Math.max(...waits);
@@ -40,33 +39,34 @@ export function createLimits(countAll: CountAll, refused: Counter<"limit">): Lim
     });
   };
   return {
-    takeRequest: (caller) => require(boundsOf(caller)),
-    takeStranger: (address) =>
+    countRequest: (caller) => require(boundsOf(caller)),
+    countUnauthenticated: (address) =>
       require([
         {
           limit: "address",
           key: limitKey(nameAddress(address), "stranger"),
-          most: STRANGER_REQUESTS,
+          most: MAX_UNAUTHENTICATED,
           windowS: WINDOW_S,
         },
       ]),
-    takeLogin: (address, key) => require(loginBounds(address, key)),
+    countLogin: (address, key) => require(loginBounds(address, key)),
   };
 }
 
-const BAD_CREDENTIAL: ReadonlySet<ErrorCode> = new Set(["unauthorized", "token_expired", "forbidden"]);
+const CREDENTIAL_ERRORS: ReadonlySet<ErrorCode> = new Set(["unauthorized", "token_expired", "forbidden"]);
 
-/** Who calls, counted: under the caller when the credential is good, under the client's address when not. */
+/** Counts a request under its caller, or under its address if the credential is not valid. Returns the caller. */
 export async function identifyCaller<C extends Caller>(
-  limits: Limits,
+  limits: RateLimits,
   request: Request,
   identified: Promise<C>,
 ): Promise<C> {
   const caller = await identified.catch(async (error: unknown) => {
-    if (error instanceof AppError && BAD_CREDENTIAL.has(error.code)) await limits.takeStranger(request.ip);
+    if (error instanceof AppError && CREDENTIAL_ERRORS.has(error.code))
+      await limits.countUnauthenticated(request.ip);
     throw error;
   });
-  await limits.takeRequest(caller);
+  await limits.countRequest(caller);
   return caller;
 }
 
@@ -96,23 +96,23 @@ function loginBounds(address: string | undefined, key: string): NamedBound[] {
     {
       limit: "login",
       key: limitKey(nameAddress(address), "login"),
-      most: LOGINS_OF_ADDRESS,
+      most: MAX_LOGINS_PER_ADDRESS,
       windowS,
     },
     ...(keyId === undefined
       ? []
-      : [{ limit: "login" as const, key: limitKey(keyId, "login"), most: LOGINS_OF_KEY, windowS }]),
+      : [{ limit: "login" as const, key: limitKey(keyId, "login"), most: MAX_LOGINS_PER_KEY, windowS }]),
   ];
 }
 
-/** A name for a client's network that tells nobody its address: IPv4 whole, IPv6 by its first 64 bits. */
+/** A hash that stands for a client's network in keys: of the whole IPv4 address, or of the first 64 bits of an IPv6 one. */
 export function nameAddress(address: string | undefined): string {
   const bare = (address ?? "unknown").replace(/^::ffff:(?=\d+\.)/i, "");
   const network = isIPv6(bare) ? readNetwork(bare) : bare;
   return createHash("sha256").update(network).digest("base64url").slice(0, 22);
 }
 
-/** The first four groups of an IPv6 address, written out. */
+/** The first four groups of an IPv6 address, without abbreviation. */
 function readNetwork(address: string): string {
   const [bare = ""] = address.split("%");
   const [head = "", tail] = bare.split("::");

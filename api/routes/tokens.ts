@@ -38,7 +38,7 @@ export function tokenRoutes({
         path: "/v1/users/{user}/tokens",
         tag: "users",
         summary: "Sign a user token",
-        description: "For the browser of that user: it opens the API and the socket in the user's name.",
+        description: "For the user's browser: the token gives access to the API and the socket as that user.",
         body: { schema: tokenBody, isOptional: true, example: { expiresInS: 3_600 } },
         answers: { 200: { schema: tokenResource, description: "The token" } },
         problems: ["not_found", "forbidden", "invalid"],

@@ -32,11 +32,14 @@ function putRoute({ db, afterCommit, mutex }: Deps): Route {
       path,
       tag,
       summary: "Make or change a user",
-      description: "The whole wish: an absent field is null. The account on Matrix follows.",
+      description: "An absent field becomes null. The account on Matrix follows.",
       body: { schema: userBody, isOptional: true, example: { displayName: "Ada Lovelace", avatar: null } },
       answers: {
-        200: { schema: userResource, description: "The user is as wished" },
-        202: { schema: userResource, description: "The account is still being made or changed" },
+        200: { schema: userResource, description: "Matrix has the user as requested" },
+        202: {
+          schema: userResource,
+          description: "Accepted; the account on Matrix is still being made or changed",
+        },
       },
       problems: ["invalid"],
       headers: ["Prefer"],
@@ -79,8 +82,8 @@ function deleteRoute({ db, afterCommit }: Deps): Route {
       tag,
       summary: "Delete a user",
       description:
-        "Out of every room; what the user had queued is dead. Answers the user as last known, null when there was none.",
-      answers: { 200: { schema: userResource.nullable(), description: "The user is gone" } },
+        "The user leaves all rooms, and queued messages are dead. Returns the user as it was, or null if there was none.",
+      answers: { 200: { schema: userResource.nullable(), description: "The user is deleted" } },
       problems: ["not_found"],
     },
     async ({ caller: { tenantId }, params }) => {

@@ -4,12 +4,12 @@ import type { Db } from "../db/connection/open.ts";
 
 const READ_EVERY_MS = 5_000;
 
-/** The origins whose pages may speak to us at all, before it is known for which tenant. */
+/** The origins whose pages may connect at all, before their tenant is known. */
 export type Origins = { isKnown: (origin: string) => boolean; close: () => void };
 
 /**
- * The origins of the configuration and those of the tenants, read again every 5 s; a read that fails leaves what was
- * known. Without origins in the configuration every origin is known.
+ * The origins of the configuration and of all tenants, read again every 5 s. A failed read changes nothing. Every origin
+ * is known when the configuration names none.
  */
 export async function openOrigins(db: Db, configured: readonly string[]): Promise<Origins> {
   if (configured.length === 0) return { isKnown: () => true, close: () => undefined };
@@ -26,7 +26,7 @@ export async function openOrigins(db: Db, configured: readonly string[]): Promis
   };
 }
 
-/** Whether pages of an origin may act for a tenant: its own list decides, the configuration's where it has none. */
+/** Whether pages of an origin may act for a tenant: its own list decides, or the configuration's if it has none. */
 export function isTenantOrigin(
   origin: string,
   own: readonly string[] | undefined,

@@ -13,7 +13,7 @@ const message = (text: string, slug = "g"): NewMessage => ({
   requestHash: null,
 });
 const refused: Acceptance = { outcome: "no_such_room" };
-// Nothing here looks into a message.
+// The batcher does not read messages.
 const someMessage = {} as MessageRow;
 const accepted: Acceptance = {
   outcome: "accepted",
@@ -21,16 +21,16 @@ const accepted: Acceptance = {
   position: { epoch: "e", lastNumber: 0 },
 };
 
-test("a lone message goes at once, those that come meanwhile go together", async () => {
+test("the batcher writes a lone message at once, and messages that arrive during the write together", async () => {
   const sizes: number[] = [];
   let open: () => void = () => undefined;
-  const gate = new Promise<void>((resolve) => {
+  const firstWrite = new Promise<void>((resolve) => {
     open = resolve;
   });
   const accept = createAcceptBatcher(
     async (batch) => {
       sizes.push(batch.length);
-      if (sizes.length === 1) await gate;
+      if (sizes.length === 1) await firstWrite;
       return batch.map(() => refused);
     },
     () => undefined,
@@ -44,7 +44,7 @@ test("a lone message goes at once, those that come meanwhile go together", async
   expect(sizes).toEqual([1, 3]);
 });
 
-test("after a deadlock the messages are tried one by one, and the bad one fails alone", async () => {
+test("after a deadlock the batcher writes the messages one by one, and only the faulty one fails", async () => {
   const accept = createAcceptBatcher(
     (batch) => {
       if (batch.length > 1) return Promise.reject(Object.assign(new Error("deadlock"), { code: "40P01" }));
@@ -60,8 +60,8 @@ test("after a deadlock the messages are tried one by one, and the bad one fails 
 
 const lockTimeout = () =>
   Object.assign(new Error("canceling statement due to lock timeout"), { code: "55P03" });
-/** A write of rooms, some of which somebody holds for as long as they are in `held`. */
-function createHeldWrite(held: ReadonlySet<string>) {
+/** A write that fails for the rooms that are locked, which are those in `held`. */
+function createWriteWithLocks(held: ReadonlySet<string>) {
   const written: string[] = [];
   const write = async (batch: readonly NewMessage[]) => {
     await new Promise((resolve) => setImmediate(resolve));
@@ -72,9 +72,9 @@ function createHeldWrite(held: ReadonlySet<string>) {
   return { written, write };
 }
 
-test("while many rooms are held, the others' messages go on, and the held ones' follow in their order", async () => {
+test("locked rooms do not delay the messages of other rooms, and keep the order of their own", async () => {
   const held = new Set(Array.from({ length: 20 }, (_, index) => `held-${index}`));
-  const { write, written } = createHeldWrite(held);
+  const { write, written } = createWriteWithLocks(held);
   const accept = createAcceptBatcher(
     write,
     () => undefined,
@@ -93,10 +93,10 @@ test("while many rooms are held, the others' messages go on, and the held ones' 
   }
 });
 
-test("what waits for a held room for ten seconds is asked to come back", async () => {
+test("a message that waits for a locked room for ten seconds is refused as unavailable", async () => {
   let nowMs = 0;
   const accept = createAcceptBatcher(
-    createHeldWrite(new Set(["g"])).write,
+    createWriteWithLocks(new Set(["g"])).write,
     () => undefined,
     () => nowMs,
   );
@@ -106,10 +106,10 @@ test("what waits for a held room for ten seconds is asked to come back", async (
   await expect(waiting).rejects.toMatchObject({ code: "unavailable", retryAfterMs: 1_000 });
 });
 
-test("a held room takes a thousand messages at most, and keeps no place from the others", async () => {
+test("a locked room queues a thousand messages at most, and takes no place from other rooms", async () => {
   const held = new Set(["g"]);
   const accept = createAcceptBatcher(
-    createHeldWrite(held).write,
+    createWriteWithLocks(held).write,
     () => undefined,
     () => 0,
   );
@@ -120,7 +120,7 @@ test("a held room takes a thousand messages at most, and keeps no place from the
   expect(await Promise.all(all)).toHaveLength(1_000);
 });
 
-test("too many at once are asked to come back", async () => {
+test("the batcher refuses more than 4,000 waiting messages as unavailable", async () => {
   const accept = createAcceptBatcher(
     () => new Promise(() => undefined),
     () => undefined,
@@ -130,7 +130,7 @@ test("too many at once are asked to come back", async () => {
   await expect(last).rejects.toMatchObject({ code: "unavailable", retryAfterMs: 1_000 });
 });
 
-test("a quota counts what it let through since it last looked", async () => {
+test("a quota counts the messages that it accepted since it last read the count", async () => {
   let nowMs = 1_000;
   const withinQuota = createMessageQuota(
     () => Promise.resolve(8),
@@ -142,7 +142,7 @@ test("a quota counts what it let through since it last looked", async () => {
   expect(await ask()).toBe(accepted);
 });
 
-test("what is refused or replayed takes nothing of a quota, nor what fails", async () => {
+test("a refused, a replayed and a failed message do not count against a quota", async () => {
   const withinQuota = createMessageQuota(
     () => Promise.resolve(8),
     () => 0,
@@ -170,7 +170,7 @@ test.each([
   expect(readPreferredWaitS(prefer)).toBe(seconds);
 });
 
-test("waiting ends when the caller goes away", async () => {
+test("a long poll ends when the caller disconnects", async () => {
   const controller = new AbortController();
   const wait = createLongPoll();
   const waiting = wait(

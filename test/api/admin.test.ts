@@ -38,7 +38,7 @@ test("operators and viewers see all five queues", async () => {
   }
 });
 
-test("a viewer cannot retry a job, an operator can, and it is written down", async () => {
+test("an operator can retry a job, which is audited, and a viewer cannot", async () => {
   const queues = openQueues(world.redis, createLog({ level: "silent", tier: "test" }));
   const job = await queues.maintenance.add("maintenance", { task: "sweep" }, { delay: 600_000 });
   const act = `${QUEUES}/maintenance/${job.id ?? ""}/promote`;
@@ -67,7 +67,7 @@ test("a viewer cannot pause, clean, empty or delete anything", async () => {
   }
 });
 
-test("neither a backend nor a person comes in", async () => {
+test("a server key and a user token do not open the operators' pages", async () => {
   expect(await tenant.server("GET", QUEUES)).toMatchObject({
     status: 403,
     body: { code: "wrong_credential" },
@@ -79,22 +79,22 @@ test("neither a backend nor a person comes in", async () => {
   expect(await world.as(null)("GET", QUEUES)).toMatchObject({ status: 401, body: { code: "unauthorized" } });
 });
 
-test("a browser is sent to the form, logs in with a key, and may look for eight hours", async () => {
-  const nobody = world.as(null);
-  const page = await nobody("GET", "/admin/queues", { headers: { accept: "text/html" } });
+test("a browser is redirected to the form, logs in with a key and has a session of eight hours", async () => {
+  const anonymous = world.as(null);
+  const page = await anonymous("GET", "/admin/queues", { headers: { accept: "text/html" } });
   expect([page.status, page.headers.get("location")]).toEqual([303, "/admin/login"]);
   const form = { "content-type": "application/x-www-form-urlencoded" };
-  const login = await nobody("POST", "/admin/login", { raw: `key=${viewerKey.key}`, headers: form });
+  const login = await anonymous("POST", "/admin/login", { raw: `key=${viewerKey.key}`, headers: form });
   expect([login.status, login.headers.get("location")]).toEqual([303, "/admin/queues"]);
   const setCookie = login.headers.get("set-cookie") ?? "";
   expect(setCookie).toMatch(/HttpOnly/);
   expect(setCookie).toMatch(/SameSite=Strict/);
   expect(setCookie).toMatch(/Max-Age=28800/);
   const cookie = setCookie.split(";")[0] ?? "";
-  expect((await nobody("GET", "/admin/queues", { headers: { cookie, accept: "text/html" } })).status).toBe(
+  expect((await anonymous("GET", "/admin/queues", { headers: { cookie, accept: "text/html" } })).status).toBe(
     200,
   );
-  expect((await nobody("PUT", `${QUEUES}/maintenance/pause`, { headers: { cookie } })).status).toBe(403);
+  expect((await anonymous("PUT", `${QUEUES}/maintenance/pause`, { headers: { cookie } })).status).toBe(403);
 });
 
 test("a login with a bad key or a server key is refused", async () => {
@@ -106,7 +106,7 @@ test("a login with a bad key or a server key is refused", async () => {
   );
 });
 
-test("a session that is over, changed, or of a revoked key is none", async () => {
+test("an ended session, a changed one and one of a revoked key are refused", async () => {
   const { sealKeys } = world.config;
   const look = async (session: string) =>
     (await world.as(null)("GET", QUEUES, { headers: { cookie: `omc_session=${session}` } })).status;

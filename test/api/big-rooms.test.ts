@@ -25,7 +25,7 @@ function add(path: string, user: string, role = "guest"): Promise<{ status: numb
   return tenant.server("PUT", `${path}/members/${user}`, { body: { role } });
 }
 
-/** The room's entries in order: the type, and the count where one is told. */
+/** The room's entries in order: the type, and the member count of those that have one. */
 async function readEntries(roomId: string): Promise<string[]> {
   const { rows } = await world.db.raw<{ rows: { number: number; entry: string }[] }>(
     `select number, concat_ws(' ', type, content -> 'changed' ->> 'members') as entry
@@ -36,13 +36,13 @@ async function readEntries(roomId: string): Promise<string[]> {
   return rows.map(({ entry }) => entry);
 }
 
-/** Has what is due later told now; answers how many rooms that were. */
+/** Publishes the deferred counts now. Returns the number of rooms. */
 async function tellNow(): Promise<number> {
   await world.db.raw("update room_timeline set count_due_at = now() where count_due_at is not null");
   return (await appendDueMemberCounts(world.db, 100)).length;
 }
 
-test("people who come one by one into a big room are told as one count, soon", async () => {
+test("people who join a big room one by one become one entry with the count, soon", async () => {
   const { path, id } = await makeBigRoom("one-by-one");
   for (let index = 0; index < 20; index++) expect((await add(path, `guest-${index}`)).status).toBe(202);
   expect(await readEntries(id)).toEqual(["room.changed 101"]);
@@ -57,7 +57,7 @@ test("people who come one by one into a big room are told as one count, soon", a
   expect(await tellNow()).toBe(0);
 });
 
-test("who comes into a big room is made ready on Matrix and told of the room, as in any other", async () => {
+test("a person who joins a big room is joined on Matrix and receives the room, as in any other room", async () => {
   const { path, id } = await makeBigRoom("as-any");
   await world.db.raw("update rooms set members_next_attempt_at = null where id = ?", [id]);
   await add(path, "speaker", "speaker");
@@ -72,7 +72,7 @@ test("who comes into a big room is made ready on Matrix and told of the room, as
   await tellNow();
 });
 
-test("a change of role and a leaving are an entry of their own in a big room too", async () => {
+test("a role change and a removal have entries of their own in a big room too", async () => {
   const { path, id } = await makeBigRoom("own-entries");
   await add(path, "ada");
   await add(path, "ada", "speaker");
@@ -86,7 +86,7 @@ test("a change of role and a leaving are an entry of their own in a big room too
   ]);
 });
 
-test("the last count is told, whoever comes while counts are being told", async () => {
+test("the last count is published when people join while counts are being published", async () => {
   const { path, id } = await makeBigRoom("racing");
   const done = new AbortController();
   const telling = (async () => {
@@ -104,7 +104,7 @@ test("the last count is told, whoever comes while counts are being told", async 
   expect(await tellNow()).toBe(0);
 });
 
-test("nothing is told in a room that was deleted meanwhile", async () => {
+test("a room that was deleted in between gets no count", async () => {
   const { path, id } = await makeBigRoom("deleted");
   await add(path, "late");
   await tenant.server("DELETE", path);

@@ -38,7 +38,7 @@ async function limited(limits: Record<string, unknown>): Promise<{ tenant: TestT
 }
 
 let addresses = 0;
-/** An address that nobody came from yet. */
+/** An address that no request came from yet. */
 const newAddress = () => ({ "x-forwarded-for": `203.0.113.${String(++addresses)}` });
 
 const countedAlone = async (): Promise<string> => {
@@ -49,8 +49,8 @@ const countedAlone = async (): Promise<string> => {
 const WINDOW_MS = 10_000;
 
 /**
- * Tests what a limit does within its window while its counters are shared. A Redis later than 50 ms lets a process count
- * for itself, as it should: where that happened, or the window ended, the same is tried with other tenants and addresses.
+ * Tests a limit within its window while its counters are shared. A process counts alone when Redis takes more than 50 ms.
+ * If that happened, or the window ended, the test is repeated with other tenants and addresses.
  */
 function testShared(title: string, body: () => Promise<void>): void {
   test(title, async () => {
@@ -76,7 +76,7 @@ async function statuses(count: number, ask: () => Promise<Reply>): Promise<numbe
 }
 
 describe("requests", () => {
-  testShared("a user who asks too often is told how long to wait, and others are served", async () => {
+  testShared("a user over the limit is refused with the time to wait, and others are served", async () => {
     const { ada, bob } = await limited({ userRequests: 3 });
     expect(await statuses(3, () => ada("GET", ROOMS))).toEqual([200, 200, 200]);
     const refused = await ada("GET", ROOMS);
@@ -95,17 +95,20 @@ describe("requests", () => {
     expect((await other("GET", "/v1/users/ada")).status).toBe(200);
   });
 
-  testShared("a tenant has one over all its users and keys, and leaves other tenants alone", async () => {
-    const { tenant, ada, bob } = await limited({ tenantRequests: 3 });
-    expect((await ada("GET", ROOMS)).status).toBe(200);
-    expect((await bob("GET", ROOMS)).status).toBe(200);
-    expect((await tenant.server("GET", "/v1/users/ada")).status).toBe(200);
-    expect((await bob("GET", ROOMS)).status).toBe(429);
-    const other = await limited({});
-    expect((await other.ada("GET", ROOMS)).status).toBe(200);
-  });
+  testShared(
+    "a tenant has a limit over all its users and keys, which does not affect other tenants",
+    async () => {
+      const { tenant, ada, bob } = await limited({ tenantRequests: 3 });
+      expect((await ada("GET", ROOMS)).status).toBe(200);
+      expect((await bob("GET", ROOMS)).status).toBe(200);
+      expect((await tenant.server("GET", "/v1/users/ada")).status).toBe(200);
+      expect((await bob("GET", ROOMS)).status).toBe(429);
+      const other = await limited({});
+      expect((await other.ada("GET", ROOMS)).status).toBe(200);
+    },
+  );
 
-  testShared("the count is shared by all processes", async () => {
+  testShared("all processes share one count", async () => {
     const { tenant, ada } = await limited({ userRequests: 4 });
     const second = await openApiWorldBeside();
     const there = second.as(await tenant.token("ada"));
@@ -138,32 +141,32 @@ async function openApiWorldBeside(): Promise<{ as: ApiWorld["as"]; close: () => 
   return { as, close: () => resources.closeAll(log) };
 }
 
-describe("strangers", () => {
+describe("unauthenticated requests", () => {
   testShared(
-    "an address that keeps showing bad credentials is refused, and a good one behind it is served",
+    "an address with too many invalid credentials is refused, and a valid one from it is served",
     async () => {
       const { ada } = await limited({});
       const headers = newAddress();
-      const knock = () => world.as("omc_server_nobody")("GET", ROOMS, { headers });
+      const tryBadKey = () => world.as("omc_server_nobody")("GET", ROOMS, { headers });
       const seen: number[] = [];
       while (!seen.includes(429) && seen.length < 1_000) {
-        const knocks = Array.from({ length: 20 }, async () => (await knock()).status);
-        seen.push(...(await Promise.all(knocks)));
+        const batch = Array.from({ length: 20 }, async () => (await tryBadKey()).status);
+        seen.push(...(await Promise.all(batch)));
       }
       expect(seen.filter((status) => status === 401)).toHaveLength(300);
       expect(seen.length).toBeLessThanOrEqual(320);
-      expect((await knock()).headers.get("retry-after")).toMatch(/^\d+$/);
+      expect((await tryBadKey()).headers.get("retry-after")).toMatch(/^\d+$/);
       expect((await ada("GET", ROOMS, { headers })).status).toBe(200);
       expect((await world.as(null)("GET", ROOMS, { headers: newAddress() })).status).toBe(401);
     },
   );
 
-  test("no address stands in Redis", async () => {
+  test("the keys in Redis contain no address", async () => {
     expect((await world.redis.keys("*203.0.113*")).length).toBe(0);
     expect((await world.redis.keys("omc:*:limit:stranger")).length).toBeGreaterThan(0);
   });
 
-  test("a network of IPv6 is one address, and IPv4 is the same in either notation", () => {
+  test("an IPv6 network counts as one address, and both notations of an IPv4 address as the same", () => {
     expect(nameAddress("2001:db8::1")).toBe(nameAddress("2001:db8:0:0:ffff::9"));
     expect(nameAddress("2001:db8::1")).not.toBe(nameAddress("2001:db8:0:1::1"));
     expect(nameAddress("::ffff:10.0.0.1")).toBe(nameAddress("10.0.0.1"));
@@ -185,7 +188,7 @@ describe("logging in", () => {
     expect((await login("key=nope", newAddress())).status).toBe(401);
   });
 
-  testShared("a key has ten tries a minute, from wherever", async () => {
+  testShared("a key has ten tries a minute, from all addresses together", async () => {
     const { tenant } = await limited({});
     const { key } = await tenant.key("operator");
     const guess = key.replace(/.{6}$/, "aaaaaa");
@@ -196,7 +199,7 @@ describe("logging in", () => {
 });
 
 describe("other sites", () => {
-  test("what a page of another site sends with an operator's cookie is refused", async () => {
+  test("a request from a page of another site with an operator's cookie is refused", async () => {
     const { tenant } = await limited({});
     const { key } = await tenant.key("operator");
     const own = new URL(world.url).origin;
@@ -225,7 +228,7 @@ describe("other sites", () => {
     expect([foreign.status, foreign.headers.get("set-cookie")]).toEqual([403, null]);
   });
 
-  test("pages may act for a tenant whose list, or else the configuration's, names their origin", async () => {
+  test("a page may act for a tenant if the tenant's list, or else the configuration's, has its origin", async () => {
     const { ada, bob } = await limited({});
     const own = await limited({ allowedOrigins: ["https://own.example"] });
     const from = async (ask: Ask, origin: string) =>
@@ -248,17 +251,17 @@ describe("other sites", () => {
     expect(strange.headers.get("access-control-allow-credentials")).toBeNull();
   });
 
-  test("browsers are told to stay on https, behind https only", async () => {
-    const nobody = world.as(null);
+  test("an answer over https, and no other, makes browsers stay on https", async () => {
+    const anonymous = world.as(null);
     const header = async (headers: Record<string, string>) =>
-      (await nobody("GET", "/livez", { headers })).headers.get("strict-transport-security");
+      (await anonymous("GET", "/livez", { headers })).headers.get("strict-transport-security");
     expect(await header({})).toBeNull();
     expect(await header({ "x-forwarded-proto": "https" })).toBe("max-age=31536000");
   });
 });
 
 describe("an API without trusted proxies", () => {
-  test("believes nobody's word about addresses and protocols", async () => {
+  test("ignores forwarded addresses and protocols", async () => {
     const plain = await openApiWorld();
     const headers = { "x-forwarded-for": "203.0.113.50", "x-forwarded-proto": "https" };
     await plain.redis.flushdb();
@@ -268,7 +271,7 @@ describe("an API without trusted proxies", () => {
       expect(reply.headers.get("strict-transport-security")).toBeNull();
       names = await plain.redis.keys("omc:*:limit:stranger");
       return names.length > 0;
-    }, "the stranger is counted in Redis");
+    }, "the request is counted in Redis");
     expect(names.join(" ")).toContain(nameAddress("127.0.0.1"));
     expect(names.join(" ")).not.toContain(nameAddress("203.0.113.50"));
     await plain.close();
@@ -302,7 +305,7 @@ describe("counting", () => {
     return redis;
   };
 
-  /** What needs neither a timer nor an answer from outside. @throws when it does. */
+  /** The result of work that waits for neither a timer nor the network. @throws if it does. */
   const atOnce = <T>(work: Promise<T>): Promise<T> =>
     Promise.race([
       work,
@@ -313,7 +316,7 @@ describe("counting", () => {
       }),
     ]);
 
-  test("goes on in the process when Redis is away, without waiting", async () => {
+  test("continues in the process while Redis is away, without waiting", async () => {
     const redis = await open("redis://127.0.0.1:1");
     let alone = 0;
     const countAll = createSharedCounters(redis, Date.now, () => alone++);
@@ -333,7 +336,7 @@ describe("counting", () => {
     await world.redis.call("CLIENT", "PAUSE", "600", "ALL");
     const first = countAll([{ ...bound, key: "slow" }]);
     await expect(atOnce(first)).rejects.toThrow("had to wait");
-    // Redis answers nobody before the pause ends.
+    // Redis sends no answer before the pause ends.
     expect(await Promise.race([first, world.redis.ping()])).toEqual([0]);
     expect(await atOnce(countAll([{ ...bound, key: "slow" }]))).toEqual([0]);
     expect((await atOnce(countAll([{ ...bound, key: "slow" }])))[0]).toBeGreaterThan(0);
@@ -341,16 +344,16 @@ describe("counting", () => {
     redis.disconnect();
   });
 
-  test("keeps nobody waiting for a slow Redis who is far from the bound, and counts all the same", async () => {
+  test("does not make a caller far from the bound wait for a slow Redis, and still counts the request", async () => {
     const redis = await open(world.config.redisUrl);
     const countAll = createSharedCounters(redis, Date.now, () => undefined);
     const wide = { key: "wide", most: 10, windowS: 30 };
     await countAll([wide]);
     await world.redis.call("CLIENT", "PAUSE", "300", "ALL");
-    // One is counted, four may be on their way: the next would be the sixth of ten.
+    // One is counted and four are deferred: the next would be the sixth of ten.
     for (let index = 0; index < 4; index++) expect(await atOnce(countAll([wide]))).toEqual([0]);
     await world.redis.ping();
-    // Counted together soon after, and not twice.
+    // They are counted together soon after, once.
     const countsOf = async () => Number(await world.redis.get("wide"));
     await until(async () => (await countsOf()) === 5, "all are counted");
     await new Promise((resolve) => setTimeout(resolve, 120));
@@ -358,7 +361,7 @@ describe("counting", () => {
     redis.disconnect();
   });
 
-  test("lets nobody over a bound, however many ask at once", async () => {
+  test("lets no request beyond a bound when many come at once", async () => {
     const redis = await open(world.config.redisUrl);
     const countAll = createSharedCounters(redis, Date.now, () => undefined);
     const bound = { key: "crowd", most: 20, windowS: 30 };

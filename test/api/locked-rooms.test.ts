@@ -17,7 +17,7 @@ async function makeRoom(slug: string, members: string[]): Promise<string> {
   return `/v1/rooms/group/${slug}/messages`;
 }
 
-/** Holds a room as a long change does, until what `meanwhile` does is done. */
+/** Locks a room, as a long change does, until `meanwhile` ends. */
 async function holding(slug: string, meanwhile: () => Promise<void>): Promise<void> {
   await world.db.transaction(async (trx) => {
     await trx.raw(
@@ -29,7 +29,7 @@ async function holding(slug: string, meanwhile: () => Promise<void>): Promise<vo
   });
 }
 
-test("while somebody holds a room for long, messages to other rooms are accepted, and its own afterwards, in order", async () => {
+test("a room that stays locked delays only its own messages, which are accepted in order afterwards", async () => {
   const [held, free] = [await makeRoom("held", ["ada"]), await makeRoom("free", ["ada"])];
   const ada = await tenant.user("ada");
   const waiting: Promise<unknown>[] = [];

@@ -24,7 +24,7 @@ async function readEntryTypes(slug: string): Promise<string[]> {
   return rows.map(({ type }) => type);
 }
 
-test("adding, changing and removing a member are one entry each; the same again is none", async () => {
+test("adding, changing and removing a member make one entry each, and a repetition makes none", async () => {
   const room = await makeRoom("steps");
   const added = await tenant.server("PUT", `${room}/members/ada`, { body: { role: "speaker" } });
   expect(added).toMatchObject({ status: 202, body: { user: "ada", role: "speaker", status: "pending" } });
@@ -38,7 +38,7 @@ test("adding, changing and removing a member are one entry each; the same again 
   expect(await tenant.server("GET", `${room}/members`)).toMatchObject({ body: { items: [], next: null } });
 });
 
-test("a removal is final when Matrix has it, and asking for it again says so", async () => {
+test("a removal is final when Matrix has it, and a repetition returns that", async () => {
   const room = await makeRoom("final", [{ user: "ada" }]);
   await tenant.server("DELETE", `${room}/members/ada`);
   await world.db.raw("update memberships set applied_version = version where desired = 'out'");
@@ -50,7 +50,7 @@ test("a removal is final when Matrix has it, and asking for it again says so", a
   });
 });
 
-test("fifty quick changes of mind end as last asked", async () => {
+test("fifty quick changes of one member end in the state of the last request", async () => {
   const room = await makeRoom("toggled");
   for (let round = 0; round < 50; round++) {
     const reply = await tenant.server(round % 2 ? "DELETE" : "PUT", `${room}/members/ada`);
@@ -62,7 +62,7 @@ test("fifty quick changes of mind end as last asked", async () => {
   expect(await tenant.server("GET", room)).toMatchObject({ body: { members: 1, offset: 51 } });
 });
 
-test("fifty changes at once leave the count and the members agreeing", async () => {
+test("the member count is right after fifty simultaneous changes", async () => {
   const room = await makeRoom("race");
   await Promise.all(
     Array.from({ length: 50 }, (_, index) =>
@@ -86,7 +86,7 @@ test("a thousand members are added in one request, in a big room with one entry"
   expect(await tenant.server("GET", room)).toMatchObject({ body: { members: 1_000, offset: 1 } });
 });
 
-test("too many roles are refused, and nobody is added", async () => {
+test("a request with too many roles is refused and adds no member", async () => {
   const room = await makeRoom("roles");
   const members = Array.from({ length: 1_000 }, (_, index) => ({
     user: `speaker-${index}`,
@@ -101,7 +101,7 @@ test("too many roles are refused, and nobody is added", async () => {
   expect((await tenant.server("PUT", `${room}/members/plain`)).status).toBe(202);
 });
 
-test("a list of members goes on where its page ended", async () => {
+test("a member list continues where the page before ended", async () => {
   const names = ["Zoe", "ada", "bob", "cy", "dan"];
   const room = await makeRoom(
     "paged",
@@ -119,7 +119,7 @@ test("a list of members goes on where its page ended", async () => {
   expect(seen).toEqual(names);
 });
 
-test("who was removed can no longer read, and what was queued is dead", async () => {
+test("a removed member can no longer read, and the member's queued messages are dead", async () => {
   const room = await makeRoom("removed", [{ user: "ada" }, { user: "bob" }]);
   const bob = await tenant.user("bob");
   const posted = await bob("POST", `${room}/messages`, { body: { text: "too late" } });
@@ -130,7 +130,7 @@ test("who was removed can no longer read, and what was queued is dead", async ()
   expect(seen.body).toMatchObject({ status: "dead", error: { code: "sender_removed" } });
 });
 
-test("a room is told behind the removal what the removed had queued", async () => {
+test("a room receives the removed member's dead messages after the removal", async () => {
   const room = await makeRoom("failed", [{ user: "bob" }]);
   await (
     await tenant.user("bob")
@@ -139,22 +139,22 @@ test("a room is told behind the removal what the removed had queued", async () =
     "select id from rooms where slug = 'failed'",
   );
   const subscriber = world.redis.duplicate({ enableOfflineQueue: true });
-  const heard: { number: number | null; after?: number }[] = [];
+  const received: { number: number | null; after?: number }[] = [];
   subscriber.on("message", (_channel, text: string) =>
-    heard.push(JSON.parse(text) as (typeof heard)[number]),
+    received.push(JSON.parse(text) as (typeof received)[number]),
   );
   await subscriber.subscribe(`omc:{${rows[0]?.id}}:live`);
   await tenant.server("DELETE", `${room}/members/bob`);
-  await until(() => heard.length === 2, "the room heard of both");
+  await until(() => received.length === 2, "the room received both");
   subscriber.disconnect();
   const { epoch, offset } = (await tenant.server("GET", room)).body as { epoch: string; offset: number };
-  expect(heard).toMatchObject([
+  expect(received).toMatchObject([
     { number: offset, epoch },
     { number: null, after: offset, epoch, data: expect.stringContaining("message.failed") },
   ]);
 });
 
-test("people are told of the rooms they come into and go out of", async () => {
+test("people receive the rooms that they are added to and removed from", async () => {
   const room = await makeRoom("told");
   await tenant.server("PUT", `${room}/members/ada`);
   await tenant.server("DELETE", `${room}/members/ada`);

@@ -28,7 +28,7 @@ async function makeRoom(
   return { path: `/v1/rooms/group/${slug}/messages`, id: rows[0]?.id ?? "" };
 }
 
-/** Puts messages into a room's timeline as the sync of the workers does. */
+/** Puts messages into a room's timeline, as the sync workers do. */
 async function tellMessages(roomId: string, texts: readonly string[]): Promise<void> {
   await world.db.transaction(async (trx) => {
     const { rows } = await trx.raw<{ rows: { id: string }[] }>(
@@ -66,7 +66,7 @@ test("a message is accepted, queued, and readable by its id at once", async () =
   expect(await ada("GET", `${room.path}/${message.id}`)).toMatchObject({ status: 200, body: message });
 });
 
-test("twenty requests with one key are one message, and all answers are the same", async () => {
+test("twenty requests with one key make one message and get the same answer", async () => {
   const room = await makeRoom("idempotent");
   const replies = await Promise.all(
     Array.from({ length: 20 }, (_, index) =>
@@ -100,7 +100,7 @@ test("a key used for another message is refused, also in another room", async ()
   }
 });
 
-test("one person's key is nobody else's", async () => {
+test("two people can use the same key", async () => {
   const room = await makeRoom("own-keys", [
     { user: "ada", role: "member" },
     { user: "bob", role: "member" },
@@ -112,7 +112,7 @@ test("one person's key is nobody else's", async () => {
   expect(new Set(replies.map(({ body }) => (body as Message).id)).size).toBe(2);
 });
 
-test("three hundred messages at once each have their own place", async () => {
+test("three hundred simultaneous messages each have an order number of their own", async () => {
   const room = await makeRoom("burst");
   const replies = await Promise.all(
     Array.from({ length: 300 }, (_, index) => ada("POST", room.path, { body: { text: `m${index}` } })),
@@ -125,7 +125,7 @@ test("three hundred messages at once each have their own place", async () => {
   expect(rows.map((row) => row.order_number)).toEqual(Array.from({ length: 300 }, (_, index) => index + 1));
 });
 
-test("pages go back and forth over the timeline and say where they stand", async () => {
+test("pages go back and forth over the timeline and name their position", async () => {
   const room = await makeRoom("pages");
   const texts = Array.from({ length: 25 }, (_, index) => `t${index + 1}`);
   await tellMessages(room.id, texts);
@@ -156,7 +156,7 @@ test("pages go back and forth over the timeline and say where they stand", async
   expect((await read("")).texts).toEqual(texts);
 });
 
-test("what is accepted and not yet in the timeline is shown beside the page", async () => {
+test("a page shows accepted messages that are not yet in the timeline as pending", async () => {
   const room = await makeRoom("pending");
   await ada("POST", room.path, { body: { text: "one" } });
   await ada("POST", room.path, { body: { text: "two" } });
@@ -172,20 +172,20 @@ test("what is accepted and not yet in the timeline is shown beside the page", as
   });
 });
 
-test("a message is shown to its room before Matrix has it", async () => {
+test("a room receives a message before Matrix has it", async () => {
   const room = await makeRoom("shown");
   const subscriber = world.redis.duplicate({ enableOfflineQueue: true });
-  const heard: { data: { type: string; text: string } }[] = [];
+  const received: { data: { type: string; text: string } }[] = [];
   subscriber.on("message", (_channel, text: string) => {
     const live = JSON.parse(text) as { data: string };
-    heard.push({ ...live, data: JSON.parse(live.data) as { type: string; text: string } });
+    received.push({ ...live, data: JSON.parse(live.data) as { type: string; text: string } });
   });
   await subscriber.subscribe(`omc:{${room.id}}:live`);
   await ada("POST", room.path, { body: { text: "soon" } });
-  await until(() => heard.length > 0, "the room heard of the message");
+  await until(() => received.length > 0, "the room received the message");
   subscriber.disconnect();
   const { epoch, offset } = (await ada("GET", room.path)).body as { epoch: string; offset: number };
-  expect(heard).toMatchObject([
+  expect(received).toMatchObject([
     {
       number: null,
       epoch,
@@ -195,7 +195,7 @@ test("a message is shown to its room before Matrix has it", async () => {
   ]);
 });
 
-test("who prefers to wait is answered when the message is sent", async () => {
+test("a caller that prefers to wait gets the answer when the message is sent", async () => {
   const room = await makeRoom("waited");
   const waiting = ada("POST", room.path, {
     body: { text: "sent soon" },
@@ -211,7 +211,7 @@ test("who prefers to wait is answered when the message is sent", async () => {
   expect(await waiting).toMatchObject({ status: 200, body: { status: "sent" } });
 });
 
-test("a guest reads and may not write, a stranger sees no room", async () => {
+test("a guest may read and not write, and others find no room", async () => {
   const room = await makeRoom("guests", [{ user: "gil", role: "guest" }]);
   const guest = await tenant.user("gil");
   expect((await guest("GET", room.path)).status).toBe(200);
@@ -219,12 +219,12 @@ test("a guest reads and may not write, a stranger sees no room", async () => {
     status: 403,
     body: { code: "forbidden" },
   });
-  const stranger = await tenant.user("stranger");
-  expect((await stranger("GET", room.path)).status).toBe(404);
-  expect((await stranger("POST", room.path, { body: { text: "hi" } })).status).toBe(404);
+  const other = await tenant.user("stranger");
+  expect((await other("GET", room.path)).status).toBe(404);
+  expect((await other("POST", room.path, { body: { text: "hi" } })).status).toBe(404);
 });
 
-test("my rooms come by newest activity, with what I have not read and what was said last", async () => {
+test("my rooms are listed by newest activity, with the unread count and the last message", async () => {
   const quiet = await makeRoom("my-quiet", [{ user: "mia", role: "owner" }]);
   const loud = await makeRoom("my-loud", [{ user: "mia", role: "member" }]);
   await makeRoom("my-new", [{ user: "mia", role: "guest" }]);
@@ -253,7 +253,7 @@ test("my rooms come by newest activity, with what I have not read and what was s
   expect(seen).toEqual(["my-quiet", "my-loud", "my-new"]);
 });
 
-test("who comes into a room has nothing unread of what was said before", async () => {
+test("a new member has no unread messages from before", async () => {
   const room = await makeRoom("late");
   await tellMessages(room.id, ["old", "older"]);
   await tenant.server("PUT", "/v1/rooms/group/late/members/newcomer");
@@ -262,7 +262,7 @@ test("who comes into a room has nothing unread of what was said before", async (
   });
 });
 
-test("a tenant with too many messages waiting is asked to come back later", async () => {
+test("a tenant with too many waiting messages is refused as unavailable", async () => {
   const other = await world.tenant("small-quota");
   await world.db.raw("update tenants set limits = ? where slug = 'small-quota'", [
     JSON.stringify({ queuedMessages: 3 }),
@@ -277,7 +277,7 @@ test("a tenant with too many messages waiting is asked to come back later", asyn
   expect(replies[4]?.headers.get("retry-after")).toBe("5");
 });
 
-test("over the quota, a repeated request still has its message, and what is refused takes no place", async () => {
+test("over the quota a repeated request still returns its message, and a refused one does not count", async () => {
   const other = await world.tenant("full-quota");
   await world.db.raw("update tenants set limits = ? where slug = 'full-quota'", [
     JSON.stringify({ queuedMessages: 2 }),

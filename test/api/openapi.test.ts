@@ -30,7 +30,7 @@ test("the document is valid OpenAPI 3.1", async () => {
   expect(validator.version).toBe("3.1");
 });
 
-test("every reference leads to a schema", () => {
+test("every reference names a schema of the document", () => {
   const names = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(
     ([, name]) => name,
   );
@@ -38,7 +38,7 @@ test("every reference leads to a schema", () => {
   for (const name of new Set(names)) expect(Object.keys(document.components.schemas)).toContain(name);
 });
 
-test("every call that is served is described, with its credential and its problems", () => {
+test("the document describes every route, with its credential and its problems", () => {
   const served = createRoutes({} as RouteDeps).map(({ shape }) => `${shape.method} ${shape.path}`);
   const described = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method} ${path}`),
@@ -76,7 +76,7 @@ function askStatus(
   });
 }
 
-test("what any call answers to a strange query, body or path is among what it is described to answer", async () => {
+test("every route describes its answers to an invalid query, body and path", async () => {
   const tenant = await world.tenant("described");
   const { key } = await tenant.key("server");
   const token = await tenant.token("ada");
@@ -110,7 +110,7 @@ test("what any call answers to a strange query, body or path is among what it is
   }
 });
 
-test("the headers that answers come with are described", () => {
+test("the document describes the headers of answers", () => {
   const headersOf = (method: string, path: string, status: number) => {
     const answer = document.paths[path]?.[method]?.responses[status];
     return Object.keys(answer?.headers ?? {}).sort();
@@ -125,7 +125,7 @@ test("the headers that answers come with are described", () => {
   expect(headersOf("get", messages, 503)).toEqual(["Retry-After"]);
 });
 
-test("the page of the document comes from here alone", async () => {
+test("the document's page loads nothing from other hosts", async () => {
   const page = await world.as(null)("GET", "/docs");
   expect(page.status).toBe(200);
   expect(page.headers.get("content-security-policy")).toContain("script-src 'self'");

@@ -53,14 +53,14 @@ function expectProblem(reply: Reply, code: keyof typeof PROBLEMS): void {
 
 const server: Who = () => tenant.server;
 const user: Who = () => ada;
-const nobody: Who = () => world.as(null);
+const anonymous: Who = () => world.as(null);
 type Who = () => Ask | Promise<Ask>;
 type Case = [string, keyof typeof PROBLEMS, Who, string, string, Parameters<Ask>[2]?];
 
 const big = (bytes: number) => JSON.stringify({ text: "x".repeat(bytes) });
 
 const cases: Case[] = [
-  ["no credential", "unauthorized", nobody, "GET", "/v1/me/rooms"],
+  ["no credential", "unauthorized", anonymous, "GET", "/v1/me/rooms"],
   ["a garbage credential", "unauthorized", () => world.as("garbage"), "GET", "/v1/me/rooms"],
   ["a token of three dots", "unauthorized", () => world.as("a.b.c"), "GET", "/v1/me/rooms"],
   ["a garbage key", "unauthorized", () => world.as("omc_server_x_y"), "GET", ROOM],
@@ -332,7 +332,7 @@ const cases: Case[] = [
 ];
 
 test.each(cases)(
-  "%s is refused as %s, and nothing is half done",
+  "%s is refused as %s and changes nothing",
   async (_title, code, who, method, path, ...[options]) => {
     const ask = await who();
     const before = await countRows(world.db);
@@ -341,7 +341,7 @@ test.each(cases)(
   },
 );
 
-test("a fault is named by its path", async () => {
+test("a validation error names its path", async () => {
   const reply = await tenant.server("POST", `${ROOM}/members`, {
     body: { members: [{ user: "ok" }, { user: "!", rank: 1 }] },
   });
@@ -349,14 +349,14 @@ test("a fault is named by its path", async () => {
   expect(errors.map(({ path }) => path).sort()).toEqual(["members.1.rank", "members.1.user"]);
 });
 
-test("a request id that is sane comes back, another one is replaced", async () => {
-  const sane = await ada("GET", "/v1/me/rooms", { headers: { "x-request-id": "abc-123" } });
-  expect(sane.headers.get("x-request-id")).toBe("abc-123");
-  const insane = await ada("GET", "/v1/me/rooms", { headers: { "x-request-id": "a b<script>" } });
-  expect(insane.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+test("a well-formed request id is returned, another one is replaced", async () => {
+  const kept = await ada("GET", "/v1/me/rooms", { headers: { "x-request-id": "abc-123" } });
+  expect(kept.headers.get("x-request-id")).toBe("abc-123");
+  const replaced = await ada("GET", "/v1/me/rooms", { headers: { "x-request-id": "a b<script>" } });
+  expect(replaced.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
 });
 
-test("a token that names another tenant is not believed", async () => {
+test("a token that names another tenant is refused", async () => {
   const keys = openTokenKeys(world.config.sealKeys, tenant.row);
   const forged = await new SignJWT({})
     .setProtectedHeader({ alg: "HS256", kid: keys.current.kid })
@@ -369,13 +369,16 @@ test("a token that names another tenant is not believed", async () => {
   expectProblem(await world.as(forged)("GET", "/v1/me/rooms"), "unauthorized");
 });
 
-test("tokens of a rotated key stay good, of the one before that not", async () => {
+test("tokens of the previous key stay valid, tokens of the key before that do not", async () => {
   const rotated = await world.tenant("rotated");
   const ask = await rotated.user("ada");
   await rotateTokenKeys(world.db, world.config.sealKeys, rotated.row.id);
   await ask("GET", "/v1/me/rooms");
   await rotateTokenKeys(world.db, world.config.sealKeys, rotated.row.id);
-  await until(async () => (await ask("GET", "/v1/me/rooms")).status === 401, "the old key is forgotten");
+  await until(
+    async () => (await ask("GET", "/v1/me/rooms")).status === 401,
+    "the old key is no longer cached",
+  );
 });
 
 test("a revoked key is refused at once", async () => {
@@ -403,7 +406,7 @@ test("a locked user neither reads nor writes", async () => {
   expectProblem(await locked("POST", POST, { body: { text: "x" } }), "forbidden");
 });
 
-test("browsers of every origin may call when none is named", async () => {
+test("pages of every origin may call when the configuration names none", async () => {
   const preflight = await fetch(`${world.url}${POST}`, {
     method: "OPTIONS",
     headers: { origin: "https://app.example", "access-control-request-method": "POST" },

@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-test("without Redis a message is accepted in less than half a second, and kept", async () => {
+test("a message is accepted in less than half a second without Redis, and stored", async () => {
   await tenant.server("PUT", "/v1/rooms/group/kept", { body: { name: "Kept", members: [{ user: "ada" }] } });
   const ada = await tenant.user("ada");
   for (let index = 0; index < 5; index++) {
@@ -26,7 +26,7 @@ test("without Redis a message is accepted in less than half a second, and kept",
   expect(rows[0]?.next_attempt_at).not.toBeNull();
 });
 
-test("without Redis the API is ready, and says what is missing", async () => {
+test("the API is ready without Redis, and names what is missing", async () => {
   expect(await world.as(null)("GET", "/readyz")).toMatchObject({
     status: 200,
     body: { ready: true, degraded: ["redis"] },
@@ -35,7 +35,7 @@ test("without Redis the API is ready, and says what is missing", async () => {
   expect((await world.as(null)("GET", "/metrics")).body).toContain("omc_messages_accepted_total 5");
 });
 
-test("without Redis the operators' page says so at once", async () => {
+test("the operators' page fails at once without Redis", async () => {
   const { key } = await tenant.key("operator");
   expect(await world.as(key)("GET", "/admin/queues/api/queues")).toMatchObject({
     status: 503,

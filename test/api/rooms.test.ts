@@ -20,7 +20,7 @@ async function readTimeline(kind: string, slug: string): Promise<{ type: string;
   return rows;
 }
 
-test("a new room has its members, its timeline and a place to ask again", async () => {
+test("a new room has members, a timeline and a location", async () => {
   const made = await tenant.server("PUT", "/v1/rooms/event/py-meetup", {
     body: { name: "Py meetup", topic: "Snakes", members: [{ user: "ada", role: "owner" }, { user: "bob" }] },
   });
@@ -44,7 +44,7 @@ test("a new room has its members, its timeline and a place to ask again", async 
   ]);
 });
 
-test("a hundred requests for one room make one, with one joining each", async () => {
+test("a hundred requests for one room make one room, with one entry for each member", async () => {
   const body = { name: "Load", members: [{ user: "ada" }, { user: "bob" }] };
   const replies = await Promise.all(
     Array.from({ length: 100 }, () => tenant.server("PUT", "/v1/rooms/group/crowd", { body })),
@@ -56,7 +56,7 @@ test("a hundred requests for one room make one, with one joining each", async ()
   });
 });
 
-test("a direct room is the same whoever asks, a hundred times from both sides", async () => {
+test("a hundred requests for a direct room, from both sides, make one room", async () => {
   const replies = await Promise.all(
     Array.from({ length: 100 }, (_, index) =>
       tenant.server("PUT", "/v1/rooms/direct", {
@@ -77,13 +77,13 @@ test("a direct room is the same whoever asks, a hundred times from both sides", 
   });
 });
 
-test("a direct room takes nobody else", async () => {
+test("a direct room refuses a third member", async () => {
   await tenant.server("PUT", "/v1/rooms/direct/ada~bob");
   const reply = await tenant.server("PUT", "/v1/rooms/direct/ada~bob/members/eve");
   expect(reply).toMatchObject({ status: 409, body: { code: "conflict" } });
 });
 
-test("a change is told in the timeline, and the same wish again changes nothing", async () => {
+test("a change makes an entry in the timeline, and a repetition changes nothing", async () => {
   const body = { name: "A", members: [{ user: "ada" }] };
   await tenant.server("PUT", "/v1/rooms/group/renamed", { body });
   await tenant.server("PUT", "/v1/rooms/group/renamed", { body });
@@ -98,7 +98,7 @@ test("a change is told in the timeline, and the same wish again changes nothing"
   expect(await Room.query(world.db).findOne({ slug: "renamed" })).toMatchObject({ desired_version: 3 });
 });
 
-test("a room as wished and applied is answered 200", async () => {
+test("a request for a room that is as requested and applied returns 200", async () => {
   await tenant.server("PUT", "/v1/rooms/group/done", { body: { name: "Done" } });
   await world.db.raw(
     "update rooms set status = 'ready', applied_version = desired_version where slug = 'done'",
@@ -107,7 +107,7 @@ test("a room as wished and applied is answered 200", async () => {
   expect((await tenant.server("PATCH", "/v1/rooms/group/done", { body: { name: "More" } })).status).toBe(202);
 });
 
-test("a deleted room is gone for its members, and its address starts anew", async () => {
+test("a deleted room is not found by its members, and its address makes a new room", async () => {
   const body = { name: "G", members: [{ user: "ada" }, { user: "bob" }] };
   await tenant.server("PUT", "/v1/rooms/event/again", { body });
   const ada = await tenant.user("ada");
@@ -124,8 +124,8 @@ test("a deleted room is gone for its members, and its address starts anew", asyn
     [(posted.body as { id: string }).id],
   );
   expect(rows).toEqual([{ status: "dead", error_code: "room_deleted" }]);
-  const anew = await tenant.server("PUT", "/v1/rooms/event/again", { body: { name: "H" } });
-  expect(anew.body).toMatchObject({ members: 0, offset: 0 });
+  const recreated = await tenant.server("PUT", "/v1/rooms/event/again", { body: { name: "H" } });
+  expect(recreated.body).toMatchObject({ members: 0, offset: 0 });
   expect(
     await Room.query(world.db).where({ slug: "again" }).orderBy("generation").select("generation"),
   ).toMatchObject([{ generation: 1 }, { generation: 2 }]);
@@ -148,7 +148,7 @@ test("two tenants with the same slugs share nothing", async () => {
   expect(theirs.body).toMatchObject({ items: [], pending: [] });
 });
 
-test("a room made ready by its members' changes alone keeps one lock: many rooms at once come through", async () => {
+test("a change of members takes one lock, so that many rooms can change at once", async () => {
   const replies = await Promise.all(
     Array.from({ length: 40 }, (_, index) =>
       tenant.server("PUT", `/v1/rooms/group/many-${index % 8}`, {

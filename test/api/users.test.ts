@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-test("a new user is pending and says where to ask again", async () => {
+test("a new user is pending and has a location", async () => {
   const made = await tenant.server("PUT", "/v1/users/Ada.L@x", { body: { displayName: "Ada" } });
   expect(made.status).toBe(202);
   expect(made.headers.get("location")).toBe("/v1/users/Ada.L%40x");
@@ -28,7 +28,7 @@ test("a new user is pending and says where to ask again", async () => {
   expect(read).toMatchObject({ status: 200, body: made.body });
 });
 
-test("a user as wished already is answered 200, and pending again only when the wish changes", async () => {
+test("a repeated request for a user returns 200, and a changed one makes the user pending again", async () => {
   await tenant.server("PUT", "/v1/users/ready", { body: { displayName: "R" } });
   await world.db.raw(
     "update users set status = 'ready', applied_version = desired_version where external_id = 'ready'",
@@ -39,7 +39,7 @@ test("a user as wished already is answered 200, and pending again only when the 
   expect((await User.query(world.db).findOne({ external_id: "ready" }))?.next_attempt_at).not.toBeNull();
 });
 
-test("who prefers to wait is answered when the account is ready", async () => {
+test("a caller that prefers to wait gets the answer when the account is ready", async () => {
   await tenant.server("PUT", "/v1/users/slow");
   const waiting = tenant.server("PUT", "/v1/users/slow", { headers: { prefer: "wait=10" } });
   await world.db.raw(
@@ -60,7 +60,7 @@ test("a hundred requests for one user make one", async () => {
   expect(await User.query(world.db).where({ external_id: "crowd" }).resultSize()).toBe(1);
 });
 
-test("deleting a user empties the user's rooms, ends what was queued and frees the name for another account", async () => {
+test("deleting a user ends the memberships, makes queued messages dead and frees the name for another account", async () => {
   const body = { name: "R", members: [{ user: "gone" }, { user: "stays" }] };
   await tenant.server("PUT", "/v1/rooms/group/left", { body });
   await (
@@ -90,7 +90,7 @@ test("deleting a user empties the user's rooms, ends what was queued and frees t
   expect(again.matrix_user_id).not.toBe(before.matrix_user_id);
 });
 
-test("deleting somebody who wrote in many rooms holds them for as many statements as one room", async () => {
+test("deleting a user with messages in many rooms takes as many statements as with one room", async () => {
   const statementsFor = async (user: string, rooms: number) => {
     const ask = await tenant.user(user);
     for (let index = 0; index < rooms; index++) {
@@ -112,7 +112,7 @@ test("deleting somebody who wrote in many rooms holds them for as many statement
   expect(await statementsFor("everywhere", 6)).toBe(await statementsFor("in-two", 2));
 });
 
-test("a user who is deleted while being changed is made anew", async () => {
+test("a user who is deleted during a change is made again", async () => {
   await tenant.server("PUT", "/v1/users/raced", { body: { displayName: "Old" } });
   let changing: Promise<{ status: number; body: unknown }> | undefined;
   await world.db.transaction(async (trx) => {
@@ -130,11 +130,11 @@ test("a user who is deleted while being changed is made anew", async () => {
   expect(await changing).toMatchObject({ status: 202, body: { user: "raced", displayName: "New" } });
 });
 
-test("deleting who is not there is fine", async () => {
+test("deleting an unknown user succeeds", async () => {
   expect(await tenant.server("DELETE", "/v1/users/nobody")).toMatchObject({ status: 200, body: null });
 });
 
-test("a token opens the user's own rooms for as long as asked", async () => {
+test("a token gives access to the user's rooms for the requested time", async () => {
   await tenant.server("PUT", "/v1/users/tess");
   const signed = await tenant.server("POST", "/v1/users/tess/tokens", { body: { expiresInS: 120 } });
   expect(signed.status).toBe(200);

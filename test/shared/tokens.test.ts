@@ -9,14 +9,14 @@ const keysOf = (kid: string, byte: number): TokenKeys => ({
   previous: null,
 });
 
-test("a token is good under the key that signed it, every time", async () => {
+test("a token stays valid under the key that signed it", async () => {
   const { token } = await signUserToken(keysOf("a", 1), claims, { nowMs, lifetimeS: 60 });
   for (let time = 0; time < 3; time++) {
     expect(await verifyUserToken(keysOf("a", 1), "acme", token, nowMs)).toMatchObject({ user: "ada" });
   }
 });
 
-test("another secret under the same name refuses it, though the first was used before", async () => {
+test("a token is refused under another secret with the same key id, also after it was verified", async () => {
   const { token } = await signUserToken(keysOf("a", 1), claims, { nowMs, lifetimeS: 60 });
   await verifyUserToken(keysOf("a", 1), "acme", token, nowMs);
   await expect(verifyUserToken(keysOf("a", 2), "acme", token, nowMs)).rejects.toMatchObject({
@@ -24,7 +24,7 @@ test("another secret under the same name refuses it, though the first was used b
   });
 });
 
-test("a token of the key before is good until that key goes", async () => {
+test("a token of the previous key is valid until that key is removed", async () => {
   const { token } = await signUserToken(keysOf("a", 1), claims, { nowMs, lifetimeS: 60 });
   const rotated = { current: keysOf("b", 2).current, previous: keysOf("a", 1).current };
   expect(await verifyUserToken(rotated, "acme", token, nowMs)).toMatchObject({ user: "ada" });
@@ -33,7 +33,7 @@ test("a token of the key before is good until that key goes", async () => {
   });
 });
 
-test("a token that was good once is refused when it has expired, and for another tenant with the same secret", async () => {
+test("a verified token is refused after it expired, and for another tenant with the same secret", async () => {
   const keys = keysOf("a", 1);
   const { token } = await signUserToken(keys, claims, { nowMs, lifetimeS: 60 });
   await verifyUserToken(keys, "acme", token, nowMs);

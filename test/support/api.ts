@@ -18,7 +18,7 @@ export type Ask = (
   options?: { body?: unknown; raw?: string | Buffer; headers?: Record<string, string> },
 ) => Promise<Reply>;
 
-/** An API with its database and its Redis; tenants are made as needed. */
+/** An API with its own database and Redis database. */
 export type ApiWorld = {
   url: string;
   db: Db;
@@ -26,7 +26,7 @@ export type ApiWorld = {
   config: Config;
   /** A tenant with its server key. */
   tenant: (slug: string) => Promise<TestTenant>;
-  /** Calls as whoever a credential is of; without one, as nobody. */
+  /** Calls with a credential, or without one. */
   as: (credential: string | null) => Ask;
   close: () => Promise<void>;
 };
@@ -43,7 +43,7 @@ export type TestTenant = {
 
 const log = createLog({ level: "silent", tier: "test" });
 
-/** `redisUrl`: another Redis than the tests' one, such as none. `env`: more of the environment. */
+/** `redisUrl`: another Redis than that of the tests. `env`: further environment variables. */
 export async function openApiWorld(
   options: { redisUrl?: string; env?: Record<string, string> } = {},
 ): Promise<ApiWorld> {
@@ -133,7 +133,7 @@ function countSockets(): number {
   return process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
 }
 
-/** How many rows the tables that a request may touch have: the same before and after a refused request. */
+/** Counts the rows of all tables that a request can change. A refused request leaves them the same. */
 export async function countRows(db: Db): Promise<Record<string, number>> {
   const tables = ["users", "rooms", "memberships", "messages", "timeline", "notices"];
   const counts = await Promise.all(
