@@ -50,7 +50,7 @@ async function expectReadToTheEnd(limitMs: number): Promise<Room[]> {
 
 test("a consumer receives every entry at least once and in order while its processes are killed", async () => {
   const load = await faults.openLoad({ name: "consumed", rooms: 8, people: 6 });
-  const talk = load.talk(60, faults.random);
+  const talk = load.startTraffic(60, faults.random);
   for (let kill = 0; kill < 5; kill++) {
     await sleep(1_500);
     await faults.random.pick(workers()).kill();
@@ -65,7 +65,7 @@ test("a consumer receives every entry at least once and in order while its proce
 test("an entry whose delivery was not noted before the process died is delivered again", async () => {
   const load = await faults.openLoad({ name: "died", rooms: 1, people: 1 });
   const [person = "", place = ""] = [load.people[0], load.rooms[0]];
-  await load.say(place, person);
+  await load.post(place, person);
   await expectReadToTheEnd(20_000);
   const [before] = await faults.environment.sql<{ id: string; last_number: number }>(
     `select t.room_id as id, t.last_number from room_timeline t join rooms r on r.id = t.room_id

@@ -82,7 +82,7 @@ async function cursor(): Promise<Cursor | undefined> {
 
 /** Runs the job until the room is read to its end, without waiting for the back-off. */
 async function runToEnd(recorder: Recorder): Promise<void> {
-  for (let turn = 0; turn < 100; turn++) {
+  for (let round = 0; round < 100; round++) {
     await place.sql("update timeline_cursors set next_attempt_at = now() where next_attempt_at is not null");
     await run(recorder);
     if ((await cursor())?.is_due !== true) return;
@@ -249,9 +249,9 @@ test("no mark is lost when appends and the end of a room race", async () => {
   const consuming = (async () => {
     while (!done.signal.aborted) await run(recorder);
   })();
-  for (let turn = 0; turn < 60; turn++) {
-    await Promise.all([append(`${turn} a`), append(`${turn} b`)]);
-    await until(() => recorder.got.length >= turn * 2 + 2, "both are delivered", 5_000);
+  for (let round = 0; round < 60; round++) {
+    await Promise.all([append(`${round} a`), append(`${round} b`)]);
+    await until(() => recorder.got.length >= round * 2 + 2, "both are delivered", 5_000);
   }
   done.abort();
   await consuming;

@@ -64,30 +64,30 @@ function publish(): Promise<void> {
   return publishRooms(place, [room.id]);
 }
 
-/** Numbers that the room's live channel tells while `work` runs. */
-async function hear(work: () => Promise<unknown>, last: number): Promise<number[]> {
-  const heard: number[] = [];
-  const listener = openWorkerRedis(place.redisUrl, place.log, "listener");
+/** Numbers that the room's live channel carries while `work` runs. */
+async function receive(work: () => Promise<unknown>, last: number): Promise<number[]> {
+  const received: number[] = [];
+  const subscriber = openWorkerRedis(place.redisUrl, place.log, "subscriber");
   try {
-    await listener.subscribe(roomLiveChannel(room.id));
-    listener.on("message", (_channel, text) =>
-      heard.push(roomLiveMessage.parse(JSON.parse(text)).number ?? 0),
+    await subscriber.subscribe(roomLiveChannel(room.id));
+    subscriber.on("message", (_channel, text) =>
+      received.push(roomLiveMessage.parse(JSON.parse(text)).number ?? 0),
     );
     await work();
-    await until(() => heard.includes(last), `${last} is heard`);
-    return heard;
+    await until(() => received.includes(last), `${last} is received`);
+    return received;
   } finally {
-    listener.disconnect();
+    subscriber.disconnect();
   }
 }
 
-test("a hundred appends at the same time leave no gap and no double", async () => {
+test("a hundred appends at the same time leave no gap and no duplicate", async () => {
   await Promise.all(upTo(100).map((number) => append(externalEntry(`text ${number}`))));
   expect(await numbers()).toEqual(upTo(100));
   expect(await state()).toMatchObject({ last_number: 100, message_count: 100 });
 });
 
-test("an entry that is offered again and again stands once, by its id and by its event", async () => {
+test("a timeline holds an entry once, by its id and by its event, however often it is offered", async () => {
   const [one, two] = [externalEntry("one"), externalEntry("two")];
   const again = { ...externalEntry("one again"), eventId: one.eventId };
   await append(one);
@@ -96,22 +96,22 @@ test("an entry that is offered again and again stands once, by its id and by its
   expect(await numbers()).toEqual([1, 2]);
 });
 
-test("the same entry offered by twenty at the same time stands once", async () => {
+test("a timeline holds an entry once when twenty transactions offer it at the same time", async () => {
   const entry = externalEntry("once");
   await Promise.all(upTo(20).map((number) => append(entry, externalEntry(`own ${number}`))));
   expect(await numbers()).toEqual(upTo(21));
 });
 
-test("appends to several rooms in any order at the same time do not lock each other out", async () => {
+test("appends to several rooms in any order at the same time do not deadlock", async () => {
   const rooms = await Promise.all(upTo(5).map((number) => place.room(`event:several-${number}`)));
   await Promise.all(
-    upTo(40).map((turn) => {
+    upTo(40).map((round) => {
       const shuffled = rooms
-        .map((_, index) => rooms[(index * 2 + turn) % rooms.length])
+        .map((_, index) => rooms[(index * 2 + round) % rooms.length])
         .filter((other) => other !== undefined);
       const offered = shuffled.map((other) => ({
         roomId: other.id,
-        entries: [externalEntry(`turn ${turn}`)],
+        entries: [externalEntry(`round ${round}`)],
       }));
       return place.db.transaction((trx) => appendEntries(trx, offered));
     }),
@@ -119,7 +119,7 @@ test("appends to several rooms in any order at the same time do not lock each ot
   for (const other of rooms) expect(await numbers(other.id)).toEqual(upTo(40));
 });
 
-test("an append that is rolled back takes its numbers back", async () => {
+test("an append that is rolled back gives its numbers back", async () => {
   await append(externalEntry("one"));
   const failing = place.db.transaction(async (trx) => {
     await appendEntries(trx, [{ roomId: room.id, entries: [externalEntry("never")] }]);
@@ -130,41 +130,41 @@ test("an append that is rolled back takes its numbers back", async () => {
   expect(await numbers()).toEqual([1, 2]);
 });
 
-test("publishing brings the stream to where the timeline is, and twice is the same as once", async () => {
+test("publishing catches the stream up with the timeline, and a second time changes nothing", async () => {
   await appendTexts(1, 5);
-  const heard = await hear(async () => {
+  const received = await receive(async () => {
     await publish();
     await publish();
     await appendTexts(6, 7);
     await publish();
   }, 7);
-  expect(heard).toEqual(upTo(7));
+  expect(received).toEqual(upTo(7));
   expect(await streamNumbers()).toEqual(upTo(7));
   expect(await state()).toMatchObject({ published_number: 7 });
   expect(await findUnpublishedRooms(place.db, 100)).not.toContain(room.id);
 });
 
-test("ten who publish while others append tell everything once, in order", async () => {
-  const heard = await hear(async () => {
+test("ten publishers at the same time as appends publish every entry once, in order", async () => {
+  const received = await receive(async () => {
     await Promise.all(
-      upTo(10).map(async (who) => {
-        for (let turn = 0; turn < 5; turn++) {
-          await append(externalEntry(`${who} ${turn}`));
+      upTo(10).map(async (publisher) => {
+        for (let round = 0; round < 5; round++) {
+          await append(externalEntry(`${publisher} ${round}`));
           await publish();
         }
       }),
     );
   }, 50);
-  expect(heard).toEqual(upTo(50));
+  expect(received).toEqual(upTo(50));
   expect(await streamNumbers()).toEqual(upTo(50));
 });
 
-test("more than one batch is published in one call", async () => {
+test("one call publishes more than one batch", async () => {
   await appendTexts(1, 700);
-  expect(await hear(publish, 700)).toEqual(upTo(700));
+  expect(await receive(publish, 700)).toEqual(upTo(700));
 });
 
-test("a stream keeps for a day what may be recovered at once, and little more", async () => {
+test("a stream keeps for a day as many entries as one connect may recover, and few more", async () => {
   await appendTexts(1, 700);
   await publish();
   const kept = await streamNumbers();
@@ -175,7 +175,7 @@ test("a stream keeps for a day what may be recovered at once, and little more", 
   expect(await place.redis.ttl(roomStreamKey(room.id, (await state()).epoch))).toBeLessThanOrEqual(86_400);
 });
 
-test("a stream that Redis lost begins with what is published next, and is rebuilt when wanted", async () => {
+test("a stream that Redis lost begins with what is published next, and is rebuilt on demand", async () => {
   await appendTexts(1, 5);
   await publish();
   await place.redis.del(roomStreamKey(room.id, (await state()).epoch));
@@ -186,7 +186,7 @@ test("a stream that Redis lost begins with what is published next, and is rebuil
   expect(await streamNumbers()).toEqual(upTo(6));
 });
 
-test("a stream that came back older than Postgres remembers is told the rest again", async () => {
+test("a stream that came back older than Postgres remembers receives the missing entries again", async () => {
   await appendTexts(1, 3);
   await publish();
   const key = roomStreamKey(room.id, (await state()).epoch);
@@ -200,7 +200,7 @@ test("a stream that came back older than Postgres remembers is told the rest aga
   expect(await state()).toMatchObject({ published_number: 6 });
 });
 
-test("a stream that is ahead of its timeline belongs to another past: it gets a new epoch", async () => {
+test("a room whose stream is ahead of its timeline gets a new epoch", async () => {
   await appendTexts(1, 3);
   await publish();
   const before = await state();

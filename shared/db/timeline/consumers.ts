@@ -56,7 +56,7 @@ export async function findDueCursor(db: Db, key: CursorKey): Promise<DueCursor |
   const rows = await rowsOf<Omit<DueCursor, keyof CursorKey>>(
     db,
     `select k.position, k.attempts, t.last_number as "lastNumber", r.deleted_at is not null as "isDeleted",
-            cast(greatest(0, extract(epoch from k.next_attempt_at - now()) * 1000) as float8) as "waitMs"
+            cast(ceil(greatest(0, extract(epoch from k.next_attempt_at - now()) * 1000)) as int) as "waitMs"
        from timeline_cursors k
        join room_timeline t on t.room_id = k.room_id
        join rooms r on r.id = k.room_id
