@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
+import { role } from "../../shared/contract/roles.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
@@ -29,4 +30,11 @@ test("every SQL statement of the program stands in shared/db/ or migrations/", (
   });
   expect(withSql.filter((path) => path.startsWith("shared/db/")).length).toBeGreaterThan(20);
   expect(withSql.filter((path) => !ALLOWED.some((folder) => path.startsWith(folder)))).toEqual([]);
+});
+
+test("no statement outside migrations/ names a role: who may do what is a parameter", () => {
+  const names = role.options.join("|");
+  const literal = new RegExp(`\\brole\\s*(=|<>|(not )?in|=\\s*any)\\s*\\(?\\s*'(${names})'`);
+  const sources = ["api", "realtime", "shared", "workers"].flatMap(sourcesOf);
+  expect(sources.filter((path) => literal.test(readFileSync(join(root, path), "utf8")))).toEqual([]);
 });

@@ -6,9 +6,9 @@ import {
   unlessMissing,
 } from "../../workers/matrix/http/failure.ts";
 import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants/tenants.ts";
-import { backoffMs, decideRetry, type FailedTry } from "../../workers/outbound/retry.ts";
+import { backoffMs, decideRetry, type FailedAttempt } from "../../workers/outbound/retry.ts";
 
-const failed: FailedTry = {
+const failed: FailedAttempt = {
   kind: "transient",
   attempts: 0,
   ageMs: 0,

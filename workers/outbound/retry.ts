@@ -2,7 +2,7 @@ import { DEAD_REASONS, type DeadCode } from "../../shared/db/messages/dead-messa
 import type { FailureKind } from "../matrix/http/failure.ts";
 
 /** What is known of a failed attempt. Ages and delays in milliseconds. */
-export type FailedTry = {
+export type FailedAttempt = {
   kind: FailureKind;
   /** Attempts that failed before this one. */
   attempts: number;
@@ -27,13 +27,13 @@ const FORBIDDEN_ATTEMPTS = 3;
  * Decides what becomes of a message after a failed attempt. A message that may have been sent, or that a homeserver asks
  * us to delay (429), is dead by its age alone and never by a count. `chance` in [0, 1) spreads the delays.
  */
-export function decideRetry(failure: FailedTry, chance: number): Decision {
+export function decideRetry(failure: FailedAttempt, chance: number): Decision {
   const code = findDeadCode(failure);
   if (code !== null) return { action: "dead", code, reason: DEAD_REASONS[code] };
   return { action: "retry", delayMs: backoffMs(failure, chance) };
 }
 
-function findDeadCode({ kind, attempts, ageMs, maxAgeMs }: FailedTry): DeadCode | null {
+function findDeadCode({ kind, attempts, ageMs, maxAgeMs }: FailedAttempt): DeadCode | null {
   if (kind === "permanent" || kind === "conflict") return "refused";
   if (kind === "missing") return "room_gone";
   if (kind === "forbidden" && attempts + 1 >= FORBIDDEN_ATTEMPTS) return "forbidden";
@@ -45,7 +45,7 @@ function findDeadCode({ kind, attempts, ageMs, maxAgeMs }: FailedTry): DeadCode 
  * least what the homeserver asks for, up to 10 minutes.
  */
 export function backoffMs(
-  { attempts, retryAfterMs }: Pick<FailedTry, "attempts" | "retryAfterMs">,
+  { attempts, retryAfterMs }: Pick<FailedAttempt, "attempts" | "retryAfterMs">,
   chance: number,
 ): number {
   const doubled = Math.min(FIRST_DELAY_MS * 2 ** Math.min(attempts, 10), LONGEST_DELAY_MS);
