@@ -108,7 +108,7 @@ async function fillPage(
   const applied = await applyPage(context, room, plan, { gap, end, isFilled });
   // Another filler was faster, or reading began anew: what was read here is read again if it must be.
   if (applied === null) return true;
-  logPublished(context, applied.told);
+  logPublished(context, applied.settled);
   countApplied(context, plan, 0);
   await publish(context, applied);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };

@@ -54,7 +54,7 @@ export function watchObservers(
 ): HealthMonitor {
   return startHealthMonitor({
     limits,
-    look: () => Promise.resolve(deps.observers.turns()),
+    look: () => Promise.resolve(deps.observers.progress()),
     onStalled: (observer) => {
       deps.onStalled({ observer }, "an observer hangs: it neither reads nor fails, and keeps its lease");
     },
