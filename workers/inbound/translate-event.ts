@@ -69,7 +69,7 @@ export function translateEvent(roomId: string, event: MatrixEvent, context: Even
 function translateContent(roomId: string, event: MatrixEvent, context: EventContext): Translation {
   const markerId = event.content[MARKER];
   const marked = typeof markerId === "string" ? context.messages.get(markerId) : undefined;
-  // Anybody can write a marker. It counts when the event's room and sender are those of the message's row.
+  // Any client can write a marker. It counts when the event's room and sender are those of the message's row.
   const isOurs = marked?.room_id === roomId && marked.sender_matrix_id === event.sender;
   if (marked && isOurs) {
     const isSettled = marked.timeline_number !== null;

@@ -20,7 +20,7 @@ export type ObserverRun = {
     delete: (matrixRoomId: string) => unknown;
   };
   /**
-   * `fromStream`: the homeserver's event stream is read before `/sync`; false once it turns out to have none.
+   * `fromStream`: the homeserver's event stream is read before `/sync`; false after it was not found.
    * `isConfirmed`: `/sync` has accepted the saved position since the lease was taken.
    */
   reading: { fromStream: boolean; isConfirmed: boolean };

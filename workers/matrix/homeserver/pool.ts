@@ -30,10 +30,10 @@ export function openHomeserverPool(options: {
     const breaker = createBreaker({
       open: () => {
         options.metrics.breakerOpen.inc();
-        options.log.error({ homeserver: id }, "the homeserver does not answer: calls are held back");
+        options.log.error({ homeserver: id }, "the homeserver does not respond: calls are refused");
       },
       close: () => {
-        options.log.info({ homeserver: id }, "the homeserver answers again");
+        options.log.info({ homeserver: id }, "the homeserver responds again");
         options.onRecovered(id);
       },
     });
