@@ -82,7 +82,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     });
   }
 
-  test("making an account again, or five times at once, changes nothing", async () => {
+  test("an account that is registered again, or five times at once, stays the same", async () => {
     const matrixUserId = `@omc_${randomToken(16)}:${synapse.synapseServerName}`;
     await Promise.all(Array.from({ length: 5 }, () => homeserver.ensureAccount(matrixUserId)));
     await homeserver.ensureAccount(matrixUserId);
@@ -91,7 +91,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     expect(whoami).toMatchObject({ user_id: matrixUserId, device_id: "OPENMEET" });
   });
 
-  test("an account whose devices were all ended by the person speaks again", async () => {
+  test("an account whose devices were all removed can send again", async () => {
     const matrixUserId = await person();
     const before = await homeserver.as(matrixUserId);
     await before({ method: "POST", path: "/logout/all", body: {} });
@@ -101,13 +101,13 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     expect(whoami).toMatchObject({ user_id: matrixUserId, device_id: "OPENMEET" });
   });
 
-  test("a room made six times at once is one room", async () => {
+  test("a room that is created six times at once is one room", async () => {
     const observer = await person();
     const rooms = await Promise.all(Array.from({ length: 6 }, () => make(observer, "same")));
     expect(new Set(rooms).size).toBe(1);
   });
 
-  test("a send that is repeated is one event, also after the homeserver was started again", async () => {
+  test("a repeated send makes one event, also after the homeserver restarted", async () => {
     const { member, matrixRoomId, observer } = await room();
     const since = await fetchPosition(await homeserver.as(observer));
     const message = { matrixRoomId, id: newId(), event: textEvent("once") };
@@ -138,7 +138,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     expect(await listJoined(asked, matrixRoomId)).toHaveLength(32);
   }, 120_000);
 
-  test("the level map that is put is the one that is there, and a member who is put out is out", async () => {
+  test("the room has the level map that was put, and a removed member is out of it", async () => {
     const { member, observer, matrixRoomId } = await room();
     const request = await homeserver.as(observer);
     const wanted = buildPowerLevels(observer, [{ matrixUserId: member, role: "moderator" }]);
@@ -155,7 +155,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     });
   });
 
-  test("a plain client that logs in speaks as the person, from a device of its own", async () => {
+  test("another Matrix client logs in as the person, with a device of its own", async () => {
     const { member } = await room();
     const login = await homeserver.login(member);
     const request = createConnection({ baseUrl: synapse.synapseUrl, accessToken: login.accessToken })({});
@@ -166,7 +166,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     expect(login.deviceId).not.toBe("OPENMEET");
   });
 
-  test("an account that was removed, twice, leaves no credential that could speak", async () => {
+  test("an account that was removed, twice, leaves no credential that works", async () => {
     const { member, matrixRoomId } = await room();
     const login = await homeserver.login(member);
     const kept = await findCredential(database.db, SEAL_KEYS, homeserverId, member);
@@ -184,7 +184,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
   });
 
   if (mode === "admin") {
-    test("a token is sealed in the database, and one that was revoked is renewed once for all who wait", async () => {
+    test("a token is sealed in the database, and a revoked token is renewed once for all waiting calls", async () => {
       const { member, matrixRoomId } = await room();
       const row: unknown = await database.db("credentials").where({ matrix_user_id: member }).first();
       const before = await findCredential(database.db, SEAL_KEYS, homeserverId, member);
@@ -203,7 +203,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
       expect(devices).toMatchObject({ devices: [{ device_id: "OPENMEET" }] });
     });
 
-    test("a registration whose answer was lost is made good by logging in", async () => {
+    test("after a registration whose response was lost, a login gives the token", async () => {
       const { member } = await room();
       await database.db("credentials").where({ matrix_user_id: member }).delete();
       homeserver = open();

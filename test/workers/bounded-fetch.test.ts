@@ -8,7 +8,7 @@ const LIMIT = 1_000;
 const fetchBounded = createBoundedFetch({ maxResponseBytes: LIMIT });
 
 /** What the server does, by path. */
-const ANSWERS: Record<string, (response: ServerResponse) => void> = {
+const RESPONSES: Record<string, (response: ServerResponse) => void> = {
   "/whole": (response) => response.end('{"fine":true}'),
   "/chunked": (response) => {
     response.write('{"fi');
@@ -41,7 +41,7 @@ let url: string;
 beforeAll(async () => {
   server = createServer((request, response) => {
     const path = new URL(request.url ?? "/", "http://test").pathname;
-    ANSWERS[path]?.(response);
+    RESPONSES[path]?.(response);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -51,17 +51,17 @@ afterAll(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-test.each(["/whole", "/chunked"])("an answer in time and size is read (%s)", async (path) => {
+test.each(["/whole", "/chunked"])("a response within the limits is read (%s)", async (path) => {
   expect(await (await fetchBounded(url + path)).json()).toEqual({ fine: true });
 });
 
-test("an answer without a body is one", async () => {
+test("a response without a body is read", async () => {
   expect((await fetchBounded(`${url}/empty`)).status).toBe(204);
   expect(await (await fetchBounded(`${url}/nothing`)).text()).toBe("");
 });
 
 test.each(["/stall-in-head", "/stall-in-body", "/stall-announced"])(
-  "a server that falls silent is given up in time (%s)",
+  "a call to a server that stops sending ends at its time limit (%s)",
   async (path) => {
     const startedAtMs = performance.now();
     await expect(fetchBounded(url + path, { signal: AbortSignal.timeout(200) })).rejects.toMatchObject({
@@ -72,14 +72,14 @@ test.each(["/stall-in-head", "/stall-in-body", "/stall-announced"])(
 );
 
 test.each(["/too-large", "/too-large-chunked", "/endless"])(
-  "an answer that is too large is not read to its end (%s)",
+  "a response that is too large is not read to its end (%s)",
   async (path) => {
     await expect(fetchBounded(url + path)).rejects.toBeInstanceOf(ResponseTooLarge);
   },
 );
 
 test.each(["/too-large", "/too-large-chunked", "/endless"])(
-  "an answer that is too large is known as such behind the SDK (%s)",
+  "the cause of a failed call names a response that is too large (%s)",
   async (path) => {
     const connect = createConnection({ baseUrl: url, accessToken: null, maxResponseBytes: LIMIT });
     await expect(connect({})({ method: "GET", prefix: "", path })).rejects.toMatchObject({
@@ -90,7 +90,7 @@ test.each(["/too-large", "/too-large-chunked", "/endless"])(
 );
 
 test.each(["/stall-in-head", "/stall-in-body"])(
-  "an answer that does not come in time is known as such behind the SDK (%s)",
+  "the errcode of a failed call names a timeout (%s)",
   async (path) => {
     const request = createConnection({ baseUrl: url, accessToken: null })({});
     await expect(request({ method: "GET", prefix: "", path, timeoutMs: 200 })).rejects.toMatchObject({
@@ -100,7 +100,7 @@ test.each(["/stall-in-head", "/stall-in-body"])(
   },
 );
 
-test("a connection is used again", async () => {
+test("calls share a connection", async () => {
   const ports = new Set<number | undefined>();
   const note = (request: IncomingMessage) => ports.add(request.socket.remotePort);
   server.on("request", note);
@@ -110,12 +110,12 @@ test("a connection is used again", async () => {
   expect(ports.size).toBe(1);
 });
 
-test.each(["/reset", "/reset-in-body"])("a cut connection is a failure, not an answer (%s)", async (path) => {
+test.each(["/reset", "/reset-in-body"])("a cut connection is a failure (%s)", async (path) => {
   await expect(fetchBounded(url + path)).rejects.toThrow();
 });
 
 test.each(["/stall-in-head", "/stall-in-body", "/reset", "/reset-in-body", "/endless", "/html"])(
-  "a Matrix call that ends so (%s) may be repeated, and says nothing of where it went",
+  "a Matrix call that ends so (%s) is transient, and its message holds no address and no token",
   async (path) => {
     const request = createConnection({
       baseUrl: url,

@@ -3,18 +3,18 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { createConnection, type Requester } from "../../workers/matrix/http/client.ts";
 
-type Said = { status: number; type: string; body: string; retryAfter?: string };
+type Reply = { status: number; type: string; body: string; retryAfter?: string };
 
 let server: Server;
 let request: Requester;
-let said: Said;
+let reply: Reply;
 beforeAll(async () => {
   server = createServer((_, response) => {
-    response.writeHead(said.status, {
-      "content-type": said.type,
-      ...(said.retryAfter === undefined ? {} : { "retry-after": said.retryAfter }),
+    response.writeHead(reply.status, {
+      "content-type": reply.type,
+      ...(reply.retryAfter === undefined ? {} : { "retry-after": reply.retryAfter }),
     });
-    response.end(said.body);
+    response.end(reply.body);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
@@ -25,37 +25,37 @@ afterAll(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-const plain = (status: number, body: string): Said => ({ status, type: "text/plain", body });
-const matrix = (status: number, errcode: string): Said => ({
+const plain = (status: number, body: string): Reply => ({ status, type: "text/plain", body });
+const matrix = (status: number, errcode: string): Reply => ({
   status,
   type: "application/json",
   body: JSON.stringify({ errcode, error: "no" }),
 });
 
-test.each<[string, Said, object]>([
+test.each<[string, Reply, object]>([
   [
-    "a proxy's page for a homeserver that is away",
+    "a proxy's page for an absent homeserver",
     plain(404, "404 page not found"),
     { kind: "transient", httpStatus: 404 },
   ],
-  ["a proxy that lets nobody in", plain(403, "Forbidden"), { kind: "transient", httpStatus: 403 }],
+  ["a proxy's refusal", plain(403, "Forbidden"), { kind: "transient", httpStatus: 403 }],
   [
-    "a proxy that speaks JSON",
+    "a proxy's JSON",
     { status: 404, type: "application/json", body: '{"message":"no Route matched with those values"}' },
     { kind: "transient", httpStatus: 404 },
   ],
-  ["the homeserver's own word", matrix(404, "M_NOT_FOUND"), { kind: "missing", errcode: "M_NOT_FOUND" }],
+  ["the homeserver's own error", matrix(404, "M_NOT_FOUND"), { kind: "missing", errcode: "M_NOT_FOUND" }],
   [
-    "a device that is gone",
+    "a device that does not exist",
     matrix(400, "M_UNKNOWN_DEVICE"),
     { kind: "forbidden", errcode: "M_UNKNOWN_DEVICE" },
   ],
   [
-    "a proxy that asks to wait",
+    "a proxy's limit",
     { ...plain(429, "slow down"), retryAfter: "7" },
     { kind: "limited", retryAfterMs: 7_000 },
   ],
-])("%s is taken for what it is", async (_, answer, failure) => {
-  said = answer;
+])("%s becomes a failure of its kind", async (_, given, failure) => {
+  reply = given;
   await expect(request({ method: "GET", path: "/account/whoami" })).rejects.toMatchObject(failure);
 });

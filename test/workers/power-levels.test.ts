@@ -7,7 +7,7 @@ import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-level
 const observer = "@observer:test";
 const member = (name: string, role: Role) => ({ matrixUserId: `@${name}:test`, role });
 
-test("the map names the observer and whoever has a level, nobody else", () => {
+test("the map names the observer and the members with a level", () => {
   const levels = buildPowerLevels(observer, [
     member("ada", "owner"),
     member("bob", "admin"),
@@ -25,7 +25,7 @@ test("the map names the observer and whoever has a level, nobody else", () => {
   });
 });
 
-test("the map is complete: nothing that Matrix would fill in by itself is left out", () => {
+test("the map leaves out no field that Matrix would fill in by itself", () => {
   const levels = buildPowerLevels(observer, []);
   expect(levels).toMatchObject({
     users_default: 0,
@@ -34,20 +34,20 @@ test("the map is complete: nothing that Matrix would fill in by itself is left o
     ban: 50,
     kick: 50,
     redact: 50,
-    // An observer that was put out is asked back in by somebody of ours.
+    // A moderator invites an observer that was removed.
     invite: 50,
   });
   expect(levels.events["m.room.power_levels"]).toBe(100);
-  // Nobody, not even the observer, can encrypt a room: its words could not be read any more.
+  // Not even the observer can encrypt a room: its messages could not be read any more.
   expect(levels.events["m.room.encryption"]).toBeGreaterThan(100);
 });
 
-test("nobody's role, not even an owner's, reaches the observer", () => {
+test("no role reaches the observer's level", () => {
   for (const level of Object.values(POWER_LEVEL)) expect(level).toBeLessThan(100);
   expect(buildPowerLevels(observer, [{ matrixUserId: observer, role: "member" }]).users[observer]).toBe(100);
 });
 
-test("the order of members and keys makes no difference, a level does", () => {
+test("two maps differ by their levels, not by the order of members or keys", () => {
   const one = buildPowerLevels(observer, [member("ada", "owner"), member("bob", "admin")]);
   const other = buildPowerLevels(observer, [member("bob", "admin"), member("ada", "owner")]);
   expect(JSON.stringify(one)).toBe(JSON.stringify(other));
@@ -58,7 +58,7 @@ test("the order of members and keys makes no difference, a level does", () => {
   expect(isSameLevels(null, one)).toBe(false);
 });
 
-test("everybody may post but a guest", () => {
+test("every role but guest may post", () => {
   const posting = (Object.keys(POWER_LEVEL) as Role[]).filter((name) => isAllowed(name, "post"));
   expect(posting).toEqual(["owner", "admin", "moderator", "speaker", "member"]);
 });

@@ -12,7 +12,7 @@ const log = createLog({ level: "silent", tier: "test" });
 
 type Answers = { "/events"?: unknown; "/sync"?: unknown };
 
-describe("what happened is read", () => {
+describe("an observer reads", () => {
   let calls: { path: string; query: MatrixCall["query"] | undefined }[];
   let run: Parameters<typeof readChanges>[1];
 
@@ -56,7 +56,7 @@ describe("what happened is read", () => {
   });
   const syncAnswer = { next_batch: "s30_0_1", rooms: { join: {}, leave: {} } };
 
-  test("from the stream of events, by room and in order, without what is no event of a timeline or means nothing", async () => {
+  test("the event stream, by room and in order, without types that it does not use", async () => {
     const [first, second, other] = [event("!a"), event("!a"), event("!b")];
     const typing = { type: "m.typing", room_id: "!a", content: { user_ids: [] } };
     const reaction = event("!c", { type: "m.reaction" });
@@ -64,12 +64,12 @@ describe("what happened is read", () => {
       "/events": { chunk: [first, typing, other, reaction, second], start: SINCE, end: "s20_0_1" },
     });
     expect(answer.next_batch).toBe("s20_0_1");
-    const told = Object.entries(answer.rooms?.join ?? {}).map(([room, { timeline }]) => [
+    const byRoom = Object.entries(answer.rooms?.join ?? {}).map(([room, { timeline }]) => [
       room,
       timeline?.limited,
       timeline?.events.map(({ event_id }) => event_id),
     ]);
-    expect(told).toEqual([
+    expect(byRoom).toEqual([
       ["!a", false, [first.event_id, second.event_id]],
       ["!b", false, [other.event_id]],
     ]);
@@ -79,18 +79,18 @@ describe("what happened is read", () => {
   const own = (membership: string) =>
     event("!a", { type: "m.room.member", state_key: OBSERVER, content: { membership } });
   test.each<[string, unknown[], string]>([
-    ["the reader came into a room", [event("!b"), own("join")], "s20_0_1"],
-    ["the reader was put out of a room", [own("leave")], "s20_0_1"],
+    ["it joined a room", [event("!b"), own("join")], "s20_0_1"],
+    ["it was removed from a room", [own("leave")], "s20_0_1"],
     ["there may be more", Array.from({ length: 100 }, () => event("!a")), "s20_0_1"],
     ["the stream goes back in time", [], "s9_0_1"],
-  ])("from /sync, from the same position, where %s", async (_, chunk, end) => {
+  ])("/sync from the same position when %s", async (_, chunk, end) => {
     const answer = await read({ "/events": { chunk, start: SINCE, end }, "/sync": syncAnswer });
     expect(answer).toMatchObject({ next_batch: "s30_0_1" });
     expect(paths()).toEqual(["/events", "/sync"]);
     expect(calls[1]?.query).toMatchObject({ since: SINCE, timeout: "30000" });
   });
 
-  test("another's coming and going is read from the stream", async () => {
+  test("the event stream when another user joins", async () => {
     const joined = event("!a", {
       type: "m.room.member",
       state_key: "@bob:hs.test",
@@ -100,12 +100,12 @@ describe("what happened is read", () => {
     expect(paths()).toEqual(["/events"]);
   });
 
-  test("from /sync at once after a failure", async () => {
+  test("/sync, without waiting, after a failure", async () => {
     await read({ "/sync": syncAnswer }, 2);
     expect(calls).toMatchObject([{ path: "/sync", query: { since: SINCE, timeout: "2" } }]);
   });
 
-  test("from /sync from now on where the homeserver has no such stream", async () => {
+  test("/sync from now on when the homeserver has no event stream", async () => {
     const answers = {
       "/events": new MatrixFailure("missing", { errcode: "M_UNRECOGNIZED", httpStatus: 404 }),
       "/sync": syncAnswer,
@@ -115,7 +115,7 @@ describe("what happened is read", () => {
     expect(paths()).toEqual(["/events", "/sync", "/sync"]);
   });
 
-  test("from /sync from now on where several processes of the homeserver write events", async () => {
+  test("/sync from now on when several processes of the homeserver write events", async () => {
     const answers = {
       "/events": { chunk: [event("!a")], start: SINCE, end: "m19~2.21_0_1" },
       "/sync": syncAnswer,
@@ -125,7 +125,7 @@ describe("what happened is read", () => {
     expect(paths()).toEqual(["/events", "/sync", "/sync"]);
   });
 
-  test("from /sync first, without waiting, after a start: the position may be one that the homeserver has lost", async () => {
+  test("/sync first, without waiting, after a start: a restored homeserver may not have the position", async () => {
     run.reading.isConfirmed = false;
     await read({ "/sync": syncAnswer });
     expect(calls).toMatchObject([{ path: "/sync", query: { since: SINCE, timeout: "0" } }]);
@@ -133,18 +133,18 @@ describe("what happened is read", () => {
     expect(paths()).toEqual(["/sync", "/events"]);
   });
 
-  test("from /sync only unless the stream may be read", async () => {
+  test("/sync alone when the event stream is not allowed", async () => {
     run.reading.fromStream = false;
     await read({ "/sync": syncAnswer });
     expect(paths()).toEqual(["/sync"]);
   });
 
-  test("not at all where the stream fails: the loop waits and asks again", async () => {
+  test("nothing when the stream fails: the loop repeats the call", async () => {
     const failure = new MatrixFailure("transient", { errcode: "M_UNKNOWN", httpStatus: 500 });
     await expect(read({ "/events": failure })).rejects.toBe(failure);
   });
 
-  test("a proxy that answers for a homeserver that is away does not end reading the stream", async () => {
+  test("the event stream again after a proxy returned 404 for an absent homeserver", async () => {
     const failure = new MatrixFailure("transient", { errcode: "no Matrix answer", httpStatus: 404 });
     await expect(read({ "/events": failure, "/sync": failure })).rejects.toBe(failure);
     await read({ "/events": { chunk: [], start: SINCE, end: "s20_0_1" } });

@@ -65,7 +65,7 @@ const isOutOf = (gap: { from: string; to: string }) => ({
   gap_to: gap.to,
 });
 
-/** The observer left between two positions, as `/sync` told. */
+/** `/sync` shows that the observer left between two positions. */
 async function leave(): Promise<void> {
   homeserver.answer(/\/sync$/, { next_batch: "s2", rooms: { leave: { [`!${room.id}`]: {} } } });
   await read("s1");
@@ -82,14 +82,14 @@ async function comeBack(position: string): Promise<void> {
   expect(await state()).toMatchObject({ isOut: false });
 }
 
-test("a room that the observer is out of is not read: how far its gap reaches is not known yet", async () => {
+test("a room is not read while the observer is out of it: the end of its gap is not known", async () => {
   await leave();
   await handleRoomSync(place.context(homeserver), key());
   expect(homeserver.calls.filter(({ path }) => path.endsWith("/messages"))).toEqual([]);
   expect(await state()).toEqual(isOutOf({ from: "s1", to: "s2" }));
 });
 
-test("when it is back, the gap reaches to where it came back, whatever was read elsewhere meanwhile", async () => {
+test("the gap reaches to where the observer came back, also when other rooms were read meanwhile", async () => {
   await leave();
   homeserver.answer(/\/sync$/, { next_batch: "s90" });
   await read("s2");
@@ -97,14 +97,14 @@ test("when it is back, the gap reaches to where it came back, whatever was read 
   expect(await state()).toMatchObject({ gap_from: "s1", gap_to: "s100" });
 });
 
-test("a gap that /sync has taken further already is not shortened", async () => {
+test("a gap that /sync has extended is not shortened", async () => {
   await leave();
   await place.sql("update room_timeline set gap_to = 's101_9' where room_id = ?", [room.id]);
   await comeBack("s99_9");
   expect(await state()).toMatchObject({ gap_from: "s1", gap_to: "s101_9" });
 });
 
-test("a room whose gap nobody noted is read whole when the observer is back", async () => {
+test("a room without a recorded gap is read from its beginning when the observer is back", async () => {
   await place.sql("update rooms set observer_left_at = now(), next_attempt_at = now() where id = ?", [
     room.id,
   ]);
@@ -112,14 +112,14 @@ test("a room whose gap nobody noted is read whole when the observer is back", as
   expect(await state()).toMatchObject({ gap_from: "", gap_to: "s5" });
 });
 
-test("an observer that was put out before reading began anew is noted as out", async () => {
+test("an observer that was removed before reading started again is recorded as out", async () => {
   homeserver.answer(/\/sync$/, { next_batch: "n1" });
   homeserver.answer(/\/joined_rooms$/, { joined_rooms: ["!another"] });
   await read(null);
   expect(await state()).toEqual(isOutOf({ from: "", to: "n1" }));
 });
 
-test("an observer that was put out in an answer that is too large is noted as out", async () => {
+test("an observer that was removed within a response that is too large is recorded as out", async () => {
   const cause = new ResponseTooLarge("too large");
   homeserver.fail(
     /\/sync$/,

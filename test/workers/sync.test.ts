@@ -47,7 +47,7 @@ function event(given: Partial<MatrixEvent>): MatrixEvent {
   return {
     event_id: id,
     type: "m.room.message",
-    sender: "@stranger:test",
+    sender: "@unknown:test",
     origin_server_ts: 1_000,
     content: {},
     ...given,
@@ -76,7 +76,7 @@ function save(since: string, changes: SyncResponse, as = fence): Promise<void> {
   return saveChanges(place.context(homeserver), run, since, changes);
 }
 
-async function told(): Promise<unknown[]> {
+async function entries(): Promise<unknown[]> {
   const rows = await place.sql<{ text: string | null }>(
     "select content ->> 'text' as text from timeline where room_id = ? order by number",
     [room.id],
@@ -101,32 +101,32 @@ function fillGap() {
   return handleRoomSync(place.context(homeserver), { tenantId: place.tenantId, roomId: room.id });
 }
 
-test("an answer's events are told, and the position is saved with them", async () => {
+test("the events of a batch are appended, and the position is saved with them", async () => {
   await save("s1", answer("s2", [text("one"), text("two")]));
-  expect(await told()).toEqual(["one", "two"]);
+  expect(await entries()).toEqual(["one", "two"]);
   expect(await since()).toBe("s2");
 });
 
-test("an answer that is read twice is told once", async () => {
+test("a batch that is read twice is appended once", async () => {
   const changes = answer("s2", [text("one"), text("two")]);
   await save("s1", changes);
   await save("s1", changes);
-  expect(await told()).toEqual(["one", "two"]);
+  expect(await entries()).toEqual(["one", "two"]);
 });
 
-test("whoever lost the observer saves nothing: neither events nor position", async () => {
+test("a process that lost the observer's lease saves neither events nor position", async () => {
   await save("s1", answer("before", []));
   await expect(save("s1", answer("s2", [text("late")]), newFence())).rejects.toBeInstanceOf(
     ObserverLeaseLost,
   );
-  expect(await told()).toEqual([]);
+  expect(await entries()).toEqual([]);
   expect(await since()).toBe("before");
 });
 
-test("what was left out becomes a gap, which later events wait behind, and is told in order", async () => {
+test("a cut timeline becomes a gap; later events wait behind it, and all are appended in order", async () => {
   await save("s1", answer("s2", [text("seven")], { limited: true }));
   await save("s2", answer("s3", [text("eight")]));
-  expect(await told()).toEqual([]);
+  expect(await entries()).toEqual([]);
   expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s3" });
   expect(place.wakes.map(({ name }) => name)).toContain("room-sync");
 
@@ -134,7 +134,7 @@ test("what was left out becomes a gap, which later events wait behind, and is to
   homeserver.answer(/\/messages$/, { chunk: ["seven", "eight"].map((body) => text(body)) });
   await fillGap();
 
-  expect(await told()).toEqual(["one", "two", "three", "seven", "eight"]);
+  expect(await entries()).toEqual(["one", "two", "three", "seven", "eight"]);
   expect(await gap()).toEqual({ gap_from: null, gap_to: null });
   const asked = homeserver.calls.filter(({ path }) => path.endsWith("/messages"));
   expect(asked.map(({ query: { from, to, dir } }) => [from, to, dir])).toEqual([
@@ -142,7 +142,7 @@ test("what was left out becomes a gap, which later events wait behind, and is to
     ["p1", "s3", "f"],
   ]);
   await save("s3", answer("s4", [text("nine")]));
-  expect(await told()).toEqual(["one", "two", "three", "seven", "eight", "nine"]);
+  expect(await entries()).toEqual(["one", "two", "three", "seven", "eight", "nine"]);
 });
 
 test("events that arrive while a page of the gap is fetched are not lost", async () => {
@@ -156,11 +156,11 @@ test("events that arrive while a page of the gap is fetched are not lost", async
     await save("s2", answer("s3", [text("three")]));
   };
   await fillGap();
-  expect(await told()).toEqual(["one", "two", "three"]);
+  expect(await entries()).toEqual(["one", "two", "three"]);
   expect(await gap()).toEqual({ gap_from: null, gap_to: null });
 });
 
-test("a new beginning leaves a gap from the room's beginning, where what is known is not told again", async () => {
+test("after reading starts again, the gap begins at the room's beginning, and known events make no second entry", async () => {
   const known = text("known");
   await save("s1", answer("s2", [known]));
   const run = {
@@ -173,21 +173,21 @@ test("a new beginning leaves a gap from the room's beginning, where what is know
   await restartReading(place.context(homeserver), run, { to: "n1", left: [] });
   homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
   await fillGap();
-  expect(await told()).toEqual(["known", "missed"]);
+  expect(await entries()).toEqual(["known", "missed"]);
   expect(homeserver.calls.find(({ path }) => path.endsWith("/messages"))?.query["from"]).toBeUndefined();
 });
 
-test("a homeserver that fails while a gap is read is waited for, and the gap stays", async () => {
+test("a gap stays while the homeserver fails, and is filled later", async () => {
   await save("s1", answer("s2", [], { limited: true }));
   homeserver.refuse(/\/messages$/, "transient");
   expect((await fillGap()).retryInMs).toBeGreaterThan(0);
   expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s2" });
   homeserver.answer(/\/messages$/, { chunk: [text("one")] });
   await fillGap();
-  expect(await told()).toEqual(["one"]);
+  expect(await entries()).toEqual(["one"]);
 });
 
-test("our message is settled when Matrix shows it, with its number, and its writer has read up to it", async () => {
+test("our message is settled when its event is read: it has its number, and its sender has read up to it", async () => {
   const [message] = await place.accept(room, "ada", "mine");
   const [ada] = await place.sql<{ matrix_user_id: string }>(
     "select matrix_user_id from users where external_id = 'ada'",
@@ -210,9 +210,9 @@ test("our message is settled when Matrix shows it, with its number, and its writ
 });
 
 test.each([
-  ["one answer of /sync", false],
+  ["one sync batch", false],
   ["one page of a gap", true],
-])("a message that stands twice in %s is told once, and the second is taken back", async (_, isGap) => {
+])("of two events of a message in %s the first is appended and the second is redacted", async (_, isGap) => {
   const [message] = await place.accept(room, "ada", "mine");
   const [ada] = await place.sql<{ matrix_user_id: string }>(
     "select matrix_user_id from users where external_id = 'ada'",
@@ -229,7 +229,7 @@ test.each([
     homeserver.answer(/\/messages$/, { chunk: events });
     await fillGap();
   }
-  expect(await told()).toEqual(["mine", "between"]);
+  expect(await entries()).toEqual(["mine", "between"]);
   const rows = await place.sql("select event_id, timeline_number from messages where id = ?", [message?.id]);
   expect(rows).toEqual([{ event_id: first.event_id, timeline_number: 1 }]);
   const redacted = homeserver.calls.filter(({ path }) => path.includes("/redact/"));
@@ -238,7 +238,7 @@ test.each([
   ]);
 });
 
-describe("an answer of our own messages alone, in rooms that are known", () => {
+describe("a batch of our own messages alone, in known rooms,", () => {
   let ada = "";
   const own = (id: string | undefined, more: Partial<MatrixEvent> = {}) =>
     event({ sender: ada, content: { msgtype: "m.text", body: "as Matrix has it", [MARKER]: id }, ...more });
@@ -265,7 +265,7 @@ describe("an answer of our own messages alone, in rooms that are known", () => {
     return statements;
   }
 
-  test("is saved without looking first, by what the messages' rows say", async () => {
+  test("is saved from the messages' rows, without a look-up", async () => {
     const [one, two] = await place.accept(room, "ada", "one", "two");
     await place.sql("update messages set client_id = 'first' where id = ?", [one?.id]);
     const events = [own(one?.id), own(two?.id)];
@@ -304,64 +304,64 @@ describe("an answer of our own messages alone, in rooms that are known", () => {
     expect(await since()).toBe("s2");
   });
 
-  test("is told once when it is read twice", async () => {
+  test("is appended once when it is read twice", async () => {
     const [one] = await place.accept(room, "ada", "one");
     const changes = answer("s2", [own(one?.id)]);
     await save("s1", changes);
     await save("s1", changes);
-    expect(await told()).toEqual(["hello", "one"]);
+    expect(await entries()).toEqual(["hello", "one"]);
     expect(homeserver.calls.filter(({ path }) => path.includes("/redact/"))).toEqual([]);
   });
 
-  test("is looked at when somebody else wrote the mark: it is that person's own text", async () => {
+  test("is looked up when another sender wrote the marker: the event is that sender's text", async () => {
     const [one] = await place.accept(room, "ada", "one");
     await save("s1", answer("s2", [own(one?.id, { sender: "@mallory:test" })]));
-    expect(await told()).toEqual(["hello", "as Matrix has it"]);
+    expect(await entries()).toEqual(["hello", "as Matrix has it"]);
     expect(await messages()).toMatchObject([{ status: "queued", timeline_number: null }]);
   });
 
-  test("is looked at when the mark is of another room's message", async () => {
+  test("is looked up when the marker names another room's message", async () => {
     const other = await place.room(`group:sync-${++count}`, ["ada"]);
     const [elsewhere] = await place.accept(other, "ada", "elsewhere");
     await save("s1", answer("s2", [own(elsewhere?.id)]));
-    expect(await told()).toEqual(["hello", "as Matrix has it"]);
+    expect(await entries()).toEqual(["hello", "as Matrix has it"]);
   });
 
-  test("is looked at when a message is told already: the second event of it is taken back", async () => {
+  test("is looked up when a message is settled already: its second event is redacted", async () => {
     const [one] = await place.accept(room, "ada", "one");
     const [two] = await place.accept(room, "ada", "two");
     await save("s1", answer("s2", [own(one?.id)]));
     const second = own(one?.id);
     await save("s2", answer("s3", [second, own(two?.id)]));
-    expect(await told()).toEqual(["hello", "one", "two"]);
+    expect(await entries()).toEqual(["hello", "one", "two"]);
     const redacted = homeserver.calls.filter(({ path }) => path.includes("/redact/"));
     expect(redacted.map(({ path }) => path)).toEqual([
       expect.stringContaining(encodeURIComponent(second.event_id)),
     ]);
   });
 
-  test("waits behind a gap that somebody opened meanwhile", async () => {
+  test("waits behind a gap that was opened meanwhile", async () => {
     const [one] = await place.accept(room, "ada", "one");
     await place.sql("update room_timeline set gap_from = 's0', gap_to = 's1' where room_id = ?", [room.id]);
     await save("s1", answer("s2", [own(one?.id)]));
-    expect(await told()).toEqual(["hello"]);
+    expect(await entries()).toEqual(["hello"]);
     expect(await gap()).toEqual({ gap_from: "s0", gap_to: "s2" });
   });
 
-  test("is not told in a room that is not the tenant's any more", async () => {
+  test("is not appended in a room that the tenant has deleted", async () => {
     const [one] = await place.accept(room, "ada", "one");
     await place.sql("update rooms set deleted_at = now() where id = ?", [room.id]);
     await save("s1", answer("s2", [own(one?.id)]));
-    expect(await told()).toEqual(["hello"]);
+    expect(await entries()).toEqual(["hello"]);
     expect(await since()).toBe("s2");
   });
 
-  test("is not saved by whoever lost the observer", async () => {
+  test("is not saved by a process that lost the observer's lease", async () => {
     const [one] = await place.accept(room, "ada", "one");
     await expect(save("s1", answer("s2", [own(one?.id)]), newFence())).rejects.toBeInstanceOf(
       ObserverLeaseLost,
     );
-    expect(await told()).toEqual(["hello"]);
+    expect(await entries()).toEqual(["hello"]);
     expect(await since()).toBe("s1");
   });
 });
@@ -370,15 +370,18 @@ const odd = "a" + "🙂".repeat(255);
 test.each([
   ["a name that is cut in the middle of a character", text("hi"), odd],
   ["a name of NULs and halves of characters", text("hi"), "x\u0000\ud83d"],
-  ["a time beyond all calendars", text("hi", { origin_server_ts: 9_007_199_254_740_991 }), "Mallory"],
-  ["a time before all calendars", text("hi", { origin_server_ts: -9_007_199_254_740_991 }), "Mallory"],
+  ["a time after the last date", text("hi", { origin_server_ts: 9_007_199_254_740_991 }), "Mallory"],
+  ["a time before the first date", text("hi", { origin_server_ts: -9_007_199_254_740_991 }), "Mallory"],
   ["a time with a fraction", text("hi", { origin_server_ts: 1.5 }), "Mallory"],
-])("%s does not stop the observer: the event is told, and those after it", async (_, first, displayname) => {
-  homeserver.answer(/m\.room\.member/, { membership: "join", displayname }, { isKept: true });
-  await save("s1", answer("s2", [first, text("next")]));
-  expect(await told()).toEqual(["hi", "next"]);
-  expect(await since()).toBe("s2");
-});
+])(
+  "%s does not stop the observer: the event and the next one are appended",
+  async (_, first, displayname) => {
+    homeserver.answer(/m\.room\.member/, { membership: "join", displayname }, { isKept: true });
+    await save("s1", answer("s2", [first, text("next")]));
+    expect(await entries()).toEqual(["hi", "next"]);
+    expect(await since()).toBe("s2");
+  },
+);
 
 test.each([
   ["a state key with a NUL", event({ type: "m.room.topic", state_key: "\u0000", content: {} })],
@@ -388,14 +391,14 @@ test.each([
     "content of the wrong kinds",
     event({ content: { msgtype: {}, body: [], "m.relates_to": 7, [MARKER]: null } }),
   ],
-  ["a mark with a NUL", text("hi", { content: { msgtype: "m.text", body: "\u0000", [MARKER]: "\u0000" } })],
+  ["a marker with a NUL", text("hi", { content: { msgtype: "m.text", body: "\u0000", [MARKER]: "\u0000" } })],
   ["an event id with a NUL", text("\u0000", { event_id: "$\u0000" })],
-])("%s does not stop the observer: what comes after it is told", async (_, first) => {
+])("%s does not stop the observer: the next event is appended", async (_, first) => {
   await save("s1", answer("s2", [first, text("next")]));
-  expect(await told()).toEqual(["next"]);
+  expect(await entries()).toEqual(["next"]);
 });
 
-test("an answer that cannot be saved becomes gaps of its rooms, and reading goes on", async () => {
+test("a batch that cannot be saved becomes gaps of its rooms, and reading continues", async () => {
   await place.sql(`create or replace function refuse_poison() returns trigger language plpgsql as $$
     begin if new.content ->> 'text' = 'poison' then raise exception 'poison'; end if; return new; end $$`);
   await place.sql(
@@ -413,7 +416,7 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
     await runUntilSuccess();
     expect(await since()).toBe("s2");
     expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s2" });
-    expect(await told()).toEqual([]);
+    expect(await entries()).toEqual([]);
     const out = await place.sql("select 1 from rooms where id = ? and observer_left_at is not null", [
       left.id,
     ]);
@@ -423,7 +426,7 @@ test("an answer that cannot be saved becomes gaps of its rooms, and reading goes
   }
 });
 
-/** Lets the observer's loop run from "s1" until it has had a turn that succeeded. */
+/** Runs the observer's loop from "s1" until a round succeeds. */
 async function runUntilSuccess(): Promise<void> {
   const stop = new AbortController();
   const run = {
@@ -442,15 +445,15 @@ function failure(errcode: string, cause?: unknown): MatrixFailure {
   return new MatrixFailure("transient", { errcode, httpStatus: null, cause });
 }
 
-test("an observer whose account or device the homeserver has no more is made again, and reads on", async () => {
+test("an observer whose account or device is missing on the homeserver is registered again and continues", async () => {
   homeserver.refuse(/\/sync$/, "forbidden");
   homeserver.answer(/\/sync$/, answer("s2", [text("one")]), { isKept: true });
   await runUntilSuccess();
   expect([...homeserver.accounts]).toEqual([observer.matrix_user_id]);
-  expect(await told()).toEqual(["one"]);
+  expect(await entries()).toEqual(["one"]);
 });
 
-test("an answer that is too large is left to the rooms, each from where reading was, and reading goes on", async () => {
+test("after a response that is too large every room has a gap from the old position, and reading continues", async () => {
   homeserver.fail(/\/sync$/, failure("no answer", new ResponseTooLarge("too large")));
   homeserver.answer(/\/sync$/, { next_batch: "s8" });
   homeserver.answer(/\/sync$/, answer("s9", [text("later")]), { isKept: true });
@@ -463,7 +466,7 @@ test("an answer that is too large is left to the rooms, each from where reading 
   });
 });
 
-test("an answer that does not come in time three times is left to the rooms", async () => {
+test("after three timeouts every room has a gap", async () => {
   for (let time = 0; time < 3; time++) homeserver.fail(/\/sync$/, failure(NOT_IN_TIME));
   homeserver.answer(/\/sync$/, { next_batch: "s8" });
   homeserver.answer(/\/sync$/, answer("s9", []), { isKept: true });
@@ -471,26 +474,26 @@ test("an answer that does not come in time three times is left to the rooms", as
   expect(await gap()).toEqual({ gap_from: "s1", gap_to: "s8" });
 });
 
-test("a homeserver that is slow with everything is waited for: no room is read again", async () => {
+test("a homeserver that is slow with every call makes no gap", async () => {
   for (let time = 0; time < 4; time++) homeserver.fail(/\/sync$/, failure(NOT_IN_TIME));
   homeserver.answer(/\/sync$/, answer("s2", [text("one")]), { isKept: true });
   await runUntilSuccess();
   expect(await gap()).toEqual({ gap_from: null, gap_to: null });
-  expect(await told()).toEqual(["one"]);
+  expect(await entries()).toEqual(["one"]);
 });
 
-test("a room in which a gap opens while its events are looked at is seen again: they wait behind the gap", async () => {
+test("events of a room that gets a gap during the look-up wait behind the gap", async () => {
   homeserver.meanwhile = async (path) => {
     if (path.includes("/state/m.room.member/")) {
       await place.sql("update room_timeline set gap_from = 's0', gap_to = 's1' where room_id = ?", [room.id]);
     }
   };
-  await save("s1", answer("s2", [text("by a stranger whose name is asked for")]));
-  expect(await told()).toEqual([]);
+  await save("s1", answer("s2", [text("by an unknown user whose name is fetched")]));
+  expect(await entries()).toEqual([]);
   expect(await gap()).toEqual({ gap_from: "s0", gap_to: "s2" });
 });
 
-test("a room that becomes ours while the answer is looked at is told what the answer brings", async () => {
+test("a room that becomes ours during the look-up gets its events of the batch", async () => {
   const other = await place.room(`group:sync-${++count}`, ["ada"]);
   homeserver.meanwhile = async (path) => {
     if (path.includes("/state/m.room.member/"))
@@ -509,7 +512,7 @@ test("a room that becomes ours while the answer is looked at is told what the an
   expect(rows).toEqual([{ text: "new" }]);
 });
 
-test("a homeserver that went back in time meanwhile is read from the rooms' beginning", async () => {
+test("after a homeserver went back in time every room has a gap from its beginning", async () => {
   homeserver.fail(/\/sync$/, failure("no answer", new ResponseTooLarge("too large")));
   homeserver.answer(/\/sync$/, { next_batch: "s0" });
   homeserver.answer(/\/sync$/, { next_batch: "n5" });
@@ -517,16 +520,16 @@ test("a homeserver that went back in time meanwhile is read from the rooms' begi
   expect(await gap()).toEqual({ gap_from: "", gap_to: "n5" });
 });
 
-test("late answers count in a row of their own: other failures do not add to them", async () => {
+test("timeouts are counted apart from other failures", async () => {
   for (let time = 0; time < 2; time++) homeserver.refuse(/\/sync$/, "transient");
   homeserver.fail(/\/sync$/, failure(NOT_IN_TIME));
   homeserver.answer(/\/sync$/, answer("s2", [text("one")]), { isKept: true });
   await runUntilSuccess();
-  expect(await told()).toEqual(["one"]);
+  expect(await entries()).toEqual(["one"]);
 });
 
-test("a state key that is no text stops nothing", async () => {
+test("a state key with half a character does not stop the observer", async () => {
   const odd = event({ type: "m.room.member", state_key: "@\ud800:test", content: { membership: "join" } });
   await save("s1", answer("s2", [odd, text("after it")]));
-  expect(await told()).toEqual(["after it"]);
+  expect(await entries()).toEqual(["after it"]);
 });

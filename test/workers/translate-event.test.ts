@@ -2,19 +2,15 @@ import { expect, test } from "@jest/globals";
 import { externalEntryId } from "../../shared/platform/ids.ts";
 import { MARKER } from "../../workers/matrix/marker.ts";
 import type { MatrixEvent } from "../../workers/matrix/event.ts";
-import {
-  nameKey,
-  translateEvent,
-  type EventContext,
-  type MarkedMessage,
-} from "../../workers/inbound/translate-event.ts";
+import { nameKey, translateEvent, type EventContext } from "../../workers/inbound/translate-event.ts";
+import type { MarkedMessage } from "../../shared/db/observers/find-named.ts";
 import { planSync } from "../../workers/inbound/sync-plan.ts";
 
 const room = "01990000-0000-7000-8000-000000000001";
 const otherRoom = "01990000-0000-7000-8000-000000000002";
 const ada = "01990000-0000-7000-8000-00000000000a";
 const adaId = "@omc_ada:test";
-const stranger = "@outsider:test";
+const unknownUser = "@outsider:test";
 
 const message: MarkedMessage = {
   id: "01990000-0000-7000-8000-0000000000aa",
@@ -28,10 +24,10 @@ const message: MarkedMessage = {
   event_id: null,
 };
 
-const facts: EventContext = {
+const context: EventContext = {
   userIds: new Map([[adaId, ada]]),
   observerMatrixId: "@omc_observer:test",
-  names: new Map([[nameKey(room, stranger), "Mallory"]]),
+  names: new Map([[nameKey(room, unknownUser), "Mallory"]]),
   messages: new Map([[message.id, message]]),
 };
 
@@ -52,9 +48,9 @@ function text(body: unknown, more: Record<string, unknown> = {}): Partial<Matrix
   return { content: { msgtype: "m.text", body, ...more } };
 }
 
-test("our own message comes back as what was accepted, and is settled", () => {
+test("an event of our message gives the content that was accepted, and settles the message", () => {
   const echo = event(text("as Matrix has it", { [MARKER]: message.id }));
-  expect(translateEvent(room, echo, facts)).toEqual({
+  expect(translateEvent(room, echo, context)).toEqual({
     kind: "message",
     entry: {
       entryId: message.id,
@@ -73,84 +69,87 @@ test("our own message comes back as what was accepted, and is settled", () => {
 
 test.each([
   ["in another room", otherRoom, {}, message.id],
-  ["by another sender", room, { sender: stranger }, message.id],
+  ["by another sender", room, { sender: unknownUser }, message.id],
   ["of a message that does not exist", room, {}, "01990000-0000-7000-8000-0000000000ff"],
   ["that is no id", room, {}, { nested: true }],
-])("a mark %s settles nothing: it is somebody's text like any other", (_, where, more, marker) => {
+])("a marker %s settles nothing: the event is a text of another client", (_, where, more, marker) => {
   const forged = event({ ...text("forged", { [MARKER]: marker }), ...more });
-  const translation = translateEvent(where, forged, facts);
+  const translation = translateEvent(where, forged, context);
   expect(translation).toMatchObject({ kind: "message", settles: null, isForged: true });
   expect(translation).toMatchObject({
     entry: { entryId: externalEntryId(where, forged.event_id), content: { text: "forged" } },
   });
 });
 
-test("a second event of a message that is told already is a double; the first, read again, is not", () => {
-  const told = { ...message, timeline_number: 7, event_id: "$first" };
-  const toldFacts = { ...facts, messages: new Map([[message.id, told]]) };
+test("a second event of a settled message is a duplicate; the first event, read again, is not", () => {
+  const settled = { ...message, timeline_number: 7, event_id: "$first" };
+  const settledContext = { ...context, messages: new Map([[message.id, settled]]) };
   const marked = text("again", { [MARKER]: message.id });
-  expect(translateEvent(room, event({ ...marked, event_id: "$second" }), toldFacts)).toEqual({
-    kind: "double",
+  expect(translateEvent(room, event({ ...marked, event_id: "$second" }), settledContext)).toEqual({
+    kind: "duplicate",
     eventId: "$second",
   });
-  expect(translateEvent(room, event({ ...marked, event_id: "$first" }), toldFacts)).toMatchObject({
+  expect(translateEvent(room, event({ ...marked, event_id: "$first" }), settledContext)).toMatchObject({
     kind: "message",
     settles: message.id,
   });
 });
 
-test("a stranger has the name that Matrix knows, or none of theirs; never a Matrix id", () => {
-  const named = translateEvent(room, event({ ...text("hi"), sender: stranger }), facts);
-  const nameless = translateEvent(otherRoom, event({ ...text("hi"), sender: stranger }), facts);
+test("an unknown user has the name that Matrix has, or a general one; never a Matrix id", () => {
+  const named = translateEvent(room, event({ ...text("hi"), sender: unknownUser }), context);
+  const nameless = translateEvent(otherRoom, event({ ...text("hi"), sender: unknownUser }), context);
   expect(named).toMatchObject({ entry: { senderId: null, senderName: "Mallory" } });
   expect(nameless).toMatchObject({ entry: { senderId: null, senderName: expect.not.stringContaining(":") } });
 });
 
-test("the same event always is the same entry, another event another", () => {
+test("one event always gives the same entry, and another event another entry", () => {
   const one = event(text("hi"));
-  expect(translateEvent(room, one, facts)).toEqual(translateEvent(room, one, facts));
+  expect(translateEvent(room, one, context)).toEqual(translateEvent(room, one, context));
   expect(externalEntryId(room, "$a")).not.toBe(externalEntryId(room, "$b"));
   expect(externalEntryId(room, "$a")).not.toBe(externalEntryId(otherRoom, "$a"));
 });
 
-test("what Postgres and browsers cannot keep is made safe", () => {
-  const translation = translateEvent(room, event(text("a\u0000b\ud800c")), facts);
+test("characters that Postgres and browsers refuse are removed or replaced", () => {
+  const translation = translateEvent(room, event(text("a\u0000b\ud800c")), context);
   expect(translation).toMatchObject({ entry: { content: { text: "ab\ufffdc" } } });
 });
 
 test.each([
-  ["a body that is no text", text(42)],
+  ["a body that is not a string", text(42)],
   ["an empty body", text("")],
   ["a body of NULs alone", text("\u0000\u0000")],
   ["no body at all", {}],
-  ["a kind that is not told yet", { content: { msgtype: "m.image", body: "cat.png" } }],
+  ["a message type that is not shown yet", { content: { msgtype: "m.image", body: "cat.png" } }],
   ["an edit", text("* new", { "m.relates_to": { rel_type: "m.replace", event_id: "$x" } })],
   ["an unknown type", { type: "org.example.poll", ...text("?") }],
   [
-    "a stranger's going",
-    { type: "m.room.member", sender: stranger, state_key: stranger, content: { membership: "leave" } },
+    "an unknown user who leaves",
+    { type: "m.room.member", sender: unknownUser, state_key: unknownUser, content: { membership: "leave" } },
   ],
   [
-    "the observer's coming",
-    { type: "m.room.member", state_key: facts.observerMatrixId, content: { membership: "join" } },
+    "the observer who joins",
+    { type: "m.room.member", state_key: context.observerMatrixId, content: { membership: "join" } },
   ],
-  ["an invitation of ours", { type: "m.room.member", state_key: adaId, content: { membership: "invite" } }],
-])("%s tells nothing", (_, given) => {
-  expect(translateEvent(room, event(given), facts)).toEqual({ kind: "nothing" });
+  [
+    "an invitation of a known user",
+    { type: "m.room.member", state_key: adaId, content: { membership: "invite" } },
+  ],
+])("%s changes nothing", (_, given) => {
+  expect(translateEvent(room, event(given), context)).toEqual({ kind: "nothing" });
 });
 
 test.each([
   ["join", "in"],
   ["leave", "out"],
   ["ban", "out"],
-] as const)("a %s of one of ours shows who is on Matrix: %s", (membership, applied) => {
+] as const)("after a %s, a user of the tenant is %s on Matrix", (membership, applied) => {
   const member = event({ type: "m.room.member", state_key: adaId, content: { membership } });
-  expect(translateEvent(room, member, facts)).toEqual({ kind: "membership", userId: ada, applied });
+  expect(translateEvent(room, member, context)).toEqual({ kind: "membership", userId: ada, applied });
 });
 
-test.each(["invite", "join"])("an %s of somebody whom the tenant does not know is noticed", (membership) => {
-  const coming = event({ type: "m.room.member", state_key: stranger, content: { membership } });
-  expect(translateEvent(room, coming, facts)).toEqual({ kind: "stranger" });
+test.each(["invite", "join"])("the %s of an unknown user is recorded", (membership) => {
+  const coming = event({ type: "m.room.member", state_key: unknownUser, content: { membership } });
+  expect(translateEvent(room, coming, context)).toEqual({ kind: "unknown-user" });
 });
 
 test.each([
@@ -158,37 +157,40 @@ test.each([
   ["m.room.name", "description"],
   ["m.room.topic", "description"],
   ["m.room.avatar", "description"],
-])("a %s by anybody but the observer is drift of the %s", (type, what) => {
-  expect(translateEvent(room, event({ type, state_key: "" }), facts)).toEqual({ kind: "drift", what });
-  const ours = event({ type, state_key: "", sender: facts.observerMatrixId });
-  expect(translateEvent(room, ours, facts)).toEqual({ kind: "nothing" });
+])("a %s by anyone but the observer is a configuration drift of the %s", (type, what) => {
+  expect(translateEvent(room, event({ type, state_key: "" }), context)).toEqual({
+    kind: "configuration-drift",
+    what,
+  });
+  const ours = event({ type, state_key: "", sender: context.observerMatrixId });
+  expect(translateEvent(room, ours, context)).toEqual({ kind: "nothing" });
 });
 
-test("a room that somebody encrypts is noticed", () => {
+test("an encrypted room is recorded", () => {
   for (const type of ["m.room.encryption", "m.room.encrypted"]) {
-    expect(translateEvent(room, event({ type }), facts)).toEqual({ kind: "encrypted" });
+    expect(translateEvent(room, event({ type }), context)).toEqual({ kind: "encrypted" });
   }
 });
 
-test("of two events of one message that come together the second is a double; the same event twice is not", () => {
+test("the second of two events of one message in a batch is a duplicate; the same event twice is not", () => {
   const first = event(text("mine", { [MARKER]: message.id }));
   const second = event(text("mine", { [MARKER]: message.id }));
   const events = [first, event(text("between")), second, first];
-  const meaning = planSync([{ roomId: room, matrixRoomId: "!room:here", events }], facts);
-  expect(meaning.duplicates).toEqual([{ roomId: room, eventId: second.event_id }]);
-  expect(new Set(meaning.settled.map(({ eventId }) => eventId))).toEqual(new Set([first.event_id]));
-  const ids = meaning.entries.flatMap(({ entries }) => entries.map(({ eventId }) => eventId));
+  const plan = planSync([{ roomId: room, matrixRoomId: "!room:here", events }], context);
+  expect(plan.duplicates).toEqual([{ roomId: room, eventId: second.event_id }]);
+  expect(new Set(plan.settled.map(({ eventId }) => eventId))).toEqual(new Set([first.event_id]));
+  const ids = plan.entries.flatMap(({ entries }) => entries.map(({ eventId }) => eventId));
   expect(ids).not.toContain(second.event_id);
 });
 
-test("many rooms' events are sorted by what is to be done, in the order they came", () => {
+test("a plan holds many rooms' events by what has to be done, in the order they came", () => {
   const own = event(text("mine", { [MARKER]: message.id }));
-  const meaning = planSync(
+  const plan = planSync(
     [
       {
         roomId: room,
         matrixRoomId: "!room:here",
-        events: [event(text("one")), own, event({ ...text("x", { [MARKER]: "y" }), sender: stranger })],
+        events: [event(text("one")), own, event({ ...text("x", { [MARKER]: "y" }), sender: unknownUser })],
       },
       {
         roomId: otherRoom,
@@ -196,13 +198,13 @@ test("many rooms' events are sorted by what is to be done, in the order they cam
         events: [event({ type: "m.room.name", state_key: "" }), event({ type: "m.room.encrypted" })],
       },
     ],
-    facts,
+    context,
   );
   expect(
-    meaning.entries.map(({ roomId, entries }) => [roomId, entries.map(({ content }) => content["text"])]),
+    plan.entries.map(({ roomId, entries }) => [roomId, entries.map(({ content }) => content["text"])]),
   ).toEqual([[room, ["one", "as accepted", "x"]]]);
-  expect(meaning.settled).toEqual([{ messageId: message.id, eventId: own.event_id, roomId: room }]);
-  expect(meaning).toMatchObject({
+  expect(plan.settled).toEqual([{ messageId: message.id, eventId: own.event_id, roomId: room }]);
+  expect(plan).toMatchObject({
     forged: 1,
     configurationDrifts: [{ roomId: otherRoom, what: "description" }],
     encrypted: [otherRoom],

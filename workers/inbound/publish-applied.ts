@@ -1,18 +1,19 @@
+import type { SettledMessage } from "../../shared/db/messages/settle.ts";
 import { publishAppended } from "../../shared/timeline/publish.ts";
 import { wakeConsumers } from "../consumers/wake.ts";
 import type { WorkerContext } from "../runtime/context.ts";
-import type { Applied, PublishedMessage } from "./apply-plan.ts";
+import type { Applied } from "./apply-plan.ts";
 import type { SyncPlan } from "./sync-plan.ts";
 
-/** Publishes what was appended first, since people wait for it. */
+/** Publishes what was appended, and logs the messages of ours meanwhile. */
 export async function publishApplied(context: WorkerContext, applied: Applied): Promise<void> {
   if (applied.appended.length > 0) context.hitFailpoint("between timeline commit and publish");
   const published = publish(context, applied);
-  logPublished(context, applied.told);
+  logPublished(context, applied.settled);
   await published;
 }
 
-/** What is not published now is found by the sweeper: reading goes on. */
+/** Never throws: the sweeper publishes what fails here. */
 export async function publish(context: WorkerContext, { appended }: Applied): Promise<void> {
   if (appended.length === 0) return;
   const endLag = context.metrics.publishLag.startTimer();
@@ -25,10 +26,11 @@ export async function publish(context: WorkerContext, { appended }: Applied): Pr
   wakeConsumers(context, appended);
 }
 
-export function logPublished({ log }: WorkerContext, told: readonly PublishedMessage[]): void {
-  for (const message of told) log.info(message, "message told");
+export function logPublished({ log }: WorkerContext, settled: readonly SettledMessage[]): void {
+  for (const message of settled) log.info(message, "message told");
 }
 
+/** Counts what a plan changed, and reports rooms that were encrypted. */
 export function countApplied(context: WorkerContext, plan: SyncPlan, gaps: number): void {
   const { metrics, log } = context;
   metrics.syncEvents.inc(plan.entries.reduce((sum, room) => sum + room.entries.length, 0));

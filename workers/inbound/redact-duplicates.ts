@@ -3,7 +3,7 @@ import type { WorkerContext } from "../runtime/context.ts";
 import { redact } from "../matrix/rooms/events.ts";
 import type { SyncPlan } from "./sync-plan.ts";
 
-/** A second event of a message that is told already is taken back on Matrix. `rooms`: those that the events are of. */
+/** Redacts second events of messages on Matrix. `rooms`: the rooms of the plan. A failure is logged and not repeated. */
 export async function redactDuplicates(
   context: WorkerContext,
   observer: { homeserver_id: string; matrix_user_id: string },
@@ -16,9 +16,9 @@ export async function redactDuplicates(
   for (const { roomId, eventId } of duplicates) {
     const matrixRoomId = rooms.find((room) => room.id === roomId)?.matrix_room_id;
     if (matrixRoomId === undefined) continue;
-    context.log.error({ room: roomId }, "a message stands twice on Matrix: the second is redacted");
+    context.log.error({ room: roomId }, "a message has two events on Matrix: the second is redacted");
     await redact(request, { matrixRoomId, eventId, transactionId: newId() }).catch((error: unknown) => {
-      context.log.warn({ err: error, room: roomId }, "redacting a double failed");
+      context.log.warn({ err: error, room: roomId }, "redacting a duplicate failed");
     });
   }
 }

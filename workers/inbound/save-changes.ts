@@ -1,25 +1,25 @@
 import { isLeaseLost, isRepeatable, isViewStale } from "../../shared/db/connection/failures.ts";
-import type { WorkerContext } from "../runtime/context.ts";
-import type { SyncResponse } from "../matrix/sync/fetch-changes.ts";
-import { applySyncPlan, applyOwn, type Applied } from "./apply-plan.ts";
-import { lookUp, type Reader, type Seen } from "./look-up.ts";
-import { planSync, type SyncPlan } from "./sync-plan.ts";
+import type { ClaimedEvent } from "../../shared/db/messages/settle.ts";
 import { markObserverOut, savePositionAndRequire } from "../../shared/db/observers/observed-rooms.ts";
 import { recordGaps } from "../../shared/db/observers/room-gaps.ts";
+import type { WorkerContext } from "../runtime/context.ts";
+import type { SyncResponse } from "../matrix/sync/fetch-changes.ts";
+import { applyOwnMessages, applySyncPlan, type Applied } from "./apply-plan.ts";
+import { lookUp, type Reader, type Seen } from "./look-up.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
-import { readOwnEvents, type OwnEvent } from "./own-messages.ts";
+import { readOwnEvents } from "./own-messages.ts";
+import { countApplied, publishApplied } from "./publish-applied.ts";
 import { redactDuplicates } from "./redact-duplicates.ts";
 import { parseSyncBatch, type SyncBatch } from "./sync-batch.ts";
-import { countApplied, publishApplied } from "./publish-applied.ts";
+import { planSync, type SyncPlan } from "./sync-plan.ts";
 
-/** Looks at the tables, beginning with the first; more often, and somebody changes them all the time. */
-const LOOKS_AT_MOST = 5;
+/** Tries of one batch: each looks up its rows again, since another transaction changed them after the look-up. */
+const TRIES_AT_MOST = 5;
 
 /**
- * Puts one answer of `/sync` into the timelines, or into gaps, with the position in the same transaction; then
- * publishes and wakes. An answer of our own messages alone is saved in one round trip, which every message waits for.
- * What is to be done with any other is decided from a look at the tables. Either transaction requires that of lease,
- * rooms and gaps they still say what it was made from.
+ * Appends one sync batch to the timelines, or records gaps, and saves the position in the same transaction; then publishes
+ * and wakes. A batch of our own messages alone is saved in one round trip, since every message waits for it. For any other
+ * batch a look-up comes first. Both transactions require that lease, rooms and gaps are as they were read.
  * @throws ObserverLeaseLost
  */
 export async function saveChanges(
@@ -29,18 +29,18 @@ export async function saveChanges(
   changes: SyncResponse,
 ): Promise<void> {
   const batch = parseSyncBatch(since, changes);
-  const isPlain = batch.left.length === 0 && !batch.rooms.some(({ isCut }) => isCut);
-  const own = isPlain ? readOwnEvents(batch.rooms, run.known) : null;
+  const isWhole = batch.left.length === 0 && !batch.rooms.some(({ isCut }) => isCut);
+  const own = isWhole ? readOwnEvents(batch.rooms, run.known) : null;
   if (own !== null && (await saveOwn(context, run, batch, own))) return;
-  await saveSeen(context, run, batch);
+  await saveWithLookUp(context, run, batch);
 }
 
-/** Answers false, and has saved nothing, when the tables have it otherwise. @throws ObserverLeaseLost */
+/** Returns false, and saves nothing, when the rows are not as the events claim. @throws ObserverLeaseLost */
 async function saveOwn(
   context: WorkerContext,
   { observer, fence, known }: ObserverRun,
   { to, rooms }: SyncBatch,
-  own: readonly OwnEvent[],
+  own: readonly ClaimedEvent[],
 ): Promise<boolean> {
   const matrixRoomIds = rooms.map(({ matrixRoomId }) => matrixRoomId);
   const ids = new Set(own.map(({ roomId }) => roomId));
@@ -48,7 +48,7 @@ async function saveOwn(
     { observerId: observer.observer_id, fence, since: to },
     { matrixRoomIds, rooms: [...ids].map((id) => ({ id, gap_from: null })) },
   );
-  const applied = await applyOwn(context.db, { require, own }).catch(nullIfStale);
+  const applied = await applyOwnMessages(context.db, { require, own }).catch(nullIfStale);
   if (applied === null) {
     for (const id of matrixRoomIds) known.delete(id);
     return false;
@@ -58,22 +58,22 @@ async function saveOwn(
   return true;
 }
 
-/** Null when looking at the tables again may help. @throws ObserverLeaseLost, or what it was given. */
+/** Null when a new look-up may succeed. @throws ObserverLeaseLost, or any other error as it is. */
 function nullIfStale(error: unknown): null {
   if (isLeaseLost(error)) throw new ObserverLeaseLost();
   if (!(isViewStale(error) || isRepeatable(error))) throw error;
   return null;
 }
 
-async function saveSeen(context: WorkerContext, run: ObserverRun, batch: SyncBatch): Promise<void> {
+async function saveWithLookUp(context: WorkerContext, run: ObserverRun, batch: SyncBatch): Promise<void> {
   const reader = await createReader(context, run);
-  for (let look = 1; ; look++) {
+  for (let attempt = 1; ; attempt++) {
     const seen = await lookUp(context.db, reader, batch.rooms);
-    const plan = planSaving(batch, seen);
+    const plan = planBatch(batch, seen);
     const applied = await save(context, run, batch, seen, plan).catch((error: unknown) => {
-      const again = nullIfStale(error);
-      if (look >= LOOKS_AT_MOST) throw error;
-      return again;
+      const stale = nullIfStale(error);
+      if (attempt >= TRIES_AT_MOST) throw error;
+      return stale;
     });
     if (applied) {
       remember(run.known, seen, plan);
@@ -82,11 +82,7 @@ async function saveSeen(context: WorkerContext, run: ObserverRun, batch: SyncBat
   }
 }
 
-/** Rooms that are remembered; whoever is busy in more looks them up. */
-const KNOWN_AT_MOST = 10_000;
-
-function remember(known: Map<string, string>, { rooms }: Seen, { gapped }: Plan): void {
-  if (known.size + rooms.length > KNOWN_AT_MOST) known.clear();
+function remember(known: ObserverRun["known"], { rooms }: Seen, { gapped }: BatchPlan): void {
   for (const room of rooms) {
     if (gapped.includes(room)) known.delete(room.matrix_room_id);
     else known.set(room.matrix_room_id, room.id);
@@ -103,10 +99,10 @@ async function createReader(context: WorkerContext, { observer }: ObserverRun): 
   };
 }
 
-/** `gapped`: rooms in which something before was not read; their events come after it, and are read again with it. */
-type Plan = { plan: SyncPlan; gapped: Seen["rooms"] };
+/** `gapped`: rooms with a gap, old or new. Their events come after it: the gap's filling reads them too. */
+type BatchPlan = { plan: SyncPlan; gapped: Seen["rooms"] };
 
-function planSaving({ rooms }: SyncBatch, seen: Seen): Plan {
+function planBatch({ rooms }: SyncBatch, seen: Seen): BatchPlan {
   const cut = new Set(rooms.flatMap(({ matrixRoomId, isCut }) => (isCut ? [matrixRoomId] : [])));
   const gapped = seen.rooms.filter((room) => room.gap_from !== null || cut.has(room.matrix_room_id));
   const gappedIds = new Set(gapped.map(({ id }) => id));
@@ -119,10 +115,10 @@ function save(
   { observer, fence }: ObserverRun,
   { from, to, rooms, left }: SyncBatch,
   seen: Seen,
-  { plan, gapped }: Plan,
+  { plan, gapped }: BatchPlan,
 ): Promise<Applied> {
   const observerId = observer.observer_id;
-  const outOfSight = [...gapped.map((room) => room.matrix_room_id), ...left];
+  const unread = [...gapped.map((room) => room.matrix_room_id), ...left];
   return applySyncPlan(context.db, {
     require: savePositionAndRequire(
       { observerId, fence, since: to },
@@ -130,7 +126,7 @@ function save(
     ),
     plan,
     also: [
-      ...(outOfSight.length > 0 ? [recordGaps(observerId, outOfSight, { from, to })] : []),
+      ...(unread.length > 0 ? [recordGaps(observerId, unread, { from, to })] : []),
       ...(left.length > 0 ? [markObserverOut(observerId, left)] : []),
     ],
   });
@@ -140,10 +136,10 @@ async function afterSaving(
   context: WorkerContext,
   { observer }: ObserverRun,
   { rooms }: Seen,
-  { applied, plan, gapped }: Plan & { applied: Applied },
+  { applied, plan, gapped }: BatchPlan & { applied: Applied },
 ): Promise<void> {
-  const told = publishApplied(context, applied);
-  if (rooms.length === 0) return told;
+  const published = publishApplied(context, applied);
+  if (rooms.length === 0) return published;
   const tenantId = observer.tenant_id;
   countApplied(context, plan, gapped.length);
   const wakes = [
@@ -154,6 +150,6 @@ async function afterSaving(
         : context.wake("provisioning", { tenantId, subject: "room" as const, id: drift.roomId }),
     ),
   ];
-  await Promise.all([told, ...wakes]);
+  await Promise.all([published, ...wakes]);
   await redactDuplicates(context, observer, plan, rooms);
 }

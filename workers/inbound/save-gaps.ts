@@ -7,10 +7,13 @@ import { FROM_BEGINNING, recordGaps, recordGapsOfObserver } from "../../shared/d
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
 import { parseSyncBatch } from "./sync-batch.ts";
 
-/** Rooms that are woken at once for their gaps. */
+/** Rooms whose gap is woken at once; the sweeper wakes the others. */
 const WAKES_AT_ONCE = 100;
 
-/** Saves the position alone: every room of the answer has a gap instead, to be filled by itself. @throws ObserverLeaseLost */
+/**
+ * Saves the position of a batch, and records a gap in each of its rooms instead of its events: each gap is filled by a job
+ * of its own. @throws ObserverLeaseLost
+ */
 export async function saveAsGaps(
   context: WorkerContext,
   run: ObserverRun,
@@ -26,8 +29,8 @@ export async function saveAsGaps(
 }
 
 /**
- * Reading starts anew at a position: it is saved with a gap in every room, from where reading was or else, where that
- * means nothing any more, from the room's beginning. `left`: rooms that the observer turned out to be out of.
+ * Continues reading at the position `to`, and records a gap in every room: from the position `from` or, where the
+ * homeserver does not know that one any more, from the room's beginning. `left`: rooms that the observer is not in.
  * @throws ObserverLeaseLost
  */
 export async function restartReading(
@@ -57,7 +60,6 @@ async function saveGaps(
       ...also,
     ]);
     context.metrics.gaps.inc(rooms.length);
-    // The sweeper wakes the rest, a batch at a time.
     await Promise.all(
       rooms
         .slice(0, WAKES_AT_ONCE)

@@ -1,14 +1,14 @@
 import { EventType } from "../matrix/names.ts";
 import type { SyncResponse } from "../matrix/sync/fetch-changes.ts";
-import type { Offered } from "./look-up.ts";
+import type { EventsOfRoom } from "./look-up.ts";
 
-/** One answer of `/sync`: what happened from one position to the next. */
+/** What happened from one position to the next. */
 export type SyncBatch = {
   from: string;
   to: string;
-  /** Rooms with events, or with some left out before them. */
-  rooms: (Offered & { isCut: boolean })[];
-  /** Rooms that the observer is not in any more. */
+  /** Rooms with events. `isCut`: earlier events are missing. */
+  rooms: (EventsOfRoom & { isCut: boolean })[];
+  /** Rooms that the observer is no longer in. */
   left: string[];
 };
 
@@ -22,7 +22,7 @@ export function parseSyncBatch(from: string, { next_batch: to, rooms }: SyncResp
 
 type Timeline = { limited: boolean; events: readonly { type: string }[] };
 
-/** Whether something before was left out. A room that was just entered always says so, even when it is whole. */
+/** A room that the observer has just joined is always `limited`, also when its timeline is complete. */
 function isCut({ limited, events }: Timeline): boolean {
   return limited && !events.some((event) => event.type === EventType.RoomCreate);
 }

@@ -1,3 +1,6 @@
+import type { AppliedMembership } from "../../shared/db/memberships/applied.ts";
+import type { OwnEvent } from "../../shared/db/messages/settle.ts";
+import type { ConfigurationDrift, Successor } from "../../shared/db/rooms/changed-on-matrix.ts";
 import type { RoomEntries } from "../../shared/timeline/append.ts";
 import type { MatrixEvent } from "../matrix/event.ts";
 import { translateEvent, type EventContext, type Translation } from "./translate-event.ts";
@@ -5,25 +8,46 @@ import { translateEvent, type EventContext, type Translation } from "./translate
 /** Events of a room, oldest first. */
 export type RoomEvents = { roomId: string; matrixRoomId: string; events: readonly MatrixEvent[] };
 
-type Of<K extends Translation["kind"]> = Extract<Translation, { kind: K }>;
-
-/** What some rooms' events mean, sorted by what is to be done. */
+/** What the events of some rooms change, by what has to be done. Lists without a type of their own hold room ids. */
 export type SyncPlan = {
+  /** To be appended to the timelines. */
   entries: RoomEntries[];
-  settled: { messageId: string; eventId: string; roomId: string }[];
+  /** Messages of ours among the entries. */
+  settled: OwnEvent[];
+  /** To be redacted. */
   duplicates: { roomId: string; eventId: string }[];
-  memberships: { roomId: string; userId: string; applied: "in" | "out" }[];
-  /** Rooms. */
+  memberships: AppliedMembership[];
   unknownUsers: string[];
-  configurationDrifts: { roomId: string; what: Of<"drift">["what"] }[];
+  configurationDrifts: ConfigurationDrift[];
   encrypted: string[];
-  successors: { roomId: string; matrixRoomId: string }[];
+  successors: Successor[];
+  /** How many markers were not ours. */
   forged: number;
 };
 
-/** Reads rooms' events, oldest first. Pure. */
-export function planSync(rooms: readonly RoomEvents[], facts: EventContext): SyncPlan {
-  const plan: SyncPlan = {
+/** Plans what to do for rooms' events, oldest first. Pure. */
+export function planSync(rooms: readonly RoomEvents[], context: EventContext): SyncPlan {
+  const plan = emptyPlan();
+  const firsts = new Map<string, string>();
+  for (const { roomId, events } of rooms) {
+    const entries: RoomEntries["entries"][number][] = [];
+    for (const event of events) {
+      const translation = asFirst(firsts, translateEvent(roomId, event, context), event.event_id);
+      if (translation.kind === "message") {
+        entries.push(translation.entry);
+        if (translation.settles !== null) {
+          plan.settled.push({ messageId: translation.settles, eventId: event.event_id, roomId });
+        }
+        if (translation.isForged) plan.forged++;
+      } else addSideEffect(plan, roomId, translation);
+    }
+    if (entries.length > 0) plan.entries.push({ roomId, entries });
+  }
+  return plan;
+}
+
+function emptyPlan(): SyncPlan {
+  return {
     entries: [],
     settled: [],
     duplicates: [],
@@ -34,41 +58,41 @@ export function planSync(rooms: readonly RoomEvents[], facts: EventContext): Syn
     successors: [],
     forged: 0,
   };
-  const firsts = new Map<string, string>();
-  for (const { roomId, events } of rooms) {
-    const entries: RoomEntries["entries"][number][] = [];
-    for (const event of events) {
-      const translation = asFirst(firsts, translateEvent(roomId, event, facts), event.event_id);
-      if (translation.kind === "message") {
-        entries.push(translation.entry);
-        if (translation.settles !== null) {
-          plan.settled.push({ messageId: translation.settles, eventId: event.event_id, roomId });
-        }
-        if (translation.isForged) plan.forged++;
-      } else addEffect(plan, roomId, translation);
-    }
-    if (entries.length > 0) plan.entries.push({ roomId, entries });
-  }
-  return plan;
 }
 
-/** A message that comes twice among the same events is the first of them; `firsts` keeps which. */
+/** Of two events of one message in the same batch, the second is a duplicate. `firsts`: the first event of each message. */
 function asFirst(firsts: Map<string, string>, translation: Translation, eventId: string): Translation {
   if (translation.kind !== "message" || translation.settles === null) return translation;
   const first = firsts.get(translation.settles) ?? eventId;
   firsts.set(translation.settles, first);
-  return first === eventId ? translation : { kind: "double", eventId };
+  return first === eventId ? translation : { kind: "duplicate", eventId };
 }
 
-function addEffect(plan: SyncPlan, roomId: string, translation: Exclude<Translation, Of<"message">>): void {
-  if (translation.kind === "double") plan.duplicates.push({ roomId, eventId: translation.eventId });
-  if (translation.kind === "membership") {
-    plan.memberships.push({ roomId, userId: translation.userId, applied: translation.applied });
-  }
-  if (translation.kind === "stranger") plan.unknownUsers.push(roomId);
-  if (translation.kind === "drift") plan.configurationDrifts.push({ roomId, what: translation.what });
-  if (translation.kind === "encrypted") plan.encrypted.push(roomId);
-  if (translation.kind === "successor") {
-    plan.successors.push({ roomId, matrixRoomId: translation.matrixRoomId });
+function addSideEffect(
+  plan: SyncPlan,
+  roomId: string,
+  translation: Exclude<Translation, { kind: "message" }>,
+): void {
+  switch (translation.kind) {
+    case "duplicate":
+      plan.duplicates.push({ roomId, eventId: translation.eventId });
+      break;
+    case "membership":
+      plan.memberships.push({ roomId, userId: translation.userId, applied: translation.applied });
+      break;
+    case "unknown-user":
+      plan.unknownUsers.push(roomId);
+      break;
+    case "configuration-drift":
+      plan.configurationDrifts.push({ roomId, what: translation.what });
+      break;
+    case "encrypted":
+      plan.encrypted.push(roomId);
+      break;
+    case "successor":
+      plan.successors.push({ roomId, matrixRoomId: translation.matrixRoomId });
+      break;
+    case "nothing":
+      break;
   }
 }

@@ -1,4 +1,5 @@
 import { CONTENT, parseContent, type Content } from "../../shared/contract/content/index.ts";
+import type { MarkedMessage } from "../../shared/db/observers/find-named.ts";
 import { externalEntryId } from "../../shared/platform/ids.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
 import { CONTENT_EVENT_TYPES, fromMatrix } from "../matrix/content/index.ts";
@@ -6,68 +7,55 @@ import type { MatrixEvent } from "../matrix/event.ts";
 import { MARKER } from "../matrix/marker.ts";
 import { EventType, Membership } from "../matrix/names.ts";
 
-/** A message row that an event's marker names. */
-export type MarkedMessage = {
-  id: string;
-  room_id: string;
-  sender_id: string;
-  sender_matrix_id: string;
-  client_id: string | null;
-  /** As the row keeps it: see `parseContent`. */
-  content: Record<string, unknown>;
-  accepted_at: Date;
-  timeline_number: number | null;
-  event_id: string | null;
-};
-
-/** What is known of the people and messages that some events speak of. */
+/** What the tables and the homeserver hold of the people and messages that some events name. */
 export type EventContext = {
   /** Row ids by Matrix id. */
   userIds: ReadonlyMap<string, string>;
   observerMatrixId: string;
-  /** Display names by room id and Matrix id, see `nameKey`; for people whom the tenant does not know. */
+  /** Display names of unknown users, by `nameKey`. */
   names: ReadonlyMap<string, string>;
-  /** Message rows by id. */
+  /** Rows of our messages, by id. */
   messages: ReadonlyMap<string, MarkedMessage>;
 };
 
 /**
- * What an event means.
- * - `message`: an entry; `settles` is our message that it is.
- * - `double`: a second event of a message that is in the timeline already; to be redacted, never told.
- * - `membership`: Matrix has one of our people in or out.
- * - `successor`: the room was upgraded; it goes on elsewhere.
- * - `stranger`: somebody whom the tenant does not know is in, or asked in.
- * - `drift`: somebody else changed what is the tenant's to decide.
+ * What an event changes here.
+ * - `message`: an entry is appended; `settles` names our message that the event is.
+ * - `duplicate`: a second event of a message that is in the timeline already. It is redacted and makes no entry.
+ * - `membership`: a user of the tenant is in the room on Matrix, or is not.
+ * - `unknown-user`: a user whom the tenant does not know joined the room or was invited.
+ * - `configuration-drift`: someone changed what the tenant decides.
+ * - `successor`: the room was upgraded and goes on as another one.
  */
 export type Translation =
   | { kind: "message"; entry: NewEntry; settles: string | null; isForged: boolean }
-  | { kind: "double"; eventId: string }
+  | { kind: "duplicate"; eventId: string }
   | { kind: "membership"; userId: string; applied: "in" | "out" }
-  | { kind: "stranger" }
-  | { kind: "drift"; what: "levels" | "description" }
+  | { kind: "unknown-user" }
+  | { kind: "configuration-drift"; what: "levels" | "description" }
   | { kind: "encrypted" }
   | { kind: "successor"; matrixRoomId: string }
   | { kind: "nothing" };
 
+/** The key of an unknown user's name in one room. */
 export function nameKey(roomId: string, matrixUserId: string): string {
   return `${roomId} ${matrixUserId}`;
 }
 
 const NOTHING: Translation = { kind: "nothing" };
 
-/** Reads one event of a room. The same event always means the same, so that reading twice changes nothing. */
-export function translateEvent(roomId: string, event: MatrixEvent, facts: EventContext): Translation {
-  if (CONTENT_EVENT_TYPES.includes(event.type)) return translateContent(roomId, event, facts);
+/** Translates one event of a room. Pure: an event that is read twice is translated to the same. */
+export function translateEvent(roomId: string, event: MatrixEvent, context: EventContext): Translation {
+  if (CONTENT_EVENT_TYPES.includes(event.type)) return translateContent(roomId, event, context);
   switch (event.type) {
     case EventType.RoomMember:
-      return translateMember(event, facts);
+      return translateMember(event, context);
     case EventType.RoomPowerLevels:
-      return event.sender === facts.observerMatrixId ? NOTHING : { kind: "drift", what: "levels" };
+      return translateConfiguration(event, "levels", context);
     case EventType.RoomName:
     case EventType.RoomTopic:
     case EventType.RoomAvatar:
-      return event.sender === facts.observerMatrixId ? NOTHING : { kind: "drift", what: "description" };
+      return translateConfiguration(event, "description", context);
     case EventType.RoomTombstone:
       return translateTombstone(event);
     case EventType.RoomEncryption:
@@ -78,26 +66,28 @@ export function translateEvent(roomId: string, event: MatrixEvent, facts: EventC
   }
 }
 
-function translateContent(roomId: string, event: MatrixEvent, facts: EventContext): Translation {
+function translateContent(roomId: string, event: MatrixEvent, context: EventContext): Translation {
   const markerId = event.content[MARKER];
-  const marked = typeof markerId === "string" ? facts.messages.get(markerId) : undefined;
-  // Anybody can write a marker: it counts when room and sender are those of the row.
+  const marked = typeof markerId === "string" ? context.messages.get(markerId) : undefined;
+  // Any client can write a marker. It counts when the event's room and sender are those of the message's row.
   const isOurs = marked?.room_id === roomId && marked.sender_matrix_id === event.sender;
   if (marked && isOurs) {
-    const isTold = marked.timeline_number !== null;
-    if (isTold && marked.event_id !== event.event_id) return { kind: "double", eventId: event.event_id };
+    const isSettled = marked.timeline_number !== null;
+    if (isSettled && marked.event_id !== event.event_id)
+      return { kind: "duplicate", eventId: event.event_id };
     return { kind: "message", entry: ourEntry(event, marked), settles: marked.id, isForged: false };
   }
   const received = fromMatrix(event);
   if (received === null) return NOTHING;
   return {
     kind: "message",
-    entry: externalEntry(roomId, event, received.content, facts),
+    entry: externalEntry(roomId, event, received.content, context),
     settles: null,
     isForged: markerId !== undefined,
   };
 }
 
+/** The entry of a message of ours: what its row holds, not what Matrix returns. */
 function ourEntry(event: MatrixEvent, message: MarkedMessage): NewEntry {
   return {
     entryId: message.id,
@@ -111,16 +101,22 @@ function ourEntry(event: MatrixEvent, message: MarkedMessage): NewEntry {
   };
 }
 
-function externalEntry(roomId: string, event: MatrixEvent, content: Content, facts: EventContext): NewEntry {
-  const senderId = facts.userIds.get(event.sender) ?? null;
+/** The entry of an event that another Matrix client sent. */
+function externalEntry(
+  roomId: string,
+  event: MatrixEvent,
+  content: Content,
+  context: EventContext,
+): NewEntry {
+  const senderId = context.userIds.get(event.sender) ?? null;
+  // An unknown sender without a name stays without one: no Matrix id leaves the server.
+  const name = context.names.get(nameKey(roomId, event.sender)) ?? "Someone on Matrix";
   return {
     entryId: externalEntryId(roomId, event.event_id),
     eventId: event.event_id,
     type: CONTENT[content.kind].entry,
     senderId,
-    // Without a name they stay nameless: the Matrix id must not leave the server.
-    senderName:
-      senderId === null ? (facts.names.get(nameKey(roomId, event.sender)) ?? "Someone on Matrix") : null,
+    senderName: senderId === null ? name : null,
     clientId: null,
     content,
     at: readTime(event.origin_server_ts),
@@ -129,9 +125,17 @@ function externalEntry(roomId: string, event: MatrixEvent, content: Content, fac
 
 const LATEST_MS = Date.UTC(9_999, 11, 31);
 
-/** A homeserver may say any number at all; a time that no calendar holds would stop the reading of everything. */
+/** A homeserver may send any number. A date that Postgres refuses would end the reading of all rooms. */
 function readTime(originServerTs: number): Date {
   return new Date(Math.min(Math.max(originServerTs, 0), LATEST_MS));
+}
+
+function translateConfiguration(
+  event: MatrixEvent,
+  what: "levels" | "description",
+  context: EventContext,
+): Translation {
+  return event.sender === context.observerMatrixId ? NOTHING : { kind: "configuration-drift", what };
 }
 
 function translateTombstone(event: MatrixEvent): Translation {
@@ -140,15 +144,14 @@ function translateTombstone(event: MatrixEvent): Translation {
   return isRoomId ? { kind: "successor", matrixRoomId: successor } : NOTHING;
 }
 
-function translateMember(event: MatrixEvent, facts: EventContext): Translation {
+function translateMember(event: MatrixEvent, context: EventContext): Translation {
   const membership = event.content["membership"];
-  const userId = facts.userIds.get(event.state_key ?? "");
+  const userId = context.userIds.get(event.state_key ?? "");
   if (userId === undefined) {
     const isIn = membership === Membership.Join || membership === Membership.Invite;
-    return isIn && event.state_key !== facts.observerMatrixId ? { kind: "stranger" } : NOTHING;
+    return isIn && event.state_key !== context.observerMatrixId ? { kind: "unknown-user" } : NOTHING;
   }
   if (membership === Membership.Join) return { kind: "membership", userId, applied: "in" };
-  if (membership === Membership.Leave || membership === Membership.Ban)
-    return { kind: "membership", userId, applied: "out" };
-  return NOTHING;
+  const isOut = membership === Membership.Leave || membership === Membership.Ban;
+  return isOut ? { kind: "membership", userId, applied: "out" } : NOTHING;
 }

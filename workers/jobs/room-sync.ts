@@ -91,7 +91,7 @@ async function fillPage(
   const applied = await applyPage(context, room, plan, { gap, end, isFilled });
   // The gap has changed since it was read: the next run reads what is left of it.
   if (applied === null) return true;
-  logPublished(context, applied.told);
+  logPublished(context, applied.settled);
   countApplied(context, plan, 0);
   await publish(context, applied);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };

@@ -25,7 +25,7 @@ export function buildPowerLevels(observerMatrixId: string, members: readonly Lev
       [EventType.RoomAvatar]: 75,
       [EventType.RoomPinnedEvents]: 75,
       [EventType.RoomPowerLevels]: 100,
-      // Above the observer's level: nobody can encrypt the room.
+      // Above the observer's level: no member can encrypt the room.
       [EventType.RoomEncryption]: 101,
       [EventType.RoomTombstone]: 100,
       [EventType.RoomServerAcl]: 100,

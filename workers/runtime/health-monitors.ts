@@ -54,7 +54,7 @@ export function watchObservers(
 ): HealthMonitor {
   return startHealthMonitor({
     limits,
-    sample: () => Promise.resolve(deps.observers.turns()),
+    sample: () => Promise.resolve(deps.observers.progress()),
     onStalled: (observer) => {
       deps.onStalled({ observer }, "an observer hangs: it neither reads nor fails, and keeps its lease");
     },

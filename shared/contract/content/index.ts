@@ -13,7 +13,7 @@ export type ContentKind = keyof Kinds;
 export type ContentOf<K extends ContentKind> = {
   [P in K]: { kind: P } & z.output<Kinds[P]["content"]>;
 }[K];
-/** The same of any kind; `kind` tells which. */
+/** What rows keep of any kind, distinguished by `kind`. */
 export type Content = ContentOf<ContentKind>;
 
 export const CONTENT: {

@@ -17,23 +17,23 @@ import { readChanges } from "./read-changes.ts";
 import { saveChanges } from "../save-changes.ts";
 import { saveAsGaps, restartReading } from "../save-gaps.ts";
 
-/** After this many failures in a row, an answer that cannot be had or saved whole is left to its rooms. */
+/** After this many failures in a row, what cannot be read or saved in one batch becomes gaps of its rooms. */
 const TRIES_WHOLE = 3;
 
-/** Told each time that the loop comes around: whether an answer was read and saved, or the turn failed. */
-export type OnTurn = (isSuccess: boolean) => void;
+/** Called after each round of the loop. `isSuccess`: a batch was read and saved. */
+export type OnRound = (isSuccess: boolean) => void;
 
 /**
- * Reads what one observer sees until the signal: wait for changes, save them with the position in one transaction,
- * publish. A failure is waited out; a position that the homeserver does not know is replaced by a new one, and what
- * lies between becomes gaps.
+ * Reads what one observer sees until the signal: waits for changes, saves them with the position in one transaction, and
+ * publishes. After a failure it waits and tries again. A position that the homeserver does not know is replaced by the
+ * present one; what came between becomes gaps.
  */
-export async function runObserver(context: WorkerContext, run: ObserverRun, onTurn: OnTurn): Promise<void> {
+export async function runObserver(context: WorkerContext, run: ObserverRun, onRound: OnRound): Promise<void> {
   const homeserver = await context.homeserver(run.observer.homeserver_id);
   let since = run.observer.since;
   let failures = 0;
-  // Answers since the last good one that did not come in time.
-  let late = 0;
+  // Timeouts since the last success.
+  let timeouts = 0;
   while (!isOver(run.signal)) {
     try {
       since =
@@ -41,18 +41,18 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onTu
           ? await begin(context, homeserver, run)
           : await readOnce(context, homeserver, run, since, failures);
       failures = 0;
-      late = 0;
-      onTurn(true);
+      timeouts = 0;
+      onRound(true);
     } catch (error) {
       if (isOver(run.signal) || error instanceof ObserverLeaseLost) return;
-      onTurn(false);
+      onRound(false);
       failures++;
-      if (isLate(error)) late++;
+      if (isTimeout(error)) timeouts++;
       if (isPositionUnknown(error)) since = null;
-      else if (isAccountRefused(error)) await makeObserver(context, homeserver, run);
-      else if (since !== null && (isTooLarge(error) || late >= TRIES_WHOLE)) {
+      else if (isAccountRefused(error)) await restoreAccount(context, homeserver, run);
+      else if (since !== null && (isTooLarge(error) || timeouts >= TRIES_WHOLE)) {
         since = await skip(context, homeserver, run, since);
-        late = 0;
+        timeouts = 0;
       }
       const delayMs = backoffMs({ attempts: failures, retryAfterMs: null }, context.chance());
       context.log.warn(
@@ -64,12 +64,12 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onTu
   }
 }
 
-/** Asked by a function, since the signal changes while the loop waits, which the compiler does not see. */
+/** A function, since the compiler does not see that the signal changes while the loop waits. */
 function isOver(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
-/** The first position of an observer, or a new one: nothing of before is read, every room has a gap up to it. */
+/** Starts reading at the present position; every room has a gap up to it. Returns the position. */
 async function begin(context: WorkerContext, homeserver: Homeserver, run: ObserverRun): Promise<string> {
   await ensureObserver(context, homeserver, accountOf(run));
   const start = await findStart(context, homeserver, run);
@@ -81,16 +81,20 @@ function accountOf({ observer }: ObserverRun): { id: string; matrixUserId: strin
   return { id: observer.observer_id, matrixUserId: observer.matrix_user_id };
 }
 
-/** The homeserver does not know the observer, or its device, any more: as after a restore. */
-async function makeObserver(context: WorkerContext, homeserver: Homeserver, run: ObserverRun): Promise<void> {
+/** After a restore the homeserver may not know the observer's account or device any more. */
+async function restoreAccount(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  run: ObserverRun,
+): Promise<void> {
   try {
     await ensureObserver(context, homeserver, accountOf(run));
   } catch (error) {
-    context.log.warn({ err: error }, "the observer's account cannot be made");
+    context.log.warn({ err: error }, "the observer's account cannot be restored");
   }
 }
 
-/** A position to read from, and the rooms that the observer was put out of before it. */
+/** The present position, and the rooms that the observer is not in. */
 async function findStart(
   context: WorkerContext,
   homeserver: Homeserver,
@@ -98,17 +102,17 @@ async function findStart(
 ): Promise<{ to: string; left: string[] }> {
   const request = await homeserver.as(observer.matrix_user_id);
   const to = await fetchPosition(request);
-  // Looked at after it, since `/sync` tells of what happens later; our rooms first, since one that is just made is
-  // among the joined ones before it is among ours.
+  // After the position, since `/sync` returns what happens later. Our rooms before the joined ones: the observer joins a
+  // room on Matrix before the room is among ours.
   const rooms = await listObservedRooms(context.db, observer.observer_id);
   const joined = new Set(await listJoinedRooms(request));
   return { to, left: rooms.filter((matrixRoomId) => !joined.has(matrixRoomId)) };
 }
 
 /**
- * What came since a position is more than one answer may bring: each room reads it by itself, and reading goes on after
- * it. Answers the position as it was when that does not work either: then it is the homeserver that is slow; and null
- * when it means nothing any more.
+ * For changes that are too many for one response: every room gets a gap up to the present position, where reading
+ * continues. Returns that position; the old one when even this fails, since the homeserver is slow then; null when the
+ * homeserver went back in time.
  */
 async function skip(
   context: WorkerContext,
@@ -120,7 +124,7 @@ async function skip(
     const start = await findStart(context, homeserver, run);
     if (isBackwards(since, start.to)) return null;
     await restartReading(context, run, { from: since, ...start });
-    context.log.error("/sync has too much to tell at once: every room reads it by itself");
+    context.log.error("the changes are too many for one response: every room gets a gap instead");
     return start.to;
   } catch (error) {
     context.log.warn({ err: error }, "no new position to read from");
@@ -128,6 +132,7 @@ async function skip(
   }
 }
 
+/** Reads and saves one batch. Returns the next position, null when reading must start again. */
 async function readOnce(
   context: WorkerContext,
   homeserver: Homeserver,
@@ -140,7 +145,7 @@ async function readOnce(
   if (isBackwards(since, changes.next_batch)) {
     context.log.error(
       { observer: run.observer.observer_id },
-      "the homeserver went back in time: reading anew",
+      "the homeserver went back in time: reading starts again",
     );
     return null;
   }
@@ -148,8 +153,8 @@ async function readOnce(
     await saveChanges(context, run, since, changes);
   } catch (error) {
     if (error instanceof ObserverLeaseLost || failures < TRIES_WHOLE || isDbUnavailable(error)) throw error;
-    // One event that cannot be kept must not silence a tenant: each room is read again by itself.
-    context.log.error({ err: error }, "an answer of /sync cannot be saved: its rooms become gaps");
+    // One event that cannot be saved must not stop a tenant: each room of the batch is read again by itself.
+    context.log.error({ err: error }, "a batch cannot be saved: its rooms get gaps instead");
     await saveAsGaps(context, run, since, changes);
   }
   return changes.next_batch;
@@ -167,6 +172,6 @@ function isTooLarge(error: unknown): boolean {
   return error instanceof MatrixFailure && error.cause instanceof ResponseTooLarge;
 }
 
-function isLate(error: unknown): boolean {
+function isTimeout(error: unknown): boolean {
   return error instanceof MatrixFailure && error.errcode === NOT_IN_TIME;
 }

@@ -1,6 +1,6 @@
 import type { LeasedObserver } from "../../../shared/db/observers/observer-lease.ts";
 
-/** Somebody else runs this observer now: nothing of ours may be saved. */
+/** Another process holds the observer's lease now: this one must save nothing more. */
 export class ObserverLeaseLost extends Error {
   constructor() {
     super("the observer's lease ended");
@@ -13,11 +13,15 @@ export type ObserverRun = {
   observer: LeasedObserver;
   fence: string;
   signal: AbortSignal;
-  /** Row ids, by Matrix id, of rooms that were seen without a gap; what is saved on the word of it requires it. */
-  known: Map<string, string>;
+  /** Row ids, by Matrix id, of rooms that had no gap when they were last read. The transaction that uses them checks that. */
+  known: {
+    get: (matrixRoomId: string) => string | undefined;
+    set: (matrixRoomId: string, roomId: string) => unknown;
+    delete: (matrixRoomId: string) => unknown;
+  };
   /**
-   * Whether the homeserver's stream of events is read before `/sync`, until it turns out to have none; and whether `/sync`
-   * has answered from the saved position since the observer was taken.
+   * `fromStream`: the homeserver's event stream is read before `/sync`; false after it was not found.
+   * `isConfirmed`: `/sync` has accepted the saved position since the lease was taken.
    */
   reading: { fromStream: boolean; isConfirmed: boolean };
 };

@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import { errorText } from "../../../shared/contract/errors.ts";
 import {
   releaseObserverLease,
@@ -5,86 +6,93 @@ import {
   acquireObserverLeases,
   type LeasedObserver,
 } from "../../../shared/db/observers/observer-lease.ts";
+import { every } from "../../../shared/platform/concurrency/every.ts";
 import type { ProgressTokens } from "../../../shared/platform/stall/stall-detector.ts";
 import type { WorkerContext } from "../../runtime/context.ts";
 import { runObserver } from "./observer-loop.ts";
 
 const RENEW_EVERY_MS = 2_000;
-const LOOK_EVERY_MS = 1_000;
-/** Observers that one process takes at a time: several processes that start together share them out. */
-const TAKEN_AT_ONCE = 20;
+const ACQUIRE_EVERY_MS = 1_000;
+/** Leases that one process acquires at a time: processes that start together share the observers. */
+const ACQUIRED_AT_ONCE = 20;
+/** Rooms that one observer remembers; others are looked up when they have events. */
+const KNOWN_ROOMS_AT_MOST = 10_000;
 
-/** One taking of one observer. Its fence is its own: what became of an earlier taking says nothing of this one. */
+/** One run of one observer. Each run has a fence of its own: a lost lease of an earlier run does not end a later one. */
 type Running = {
   observer: LeasedObserver;
   fence: string;
   abort: AbortController;
   ended: Promise<void>;
   successAtMs: number;
-  /** How often its loop came around. */
-  turns: number;
+  /** Rounds of its loop, successful or not. */
+  rounds: number;
 };
 
 export type Observers = {
-  /** Of the observers of this process: how long ago the least successful one read something, in milliseconds. */
+  /** How long ago the observer of this process that waits longest read something; 0 without observers. */
   silentForMs: () => number;
-  /** The same of each, by its id. */
+  /** The same of each observer, by its id. */
   silences: () => [observerId: string, silentForMs: number][];
-  /** Of each, by its id, what is another text after each turn of its loop. */
-  turns: () => ProgressTokens;
+  /** By observer, a text that changes with each round of its loop. */
+  progress: () => ProgressTokens;
   count: () => number;
   stop: () => Promise<void>;
 };
 
 /**
- * Runs the observers that nobody else runs: takes their leases, renews them, and gives them up on the way out. A
- * process that was frozen finds its leases gone and stops reading with them; a reader that ends for any reason gives
- * its observer up, so that somebody takes it again.
+ * Runs observers whose lease is free: acquires their leases, renews them, and releases them at the end. A process that was
+ * frozen finds its leases lost and stops those runs. A run that ends for any reason releases its lease, so that an
+ * observer is soon run again.
  */
 export function startObservers(context: WorkerContext): Observers {
   const running = new Set<Running>();
+  const warn = (error: unknown) => {
+    context.log.warn({ err: error }, "keeping the observers' leases failed");
+  };
   const timers = [
-    every(RENEW_EVERY_MS, () => renew(context, running), context),
-    every(LOOK_EVERY_MS, () => look(context, running), context),
+    every(RENEW_EVERY_MS, () => renew(context, running), warn),
+    every(ACQUIRE_EVERY_MS, () => acquire(context, running), warn),
   ];
+  const abortAll = () => {
+    for (const run of running) run.abort.abort();
+  };
   return {
     count: () => running.size,
     silentForMs: () => Math.max(0, ...[...running].map((run) => performance.now() - run.successAtMs)),
     silences: () =>
       [...running].map((run) => [run.observer.observer_id, performance.now() - run.successAtMs]),
-    turns: () =>
-      new Map([...running].map((run) => [run.observer.observer_id, `${run.fence} ${run.turns}`] as const)),
+    progress: () =>
+      new Map([...running].map((run) => [run.observer.observer_id, `${run.fence} ${run.rounds}`] as const)),
     stop: async () => {
-      for (const timer of timers) clearInterval(timer);
-      for (const run of running) run.abort.abort();
+      abortAll();
+      await Promise.all(timers.map((timer) => timer.stop()));
+      // A lease that was acquired meanwhile.
+      abortAll();
       await Promise.all([...running].map((run) => run.ended));
     },
   };
 }
 
-/** Leases that are not ours any more: whoever reads under one stops. */
+/** Renews the leases; a run whose lease is lost stops. */
 async function renew(context: WorkerContext, running: ReadonlySet<Running>): Promise<void> {
   const asked = [...running];
   if (asked.length === 0) return;
-  const held = new Set(
-    await renewObserverLeases(
-      context.db,
-      asked.map((run) => run.fence),
-    ),
-  );
+  const fences = asked.map((run) => run.fence);
+  const renewed = new Set(await renewObserverLeases(context.db, fences));
   for (const run of asked) {
-    if (held.has(run.fence) || run.abort.signal.aborted) continue;
+    if (renewed.has(run.fence) || run.abort.signal.aborted) continue;
     context.metrics.leaseLost.inc({ lease: "observer" });
     context.log.warn({ observer: run.observer.observer_id }, "the observer's lease ended");
     run.abort.abort();
   }
 }
 
-async function look(context: WorkerContext, running: Set<Running>): Promise<void> {
+async function acquire(context: WorkerContext, running: Set<Running>): Promise<void> {
   const isStopping = () => context.stopping.aborted;
   if (isStopping()) return;
-  for (const { fence, ...observer } of await acquireObserverLeases(context.db, TAKEN_AT_ONCE)) {
-    // Asked to stop while taking: nobody would read.
+  for (const { fence, ...observer } of await acquireObserverLeases(context.db, ACQUIRED_AT_ONCE)) {
+    // The process may have begun to stop meanwhile.
     if (isStopping()) await releaseObserverLease(context.db, fence);
     else start(context, running, observer, fence);
   }
@@ -100,44 +108,28 @@ function start(context: WorkerContext, running: Set<Running>, observer: LeasedOb
     abort,
     ended: Promise.resolve(),
     successAtMs: performance.now(),
-    turns: 0,
+    rounds: 0,
   };
   running.add(run);
   const given = {
     observer,
     fence,
     signal: abort.signal,
-    known: new Map<string, string>(),
+    known: new LRUCache<string, string>({ max: KNOWN_ROOMS_AT_MOST }),
     reading: { fromStream: context.readsStream, isConfirmed: false },
   };
   run.ended = runObserver({ ...context, log }, given, (isSuccess) => {
-    run.turns++;
+    run.rounds++;
     if (isSuccess) run.successAtMs = performance.now();
   })
     .catch((error: unknown) => {
       log.error({ err: error, why: errorText(error) }, "an observer stopped");
     })
-    // Until it is free, nobody can take it: a lease that cannot be given back now ends by itself.
     .then(() => releaseObserverLease(context.db, fence))
     .catch((error: unknown) => {
-      log.warn({ err: error }, "giving an observer up failed: its lease ends by itself");
+      log.warn({ err: error }, "releasing an observer's lease failed: it ends by itself");
     })
     .finally(() => {
       running.delete(run);
     });
-}
-
-function every(ms: number, work: () => Promise<void>, context: WorkerContext): NodeJS.Timeout {
-  let isBusy = false;
-  return setInterval(() => {
-    if (isBusy) return;
-    isBusy = true;
-    work()
-      .catch((error: unknown) => {
-        context.log.warn({ err: error }, "looking after observers failed");
-      })
-      .finally(() => {
-        isBusy = false;
-      });
-  }, ms);
 }

@@ -11,9 +11,9 @@ type ReadContext = Pick<WorkerContext, "log"> & { metrics: Pick<WorkerMetrics, "
 type ReadRun = Pick<ObserverRun, "observer" | "reading" | "signal">;
 
 /**
- * What happened since a position; waits for something to happen. From the stream of events where that may be read and
- * tells it whole, else from `/sync`, whose word always counts. `/sync` is asked first after each start too: of a position
- * that a restored homeserver has not come to yet, the stream would wait in silence.
+ * What happened since a position; waits for something to happen. Reads the homeserver's event stream where that is
+ * allowed and enough, else `/sync`. After a start `/sync` comes first: a restored homeserver may not have reached the
+ * position yet, and its stream would then wait without an error.
  */
 export async function readChanges(
   context: ReadContext,
@@ -23,43 +23,50 @@ export async function readChanges(
 ): Promise<SyncResponse> {
   const { reading, signal } = run;
   const isStreamDue = reading.fromStream && reading.isConfirmed && failures === 0;
-  const streamed = isStreamDue ? await readStream(context, run, request, since) : "untold";
+  const streamed = isStreamDue ? await readStream(context, run, request, since) : "not-enough";
   if (typeof streamed === "object") return streamed;
-  // After a failure: answer at once, and by another request than before, since a homeserver keeps answers for minutes.
-  const pollMs = failures > 0 ? failures : reading.fromStream && !reading.isConfirmed ? 0 : POLL_MS;
-  const changes = await fetchChanges(request, { since, pollMs, signal });
+  const changes = await fetchChanges(request, { since, pollMs: pollMsOf(reading, failures), signal });
   reading.isConfirmed = true;
-  if (streamed === "unknown") {
+  if (streamed === "no-stream") {
     reading.fromStream = false;
-    context.log.warn("the homeserver has no stream of events: reading /sync instead");
+    context.log.warn("the homeserver has no event stream: reading /sync instead");
   }
   context.metrics.syncReads.inc({ from: "sync" });
   return changes;
 }
 
 /**
- * Or why `/sync` must say it: `untold` by the stream for this once; `unknown` to whatever answered, which has no stream if
- * it answers `/sync`.
+ * After a failure the response comes at once, and each call differs from the one before, since homeservers keep responses
+ * for minutes. The first `/sync` before a stream returns at once too.
+ */
+function pollMsOf({ fromStream, isConfirmed }: ReadRun["reading"], failures: number): number {
+  if (failures > 0) return failures;
+  return fromStream && !isConfirmed ? 0 : POLL_MS;
+}
+
+/**
+ * What the stream returns, or why `/sync` must be read instead. `not-enough`: the stream does not cover this once.
+ * `no-stream`: the path is not found; when `/sync` is found, the homeserver has no stream.
  */
 async function readStream(
   { log, metrics }: ReadContext,
   { observer, reading, signal }: ReadRun,
   request: Requester,
   since: string,
-): Promise<SyncResponse | "untold" | "unknown"> {
+): Promise<SyncResponse | "not-enough" | "no-stream"> {
   const options = { since, reader: observer.matrix_user_id, signal };
   const changes = await fetchStream(request, options).catch((error: unknown) => {
-    if (error instanceof MatrixFailure && error.httpStatus === 404) return "unknown" as const;
+    if (error instanceof MatrixFailure && error.httpStatus === 404) return "no-stream" as const;
     throw error;
   });
-  if (changes === "unknown") return changes;
-  if (changes === null || isBackwards(since, changes.next_batch)) return "untold";
+  if (changes === "no-stream") return changes;
+  if (changes === null || isBackwards(since, changes.next_batch)) return "not-enough";
   if (isOfManyWriters(changes.next_batch)) {
     reading.fromStream = false;
     log.error(
       "several processes of the homeserver write events: reading /sync instead, set MATRIX_READ=sync",
     );
-    return "untold";
+    return "not-enough";
   }
   metrics.syncReads.inc({ from: "events" });
   return changes;

@@ -22,7 +22,7 @@ export function toMatrix<K extends ContentKind>(
   return MATRIX_CONTENT[content.kind].toMatrix(content, target);
 }
 
-/** The content of an event of somebody else, of the first kind that recognises it; null when none does. */
+/** The content of an event that another client sent, by the first kind that recognises it; null when none does. */
 export function fromMatrix(event: MatrixEvent): ReceivedContent<Content> | null {
   for (const kind of Object.values(MATRIX_CONTENT)) {
     const received = kind.fromMatrix(event);

@@ -10,9 +10,9 @@ import { loginWithPassword, type RegistrationAccess } from "./operator-login.ts"
 export type AdminOptions = RegistrationAccess & { id: string; db: Db; sealKeys: readonly SealKey[] };
 
 /**
- * A homeserver whose operator installs no Application Service: accounts are registered with its shared secret, each
- * speaks with a token of its own. The homeserver's limits for a person at a keyboard do not fit a room's observer, nor
- * people whose messages were accepted elsewhere: an administrator account of ours lifts them for each account.
+ * A homeserver without an Application Service of ours: accounts are registered with its shared secret, and each has a token
+ * of its own. The homeserver's rate limits are meant for people who type; they are too low for observers, and for senders
+ * whose messages we have accepted already. An administrator account of ours lifts them for each account.
  */
 export function createAdminHomeserver(options: AdminOptions): Homeserver {
   const { baseUrl, serverName, id } = options;
@@ -40,22 +40,22 @@ export function createAdminHomeserver(options: AdminOptions): Homeserver {
   };
 }
 
-/** The same account for every process that holds the same secret, and for nobody else. */
+/** The same for all processes with the same secret; without the secret it cannot be guessed. */
 function operatorIdOf({ registrationSecret, serverName }: RegistrationAccess): string {
   const digest = createHash("sha256").update(`operator ${registrationSecret}`).digest("hex");
   return `@omc_operator_${digest.slice(0, 20)}:${serverName}`;
 }
 
-/** Calls with the account's token; one that is refused is renewed, once, and the call repeated. */
+/** Calls with the account's token. A refused token is renewed once, and the call is repeated. */
 function renewing(store: CredentialStore, matrixUserId: string): Requester {
   return async (call) => {
-    const speaker = await store.get(matrixUserId);
+    const actor = await store.get(matrixUserId);
     try {
-      return await speaker.request(call);
+      return await actor.request(call);
     } catch (error) {
       if (!(error instanceof MatrixFailure && error.kind === "auth")) throw error;
     }
-    const renewed = await store.renew(matrixUserId, speaker.accessToken);
+    const renewed = await store.renew(matrixUserId, actor.accessToken);
     return renewed.request(call);
   };
 }
@@ -69,7 +69,7 @@ async function liftLimits(operator: Requester, matrixUserId: string): Promise<vo
   });
 }
 
-/** The account ends, every token of it with it, and ours is forgotten: nothing is left that could speak for it. */
+/** Deactivates the account, which ends all its tokens, and deletes ours. */
 async function removeAccount(
   store: CredentialStore,
   operatorId: string,

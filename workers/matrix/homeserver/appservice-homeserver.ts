@@ -9,11 +9,11 @@ export type AppserviceOptions = {
   serverName: string;
   baseUrl: string;
   asToken: string;
-  /** Needed only to log a plain Matrix client in. */
+  /** Only `login` needs it. */
   registrationSecret: string | null;
 };
 
-/** A homeserver on which one Application Service speaks for all our accounts: no token per person exists. */
+/** A homeserver on which our Application Service acts as all our accounts: no account has a token. */
 export function createAppserviceHomeserver(options: AppserviceOptions): Homeserver {
   const { asToken, baseUrl } = options;
   const connection = createConnection({ baseUrl, accessToken: asToken });
@@ -45,7 +45,7 @@ async function ensureAccount(request: Requester, matrixUserId: string): Promise<
   });
 }
 
-/** What Synapse answers for an account that is gone: its device went with it. */
+/** What Synapse returns for a deactivated account, whose device is gone too. */
 const GONE = new Set(["M_UNKNOWN_DEVICE", "M_USER_DEACTIVATED", "M_FORBIDDEN"]);
 
 async function deactivate(request: Requester): Promise<void> {

@@ -5,7 +5,7 @@ import { MatrixFailure } from "../http/failure.ts";
 const FAILURES_IN_A_ROW = 5;
 const HALF_OPEN_AFTER_MS = 2_000;
 
-/** The `errcode` of a call that was not made. */
+/** The `errcode` of a call that the breaker refused. */
 export const NOT_ANSWERING = "homeserver not answering";
 
 export type Breaker = {
@@ -13,18 +13,18 @@ export type Breaker = {
   isOpen: () => boolean;
 };
 
-/** No answer, or one that says nothing but that there is none: not a refusal by something before the homeserver. */
-function isSilence({ kind, httpStatus }: MatrixFailure): boolean {
+/** No response, or a 5xx. A refusal by a proxy before the homeserver does not count. */
+function isNoResponse({ kind, httpStatus }: MatrixFailure): boolean {
   return kind === "transient" && (httpStatus === null || httpStatus >= 500);
 }
 
 /**
- * Refuses calls to a homeserver that did not answer five times in a row; every 2 s one call may try. `onClose` runs
- * when it answers again.
+ * Refuses calls to a homeserver after five calls in a row without a response; every 2 s one call is let through. `on.close`
+ * is called when one succeeds.
  */
 export function createBreaker(on: { open: () => void; close: () => void }): Breaker {
   const policy = circuitBreaker(
-    handleWhen((error) => error instanceof MatrixFailure && isSilence(error)),
+    handleWhen((error) => error instanceof MatrixFailure && isNoResponse(error)),
     { halfOpenAfter: HALF_OPEN_AFTER_MS, breaker: new ConsecutiveBreaker(FAILURES_IN_A_ROW) },
   );
   let isOpen = false;

@@ -32,7 +32,7 @@ export type Actor = { accessToken: string; request: Requester };
 export type CredentialStore = {
   /** The account's token. @throws when the account was never registered. */
   get: (matrixUserId: string) => Promise<Actor>;
-  /** Registers the account unless its token is known. After a registration whose answer was lost it logs in. */
+  /** Registers the account unless its token is known. After a registration whose response was lost it logs in. */
   ensure: (matrixUserId: string) => Promise<Actor>;
   /** Another token than the refused one. An account that the homeserver does not know any more is registered again. */
   renew: (matrixUserId: string, refused: string) => Promise<Actor>;

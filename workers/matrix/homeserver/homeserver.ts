@@ -1,18 +1,17 @@
 import type { Requester } from "../http/client.ts";
 
-/**
- * One homeserver, reached with one kind of credential. `as` makes calls for an account, bound to a device, so that a
- * repeated send is known to be the same; `ensureAccount` makes an account exist and able to speak, and may be repeated.
- */
+/** One homeserver, reached with one kind of credential. */
 export type Homeserver = {
   readonly id: string;
   readonly serverName: string;
   readonly baseUrl: string;
+  /** Calls as an account, from one device, so that the homeserver recognises a repeated send. */
   as: (matrixUserId: string) => Promise<Requester>;
+  /** Creates the account unless it exists, and makes it able to send. May be repeated. */
   ensureAccount: (matrixUserId: string) => Promise<void>;
-  /** Ends every credential of an account, and the account. */
+  /** Removes the account and all its credentials. */
   removeAccount: (matrixUserId: string) => Promise<void>;
-  /** Makes a credential for a plain Matrix client of a person. */
+  /** Creates a credential for a person's own Matrix client. */
   login: (matrixUserId: string) => Promise<{ deviceId: string; accessToken: string }>;
 };
 

@@ -6,19 +6,19 @@ import { createAppserviceHomeserver } from "./appservice-homeserver.ts";
 import type { Homeserver } from "./homeserver.ts";
 
 /**
- * A homeserver by its row id, reached as its mode says.
- * @throws when the row is gone, its secrets cannot be opened, or its mode lacks its secret.
+ * A homeserver by its row id, reached by the mode in its row.
+ * @throws when the row does not exist, its secrets cannot be unsealed, or the secret of its mode is missing.
  */
 export async function openHomeserver(db: Db, sealKeys: readonly SealKey[], id: string): Promise<Homeserver> {
   const row = await findHomeserver(db, id);
   if (!row) throw new Error("a tenant names a homeserver that is not in the database");
   const { asToken, registrationSecret } = openHomeserverSecrets(sealKeys, row);
-  const place = { id: row.id, serverName: row.server_name, baseUrl: row.base_url };
+  const base = { id: row.id, serverName: row.server_name, baseUrl: row.base_url };
   if (row.mode === "appservice" && asToken !== null) {
-    return createAppserviceHomeserver({ ...place, asToken, registrationSecret });
+    return createAppserviceHomeserver({ ...base, asToken, registrationSecret });
   }
   if (row.mode === "admin" && registrationSecret !== null) {
-    return createAdminHomeserver({ ...place, registrationSecret, db, sealKeys });
+    return createAdminHomeserver({ ...base, registrationSecret, db, sealKeys });
   }
   throw new Error(`the homeserver's mode ${row.mode} needs a secret that was not given`);
 }

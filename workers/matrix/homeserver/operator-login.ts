@@ -4,12 +4,12 @@ import { createConnection, type Requester } from "../http/client.ts";
 import { unlessConflict } from "../http/failure.ts";
 import { localpartOf } from "./homeserver.ts";
 
-const tokenAnswer = z.object({ access_token: z.string(), device_id: z.string() });
-const nonceAnswer = z.object({ nonce: z.string() });
+const tokenResponse = z.object({ access_token: z.string(), device_id: z.string() });
+const nonceResponse = z.object({ nonce: z.string() });
 
 export type RegistrationAccess = { baseUrl: string; serverName: string; registrationSecret: string };
 
-/** The password of an account of ours; a lost answer to its registration can so be recovered by logging in. */
+/** The password of an account of ours. It is derived, so that a login works after a registration whose response was lost. */
 function accountPassword(registrationSecret: string, matrixUserId: string): string {
   return createHmac("sha256", registrationSecret).update(`password ${matrixUserId}`).digest("base64url");
 }
@@ -24,13 +24,13 @@ export async function registerWithSecret(
 ): Promise<{ deviceId: string; accessToken: string } | null> {
   const request = createConnection({ baseUrl: access.baseUrl, accessToken: null })({});
   const prefix = "/_synapse/admin/v1";
-  const { nonce } = nonceAnswer.parse(await request({ method: "GET", path: "/register", prefix }));
+  const { nonce } = nonceResponse.parse(await request({ method: "GET", path: "/register", prefix }));
   const username = localpartOf(account.matrixUserId);
   const password = accountPassword(access.registrationSecret, account.matrixUserId);
   const mac = createHmac("sha1", access.registrationSecret)
     .update([nonce, username, password, account.isAdmin ? "admin" : "notadmin"].join("\0"))
     .digest("hex");
-  const answer = await unlessConflict(
+  const response = await unlessConflict(
     request({
       method: "POST",
       path: "/register",
@@ -46,8 +46,8 @@ export async function registerWithSecret(
       },
     }),
   );
-  if (answer === null) return null;
-  const { device_id: deviceId, access_token: accessToken } = tokenAnswer.parse(answer);
+  if (response === null) return null;
+  const { device_id: deviceId, access_token: accessToken } = tokenResponse.parse(response);
   return { deviceId, accessToken };
 }
 
@@ -58,7 +58,7 @@ export async function loginWithPassword(
   options: { deviceId?: string; displayName: string },
 ): Promise<{ deviceId: string; accessToken: string }> {
   const request = createConnection({ baseUrl: access.baseUrl, accessToken: null })({});
-  const answer = await request({
+  const response = await request({
     method: "POST",
     path: "/login",
     body: {
@@ -69,13 +69,13 @@ export async function loginWithPassword(
       ...(options.deviceId === undefined ? {} : { device_id: options.deviceId }),
     },
   });
-  const { device_id: deviceId, access_token: accessToken } = tokenAnswer.parse(answer);
+  const { device_id: deviceId, access_token: accessToken } = tokenResponse.parse(response);
   return { deviceId, accessToken };
 }
 
 /**
- * Gives an account its password by way of a short-lived server administrator: for accounts of an Application Service,
- * which have none. Other devices of the account stay logged in.
+ * Sets an account's password, as a server administrator that exists for this call alone: accounts of an Application Service
+ * have no password. The account's devices stay logged in.
  */
 export async function setPassword(access: RegistrationAccess, matrixUserId: string): Promise<void> {
   const adminId = `@omc_operator_${randomBytes(8).toString("hex")}:${access.serverName}`;

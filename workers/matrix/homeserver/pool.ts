@@ -14,8 +14,8 @@ export type HomeserverPool = {
 };
 
 /**
- * The homeservers of this process, opened when first needed. Every call to one goes through its breaker, and is
- * measured; `onRecovered` hears of a homeserver that answers again.
+ * The homeservers of this process, each opened when first needed. Every call passes the homeserver's breaker and is
+ * measured. `onRecovered` is called when a homeserver responds again.
  */
 export function openHomeserverPool(options: {
   db: Db;
@@ -30,16 +30,16 @@ export function openHomeserverPool(options: {
     const breaker = createBreaker({
       open: () => {
         options.metrics.breakerOpen.inc();
-        options.log.error({ homeserver: id }, "the homeserver does not answer: calls are held back");
+        options.log.error({ homeserver: id }, "the homeserver does not respond: calls are refused");
       },
       close: () => {
-        options.log.info({ homeserver: id }, "the homeserver answers again");
+        options.log.info({ homeserver: id }, "the homeserver responds again");
         options.onRecovered(id);
       },
     });
     const homeserver = await openHomeserver(options.db, options.sealKeys, id);
     breakers.push(breaker);
-    return { breaker, homeserver: guarded(homeserver, breaker, options.metrics) };
+    return { breaker, homeserver: guardHomeserver(homeserver, breaker, options.metrics) };
   };
   return {
     openBreakers: () => breakers.filter((breaker) => breaker.isOpen()).length,
@@ -56,15 +56,15 @@ export function openHomeserverPool(options: {
   };
 }
 
-function guarded(homeserver: Homeserver, breaker: Breaker, metrics: WorkerMetrics): Homeserver {
+function guardHomeserver(homeserver: Homeserver, breaker: Breaker, metrics: WorkerMetrics): Homeserver {
   const guard = (request: Requester) => guardOf(measured(request, metrics), breaker);
   return { ...homeserver, as: async (matrixUserId) => guard(await homeserver.as(matrixUserId)) };
 }
 
-/** Reading waits for half a minute by design: it must not be the call that tries whether a homeserver is back. */
+/** A long poll passes no breaker: it lasts half a minute, too long for the call that finds out whether the homeserver is back. */
 export function guardOf(request: Requester, breaker: Breaker): Requester {
-  const held = breaker.guard(request);
-  return (call) => (isLongPoll(call) ? request(call) : held(call));
+  const guarded = breaker.guard(request);
+  return (call) => (isLongPoll(call) ? request(call) : guarded(call));
 }
 
 function isLongPoll({ path }: MatrixCall): boolean {

@@ -2,22 +2,22 @@ import http, { type ClientRequest, type IncomingMessage } from "node:http";
 import https from "node:https";
 
 /**
- * An answer that is larger than anybody agreed to read. The SDK passes an error of this name on as it is; of all others
- * it keeps the text alone.
+ * A response over the size limit. The SDK throws an error of this name as it is; of any other error it keeps the message
+ * alone.
  */
 export class ResponseTooLarge extends Error {
   override readonly name = "AbortError";
 }
 
-/** Shorter than any homeserver, or proxy in front of one, keeps an idle connection: else a call meets one that closes. */
+/** Shorter than homeservers and their proxies keep idle connections: else a call may use one that is just closed. */
 const IDLE_CONNECTION_MS = 4_000;
-/** `Response` refuses a body with these. */
+/** `Response` accepts no body with these. */
 const WITHOUT_BODY = new Set([204, 205, 304]);
 
 /**
- * A fetch for the SDK, whose signal and size limit cover the body too: the SDK's own limits end with the headers, and a
- * body that stalls would hang for minutes. It does what Matrix calls need: text out, a whole answer in, no redirects.
- * On Node's own client, since its `fetch` takes twice the processor time, on each message's way out and in.
+ * A fetch for the SDK with a signal and a size limit that cover the body too. The SDK's own limits end with the headers: a
+ * body that stalls would hang for minutes. It does what Matrix calls need: sends text, reads a whole response, follows no
+ * redirect. It uses Node's `http`, since Node's `fetch` takes twice the processor time, for every message.
  */
 export function createBoundedFetch({ maxResponseBytes }: { maxResponseBytes: number }): typeof fetch {
   const options = { keepAlive: true, timeout: IDLE_CONNECTION_MS };
@@ -45,7 +45,7 @@ export function createBoundedFetch({ maxResponseBytes }: { maxResponseBytes: num
 
 function send(request: ClientRequest, body: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    // Also after the answer began: then the body's reader hears of it too.
+    // An error after the response began rejects the read of the body too.
     request.on("error", reject);
     request.once("response", resolve);
     request.end(body);
@@ -53,8 +53,8 @@ function send(request: ClientRequest, body: string): Promise<IncomingMessage> {
 }
 
 function toResponse({ statusCode = 0, headers }: IncomingMessage, bytes: Uint8Array<ArrayBuffer>): Response {
-  const told = Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)]);
-  return new Response(WITHOUT_BODY.has(statusCode) ? null : bytes, { status: statusCode, headers: told });
+  const entries = Object.entries(headers).map(([name, value]): [string, string] => [name, String(value)]);
+  return new Response(WITHOUT_BODY.has(statusCode) ? null : bytes, { status: statusCode, headers: entries });
 }
 
 function readBody(message: IncomingMessage, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -80,7 +80,7 @@ function readBody(message: IncomingMessage, maxBytes: number): Promise<Uint8Arra
     });
     message.once("error", reject);
     message.once("close", () => {
-      reject(new Error("the connection ended within the answer"));
+      reject(new Error("the connection ended within the response"));
     });
   });
 }

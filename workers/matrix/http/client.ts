@@ -12,14 +12,14 @@ import {
 import { MatrixFailure, translateError } from "./failure.ts";
 import { createBoundedFetch } from "./bounded-fetch.ts";
 
-// Each call listens on the client's one signal: many calls at a time are no leak, which Node would warn of.
+// All calls of a client listen to one signal: Node would warn of a leak.
 setMaxListeners(1_000);
-// The SDK prints request URLs, which hold Matrix ids; outcomes are logged by us.
+// The SDK logs request URLs, which hold Matrix ids. Our own code logs outcomes.
 loglevel.getLogger("matrix").setLevel("silent");
 
 export type MatrixCall = {
   method: "GET" | "PUT" | "POST" | "DELETE";
-  /** Behind the prefix, with ids encoded. */
+  /** After the prefix, with ids encoded. */
   path: string;
   prefix?: string;
   query?: Record<string, string | undefined>;
@@ -29,20 +29,20 @@ export type MatrixCall = {
   signal?: AbortSignal;
 };
 
-/** Makes Matrix calls as one account. @throws MatrixFailure for every call that did not succeed. */
+/** Makes Matrix calls as one account. @throws MatrixFailure when a call does not succeed. */
 export type Requester = (call: MatrixCall) => Promise<unknown>;
 
 const METHODS = { GET: Method.Get, PUT: Method.Put, POST: Method.Post, DELETE: Method.Delete } as const;
 const DEFAULT_TIMEOUT_MS = 30_000;
-/** The `errcode` of a call that was given up after its time. */
+/** The `errcode` of a call that timed out. */
 export const NOT_IN_TIME = "no answer in time";
 const CLIENT_PREFIX = "/_matrix/client/v3";
 
 export type ClientOptions = { baseUrl: string; accessToken: string | null; maxResponseBytes?: number };
 
 /**
- * A request client of the SDK; it is never started, so it holds no rooms and reads nothing by itself. Answers a maker
- * of requesters: `query` is added to every call, e.g. whom an Application Service speaks for.
+ * An SDK client that is never started: it holds no rooms, and makes only the calls that it is asked for. Returns a function
+ * that creates requesters; each adds `query` to all its calls, such as the user that an Application Service acts as.
  */
 export function createConnection(options: ClientOptions): (query: Record<string, string>) => Requester {
   const client = createClient({
@@ -72,7 +72,7 @@ async function request(
       {
         prefix: call.prefix ?? CLIENT_PREFIX,
         abortSignal: call.signal ? AbortSignal.any([limit, call.signal]) : limit,
-        // Without the DOM types the SDK takes this browser option for a required one.
+        // A browser's option, which the SDK's types require when the DOM types are absent.
         priority: undefined,
       },
     );

@@ -1,23 +1,23 @@
 /**
- * What a refused or lost Matrix call means for us.
- * - `transient`: nobody knows whether it was applied; the same call may be repeated, later.
- * - `limited`: not applied; the homeserver asked to wait.
- * - `auth`: the credential is not accepted.
- * - `forbidden`: not applied; what is missing on Matrix (join, level) may be mended.
- * - `conflict`: what was asked for exists or holds already.
- * - `missing`: what the call speaks of is not there.
- * - `permanent`: not applied, and never will be.
+ * What to do after a Matrix call that did not succeed.
+ * - `transient`: it may have been applied or not; repeat the same call later.
+ * - `limited`: it was not applied; the homeserver asked to wait.
+ * - `auth`: the credential was refused.
+ * - `forbidden`: it was not applied; a join, a level or an account may be missing on Matrix and can be restored.
+ * - `conflict`: what the call asked for exists already.
+ * - `missing`: what the call names does not exist.
+ * - `permanent`: it was not applied, and a repeated call would not be.
  */
 export type FailureKind =
   "transient" | "limited" | "auth" | "forbidden" | "conflict" | "missing" | "permanent";
 
-/** What a homeserver that limits us is given when it does not say how long to wait. */
+/** The wait after a limit when the homeserver names none. */
 const LIMITED_DELAY_MS = 2_000;
-/** The same where only its operator can mend what it refuses for. */
-const OPERATORS_DELAY_MS = 60_000;
-const FOR_OPERATORS = new Set(["M_RESOURCE_LIMIT_EXCEEDED", "M_CONSENT_NOT_GIVEN"]);
+/** The same for refusals that only the homeserver's operator can end. */
+const OPERATOR_DELAY_MS = 60_000;
+const OPERATOR_ERRCODES = new Set(["M_RESOURCE_LIMIT_EXCEEDED", "M_CONSENT_NOT_GIVEN"]);
 
-/** A Matrix call that did not succeed. The message holds no Matrix id, token or URL. */
+/** A Matrix call that did not succeed. Its message holds no Matrix id, token or URL. */
 export class MatrixFailure extends Error {
   readonly kind: FailureKind;
   readonly errcode: string;
@@ -39,13 +39,13 @@ export class MatrixFailure extends Error {
   }
 }
 
-/** Whether a refusal of one account is the homeserver's operator's to mend: it says nothing of other accounts. */
+/** Whether only the homeserver's operator can end this refusal. It concerns one account, not the others. */
 export function isForOperators(error: MatrixFailure): boolean {
-  return FOR_OPERATORS.has(error.errcode);
+  return OPERATOR_ERRCODES.has(error.errcode);
 }
 
 function delayOf(errcode: string): number {
-  return FOR_OPERATORS.has(errcode) ? OPERATORS_DELAY_MS : LIMITED_DELAY_MS;
+  return OPERATOR_ERRCODES.has(errcode) ? OPERATOR_DELAY_MS : LIMITED_DELAY_MS;
 }
 
 const BY_ERRCODE: Record<string, FailureKind> = {
@@ -66,8 +66,8 @@ const BY_ERRCODE: Record<string, FailureKind> = {
 };
 
 /**
- * The kind of an answer; `errcode` null where it carries no Matrix error: then something before the homeserver said it,
- * as a proxy does while there is none, and nothing it says is final. Nor is a 5xx: the server is at fault.
+ * The kind of a response. `errcode` is null when the body is no Matrix error: then it came from something before the
+ * homeserver, such as a proxy, and is never final. A 5xx is not final either: the server is at fault.
  */
 export function translateError(httpStatus: number, errcode: string | null): FailureKind {
   if (httpStatus >= 500) return "transient";
@@ -80,7 +80,7 @@ export function translateError(httpStatus: number, errcode: string | null): Fail
   return httpStatus === 408 ? "transient" : "permanent";
 }
 
-/** Runs a call whose success another may have had already. */
+/** Null when the call fails because what it asks for exists already. */
 export async function unlessConflict<T>(call: Promise<T>): Promise<T | null> {
   try {
     return await call;
@@ -90,7 +90,7 @@ export async function unlessConflict<T>(call: Promise<T>): Promise<T | null> {
   }
 }
 
-/** Runs a call about something that may be gone already. */
+/** Null when the call fails because what it names does not exist. */
 export async function unlessMissing<T>(call: Promise<T>): Promise<T | null> {
   try {
     return await call;
@@ -100,7 +100,7 @@ export async function unlessMissing<T>(call: Promise<T>): Promise<T | null> {
   }
 }
 
-/** Runs a call that is refused where what it asks for holds already, as kicking who is not in. */
+/** Null when the call is forbidden: Matrix forbids what is done already, such as kicking a user who is not in the room. */
 export async function unlessForbidden<T>(call: Promise<T>): Promise<T | null> {
   try {
     return await call;

@@ -1,4 +1,4 @@
-// matrix-js-sdk 43 calls Promise.withResolvers, which Node 20 lacks: without it sends fail. Imported before the SDK.
+// Import this before the SDK: matrix-js-sdk 43 calls Promise.withResolvers, which Node 20 lacks. Without it sends fail.
 const constructor = Promise as unknown as { withResolvers?: unknown };
 
 constructor.withResolvers ??= function withResolvers<T>(): {

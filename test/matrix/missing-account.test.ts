@@ -7,7 +7,7 @@ import { openTestDatabase, type TestDatabase } from "../support/db.ts";
 
 const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 9) }];
 
-// With a Synapse of its own, since as it comes it lets nobody log in more than a few times.
+// A Synapse of its own: by default Synapse allows few logins.
 let database: TestDatabase;
 let synapse: Awaited<ReturnType<typeof startThrowAwayServers>>;
 beforeAll(async () => {
@@ -19,7 +19,7 @@ afterAll(async () => {
   await database.close();
 });
 
-test("an account that the homeserver has forgotten, as after a restore, is made again when it speaks", async () => {
+test("an account that is missing on the homeserver, as after a restore, is registered again by its next call", async () => {
   const { db } = database;
   const place = { id: newId(), serverName: synapse.synapseServerName, baseUrl: synapse.synapseUrl };
   await db("homeservers").insert({

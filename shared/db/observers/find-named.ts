@@ -1,0 +1,62 @@
+import { rowsOf, type Db } from "../connection/open.ts";
+import type { ObservedRoom } from "./observed-rooms.ts";
+
+/** What some events name: rooms and people by Matrix id, messages of ours by id. */
+export type Named = { rooms: readonly string[]; people: readonly string[]; messages: readonly string[] };
+
+/** A message of ours that an event's marker names. */
+export type MarkedMessage = {
+  id: string;
+  room_id: string;
+  sender_id: string;
+  sender_matrix_id: string;
+  client_id: string | null;
+  /** As the row keeps it: see `parseContent`. */
+  content: Record<string, unknown>;
+  accepted_at: Date;
+  timeline_number: number | null;
+  event_id: string | null;
+};
+
+export type FoundRows = {
+  rooms: ObservedRoom[];
+  users: { id: string; matrix_user_id: string }[];
+  messages: MarkedMessage[];
+};
+
+// Lists come as JSON: for a list of parameters Postgres makes a new plan each time, which every message would wait for.
+const FIND_NAMED = `
+  select (select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'matrix_room_id', r.matrix_room_id, 'gap_from', t.gap_from)), '[]')
+            from jsonb_array_elements_text(named.list -> 'rooms') as n(matrix_room_id)
+            join rooms r on r.observer_id = :observerId and r.matrix_room_id = n.matrix_room_id and r.deleted_at is null
+            join room_timeline t on t.room_id = r.id) as rooms,
+         (select coalesce(jsonb_agg(jsonb_build_object('id', u.id, 'matrix_user_id', u.matrix_user_id)), '[]')
+            from jsonb_array_elements_text(named.list -> 'people') as n(matrix_user_id)
+            join users u on u.tenant_id = :tenantId and u.matrix_user_id = n.matrix_user_id) as users,
+         (select coalesce(jsonb_agg(jsonb_build_object(
+                   'id', m.id, 'room_id', m.room_id, 'sender_id', m.sender_id, 'sender_matrix_id', u.matrix_user_id,
+                   'client_id', m.client_id, 'content', m.content, 'accepted_at', m.accepted_at,
+                   'timeline_number', m.timeline_number, 'event_id', m.event_id)), '[]')
+            from jsonb_array_elements_text(named.list -> 'messages') as n(id)
+            join messages m on m.id = cast(n.id as uuid) and m.tenant_id = :tenantId
+            join users u on u.id = m.sender_id) as messages
+    from (select cast(:named as jsonb) as list) named`;
+
+/** The rows that events name: the observer's rooms, and the tenant's users and messages. One query. */
+export async function findNamed(
+  db: Db,
+  observer: { tenantId: string; observerId: string },
+  named: Named,
+): Promise<FoundRows> {
+  type Row = Omit<FoundRows, "messages"> & {
+    messages: (Omit<MarkedMessage, "accepted_at"> & { accepted_at: string })[];
+  };
+  const { tenantId, observerId } = observer;
+  const [row] = await rowsOf<Row>(db, FIND_NAMED, { tenantId, observerId, named: JSON.stringify(named) });
+  const { rooms = [], users = [], messages = [] } = row ?? {};
+  return {
+    rooms,
+    users,
+    messages: messages.map((message) => ({ ...message, accepted_at: new Date(message.accepted_at) })),
+  };
+}
