@@ -23,7 +23,7 @@ process.on("message", (order) => {
 });
 process.send?.("ready");
 
-/** Lets no timer have its turn, though it waits for something all the time. */
+/** Blocks every timer, although it awaits all the time. */
 async function countPromises() {
   for (;;) await Promise.resolve();
 }
