@@ -5,7 +5,7 @@ import { readJson, writePrivateJson } from "../machine/files.mjs";
 import { withProgress } from "../machine/log.mjs";
 import { findFreePort, isPortFree } from "../machine/ports.mjs";
 import { choosePostgres, createPostgres } from "./postgres/postgres.mjs";
-import { chooseRedis, createRedis, refuseForgetfulRedis } from "./redis/redis.mjs";
+import { chooseRedis, createRedis, refuseEvictingRedis } from "./redis/redis.mjs";
 import { listSources } from "./sources.mjs";
 import { chooseSynapse, createSynapse } from "./synapse/synapse.mjs";
 
@@ -134,13 +134,13 @@ async function openPostgres(context, ports) {
 async function openRedis(context, ports) {
   const chosen = await chooseRedis(context);
   if ("url" in chosen) {
-    await refuseForgetfulRedis(chosen.url);
+    await refuseEvictingRedis(chosen.url);
     return { facts: { redisUrl: chosen.url } };
   }
   const { service, url } = await startOnFreePort("redis", context, ports, async (port) =>
     createRedis({ ...context, ...chosen, port }),
   );
-  await refuseForgetfulRedis(url);
+  await refuseEvictingRedis(url);
   return { service, facts: { redisUrl: url }, programs: { redisBinary: chosen.binary } };
 }
 

@@ -3,7 +3,7 @@ import { countRedisCommands } from "../../bench/pipeline/count-commands.ts";
 import { waitForRedis } from "../../shared/platform/redis.ts";
 import { openOwnRedis } from "../support/stack-servers.ts";
 
-test("counts what goes to Redis over any connection, and a script as one", async () => {
+test("the counter counts the commands of every connection to Redis, and a script as one", async () => {
   const { redis, remove } = await openOwnRedis();
   const count = countRedisCommands();
   const sentBy = async (work: () => Promise<unknown>): Promise<number> => {

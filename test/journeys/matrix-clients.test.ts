@@ -1,11 +1,11 @@
 import { expect, test } from "@jest/globals";
 import { MARKER } from "../../workers/matrix/marker.ts";
-import { useJourney, type MatrixLogin } from "../support/journey.ts";
-import { NioClient } from "../support/nio.ts";
+import { useJourney, type MatrixLogin } from "../support/journey/journey.ts";
+import { NioClient } from "../support/journey/nio.ts";
 
 const journey = useJourney();
 
-/** Somebody on the homeserver whom the tenant does not know, let into a room by the observer unless told. */
+/** An account on the homeserver that the tenant does not know; by default the observer invites it to a room. */
 async function inviteStranger(
   room: string,
   displayName: string,
@@ -25,7 +25,7 @@ async function inviteStranger(
   return { client, login };
 }
 
-test("a plain Matrix client reads what we write under the right names, and we hear what it writes", async () => {
+test("a plain Matrix client reads our messages under the right names, and our sockets receive its messages", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   const room = "group:matrix";
@@ -56,7 +56,7 @@ test("a plain Matrix client reads what we write under the right names, and we he
   expect(await bob.myRoom(room)).toMatchObject({ unread: 2 });
 });
 
-test("somebody on Matrix whom the product does not know is heard by name, without a Matrix id", async () => {
+test("a message of an unknown Matrix user arrives with the display name and without a Matrix id", async () => {
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
   const room = "group:strangers";
@@ -77,7 +77,7 @@ test("somebody on Matrix whom the product does not know is heard by name, withou
   expect(JSON.stringify((await ada.read(room)).items)).not.toContain("outsider");
 });
 
-/** A room with a moderator who is on Matrix. */
+/** A room with a moderator who has an account on Matrix. */
 async function moderatedRoom(room: string, visibility: "private" | "public") {
   const { tenant, synapse } = journey;
   const [ada] = await tenant.people("ada");
@@ -100,7 +100,7 @@ async function moderatedRoom(room: string, visibility: "private" | "public") {
 
 const putOut = () => journey.tier("workers").metric('omc_drift_repaired_total{what="members"}');
 
-test("whom a moderator lets into a private room on Matrix is put out, before and after they have come", async () => {
+test("a user whom a moderator invites to a private room on Matrix is removed, before and after joining", async () => {
   const { tenant, synapse } = journey;
   const room = "group:closed";
   const { ada, observer, moderator, present, invite } = await moderatedRoom(room, "private");
@@ -114,14 +114,14 @@ test("whom a moderator lets into a private room on Matrix is put out, before and
   await journey.waitFor("nobody else is there", async () => (await present()).length === 2);
   expect((await present()).toSorted()).toEqual([observer, moderator].toSorted());
   expect(await putOut()).toBeGreaterThan(0);
-  // Nobody of ours is put out with them, and nothing is said of it in the room.
+  // None of our members is removed with them, and the timeline has no entry about it.
   await ada.say(room, "alone again", { waitS: 20 });
   expect(JSON.stringify(await ada.read(room))).not.toContain(login?.matrixUserId ?? "outsider");
   await tenant.settled(room);
   expect(await journey.admin(["room", "diagnose", "acme", room])).toEqual({ room, differences: [] });
 }, 60_000);
 
-test("strangers whom a moderator asks into a public room may stay, until it is private; the tenant's own may not", async () => {
+test("unknown users whom a moderator invites to a public room stay until it is private; the tenant's own users do not", async () => {
   const { tenant } = journey;
   const room = "group:open";
   const { ada, observer, matrixRoomId, moderator, present, invite } = await moderatedRoom(room, "public");
@@ -143,7 +143,7 @@ test("strangers whom a moderator asks into a public room may stay, until it is p
   await journey.waitFor("the guest is out", async () => (await present()).length === 2);
 }, 60_000);
 
-test("nobody on Matrix can pass their words off as somebody's message by copying its mark", async () => {
+test("a Matrix user cannot forge another user's message by copying its id field", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   const room = "group:forgery";
@@ -154,7 +154,7 @@ test("nobody on Matrix can pass their words off as somebody's message by copying
   const forge = (marker: unknown, body: string) =>
     client.sendContent(matrixRoomId, { msgtype: "m.text", body, [MARKER]: marker });
 
-  // Before the real message is sent: its id is known from the pending publication.
+  // Before the real message is sent, its id is known from the pending publication.
   await journey.tier("workers").stop();
   const message = await ada.say(room, "the real words");
   await forge(message.id, "forged words");
@@ -164,7 +164,7 @@ test("nobody on Matrix can pass their words off as somebody's message by copying
   ]);
   await journey.tier("workers").start();
   await socket.waitFor("the real one is heard", () => socket.texts(room).includes("the real words"));
-  // After it, and with marks that are nobody's.
+  // After it, and with ids of no message.
   await forge(message.id, "forged again");
   await forge("not an id", "marked with nonsense");
   await forge({ id: message.id }, "marked with an object");
@@ -181,7 +181,7 @@ test("nobody on Matrix can pass their words off as somebody's message by copying
   expect(heard.filter(({ id }) => id === message.id).map(({ text }) => text)).toEqual(["the real words"]);
 }, 90_000);
 
-test("a copy that I send of my own message from a Matrix client is not heard twice", async () => {
+test("a copy of an own message from a Matrix client is not delivered twice", async () => {
   const { tenant, synapse } = journey;
   const [ada] = await tenant.people("ada");
   const room = "group:copies";
@@ -204,7 +204,7 @@ test("a copy that I send of my own message from a Matrix client is not heard twi
   });
 });
 
-test("a name or rank that somebody changes on Matrix is put back", async () => {
+test("a name or power level that is changed on Matrix is restored", async () => {
   const { tenant, synapse } = journey;
   const [ada] = await tenant.people("ada");
   const room = "group:drift";
@@ -222,7 +222,7 @@ test("a name or rank that somebody changes on Matrix is put back", async () => {
     const names = await countEvents(matrixRoomId, "m.room.name");
     return names === 3 && state?.["name"] === "Ours";
   });
-  // Only the observer may change levels: the homeserver's own operator can act as it.
+  // Only the observer may change power levels; the homeserver's operator can act as the observer.
   const { status } = await synapse.as(
     observer,
     "PUT",
@@ -249,7 +249,7 @@ async function countEvents(matrixRoomId: string, type: string): Promise<number> 
   return (body["chunk"] as unknown[]).length;
 }
 
-test("a member who leaves on Matrix while the product wants them in is in again with the next word", async () => {
+test("a member who leaves on Matrix but not in the product joins again with the next message", async () => {
   const { tenant, synapse } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   const room = "group:stubborn";
@@ -269,7 +269,7 @@ test("a member who leaves on Matrix while the product wants them in is in again 
   expect(socket.in(room).map(({ data }) => data.type)).toEqual(["message.created"]);
 });
 
-test("no Matrix id, token or homeserver's name is in anything that I am told, or in Redis", async () => {
+test("no Matrix id, token or homeserver name is in a response, a frame or Redis", async () => {
   const { tenant, synapse } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   const room = "group:discreet";
@@ -301,7 +301,7 @@ test("no Matrix id, token or homeserver's name is in anything that I am told, or
   }
 });
 
-test("a stranger with the oddest of names is heard like anybody, and so is everybody after", async () => {
+test("a message of an unknown user with an unusual name arrives, and so do the messages after it", async () => {
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
   const room = "group:odd-names";

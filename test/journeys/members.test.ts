@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { buildPowerLevels } from "../../workers/matrix/power-levels.ts";
-import { roomPath } from "../support/journey-clients.ts";
-import { useJourney } from "../support/journey.ts";
+import { roomPath } from "../support/journey/clients.ts";
+import { useJourney } from "../support/journey/journey.ts";
 
 const journey = useJourney();
 const ROLES = ["owner", "admin", "moderator", "speaker", "member"] as const;
@@ -42,7 +42,7 @@ test.each([
   },
 );
 
-test("everybody who speaks has the power level of their role on Matrix, and a new role changes it", async () => {
+test("a member who posts has the power level of the role on Matrix, and a new role changes it", async () => {
   const { tenant, synapse } = journey;
   const names = ROLES.map((role) => `the-${role}`);
   const people = await tenant.people(...names);
@@ -80,7 +80,7 @@ test("everybody who speaks has the power level of their role on Matrix, and a ne
   expect(await synapse.state(observer, matrixRoomId, "m.room.power_levels")).toEqual(levelsOf(then));
 });
 
-test("a guest reads and hears, but does not write and is never on Matrix", async () => {
+test("a guest reads and receives, cannot write and is never on Matrix", async () => {
   const { tenant, synapse } = journey;
   const [ada, guest] = await tenant.people("ada", "visitor");
   await tenant.server.putRoom("event:open-day", {
@@ -102,7 +102,7 @@ test("a guest reads and hears, but does not write and is never on Matrix", async
   expect(members.toSorted()).toEqual([await tenant.observer(), await tenant.matrixUserId("ada")].toSorted());
 });
 
-test("whoever is removed hears and reads nothing after it, and is given nothing of it when added again", async () => {
+test("a removed member receives and reads nothing after the removal, and gets none of it when added again", async () => {
   const { tenant } = journey;
   const room = "group:exile";
   const [ada, bob] = await tenant.people("ada", "bob");
@@ -134,7 +134,7 @@ test("whoever is removed hears and reads nothing after it, and is given nothing 
   expect(bobs.subscription(room)?.recovered).toBe(false);
 });
 
-test("a removed member who was away is told nothing of after the removal when coming back", async () => {
+test("a removed member who was offline receives nothing after the removal when coming back", async () => {
   const { tenant } = journey;
   const room = "group:away-exile";
   const [ada, bob] = await tenant.people("ada", "bob");
@@ -153,7 +153,7 @@ test("a removed member who was away is told nothing of after the removal when co
   expect(JSON.stringify(bobs.heard)).not.toContain("after");
 });
 
-test("people hear who comes and goes and who gets another role", async () => {
+test("members receive who joins, who leaves and who gets another role", async () => {
   const { tenant } = journey;
   const room = "group:coming-and-going";
   const [ada] = await tenant.people("ada", "cleo");
@@ -175,7 +175,7 @@ test("people hear who comes and goes and who gets another role", async () => {
   ]);
 });
 
-test("whoever opens a room is joined on Matrix in the background, before the first word", async () => {
+test("a user who opens a room is joined on Matrix in the background, before the first message", async () => {
   const { tenant, synapse } = journey;
   const room = "group:opened";
   const [ada, bob] = await tenant.people("ada", "bob");
@@ -195,7 +195,7 @@ test("whoever opens a room is joined on Matrix in the background, before the fir
   );
 });
 
-test("a tenant that wants it so has everybody who may speak on Matrix before anybody opens a room", async () => {
+test("a tenant can have every member who may post on Matrix before a user opens the room", async () => {
   const { synapse } = journey;
   const tenant = await journey.createTenant("keen");
   const names = Array.from({ length: 23 }, (_, index) => `keen-${index}`);
@@ -234,7 +234,7 @@ test("a tenant that wants it so has everybody who may speak on Matrix before any
   await expectAllJoined("group:older");
 }, 120_000);
 
-test("a new name is on Matrix and in what I write from then on, and nobody sees me come again", async () => {
+test("a new name is on Matrix and in later messages, and no member sees a second join", async () => {
   const { tenant, synapse } = journey;
   const room = "group:names";
   const [ada, dora] = await tenant.people("ada", "dora");

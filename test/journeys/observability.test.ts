@@ -3,10 +3,10 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { WebSocket } from "ws";
 import { z } from "zod";
-import { FailingHomeserver } from "../support/journey-homeserver.ts";
-import { roomPath, type Person } from "../support/journey-clients.ts";
+import { FailingHomeserver } from "../support/journey/homeserver.ts";
+import { roomPath, type Person } from "../support/journey/clients.ts";
 import { TIER_NAMES, type TierName } from "../faults/environment/tiers.ts";
-import { required, useJourney } from "../support/journey.ts";
+import { required, useJourney } from "../support/journey/journey.ts";
 import { readTestSynapse } from "../support/stack-servers.ts";
 
 const homeserver = new FailingHomeserver(readTestSynapse());
@@ -16,7 +16,7 @@ afterAll(() => homeserver.close());
 const line = z.looseObject({ msg: z.string() });
 type Line = z.infer<typeof line>;
 
-/** What a tier has logged so far. */
+/** The lines that a tier has logged so far. */
 function linesOf(name: TierName): Line[] {
   return journey.tier(name).lines.flatMap((text) => {
     try {
@@ -29,7 +29,7 @@ function linesOf(name: TierName): Line[] {
 
 const messageAnswer = z.looseObject({ id: z.string(), status: z.string() });
 
-/** Posts a message and answers its id. */
+/** Posts a message and returns its id. */
 async function post(person: Person, room: string, text: string, requestId?: string): Promise<string> {
   const answer = await person.call("POST", roomPath(room, "/messages"), {
     body: { text },
@@ -45,7 +45,7 @@ async function statusOf(person: Person, room: string, id: string): Promise<strin
   return messageAnswer.parse(body).status;
 }
 
-/** Every frame that a person's socket is sent, as it is. */
+/** Every raw frame that a person's socket receives. */
 async function listenRaw(token: string): Promise<{ frames: string[]; socket: WebSocket }> {
   const socket = new WebSocket(`ws://127.0.0.1:${journey.tier("realtime").port}/connection/websocket`);
   const frames: string[] = [];
@@ -65,7 +65,7 @@ test("a message is found in the logs of every tier by the id of its request", as
   const requestId = "trace-4711";
   const message = await post(ada, "group:trace", "follow me", requestId);
   await socket.waitFor("it is heard", () => socket.texts("group:trace").includes("follow me"));
-  // A room's first messages may come with a gap, which the jobs fill.
+  // A room's first messages may have a gap, which the jobs fill.
   const places: [TierName[], string][] = [
     [["api"], "request"],
     [["workers"], "message sent"],
@@ -122,7 +122,7 @@ describe("after a conversation with failures", () => {
   const errorTexts: string[] = [];
   const frames: string[] = [];
 
-  test("what was accepted is told, and what Matrix refuses is dead", async () => {
+  test("an accepted message is delivered, and one that Matrix refuses is dead", async () => {
     const { tenant } = journey;
     const [ada, bob] = await tenant.people("ada", "bob");
     await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
@@ -251,7 +251,7 @@ describe("after a conversation with failures", () => {
     });
   }
 
-  test("what is looked for would be found", async () => {
+  test("the search finds a secret that is there", async () => {
     const forbidden = await readForbidden();
     const planted = forbidden.map(([, value]) => `a line with ${value} in it`);
     for (const text of planted) expect(findLeaks("here", [text], forbidden)).not.toEqual([]);
@@ -259,7 +259,7 @@ describe("after a conversation with failures", () => {
     for (const name of TIER_NAMES) expect(journey.tier(name).lines.length).toBeGreaterThan(2);
   });
 
-  test("no token, Matrix id, homeserver or word of a message is where it does not belong", async () => {
+  test("no token, Matrix id, homeserver name or message text is in a log, a metric or Redis where it must not be", async () => {
     const forbidden = await readForbidden();
     const words = [...texts, "words of a bad body c5d7"].map((text): [string, string] => ["words", text]);
     const redis = await journey.readRedisKeys();
@@ -286,7 +286,7 @@ describe("after a conversation with failures", () => {
   });
 });
 
-test("every process ends with 0 within 10 s of being asked", async () => {
+test("every process ends with code 0 within 10 s after SIGTERM", async () => {
   await Promise.all(
     TIER_NAMES.map(async (name) => {
       const startMs = performance.now();

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { useJourney } from "../support/journey.ts";
+import { useJourney } from "../support/journey/journey.ts";
 
 const journey = useJourney();
 
@@ -24,7 +24,7 @@ async function diagnose(room: string, ...options: string[]): Promise<Record<stri
   return (await journey.admin(["room", "diagnose", "acme", room, ...options])) as Record<string, unknown>;
 }
 
-test("an observer that was put out of a room comes back, and what was said meanwhile is heard in order", async () => {
+test("an observer that was removed from a room comes back, and the messages of the meantime arrive in order", async () => {
   const room = "group:put-out";
   const { ada, observer, path, socket } = await openRoom(room);
   expect((await journey.synapse.as(observer, "POST", `${path}/leave`, {})).status).toBe(200);
@@ -34,7 +34,7 @@ test("an observer that was put out of a room comes back, and what was said meanw
   expect(await diagnose(room)).toEqual({ room, differences: [] });
 });
 
-test("what was said while the observer was out, and other rooms went on, is heard when it is back", async () => {
+test("messages posted while the observer was out, and other rooms went on, arrive when it is back", async () => {
   const [room, other] = ["group:put-out-long", "group:goes-on"];
   const { observer, path, socket } = await openRoom(room);
   const elsewhere = await openRoom(other);
@@ -46,7 +46,7 @@ test("what was said while the observer was out, and other rooms went on, is hear
     expect(status).toBe(200);
   };
 
-  // More than one answer of /sync holds, so that it does not tell the whole room to who comes back.
+  // More messages than one response of /sync holds, so that a returning observer does not get the whole room.
   for (let told = 0; told < 120; told += 20) {
     await Promise.all(Array.from({ length: 20 }, (_, index) => sayOnMatrix(path, `before ${told + index}`)));
   }
@@ -68,7 +68,7 @@ test("what was said while the observer was out, and other rooms went on, is hear
   expect(await diagnose(room)).toEqual({ room, differences: [] });
 });
 
-test("a room that is upgraded on Matrix goes on in its successor, its people and roles with it", async () => {
+test("a room that is upgraded on Matrix goes on in its successor, with its members and roles", async () => {
   const room = "group:upgraded";
   const { ada, bob, observer, matrixRoomId, path, socket } = await openRoom(room);
   const { status, body } = await journey.synapse.as(observer, "POST", `${path}/upgrade`, {
@@ -90,11 +90,11 @@ test("a room that is upgraded on Matrix goes on in its successor, its people and
   expect(levels?.["users"]).toEqual({ [observer]: 100, [await journey.tenant.matrixUserId("ada")]: 90 });
 });
 
-test("an operator sees what differs on Matrix, and has it put right", async () => {
+test("an operator sees what differs on Matrix and repairs it", async () => {
   const room = "group:differs";
   const { observer, matrixRoomId, path } = await openRoom(room);
   const ada = await journey.tenant.matrixUserId("ada");
-  // As the observer itself: such a change is nobody's drift, and is found by looking alone.
+  // As the observer itself: no event reports such a change, so only a comparison finds it.
   const put = (type: string, content: unknown) =>
     journey.synapse.as(observer, "PUT", `${path}/state/${type}/`, content);
   await put("m.room.name", { name: "Theirs" });

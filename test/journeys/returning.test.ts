@@ -1,10 +1,10 @@
 import { expect, test } from "@jest/globals";
-import type { Socket } from "../support/journey-clients.ts";
-import { useJourney } from "../support/journey.ts";
+import type { Socket } from "../support/journey/clients.ts";
+import { useJourney } from "../support/journey/journey.ts";
 
 const journey = useJourney();
 
-/** Numbers without a hole and without a double. */
+/** Expects numbers without a gap and without a duplicate. */
 function expectContiguous(numbers: readonly number[]): void {
   expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
 }
@@ -13,7 +13,7 @@ function sayings(from: number, to: number): string[] {
   return Array.from({ length: to - from + 1 }, (_, index) => `saying ${from + index}`);
 }
 
-test("a socket that was away while others wrote forty messages misses nothing and doubles nothing", async () => {
+test("a socket that was offline during forty messages receives each of them once", async () => {
   const { tenant } = journey;
   const room = "group:returning";
   const [ada, bob] = await tenant.people("ada", "bob");
@@ -35,7 +35,7 @@ test("a socket that was away while others wrote forty messages misses nothing an
   expectContiguous(bobs.numbers(room));
 });
 
-test("a socket that was away while too much happened is told to load, and the list has everything", async () => {
+test("a socket that was offline during too many messages is not recovered, and the list returns all of them", async () => {
   const { tenant } = journey;
   const room = "group:long-away";
   const [ada, bob] = await tenant.people("ada", "bob");
@@ -99,14 +99,14 @@ test.each([60, 160])(
 
     await socket.waitFor("all are heard", () => socket.texts(room).includes("after"), 40_000);
     await expectAsOnMatrix(room, socket, 1);
-    // More than one answer of the homeserver holds: they came by way of a gap.
+    // More messages than one response of the homeserver holds: they were read through a gap.
     expect((await journey.tier("sync").metric("omc_gaps_total")) > 0).toBe(count > 100);
     expect((await bob.readAll(room)).map(({ text }) => text)).toEqual(["before", ...socket.texts(room)]);
   },
   120_000,
 );
 
-/** What was heard is what stands on Matrix, in that order, but for the first `skipped`. */
+/** Expects that a socket received the messages on Matrix in the same order, without the first `skipped`. */
 async function expectAsOnMatrix(room: string, socket: Socket, skipped: number): Promise<void> {
   const { tenant, synapse } = journey;
   const onMatrix = await synapse.texts(await tenant.observer(), await tenant.matrixRoomId(room));
@@ -114,7 +114,7 @@ async function expectAsOnMatrix(room: string, socket: Socket, skipped: number): 
   expectContiguous(socket.numbers(room));
 }
 
-test("what I write while the workers are down shows as pending, and is sent in order when they are back", async () => {
+test("messages posted while the workers are down are pending, and are sent in order when they are back", async () => {
   const { tenant } = journey;
   const room = "group:patience";
   const [ada, bob] = await tenant.people("ada", "bob");
@@ -137,7 +137,7 @@ test("what I write while the workers are down shows as pending, and is sent in o
   expect(socket.texts(room)).toEqual(sayings(1, 5));
 });
 
-test("what somebody had written and not yet sent when removed is never sent, and everybody is told", async () => {
+test("unsent messages of a removed member are never sent, and every member receives that they failed", async () => {
   const { tenant, synapse } = journey;
   const room = "group:last-words";
   const [ada, bob] = await tenant.people("ada", "bob");
@@ -158,7 +158,7 @@ test("what somebody had written and not yet sent when removed is never sent, and
   expect(onMatrix.map(({ body }) => body)).toEqual(["in time"]);
 });
 
-test("my own channel tells me of rooms that I come into and go out of, and what I missed of it while away", async () => {
+test("a user's own channel has the rooms that the user joins and leaves, and recovers what was missed offline", async () => {
   const { tenant } = journey;
   const [cleo] = await tenant.people("cleo");
   await tenant.server.putRoom("group:hints-1");

@@ -1,13 +1,13 @@
 import { expect, test } from "@jest/globals";
 import { aliasLocalpart } from "../../workers/matrix/rooms/ensure-matrix-room.ts";
 import { roomResource } from "../../shared/contract/resources.ts";
-import { roomPath, type Answer } from "../support/journey-clients.ts";
-import { required, useJourney } from "../support/journey.ts";
+import { roomPath, type Answer } from "../support/journey/clients.ts";
+import { required, useJourney } from "../support/journey/journey.ts";
 import { parseWhole } from "../support/parse-whole.ts";
 
 const journey = useJourney();
 
-test("people talk in an event's room, a group's room and a direct room alike", async () => {
+test("messages arrive in an event's room, a group's room and a direct room alike", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   const members = [{ user: "ada" }, { user: "bob" }];
@@ -23,7 +23,7 @@ test("people talk in an event's room, a group's room and a direct room alike", a
   }
 });
 
-test("a direct room that both of us open is one room", async () => {
+test("a direct room that both users open is one room", async () => {
   const { tenant } = journey;
   await tenant.people("ada", "Zed");
   const open = (users: string[]) =>
@@ -86,7 +86,7 @@ async function expectOneRoom(
   expect(await synapse.resolve(`#${alias}:${synapse.serverName}`)).toBe(matrixRoomId);
 }
 
-test("a room's new name and topic reach Matrix and everybody who is connected", async () => {
+test("a room's new name and topic reach Matrix and every connected member", async () => {
   const { tenant, synapse } = journey;
   const [ada] = await tenant.people("ada");
   await tenant.server.putRoom("group:renamed", { name: "Old", topic: "before", members: [{ user: "ada" }] });
@@ -111,7 +111,7 @@ test("a room's new name and topic reach Matrix and everybody who is connected", 
     topic: null,
     status: "ready",
   });
-  // Our own change comes back from Matrix, and is not told again.
+  // Our own change comes back from Matrix and is not published again.
   await ada.say("group:renamed", "after", { waitS: 20 });
   await socket.waitFor("the message after it", () => socket.texts("group:renamed").includes("after"));
   expect(socket.in("group:renamed").map(({ data }) => data.type)).toEqual([
@@ -120,7 +120,7 @@ test("a room's new name and topic reach Matrix and everybody who is connected", 
   ]);
 });
 
-test("a deleted room is empty on Matrix, and nobody reads, writes or hears there", async () => {
+test("a deleted room is empty on Matrix, and no user can read, write or receive there", async () => {
   const { tenant, synapse } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   await tenant.server.putRoom("event:over", { members: [{ user: "ada" }, { user: "bob" }] });
@@ -148,7 +148,7 @@ test("a deleted room is empty on Matrix, and nobody reads, writes or hears there
   );
 });
 
-test("a room that is made again under the address of a deleted one knows nothing of before", async () => {
+test("a room that is made again under the address of a deleted one has nothing of the old one", async () => {
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
   await tenant.server.putRoom("group:again", { members: [{ user: "ada" }] });
@@ -169,7 +169,7 @@ test("a room that is made again under the address of a deleted one knows nothing
   expect(await tenant.matrixRoomId("group:again")).not.toBe(oldMatrixRoom);
 });
 
-test("a deleted person is sent away, is refused everywhere, and is gone from Matrix", async () => {
+test("a deleted user is disconnected, is refused everywhere and is no longer on Matrix", async () => {
   const { tenant, synapse } = journey;
   const [ada, eve] = await tenant.people("ada", "eve");
   await tenant.server.putRoom("group:leavers", { members: [{ user: "ada" }, { user: "eve" }] });
@@ -202,14 +202,14 @@ test("a deleted person is sent away, is refused everywhere, and is gone from Mat
   );
 });
 
-test("a deleted person's token opens nothing", async () => {
+test("a deleted user's token opens no connection", async () => {
   const { tenant } = journey;
   const [gone] = await tenant.people("gone");
   await tenant.server.call("DELETE", "/v1/users/gone");
   expect((await gone.call("GET", "/v1/me/rooms")).status).toBe(401);
 });
 
-test("a person who comes back after a deletion is somebody else on Matrix", async () => {
+test("a user who is created again after a deletion is another account on Matrix", async () => {
   const { tenant } = journey;
   const [first] = await tenant.people("phoenix");
   await tenant.server.putRoom("group:ashes", { members: [{ user: "phoenix" }] });
@@ -227,7 +227,7 @@ test("a person who comes back after a deletion is somebody else on Matrix", asyn
   expect((await second.read("group:ashes")).items.map(({ text }) => text)).toEqual(["before", "after"]);
 });
 
-test("two products with rooms and people of the same names never meet", async () => {
+test("two tenants with rooms and users of the same names are separate", async () => {
   const ours = journey.tenant;
   const theirs = await journey.createTenant("globex");
   const [ourAda] = await ours.people("ada");
@@ -256,7 +256,7 @@ test("two products with rooms and people of the same names never meet", async ()
   expect(await synapse.joinedRooms(await theirs.observer())).not.toContain(ourRoom);
 });
 
-test("a room that a tenant's second observer reads is as good as one of the first", async () => {
+test("a room that a tenant's second observer reads works like a room of the first", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   const members = [{ user: "ada" }, { user: "bob" }];

@@ -11,7 +11,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** Runs one test of this body as ours are run; answers how it ended and what was printed. */
+/** Runs one test with this body as ours are run; returns its exit code and output. */
 async function run(body: string): Promise<{ code: unknown; printed: string }> {
   await writeFile(join(folder, "one.test.cjs"), `test("one", () => { ${body} });`);
   const config = {
@@ -35,7 +35,7 @@ test("a run whose tests closed what they opened ends by itself", async () => {
   expect(await run("")).toMatchObject({ code: 0, printed: expect.not.stringContaining("still open") });
 });
 
-test("a run with something left open ends all the same, and says so", async () => {
+test("a run with an open handle ends and reports it", async () => {
   const { code, printed } = await run('require("node:net").createServer().listen(0)');
   expect(code).toBe(1);
   expect(printed).toContain("Something that a test opened is still open");

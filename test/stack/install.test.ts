@@ -35,7 +35,7 @@ function makeIncompleteCheckout(): string {
   return checkout;
 }
 
-/** Installs in a checkout as `up` does; answers what was printed. */
+/** Installs in a checkout as `up` does; returns what was printed. */
 async function install(checkout: string, cacheDir: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
   const given = JSON.stringify({ cacheDir, stackDir: join(checkout, ".stack") });
   const script = `
@@ -68,7 +68,7 @@ afterEach(() => {
 });
 
 test.each(["silent", "error", "notice"])(
-  "what the lockfile lacks is installed where npm was started with the log level %s",
+  "a package that the lockfile lacks is installed under npm's log level %s",
   async (level) => {
     const checkout = makeCheckout();
     expect(await install(checkout, makeFolder(), { npm_config_loglevel: level })).toContain("npm: installed");
@@ -77,7 +77,7 @@ test.each(["silent", "error", "notice"])(
   limitMs,
 );
 
-/** Whoever asks npm fails. */
+/** Every call of npm fails. */
 const withoutNpm = { npm_execpath: "/nowhere/npm.js" };
 
 test(
@@ -125,7 +125,7 @@ test(
 );
 
 test(
-  "packages that cannot be kept for the next checkout are installed all the same, and it is said",
+  "packages that cannot be cached for the next checkout are installed, and the log has the reason",
   async () => {
     const file = join(makeFolder(), "file");
     writeFileSync(file, "");

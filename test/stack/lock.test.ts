@@ -22,7 +22,7 @@ test("the lock of a process that died is taken over, and nothing is left of it",
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test("a lock is given up when the work fails", async () => {
+test("a lock is released when the work fails", async () => {
   const path = join(folder, "x.lock");
   await expect(withLock(path, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
   await withLock(path, () => sleep(1));

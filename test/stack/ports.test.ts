@@ -26,12 +26,12 @@ describe("a port", () => {
     expect(await findFreePort(takenPort)).not.toBe(takenPort);
   });
 
-  test("that is wished and free is taken", async () => {
+  test("that is preferred and free is returned", async () => {
     const port = await findFreePort();
     expect(await findFreePort(port)).toBe(port);
   });
 
-  test("that is taken is wrong use, and its variable is told", async () => {
+  test("that another program holds is wrong use, and the error names its variable", async () => {
     await expect(refuseTakenPorts({ API_PORT: takenPort })).rejects.toMatchObject({
       exitCode: 2,
       message: `port ${takenPort} is taken by another program`,

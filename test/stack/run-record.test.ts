@@ -31,7 +31,7 @@ const record = (): ProcessRecord => {
   return made;
 };
 
-test("what a dead supervisor has left running is stopped", async () => {
+test("processes that a dead supervisor left running are stopped", async () => {
   const ended = once(child, "exit");
   writeRun(stackDir, { supervisor: dead, status: "ready", children: { redis: record() } });
   expect(await stopLeftovers(stackDir)).toEqual(["redis"]);
@@ -49,7 +49,7 @@ test("a process that only has the pid of one of ours is left alone", async () =>
   expect(child.signalCode).toBeNull();
 });
 
-test("the processes of a supervisor that lives are left alone", async () => {
+test("the processes of a running supervisor are left alone", async () => {
   writeRun(stackDir, { supervisor: record(), status: "ready", children: { redis: record() } });
   expect(await stopLeftovers(stackDir)).toEqual([]);
   expect(readRun(stackDir)).toBeDefined();

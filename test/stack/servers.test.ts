@@ -126,7 +126,7 @@ describe("servers of our own", () => {
   });
 });
 
-test("Synapse keeps its data in a database of its own in our Postgres, over restarts of both; its role sees no other", async () => {
+test("Synapse keeps its data in a database of its own in our Postgres, over restarts of both; its role can enter no other", async () => {
   const servers = await startThrowAwayServers({
     env: { ...withoutServers(process.env), STACK_SYNAPSE_DATA: "postgres" },
     only: ["postgres", "synapse"],
@@ -149,7 +149,7 @@ test("Synapse keeps its data in a database of its own in our Postgres, over rest
     expect(servers.synapseData).toBe("postgres");
     expect(await register("omc_ann")).toBe(200);
     await servers.restart("postgres");
-    // Each of its connections that was cut fails one call, which is transient for us, and is made anew.
+    // Each broken connection fails one call, which is transient for us, and is replaced.
     let status = 500;
     for (let tries = 0; tries < 20 && status === 500; tries++) status = await register("omc_bob");
     expect(status).toBe(200);

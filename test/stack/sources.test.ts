@@ -24,7 +24,7 @@ function choose(
 }
 
 describe("the source of a server", () => {
-  test("is the first one that can be used, and each refusal is told", async () => {
+  test("is the first usable one, and each refusal is logged", async () => {
     const { chosen, lines } = choose({}, { system: found("Redis 7"), apt: found("Redis 8") });
     expect(await chosen).toBe("Redis 7");
     expect(lines).toEqual([
@@ -43,12 +43,12 @@ describe("the source of a server", () => {
     expect(lines).toEqual(["redis: using apt: apt"]);
   });
 
-  test("that is none fails with every reason", async () => {
+  test("fails with every reason when none is usable", async () => {
     const { chosen } = choose({}, { embedded: missing("pip is offline") });
     await expect(chosen).rejects.toThrow(/url: not here[^]*embedded: pip is offline[^]*apt: not here/);
   });
 
-  test("stops the start when it fails for another reason than not being there", async () => {
+  test("stops the start when it fails for another reason than being unavailable", async () => {
     const { chosen } = choose(
       {},
       { embedded: () => Promise.reject(new Error("a mistake")), system: found("Redis 7") },
@@ -56,7 +56,7 @@ describe("the source of a server", () => {
     await expect(chosen).rejects.toThrow("a mistake");
   });
 
-  test("of an unknown name is wrong use, and the allowed names are told", () => {
+  test("of an unknown name is wrong use, and the error names the allowed ones", () => {
     expect(() => listSources("postgres", { STACK_POSTGRES: "docker" })).toThrow(
       expect.objectContaining({
         exitCode: 2,

@@ -40,7 +40,7 @@ describe("where Synapse keeps its data", () => {
     expect(await open({ ...given, findDatabase: mustNotAsk })).toMatchObject({ name: "sqlite3" });
   });
 
-  test("is where an older version of the stack has left it", async () => {
+  test("is where an older version of the stack left it", async () => {
     writeFileSync(join(dataDir, "homeserver.db"), "");
     expect(await open({ findDatabase: mustNotAsk })).toMatchObject({ name: "sqlite3" });
   });
@@ -57,7 +57,7 @@ describe("where Synapse keeps its data", () => {
     });
   });
 
-  test("does not change later: what is asked then is refused", async () => {
+  test("does not change later: another choice is refused", async () => {
     await open();
     await expect(open(asked)).rejects.toMatchObject({
       message: "this Synapse keeps its data in SQLite, and STACK_SYNAPSE_DATA is postgres",

@@ -11,7 +11,7 @@ const MIGRATIONS = join(dirname(fileURLToPath(import.meta.url)), "../../migratio
 
 export type TestDatabase = { url: string; db: Db; close: () => Promise<void> };
 
-/** A database of the test file's own: a copy of a migrated one, or empty. Closing fails when a connection to it is left. */
+/** A database for one test file: a copy of a migrated one, or empty. Closing fails while a connection to it is open. */
 export async function openTestDatabase({ isEmpty = false } = {}): Promise<TestDatabase> {
   const admin = openDb({
     url: requireEnv("TEST_DATABASE_URL"),
@@ -32,7 +32,7 @@ export async function openTestDatabase({ isEmpty = false } = {}): Promise<TestDa
       unwatch();
       await db.destroy();
       try {
-        // Postgres waits 5 s for others to go, and refuses when they stay.
+        // Postgres waits 5 s for other connections to end, then refuses.
         await admin.raw(`drop database ${name}`);
       } finally {
         await admin.destroy();
@@ -41,7 +41,7 @@ export async function openTestDatabase({ isEmpty = false } = {}): Promise<TestDa
   };
 }
 
-/** A migrated database that others are copied from, one per version of the migrations. */
+/** The migrated database that others are copied from, one per version of the migrations. */
 async function ensureTemplate(admin: Db): Promise<string> {
   const name = `omc_template_${hashMigrations()}`;
   await admin.transaction(async (lock) => {
@@ -65,7 +65,7 @@ async function ensureTemplate(admin: Db): Promise<string> {
   return name;
 }
 
-/** Under a working name until it is complete. */
+/** Made under a temporary name until it is complete. */
 async function buildTemplate(admin: Db, name: string): Promise<void> {
   await admin.raw(`drop database if exists ${name}_new with (force)`);
   await admin.raw(`create database ${name}_new`);

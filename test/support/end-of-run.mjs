@@ -1,9 +1,9 @@
-/** What a test may still be closing when all are done. */
+/** Time for handles that a test is still closing at the end. */
 const limitMs = 5_000;
 
 /**
- * Jest waits for ever for what a test left open: a run that found a failure would hang instead of saying so. What is
- * still open a little later is a fault of its own.
+ * Jest waits without a limit for handles that a test left open, so a run with a failure would hang. A handle that is
+ * still open a little later is a failure of its own.
  */
 export default function endOfRun() {
   setTimeout(() => {

@@ -2,13 +2,13 @@ import type { Db } from "../../shared/db/connection/open.ts";
 
 const pools = new Set<Db>();
 
-/** Has a pool looked at after each test; hand back what ends it. */
+/** Checks a pool after each test. Returns how to stop that. */
 export function watchPool(db: Db): () => void {
   pools.add(db);
   return () => pools.delete(db);
 }
 
-/** How many connections tests have not given back. */
+/** The number of connections that tests have not released. */
 export function countHeldConnections(): number {
   return [...pools].reduce((sum, db) => sum + readUsed(db), 0);
 }

@@ -10,7 +10,7 @@ export type RecordedCall = {
   body: Record<string, unknown>;
 };
 
-/** A homeserver that takes everything and writes it down; the test says what it refuses. */
+/** A homeserver that accepts and records every call; a test chooses what it refuses. */
 export class FakeHomeserver implements Homeserver {
   readonly id = "fake";
   readonly serverName = "test";

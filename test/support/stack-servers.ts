@@ -21,12 +21,12 @@ export function requireVariable(name: string, advice = "run the tests with npm t
   return value;
 }
 
-/** Where the compiled product is, seen from the checkout. */
+/** The folder of the compiled product, relative to the checkout. */
 export function readDistFolder(): string {
   return process.env["TEST_DIST"] ?? "dist";
 }
 
-/** Database numbers of the test Redis that are used here; others are other tests' own. */
+/** The number of the test Redis's databases that are used here; other tests use the others. */
 const REDIS_DATABASES = 4;
 
 export type OwnRedis = { url: string; redis: Redis; remove: () => Promise<void> };

@@ -1,10 +1,10 @@
-/** How often a condition is looked at. */
+/** Between two reads of a condition. */
 const PAUSE_MS = 15;
 const LIMIT_MS = 20_000;
 
 /**
- * Waits until `look` gives something other than null, undefined and false, and answers it.
- * @throws saying what did not come, with what `explain` adds.
+ * Waits until `look` returns something other than null, undefined and false, and returns it.
+ * @throws with `what` and the text of `explain` at the limit
  */
 export async function waitUntil<T>(
   what: string,

@@ -24,7 +24,7 @@ import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
 
 const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 3) }];
 
-/** What worker code needs, on real Postgres and Redis: one tenant, and rooms as the tests want them. */
+/** The context of worker code on real Postgres and Redis: one tenant, and the rooms that a test makes. */
 export class Workplace {
   readonly db: Db;
   readonly redis: Redis;
@@ -132,7 +132,7 @@ export async function openWorkplace(): Promise<Workplace> {
   return new Workplace(database, redis, tenant.id);
 }
 
-/** An entry of somebody unknown; another event each time unless told. */
+/** An entry of an unknown user; a new event each time by default. */
 export function externalEntry(text: string, { entryId = newId(), eventId = `$${newId()}` } = {}): NewEntry {
   return {
     entryId,

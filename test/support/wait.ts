@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Waits for a condition, never for a time. @throws when it does not come true in time. */
+/** Waits for a condition. @throws when it does not hold within the limit */
 export async function until(
   isTrue: () => boolean | Promise<boolean>,
   what: string,

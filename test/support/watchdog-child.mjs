@@ -23,7 +23,7 @@ process.on("message", (command) => {
 });
 process.send?.("ready");
 
-/** Awaits settled promises: no timer ever runs. */
+/** Blocks every timer, although it awaits all the time. */
 async function countPromises() {
   for (;;) await Promise.resolve();
 }

@@ -2,7 +2,7 @@ import { connect as connectTcp } from "node:net";
 import { connect as connectTls } from "node:tls";
 
 /**
- * Sends commands to a Redis and answers the reply to each: a text, null, a list, or an Error.
+ * Sends commands to a Redis and returns the reply to each: a text, null, a list, or an Error.
  * @param {string} url redis:// or rediss://
  * @param {string[][]} commands
  * @param {{limitMs?: number}} [options]
@@ -43,7 +43,7 @@ function encodeCommand(words) {
 }
 
 /**
- * Reads so many replies, or undefined while the text is not whole.
+ * Reads a number of replies; undefined while the text is incomplete.
  * @param {string} text
  * @param {number} count
  */

@@ -46,7 +46,7 @@ async function checkUrl(text) {
 /**
  * A Redis of our own on a port of 127.0.0.1, its append-only file below the state folder.
  * @param {{binary: string, stateDir: string, logDir: string, port: number, durable: boolean}} given
- *   `durable: false` never waits for the disk: a slow one would hold up every write for seconds
+ *   `durable: false` never waits for the disk: a slow disk would delay every write by seconds
  */
 export function createRedis({ binary, stateDir, logDir, port, durable }) {
   const dataDir = join(stateDir, "redis");
@@ -94,16 +94,16 @@ async function isRedisReady(url) {
 }
 
 /**
- * Refuses a Redis that forgets keys when its memory is full, or is too old: queues would lose jobs silently.
+ * @throws Fault for a Redis that evicts keys when its memory is full, or is too old: queues would lose jobs silently.
  * @param {string} url
  */
-export async function refuseForgetfulRedis(url) {
+export async function refuseEvictingRedis(url) {
   const [config, memory, server] = await askRedis(url, [
     ["CONFIG", "GET", "maxmemory-policy"],
     ["INFO", "memory"],
     ["INFO", "server"],
   ]);
-  // A hosted Redis may forbid CONFIG; INFO tells the same.
+  // A hosted Redis may forbid CONFIG; INFO has the same value.
   const policy = Array.isArray(config) ? config[1] : /maxmemory_policy:(\S+)/.exec(String(memory))?.[1];
   if (policy !== "noeviction") {
     throw new Fault(

@@ -8,7 +8,7 @@ import { join } from "node:path";
 /** "appservice": our Application Service and no limits; "admin": none, and Synapse's own default limits. @typedef {"appservice" | "admin"} SynapseMode */
 
 /**
- * The Application Service as which the workers speak for all tenants. It has no URL: they read `/sync`.
+ * The Application Service with which the workers act for all tenants. It has no URL: they read `/sync`.
  * @param {SynapseSettings} settings
  */
 export function createRegistration({ serverName, asToken, hsToken }) {
@@ -21,7 +21,7 @@ export function createRegistration({ serverName, asToken, hsToken }) {
     sender_localpart: "omc_appservice",
     rate_limited: false,
     receive_ephemeral: true,
-    // Devices are made without logging in, so that a send has one and its transaction id outlives a restart.
+    // Devices are made without a login, so that a send has a device and its transaction id survives a restart.
     "io.element.msc4190": true,
     namespaces: {
       // Not exclusive: else the Admin API refuses these accounts.
@@ -76,29 +76,29 @@ export function createHomeserverConfig({ mode, settings, database, port, dataDir
 }
 
 /**
- * What Synapse does after each event for readers that there are none of here: it costs a fifth of its database's
- * transactions, and the next send and whoever reads `/sync` wait for these. Duties that only a worker can be given are
- * given to one that does not exist.
+ * Work that Synapse does after each event and that no client here needs. It costs a fifth of its database's
+ * transactions, and the next send and every reader of `/sync` wait for it. Duties that only a worker can have are
+ * assigned to a worker that does not exist.
  */
 function createIdleDuties() {
-  const nobody = "nobody";
+  const noWorker = "nobody";
   return {
-    // No client of Matrix waits for a push, reads its counts of unread messages, or searches: we do without.
+    // No Matrix client here uses push, Matrix's unread counts or search.
     push: { enabled: false },
     enable_search: false,
     // Federation is off.
     send_federation: false,
-    // Our Application Service has no URL; a second one with a URL needs this line gone.
-    notify_appservices_from_worker: nobody,
-    // Nobody looks people up: accounts have opaque ids, and the product knows who its people are.
+    // Our Application Service has no URL. For a second one with a URL, remove this line.
+    notify_appservices_from_worker: noWorker,
+    // The directory is not used: accounts have opaque ids, and the product has its own users.
     user_directory: { enabled: false },
-    update_user_directory_from_worker: nobody,
-    // Counts for lists of rooms, which nobody reads.
+    update_user_directory_from_worker: noWorker,
+    // Counts for room lists, which no client reads.
     stats: { enabled: false },
   };
 }
 
-/** Limits that nothing here reaches. */
+/** Limits so high that nothing here reaches them. */
 function createOpenLimits() {
   const open = { per_second: 100_000, burst_count: 100_000 };
   return {

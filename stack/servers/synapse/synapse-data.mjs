@@ -10,13 +10,13 @@ import { readJson, writePrivateJson } from "../../machine/files.mjs";
 const variable = "STACK_SYNAPSE_DATA";
 
 /**
- * Where a Synapse keeps its data, chosen at its first start and for good: in our Postgres, as where it is deployed, or
- * in SQLite where it has no Postgres of ours, or no driver for it, or where the data is thrown away.
+ * Where a Synapse keeps its data. The choice is made at its first start and stays: our Postgres, as in a deployment, or
+ * SQLite when there is no Postgres of ours, no driver for it, or the data is thrown away.
  * `STACK_SYNAPSE_DATA` chooses one of them.
  * @param {{
  *   dataDir: string, env: NodeJS.ProcessEnv, durable: boolean, hasDriver: boolean,
  *   findDatabase: () => Promise<Place | undefined>, log: (line: string) => void,
- * }} given `findDatabase` waits for Postgres, and answers nothing where it was not started here
+ * }} given `findDatabase` waits for Postgres, and returns undefined where it was not started here
  * @returns {Promise<SynapseDatabase>}
  */
 export async function openSynapseData({ dataDir, env, durable, hasDriver, findDatabase, log }) {
@@ -57,7 +57,7 @@ export async function openSynapseData({ dataDir, env, durable, hasDriver, findDa
 const titles = { postgres: "Postgres", sqlite: "SQLite" };
 
 /**
- * Whether Postgres is to have a database for Synapse, before anybody knows where Synapse's data is to be.
+ * Whether Postgres gets a database for Synapse. It is read before the place of Synapse's data is known.
  * @param {{env: NodeJS.ProcessEnv, durable: boolean}} given
  */
 export function mayUsePostgres({ env, durable }) {

@@ -1,16 +1,16 @@
 import { afterAll, afterEach, beforeAll } from "@jest/globals";
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { rowsOf } from "../../shared/db/connection/open.ts";
-import { insertObserver } from "../../shared/db/observers/observers.ts";
-import { findTenantBySlug } from "../../shared/db/tenants/tenants.ts";
-import { Backend, Person, Socket, type Heard } from "./journey-clients.ts";
-import { Synapse } from "./journey-synapse.ts";
-import { TIER_NAMES, type TierName } from "../faults/environment/tiers.ts";
-import { createTiers, runProgram, type Tier } from "./journey-tiers.ts";
-import { openTestDatabase, type TestDatabase } from "./db.ts";
-import { openOwnRedis, readTestSynapse, type OwnRedis } from "./stack-servers.ts";
-import { waitUntil } from "./stack-wait.ts";
+import { rowsOf } from "../../../shared/db/connection/open.ts";
+import { insertObserver } from "../../../shared/db/observers/observers.ts";
+import { findTenantBySlug } from "../../../shared/db/tenants/tenants.ts";
+import { Backend, Person, Socket, type Heard } from "./clients.ts";
+import { Synapse } from "./synapse.ts";
+import { TIER_NAMES, type TierName } from "../../faults/environment/tiers.ts";
+import { createTiers, runProgram, type Tier } from "./tiers.ts";
+import { openTestDatabase, type TestDatabase } from "../db.ts";
+import { openOwnRedis, readTestSynapse, type OwnRedis } from "../stack-servers.ts";
+import { waitUntil } from "../stack-wait.ts";
 
 const OPEN_LIMIT_MS = 120_000;
 const WARNINGS_SHOWN = 15;
@@ -25,8 +25,8 @@ const matrixLogin = z.strictObject({
 export type MatrixLogin = z.infer<typeof matrixLogin>;
 
 /**
- * The whole product, as processes of its own on the real servers, for the tests of one file: started before them,
- * looked after between them, stopped after them. `env`: what their environment has otherwise.
+ * The whole product as processes of its own on the real servers, for the tests of one file: started before them,
+ * checked after each of them, stopped after all. `env`: variables that override their environment.
  */
 export function useJourney(env: () => Promise<Record<string, string>> = () => Promise.resolve({})): Journey {
   const journey = new Journey(env);
@@ -105,14 +105,14 @@ export class Journey {
     return JSON.parse(await runProgram(["workers/admin.js", ...args, "--json"], this.#env));
   }
 
-  /** Gives a tenant one more observer, as it has when its rooms are many. */
+  /** Adds an observer to a tenant, as a tenant with many rooms has. */
   async addObserver(slug: string): Promise<void> {
     const { db } = required(this.#database);
     const tenant = await findTenantBySlug(db, slug);
     await db.transaction((trx) => insertObserver(trx, required(tenant ?? null).id, this.synapse.serverName));
   }
 
-  /** Runs one of the tools of a stack, in a folder that says where the stack is; answers what it printed. */
+  /** Runs a tool of the stack in a folder with a `.stack/demo.json`; returns what it printed. */
   runTool(args: readonly string[], folder: string): Promise<string> {
     return runProgram(args, this.#env, folder);
   }
@@ -121,7 +121,7 @@ export class Journey {
     return rowsOf<Row>(required(this.#database).db, text, bindings);
   }
 
-  /** Waits for a condition; a failure shows what the processes warned of. */
+  /** Waits for a condition; a failure shows the processes' warnings. */
   waitFor<T>(
     what: string,
     look: () => T | null | undefined | false | Promise<T | null | undefined | false>,
@@ -140,7 +140,7 @@ export class Journey {
     return socket.connect(person.user);
   }
 
-  /** Everything that the product keeps in Redis, as one text. */
+  /** All data of the product in Redis, as one text. */
   async readRedis(): Promise<string> {
     return (await this.readRedisKeys()).map(({ key, text }) => `${text}\n${key}`).join("\n");
   }
@@ -165,12 +165,12 @@ export class Journey {
     this.#secrets.add(secret);
   }
 
-  /** What nobody outside may read: tokens and keys handed out, and those of the configuration. */
+  /** Secrets: the tokens and keys that were handed out, and those of the configuration. */
   get secrets(): string[] {
     return [...this.#secrets];
   }
 
-  /** Ends the test's sockets. @throws when a process did what no process should. */
+  /** Closes the test's sockets. @throws when a process has a fault or a secret in its log */
   checkProcesses(): void {
     for (const socket of this.#sockets) socket.end();
     this.#sockets.clear();
@@ -274,7 +274,7 @@ export class TenantSide {
     });
   }
 
-  /** Waits until everything that a room's messages and members wait for is done on Matrix. */
+  /** Waits until a room has no pending work on Matrix for its messages and members. */
   async settled(room: string): Promise<void> {
     await this.#journey.waitFor(`${room} is settled`, async () => {
       const [row] = await this.#journey.sql<{ open: boolean }>(

@@ -6,17 +6,17 @@ import type { AddressInfo } from "node:net";
 const NOWHERE = /(?!)/;
 
 /**
- * Stands between the product and the real Synapse, and fails as told. What it answers then names everything that
- * nobody else may read: accounts, rooms, tokens, itself.
+ * A proxy between the product and the real Synapse that fails on demand. Its error responses name everything that
+ * must stay secret: accounts, rooms, tokens, its own name.
  */
 export class FailingHomeserver {
   /** Ends every connection. */
   isDown = false;
-  /** Sends whose body matches are refused for good. */
+  /** A send whose body matches is refused for good. */
   refusedBody = NOWHERE;
-  /** Calls to a path that matches are answered with what no client understands. */
+  /** A call whose path matches gets a response that is not JSON. */
   garbledPath = NOWHERE;
-  /** How often it failed so. */
+  /** The number of failures so far. */
   readonly failures = { down: 0, refused: 0, garbled: 0 };
   readonly #target: URL;
   readonly #serverName: string;
@@ -27,7 +27,7 @@ export class FailingHomeserver {
     this.#serverName = target.serverName;
   }
 
-  /** Answers its URL. */
+  /** Starts to listen and returns its URL. */
   async open(): Promise<string> {
     const server = createServer((incoming, response) => void this.#answer(incoming, response));
     this.#server = server;

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach } from "@jest/globals";
 import { z } from "zod";
 import type { MatrixLogin } from "./journey.ts";
-import { requireVariable } from "./stack-servers.ts";
+import { requireVariable } from "../stack-servers.ts";
 
 const SCRIPT = fileURLToPath(new URL("nio_client.py", import.meta.url));
 const ANSWER_LIMIT_MS = 20_000;
@@ -23,7 +23,7 @@ afterEach(async () => {
   await Promise.all([...running].map((client) => client.close()));
 });
 
-/** matrix-nio in a process of its own: a Matrix client that other people wrote. Closed after the test. */
+/** matrix-nio in a process of its own: an independent Matrix client. It is closed after the test. */
 export class NioClient {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #waiting: ((line: string) => void)[] = [];
@@ -36,7 +36,7 @@ export class NioClient {
     running.add(this);
   }
 
-  /** @throws saying what to do when there is no matrix-nio. */
+  /** @throws with advice when matrix-nio is missing. */
   static async open(login: MatrixLogin): Promise<NioClient> {
     const client = new NioClient(requireVariable("TEST_NIO_PYTHON", ADVICE));
     await client.#ask(answer, {
@@ -62,7 +62,7 @@ export class NioClient {
     return this.sendContent(room, { msgtype: "m.text", body: text });
   }
 
-  /** Sends a message with any content at all; answers the event's id. */
+  /** Sends a message with any content; returns the event's id. */
   async sendContent(room: string, content: Record<string, unknown>): Promise<string> {
     return (await this.#ask(event, { do: "send", room, content })).event;
   }

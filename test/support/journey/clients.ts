@@ -1,7 +1,7 @@
 import { Centrifuge, State, type ServerSubscribedContext } from "centrifuge";
 import { z } from "zod";
 import { WebSocket } from "ws";
-import { publication, type Publication } from "../../shared/contract/frames.ts";
+import { publication, type Publication } from "../../../shared/contract/frames.ts";
 import {
   memberResource,
   messageResource,
@@ -11,9 +11,9 @@ import {
   type MessageResource,
   type MyRoomResource,
   type RoomResource,
-} from "../../shared/contract/resources.ts";
-import { parseWhole } from "./parse-whole.ts";
-import { waitUntil } from "./stack-wait.ts";
+} from "../../../shared/contract/resources.ts";
+import { waitUntil } from "../stack-wait.ts";
+import { parseWhole } from "../parse-whole.ts";
 
 export type Answer = { status: number; body: unknown; headers: Headers };
 type CallOptions = { body?: unknown; headers?: Record<string, string> };
@@ -42,7 +42,7 @@ class Api {
     return { status: response.status, body: await response.json(), headers: response.headers };
   }
 
-  /** A call that must succeed, its answer read with a schema. */
+  /** A call that must succeed; its response is parsed with a schema. */
   async expect<T>(schema: z.ZodType<T>, method: string, path: string, options: CallOptions = {}): Promise<T> {
     const { status, body } = await this.call(method, path, options);
     if (status >= 300) throw new Error(`${method} ${path} was answered ${status}: ${JSON.stringify(body)}`);
@@ -107,7 +107,7 @@ const messagePage = z.object({
 export type MessagePage = z.infer<typeof messagePage>;
 const myRoomPage = z.object({ items: z.array(myRoomResource), next: z.string().nullable() });
 
-/** One of a product's people, with a token of theirs. */
+/** A user of a product, with a token. */
 export class Person extends Api {
   readonly user: string;
   readonly token: string;
@@ -152,15 +152,15 @@ export class Person extends Api {
   }
 }
 
-/** A publication as a client heard it; `offset` null for one that is not part of the timeline. */
+/** A publication as a client received it; `offset` is null for an unnumbered event. */
 export type Heard = { channel: string; offset: number | null; data: Publication };
 
-/** One WebSocket of one person: the official client, and everything that it was told. */
+/** One WebSocket of one person: the official client, and every publication that it received. */
 export class Socket {
   readonly heard: Heard[] = [];
   readonly subscriptions: ServerSubscribedContext[] = [];
   readonly left: string[] = [];
-  /** Codes with which it was sent away for good. */
+  /** The permanent codes with which the server closed it. */
   readonly closed: number[] = [];
   readonly #client: Centrifuge;
   readonly #transports = new Set<WebSocket>();
@@ -177,7 +177,7 @@ export class Socket {
     this.#client.on("disconnected", ({ code }) => this.closed.push(code));
   }
 
-  /** Connects, and waits until the person's own channel is there. */
+  /** Connects and waits for the subscription to the person's own channel. */
   async connect(user: string): Promise<this> {
     this.#client.connect();
     await this.waitFor("it is connected", () =>
@@ -186,13 +186,13 @@ export class Socket {
     return this;
   }
 
-  /** The network is gone, and stays gone until it comes back. */
+  /** Breaks the connection and every new one until `comeBack`. */
   goAway(): void {
     this.#isAway = true;
     for (const transport of this.#transports) transport.terminate();
   }
 
-  /** The network is back; answers when the client has connected again. */
+  /** Allows connections again; resolves when the client has reconnected. */
   async comeBack(): Promise<void> {
     const before = this.subscriptions.length;
     this.#isAway = false;
@@ -202,22 +202,22 @@ export class Socket {
     );
   }
 
-  /** What was heard in a room: with its numbers alone unless told. */
+  /** The publications of a room that were received; by default only the numbered ones. */
   in(room: string, { numbered = true } = {}): Heard[] {
     return this.heard.filter(({ channel, offset }) => channel === room && (!numbered || offset !== null));
   }
 
-  /** Numbers heard in a room, in the order heard. */
+  /** Numbers received in a room, in the order received. */
   numbers(room: string): number[] {
     return this.in(room).map(({ offset }) => offset ?? 0);
   }
 
-  /** Texts of the messages of a room, in the order heard. */
+  /** Texts of a room's messages, in the order received. */
   texts(room: string): string[] {
     return this.in(room).flatMap(({ data }) => (data.type === "message.created" ? [data.text] : []));
   }
 
-  /** How the last subscription to a room went. */
+  /** The context of the last subscription to a room. */
   subscription(room: string): ServerSubscribedContext | undefined {
     return this.subscriptions.findLast(({ channel }) => channel === room);
   }
@@ -232,7 +232,7 @@ export class Socket {
     this.#client.disconnect();
   }
 
-  /** A class of WebSockets that fail while the network is gone. */
+  /** A class of WebSockets that fail while the connection is broken. */
   #transport(): unknown {
     const transports = this.#transports;
     const isAway = () => this.#isAway;

@@ -1,9 +1,9 @@
 import { createHmac, randomBytes } from "node:crypto";
-import type { TestSynapse } from "./stack-servers.ts";
+import type { TestSynapse } from "../stack-servers.ts";
 
 type Answer = { status: number; body: Record<string, unknown> };
 
-/** Looks at the real Synapse, and acts on it, behind the product's back. */
+/** Reads and changes the real Synapse without the product. */
 export class Synapse {
   readonly url: string;
   readonly serverName: string;
@@ -43,7 +43,7 @@ export class Synapse {
     return body["joined_rooms"] as string[];
   }
 
-  /** Matrix ids of those who are in a room, as the observer sees it. */
+  /** Matrix ids of the members of a room, as the observer sees it. */
   async joinedMembers(observer: string, matrixRoomId: string): Promise<string[]> {
     const { body } = await this.as(
       observer,
@@ -60,7 +60,7 @@ export class Synapse {
     return status === 200 ? body : null;
   }
 
-  /** Texts of a room with who sent them, oldest first. */
+  /** Texts of a room with their senders, oldest first. */
   async texts(observer: string, matrixRoomId: string): Promise<{ sender: string; body: string }[]> {
     const found: { sender: string; body: string }[] = [];
     let from = "";
@@ -76,7 +76,7 @@ export class Synapse {
     }
   }
 
-  /** The room that an alias leads to; null when it leads nowhere. */
+  /** The room of an alias; null when the alias does not exist. */
   async resolve(alias: string): Promise<string | null> {
     const { status, body } = await this.call(
       "GET",
@@ -86,7 +86,7 @@ export class Synapse {
     return status === 200 ? (body["room_id"] as string) : null;
   }
 
-  /** Registers somebody whom no tenant knows. */
+  /** Registers an account that no tenant knows. */
   async registerStranger(
     name: string,
     displayName: string,

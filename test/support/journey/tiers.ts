@@ -1,22 +1,22 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { resolve } from "node:path";
-import { answers, findPort, launchTier, readMetrics, type TierName } from "../faults/environment/tiers.ts";
-import { readDistFolder } from "./stack-servers.ts";
-import { waitUntil } from "./stack-wait.ts";
+import { answers, findPort, launchTier, readMetrics, type TierName } from "../../faults/environment/tiers.ts";
+import { readDistFolder } from "../stack-servers.ts";
+import { waitUntil } from "../stack-wait.ts";
 
 const STOP_LIMIT_MS = 20_000;
 const READY_LIMIT_MS = 60_000;
 const FATAL_LEVEL = 60;
 const WARN_LEVEL = 40;
 
-/** A process of the product, as an operator would run it. */
+/** A process of the product, as an operator runs it. */
 export class Tier {
   readonly name: TierName;
   readonly port: number;
-  /** Everything it printed, a line each. */
+  /** Every line that it printed. */
   readonly lines: string[] = [];
-  /** What must not happen to a process: ended by itself, logged as fatal, did not stop when asked. */
+  /** Faults of the process: it ended by itself, logged a fatal line, or did not stop on SIGTERM. */
   readonly faults: string[] = [];
   readonly #env: NodeJS.ProcessEnv;
   #child: ChildProcess | null = null;
@@ -28,7 +28,7 @@ export class Tier {
     this.#env = env;
   }
 
-  /** Starts the process and waits until it says that it is ready. */
+  /** Starts the process and waits until it is ready. */
   async start(): Promise<void> {
     const child = launchTier(this.name, {
       distDir: readDistFolder(),
@@ -52,7 +52,7 @@ export class Tier {
     );
   }
 
-  /** Asks the process to stop and waits until it has. */
+  /** Sends SIGTERM and waits for the end. */
   async stop(): Promise<void> {
     const child = this.#child;
     this.#child = null;
@@ -86,7 +86,7 @@ export class Tier {
     return readMetrics(this.port);
   }
 
-  /** What it warned of, newest last. */
+  /** Its warnings, newest last. */
   warnings(): string[] {
     return this.lines.filter((line) => readLevel(line) >= WARN_LEVEL).map((line) => `${this.name}: ${line}`);
   }
@@ -108,7 +108,7 @@ export async function createTiers(env: NodeJS.ProcessEnv): Promise<Record<TierNa
   };
 }
 
-/** Runs one of the product's programs to its end, in a folder, and answers what it printed. */
+/** Runs a program of the product to its end in a folder and returns what it printed. */
 export async function runProgram(
   args: readonly string[],
   env: NodeJS.ProcessEnv,
