@@ -104,7 +104,7 @@ function keyError(message: string): AppError {
   });
 }
 
-/** Tells a repeated request from another one with the same client id. */
+/** Distinguishes a repeated request from another one with the same client id. */
 function hashRequest(room: RoomAddress, text: string): string {
   return createHash("sha256")
     .update(`${formatRoomKey(room)}\n${text}`, "utf8")
