@@ -15,7 +15,9 @@ export type SideEffect =
   | { type: "publishTimeline"; roomId: string }
   /** The outbox of user events has new rows. */
   | { type: "publishUserEvents" }
+  /** An accepted message, shown to its room before Matrix has it. */
   | { type: "publishPending"; message: Accepted }
+  /** A message that will not be sent. */
   | { type: "publishFailed"; message: FailedMessage };
 
 export type SideEffectType = SideEffect["type"];
