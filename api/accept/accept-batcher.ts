@@ -14,7 +14,7 @@ type OnWritten = (acceptances: readonly Acceptance[]) => void;
 /**
  * Accepts messages in batches. A lone message is written at once; messages that arrive during a write share the next
  * one. `write` is `acceptMessages` on the pool, `onWritten` receives the outcome of each batch before the requests do.
- * When a batch cannot lock one of its rooms, or fails for a passing reason, its rooms are written one by one.
+ * When a batch cannot lock one of its rooms, or fails for a passing reason, each of its rooms is written by itself.
  * @throws AppError `unavailable` while 4,000 messages wait to be written.
  */
 export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () => number): Accept {

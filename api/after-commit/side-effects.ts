@@ -15,7 +15,9 @@ export type SideEffect =
   | { type: "publishTimeline"; roomId: string }
   /** The outbox of user events has new rows. */
   | { type: "publishUserEvents" }
+  /** An accepted message, shown to its room before Matrix has it. */
   | { type: "publishPending"; message: Accepted }
+  /** A message that will not be sent. */
   | { type: "publishFailed"; message: FailedMessage };
 
 export type SideEffectType = SideEffect["type"];
@@ -23,7 +25,7 @@ export type SideEffectOf<T extends SideEffectType> = Extract<SideEffect, { type:
 
 type Room = { tenantId: string; roomId: string };
 
-/** The room itself has changed, or was made or deleted: Matrix follows, and its timeline has an entry. */
+/** The room was made, changed or deleted: Matrix follows, and its timeline may have a new entry. */
 export function roomChanged({ tenantId, roomId }: Room): SideEffect[] {
   return [
     { type: "wakeJob", name: "provisioning", payload: { tenantId, subject: "room", id: roomId } },
@@ -31,7 +33,7 @@ export function roomChanged({ tenantId, roomId }: Room): SideEffect[] {
   ];
 }
 
-/** Members came, left or changed: Matrix follows, the timeline has an entry, and they receive user events. */
+/** Members joined, left or changed: Matrix follows, the timeline has new entries, and the members receive user events. */
 export function membersChanged({ tenantId, roomId }: Room): SideEffect[] {
   return [
     { type: "wakeJob", name: "membership", payload: { tenantId, roomId } },

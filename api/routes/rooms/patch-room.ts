@@ -6,7 +6,7 @@ import { roomMutexKey } from "../../mutations/room-mutex-key.ts";
 import {
   changeAnswers,
   path,
-  presentFields,
+  namedFields,
   requirePrivateDirect,
   roomFields,
   settleRoom,
@@ -36,7 +36,7 @@ export function patchRoomRoute({ db, afterCommit, mutex }: RoomDeps): Route {
     async ({ caller, settle, params, body }) => {
       const address = pathRoom(params);
       const { tenantId } = caller;
-      const fields = presentFields(body);
+      const fields = namedFields(body);
       requirePrivateDirect(address, fields);
       const sideEffects = await mutex(roomMutexKey(tenantId, address), () =>
         patchRoom(db, tenantId, address, fields),

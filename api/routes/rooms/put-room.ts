@@ -15,7 +15,7 @@ import {
   changeAnswers,
   fieldError,
   path,
-  presentFields,
+  namedFields,
   requirePrivateDirect,
   roomFields,
   settleRoom,
@@ -103,7 +103,7 @@ function describePut(address: RoomAddress, body: z.infer<typeof roomBody>): Room
 
 /** A new direct room is named after its two people, who are always its members. */
 function describeDirectPut(address: RoomAddress, { members, ...body }: z.infer<typeof roomBody>): RoomPut {
-  const fields = presentFields(body);
+  const fields = namedFields(body);
   requirePrivateDirect(address, fields);
   const pair = parseDirectSlug(address.slug);
   const people: DesiredMember[] = pair.map(

@@ -46,8 +46,8 @@ export async function readRoom(db: Db, tenantId: string, address: RoomAddress): 
   return presentRoom(room);
 }
 
-/** The fields that a body sets: an absent field does not change, null clears. */
-export function presentFields(body: {
+/** The fields that a body names. An absent field stays as it is; null clears it. */
+export function namedFields(body: {
   [K in keyof DesiredRoom]?: DesiredRoom[K] | undefined;
 }): Partial<DesiredRoom> {
   const { name, topic, avatar, visibility: visible } = body;
