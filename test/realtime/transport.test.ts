@@ -64,7 +64,7 @@ describe.each(["uws", "ws"] as const)("the transport %s", (transport) => {
     const node = await open({ allowedOrigins: ["https://app.example"] });
     const attempt = async (protocols: string[], headers: Record<string, string> = {}, path = "") => {
       const socket = new WebSocket(
-        `${path === "" ? node.url : `ws://127.0.0.1:${node.port}${path}`}`,
+        path === "" ? node.url : `ws://127.0.0.1:${node.port}${path}`,
         protocols,
         {
           headers,

@@ -18,7 +18,7 @@ const SELECT_USER_ACCESS = `
               when u.deleted_at is not null or u.status = 'locked' then 'gone' else 'active' end as state,
          (select coalesce(md5(string_agg(m.room_id::text, ',' order by m.room_id)), '')
             from memberships m join rooms r on r.id = m.room_id and r.deleted_at is null
-           where m.user_id = u.id and m.desired = 'in') as membershipVersion
+           where m.user_id = u.id and m.desired = 'in') as "membershipVersion"
     from users u join tenants t on t.id = u.tenant_id`;
 
 const SELECT_GRANT = `
