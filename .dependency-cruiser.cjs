@@ -21,7 +21,8 @@ const doors = {
   cors: "api/http/cors",
   cookie: "api/admin/session",
   "zod-openapi": "api/http/openapi",
-  "lru-cache": "api/auth/authenticate|api/rate-limit/.+|shared/auth/tokens|workers/inbound/observers/observers|workers/matrix/homeserver/credential-store",
+  "lru-cache":
+    "api/auth/authenticate|api/rate-limit/.+|shared/auth/tokens|workers/inbound/observers/observers|workers/matrix/homeserver/credential-store",
   "rate-limiter-flexible": "api/rate-limit/shared-counters",
   commander: "workers/admin/.+",
 };
