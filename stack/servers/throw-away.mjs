@@ -10,7 +10,7 @@ const prefix = "openmeet-chat-test-";
 
 /** The caller's variables that name servers or configure the product. Tests have their own. */
 const callersVariables =
-  /^(?!PIP_|npm_|NPM_).*_URL$|^(SYNAPSE|STACK_TEST)_|^(STACK_SYNAPSE_DATA|MATRIX_MODE|SEAL_KEYS|(API|REALTIME|JOBS|SYNC)_PORT|REALTIME_PROCESSES|ALLOWED_ORIGINS)$/;
+  /^(?!PIP_|npm_|NPM_).*_URL$|^(SYNAPSE|STACK_TEST)_|^(STACK_SYNAPSE_DATA|MATRIX_MODE|TRANSPORT|SEAL_KEYS|(API|REALTIME|JOBS|SYNC)_PORT|REALTIME_PROCESSES|ALLOWED_ORIGINS)$/;
 
 /**
  * The environment without the servers that it names.
