@@ -9,7 +9,7 @@ import * as credentials from "./0007-credentials.ts";
 import * as successors from "./0008-successors.ts";
 import * as requestIds from "./0009-request-ids.ts";
 import * as rereadings from "./0010-rereadings.ts";
-import * as strangers from "./0011-strangers.ts";
+import * as unknownUsers from "./0011-strangers.ts";
 import * as requirements from "./0012-requirements.ts";
 import * as attemptsByTime from "./0013-attempts-by-time.ts";
 import * as memberCounts from "./0014-member-counts.ts";
@@ -30,7 +30,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0008-successors", ...successors },
   { name: "0009-request-ids", ...requestIds },
   { name: "0010-rereadings", ...rereadings },
-  { name: "0011-strangers", ...strangers },
+  { name: "0011-strangers", ...unknownUsers },
   { name: "0012-requirements", ...requirements },
   { name: "0013-attempts-by-time", ...attemptsByTime },
   { name: "0014-member-counts", ...memberCounts },

@@ -1,10 +1,13 @@
 import { z } from "zod";
 
 /**
- * A message on a room's live channel and in its stream. A reader ignores fields that it does not know, so that versions
- * may differ during an upgrade. `number` null: not part of the timeline. Such an event is delivered after the entry `after`
- * in `epoch`, or at once without an `after`. `leaver`: the user (row id) whose subscription ends before the entry is
- * delivered. `requestId`: the request that caused it. `data` is a publication as JSON text, which is not parsed here.
+ * A message on a room's live channel and in its stream. Readers ignore unknown fields, because the versions of the
+ * processes differ during an upgrade.
+ * `number`: the entry's number in the timeline; null for an unnumbered event.
+ * `after`: an unnumbered event is delivered after the entry of this number in `epoch`; without it, at once.
+ * `leaver`: the row id of the removed user, whose subscription ends before the entry is delivered.
+ * `requestId`: the request that caused it.
+ * `data`: the publication as JSON text, which no schema parses here.
  */
 export const roomLiveMessage = z.object({
   number: z.int().nullable(),
@@ -16,7 +19,7 @@ export const roomLiveMessage = z.object({
 });
 export type RoomLiveMessage = z.infer<typeof roomLiveMessage>;
 
-/** A message on a user's live channel: a user event (`hint`), or a control message to the processes with the user's sockets. */
+/** A message on a user's live channel: a user event (kind `hint`), or a control message to the processes that hold the user's sockets. */
 export const userLiveMessage = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("hint"), offset: z.int(), epoch: z.string(), data: z.string() }),
   z.strictObject({ kind: z.literal("subscribe"), roomId: z.uuid() }),
@@ -25,5 +28,5 @@ export const userLiveMessage = z.discriminatedUnion("kind", [
 ]);
 export type UserLiveMessage = z.infer<typeof userLiveMessage>;
 
-/** A change of the rooms of a user, or the close of all of its connections. */
+/** Subscribes or unsubscribes a room for all of a user's connections, or closes them. */
 export type ControlMessage = Exclude<UserLiveMessage, { kind: "hint" }>;

@@ -1,5 +1,5 @@
 import type { Publication } from "../contract/frames.ts";
-import type { UserLiveMessage } from "./live-messages.ts";
+import type { ControlMessage } from "./live-messages.ts";
 import { newFence } from "../platform/ids.ts";
 import { userEpochKey, userLiveChannel, userStreamKey } from "../platform/redis-keys.ts";
 import type { Redis } from "../platform/redis.ts";
@@ -56,11 +56,11 @@ async function runUserEventScript(redis: Redis, userId: string, data: string): P
   return { epoch: answer[0], offset: answer[1] };
 }
 
-/** Sends a control message to the nodes that hold a user's connections. */
+/** Publishes a control message to the processes that hold a user's connections. */
 export async function sendControlMessage(
   redis: Redis,
   userId: string,
-  message: Exclude<UserLiveMessage, { kind: "hint" }>,
+  message: ControlMessage,
 ): Promise<void> {
   await redis.publish(userLiveChannel(userId), JSON.stringify(message));
 }

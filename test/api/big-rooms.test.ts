@@ -36,8 +36,8 @@ async function readEntries(roomId: string): Promise<string[]> {
   return rows.map(({ entry }) => entry);
 }
 
-/** Publishes the deferred counts now. Returns the number of rooms. */
-async function tellNow(): Promise<number> {
+/** Appends the deferred counts now. Returns the number of rooms. */
+async function appendCountsNow(): Promise<number> {
   await world.db.raw("update room_timeline set count_due_at = now() where count_due_at is not null");
   return (await appendDueMemberCounts(world.db, 100)).length;
 }
@@ -52,9 +52,9 @@ test("people who join a big room one by one become one entry with the count, soo
   );
   expect(rows[0]?.inS).toBeLessThanOrEqual(3);
 
-  expect(await tellNow()).toBe(1);
+  expect(await appendCountsNow()).toBe(1);
   expect(await readEntries(id)).toEqual(["room.changed 101", "room.changed 121"]);
-  expect(await tellNow()).toBe(0);
+  expect(await appendCountsNow()).toBe(0);
 });
 
 test("a person who joins a big room is joined on Matrix and receives the room, as in any other room", async () => {
@@ -69,7 +69,7 @@ test("a person who joins a big room is joined on Matrix and receives the room, a
   expect(await (await tenant.user("speaker"))("GET", "/v1/me/rooms")).toMatchObject({
     body: { items: [{ room: "event:as-any", members: 102 }] },
   });
-  await tellNow();
+  await appendCountsNow();
 });
 
 test("a role change and a removal have entries of their own in a big room too", async () => {
@@ -77,7 +77,7 @@ test("a role change and a removal have entries of their own in a big room too", 
   await add(path, "ada");
   await add(path, "ada", "speaker");
   await tenant.server("DELETE", `${path}/members/ada`);
-  await tellNow();
+  await appendCountsNow();
   expect(await readEntries(id)).toEqual([
     "room.changed 101",
     "member.changed",
@@ -90,24 +90,24 @@ test("the last count is published when people join while counts are being publis
   const { path, id } = await makeBigRoom("racing");
   const done = new AbortController();
   const telling = (async () => {
-    while (!done.signal.aborted) await tellNow();
+    while (!done.signal.aborted) await appendCountsNow();
   })();
   await Promise.all(Array.from({ length: 60 }, (_, index) => add(path, `racer-${index}`)));
   done.abort();
   await telling;
-  await tellNow();
+  await appendCountsNow();
 
   const entries = await readEntries(id);
   expect(entries.at(-1)).toBe("room.changed 161");
   const counts = entries.map((entry) => Number(entry.split(" ")[1]));
   expect(counts).toEqual(counts.toSorted((a, b) => a - b));
-  expect(await tellNow()).toBe(0);
+  expect(await appendCountsNow()).toBe(0);
 });
 
 test("a room that was deleted in between gets no count", async () => {
   const { path, id } = await makeBigRoom("deleted");
   await add(path, "late");
   await tenant.server("DELETE", path);
-  expect(await tellNow()).toBe(0);
+  expect(await appendCountsNow()).toBe(0);
   expect(await readEntries(id)).toEqual(["room.changed 101"]);
 });

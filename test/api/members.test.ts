@@ -155,7 +155,7 @@ test("a room receives the removed member's dead messages after the removal", asy
 });
 
 test("people receive the rooms that they are added to and removed from", async () => {
-  const room = await makeRoom("told");
+  const room = await makeRoom("added-and-removed");
   await tenant.server("PUT", `${room}/members/ada`);
   await tenant.server("DELETE", `${room}/members/ada`);
   await until(async () => {
@@ -163,12 +163,12 @@ test("people receive the rooms that they are added to and removed from", async (
       "select count(*) as count from notices",
     );
     return rows[0]?.count === 0;
-  }, "Redis took every notice");
+  }, "every user event of the outbox is published");
   const { rows } = await world.db.raw<{ rows: { id: string }[] }>(
     "select id from users where external_id = 'ada'",
   );
-  const hints = await world.redis.xrange(`omc:{${rows[0]?.id ?? ""}}:stream`, "-", "+");
+  const userEvents = await world.redis.xrange(`omc:{${rows[0]?.id ?? ""}}:stream`, "-", "+");
   expect(
-    hints.map(([, fields]) => (JSON.parse(fields[1] ?? "") as { type: string; room: unknown }).type),
+    userEvents.map(([, fields]) => (JSON.parse(fields[1] ?? "") as { type: string; room: unknown }).type),
   ).toContain("room.removed");
 });

@@ -28,8 +28,8 @@ async function makeRoom(
   return { path: `/v1/rooms/group/${slug}/messages`, id: rows[0]?.id ?? "" };
 }
 
-/** Puts messages into a room's timeline, as the sync workers do. */
-async function tellMessages(roomId: string, texts: readonly string[]): Promise<void> {
+/** Appends messages to a room's timeline, as the sync workers do. */
+async function appendMessages(roomId: string, texts: readonly string[]): Promise<void> {
   await world.db.transaction(async (trx) => {
     const { rows } = await trx.raw<{ rows: { id: string }[] }>(
       "select id from users where external_id = 'ada'",
@@ -128,7 +128,7 @@ test("three hundred simultaneous messages each have an order number of their own
 test("pages go back and forth over the timeline and name their position", async () => {
   const room = await makeRoom("pages");
   const texts = Array.from({ length: 25 }, (_, index) => `t${index + 1}`);
-  await tellMessages(room.id, texts);
+  await appendMessages(room.id, texts);
   const read = async (query: string) => {
     const { status, body } = await ada("GET", `${room.path}${query}`);
     expect(status).toBe(200);
@@ -219,7 +219,7 @@ test("a guest may read and not write, and others find no room", async () => {
     status: 403,
     body: { code: "forbidden" },
   });
-  const other = await tenant.user("stranger");
+  const other = await tenant.user("outsider");
   expect((await other("GET", room.path)).status).toBe(404);
   expect((await other("POST", room.path, { body: { text: "hi" } })).status).toBe(404);
 });
@@ -228,8 +228,8 @@ test("my rooms are listed by newest activity, with the unread count and the last
   const quiet = await makeRoom("my-quiet", [{ user: "mia", role: "owner" }]);
   const loud = await makeRoom("my-loud", [{ user: "mia", role: "member" }]);
   await makeRoom("my-new", [{ user: "mia", role: "guest" }]);
-  await tellMessages(loud.id, ["before", "more"]);
-  await tellMessages(quiet.id, ["last"]);
+  await appendMessages(loud.id, ["before", "more"]);
+  await appendMessages(quiet.id, ["last"]);
   const mia = await tenant.user("mia");
   const { body } = await mia("GET", "/v1/me/rooms");
   expect(body).toMatchObject({
@@ -255,7 +255,7 @@ test("my rooms are listed by newest activity, with the unread count and the last
 
 test("a new member has no unread messages from before", async () => {
   const room = await makeRoom("late");
-  await tellMessages(room.id, ["old", "older"]);
+  await appendMessages(room.id, ["old", "older"]);
   await tenant.server("PUT", "/v1/rooms/group/late/members/newcomer");
   expect(await (await tenant.user("newcomer"))("GET", "/v1/me/rooms")).toMatchObject({
     body: { items: [{ unread: 0 }] },

@@ -227,7 +227,7 @@ test("more than a hundred unread messages are read later, all of them and in ord
   await Promise.all(Array.from({ length: 20 }, () => load.post(room, person)));
   await faults.expectKept(load, 60_000);
   expect(await reader.metric("omc_gaps_total")).toBeGreaterThan(0);
-  faults.report("until 350 unread messages are told", faults.lastDeliveryMs(load) - backAtMs);
+  faults.report("until 350 unread messages are delivered", faults.lastDeliveryMs(load) - backAtMs);
 }, 120_000);
 
 test("a homeserver whose positions go backwards is read again, and no message is delivered twice", async () => {
@@ -270,7 +270,7 @@ test("messages that a restored homeserver lacks are sent again once and in order
   await reader.start();
   // Every socket received them once and in order; only the homeserver lacks the delivered messages that it lost.
   expect(await waitForDelivery(load, 60_000)).toBe(true);
-  faults.report("until forgotten messages are told", faults.lastDeliveryMs(load) - backAtMs);
+  faults.report("until the missing messages are delivered", faults.lastDeliveryMs(load) - backAtMs);
   await sayAll(1);
   expect(await waitForDelivery(load, 60_000)).toBe(true);
   const result = await checkLoad(faults.environment, load, { isReal: true });

@@ -119,9 +119,9 @@ test("a Synapse restored from a backup gets the undelivered messages that it los
       if (file.startsWith("backup-")) copyFileSync(join(folder, file), join(folder, file.slice(7)));
   });
   await reader.start();
-  const areTold = async () =>
+  const areSettled = async () =>
     (await faults.environment.sql("select 1 from messages where open")).length === 0;
-  await until(areTold, "all are told", 60_000);
+  await until(areSettled, "all messages are settled", 60_000);
   await faults.expectKept(load, 30_000);
   expect(await readTexts("restored-r0")).toEqual(["kept", "unseen 1", "unseen 2", "unseen 3"]);
 }, 180_000);

@@ -99,7 +99,7 @@ test("a message whose API process dies before the wake-up is delivered within th
   );
   expect(rows).toHaveLength(2);
   const deliveryMs = faults.firstDeliveryMs(load, sinceMs);
-  faults.report("delivery of a message that nobody woke", deliveryMs);
+  faults.report("delivery of a message without a wake-up", deliveryMs);
   expect(deliveryMs).toBeLessThan(await faults.limitMs(3_000));
 });
 

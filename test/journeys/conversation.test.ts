@@ -4,7 +4,7 @@ import { messagesOf, useJourney } from "../support/journey/journey.ts";
 
 const journey = useJourney();
 
-test("a message reaches every member's every socket: at once as pending, then with its number, once and in order", async () => {
+test("every socket of every member receives a message at once as pending, then with its number, once and in order", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   await tenant.server.putRoom("group:chess", { members: [{ user: "ada", role: "owner" }, { user: "bob" }] });
@@ -17,9 +17,9 @@ test("a message reaches every member's every socket: at once as pending, then wi
     await socket.waitFor("all have a number", () => socket.texts("group:chess").length >= texts.length);
     const messages = messagesOf(socket.in("group:chess", { numbered: false }));
     for (const text of texts) {
-      const told = messages.filter((message) => message.text === text);
-      expect(told.map(({ type }) => type)).toEqual(["message.pending", "message.created"]);
-      expect(new Set(told.map(({ id }) => id)).size).toBe(1);
+      const received = messages.filter((message) => message.text === text);
+      expect(received.map(({ type }) => type)).toEqual(["message.pending", "message.created"]);
+      expect(new Set(received.map(({ id }) => id)).size).toBe(1);
     }
     expect(socket.texts("group:chess")).toEqual(texts);
   }
@@ -33,7 +33,7 @@ test("a new room is read from /sync, and its messages from the stream of events"
   await tenant.server.putRoom("group:read", { members: [{ user: "ada" }] });
   for (const text of ["one", "two", "three"]) {
     await ada.say("group:read", text);
-    await socket.waitFor("it is told", () => socket.texts("group:read").includes(text));
+    await socket.waitFor("the message is received", () => socket.texts("group:read").includes(text));
   }
   const after = await countReads();
   expect(after.sync - before.sync).toBeGreaterThanOrEqual(1);
@@ -57,9 +57,9 @@ test("the list of messages returns what a socket received, with the position fro
 
   const page = await bob.read("group:books");
 
-  const heard = messagesOf(socket.in("group:books"));
+  const received = messagesOf(socket.in("group:books"));
   expect(page.items.map(({ id, number, text }) => ({ id, number, text }))).toEqual(
-    heard.map(({ id, number, text }) => ({ id, number, text })),
+    received.map(({ id, number, text }) => ({ id, number, text })),
   );
   expect(page.items.map(({ status, sender }) => [status, sender.user])).toEqual(
     Array(3).fill(["sent", "ada"]),
@@ -176,13 +176,13 @@ test.each([
   ["emoji of four bytes", "🙂".repeat(2_500)],
   ["lines and tabs", "\tone\n\n\ttwo ".repeat(500)],
   ["a text that looks like markup and commands", "<b>*hi*</b> /kick @room #here $1 \\u0000 ${x} %s"],
-])("%s arrive as they were written", async (_, text) => {
+])("%s in a message arrive unchanged", async (_, text) => {
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
   await tenant.server.putRoom("group:texts", { members: [{ user: "ada" }] });
   const socket = await tenant.socket(ada);
   await ada.say("group:texts", text);
-  await socket.waitFor("it is heard", () => socket.texts("group:texts").includes(text));
+  await socket.waitFor("the text is received", () => socket.texts("group:texts").includes(text));
   await tenant.settled("group:texts");
   expect((await ada.read("group:texts")).items.at(-1)?.text).toBe(text);
   const observer = await tenant.observer();

@@ -6,13 +6,13 @@ import { NioClient } from "../support/journey/nio.ts";
 const journey = useJourney();
 
 /** An account on the homeserver that the tenant does not know; by default the observer invites it to a room. */
-async function inviteStranger(
+async function inviteUnknownUser(
   room: string,
   displayName: string,
   by?: string,
 ): Promise<{ client: NioClient; login: MatrixLogin }> {
   const { tenant, synapse } = journey;
-  const { matrixUserId, accessToken } = await synapse.registerStranger("outsider", displayName);
+  const { matrixUserId, accessToken } = await synapse.registerUnknownUser("outsider", displayName);
   journey.remember(accessToken);
   const [inviter, matrixRoomId] = [by ?? (await tenant.observer()), await tenant.matrixRoomId(room)];
   const invited = await synapse.as(inviter, "POST", `/rooms/${encodeURIComponent(matrixRoomId)}/invite`, {
@@ -41,7 +41,7 @@ test("a plain Matrix client reads our messages under the right names, and our so
   const written = ["from ada's Matrix client", "and again: ☕"];
   for (const text of written) await plain.send(matrixRoomId, text);
 
-  await socket.waitFor("both are heard", () => socket.texts(room).length >= 2);
+  await socket.waitFor("both messages are received", () => socket.texts(room).length >= 2);
   expect(socket.texts(room)).toEqual(written);
   for (const { data } of socket.in(room))
     expect(data).toMatchObject({ sender: { user: "ada", displayName: "ada" }, clientId: null });
@@ -59,21 +59,21 @@ test("a plain Matrix client reads our messages under the right names, and our so
 test("a message of an unknown Matrix user arrives with the display name and without a Matrix id", async () => {
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");
-  const room = "group:strangers";
+  const room = "group:unknown-users";
   await tenant.server.putRoom(room, { visibility: "public", members: [{ user: "ada" }] });
   const socket = await tenant.socket(ada);
-  const { client, login } = await inviteStranger(room, "Mallory M.");
+  const { client, login } = await inviteUnknownUser(room, "Mallory M.");
 
   await client.send(await tenant.matrixRoomId(room), "hello from outside");
 
-  await socket.waitFor("it is heard", () => socket.texts(room).length > 0);
-  const [heard] = socket.in(room);
-  expect(heard?.data).toMatchObject({
+  await socket.waitFor("the message is received", () => socket.texts(room).length > 0);
+  const [received] = socket.in(room);
+  expect(received?.data).toMatchObject({
     type: "message.created",
     text: "hello from outside",
     sender: { user: null, displayName: "Mallory M.", avatar: null },
   });
-  expect(JSON.stringify(socket.heard)).not.toContain(login.matrixUserId);
+  expect(JSON.stringify(socket.received)).not.toContain(login.matrixUserId);
   expect(JSON.stringify((await ada.read(room)).items)).not.toContain("outsider");
 });
 
@@ -98,22 +98,22 @@ async function moderatedRoom(room: string, visibility: "private" | "public") {
   return { ada, observer, matrixRoomId, moderator, present, invite };
 }
 
-const putOut = () => journey.tier("workers").metric('omc_drift_repaired_total{what="members"}');
+const countRemoved = () => journey.tier("workers").metric('omc_drift_repaired_total{what="members"}');
 
-test("a user whom a moderator invites to a private room on Matrix is removed, before and after joining", async () => {
+test("a user whom a moderator invites to a private room on Matrix is removed, whether the user has joined yet or not", async () => {
   const { tenant, synapse } = journey;
   const room = "group:closed";
   const { ada, observer, moderator, present, invite } = await moderatedRoom(room, "private");
-  const invited = await synapse.registerStranger("outsider", "Waits");
+  const invited = await synapse.registerUnknownUser("outsider", "Waits");
   expect((await invite(invited.matrixUserId)).status).toBe(200);
   await journey.waitFor(
     "the invitation is taken back",
     async () => !(await present()).includes(invited.matrixUserId),
   );
-  const { login } = await inviteStranger(room, "Came", moderator).catch(() => ({ login: null }));
-  await journey.waitFor("nobody else is there", async () => (await present()).length === 2);
+  const { login } = await inviteUnknownUser(room, "Came", moderator).catch(() => ({ login: null }));
+  await journey.waitFor("only the members are there", async () => (await present()).length === 2);
   expect((await present()).toSorted()).toEqual([observer, moderator].toSorted());
-  expect(await putOut()).toBeGreaterThan(0);
+  expect(await countRemoved()).toBeGreaterThan(0);
   // None of our members is removed with them, and the timeline has no entry about it.
   await ada.say(room, "alone again", { waitS: 20 });
   expect(JSON.stringify(await ada.read(room))).not.toContain(login?.matrixUserId ?? "outsider");
@@ -128,13 +128,13 @@ test("unknown users whom a moderator invites to a public room stay until it is p
   await tenant.people("bob");
   const bob = await tenant.matrixUserId("bob");
   await journey.waitFor("bob has an account", async () => (await invite(bob)).status === 200);
-  const { client, login } = await inviteStranger(room, "Guest of honour", moderator);
+  const { client, login } = await inviteUnknownUser(room, "Guest of honour", moderator);
   const plain = await journey.synapse.as(bob, "POST", `/rooms/${encodeURIComponent(matrixRoomId)}/join`, {});
   expect(plain.status).toBe(200);
   await journey.waitFor("bob is out", async () => !(await present()).includes(bob));
   const socket = await tenant.socket(ada);
   await client.send(matrixRoomId, "thank you");
-  await socket.waitFor("the guest is heard", () => socket.texts(room).includes("thank you"));
+  await socket.waitFor("the guest's message is received", () => socket.texts(room).includes("thank you"));
   expect((await present()).toSorted()).toEqual([observer, moderator, login.matrixUserId].toSorted());
   await tenant.settled(room);
   expect(await journey.admin(["room", "diagnose", "acme", room])).toEqual({ room, differences: [] });
@@ -150,7 +150,7 @@ test("a Matrix user cannot forge another user's message by copying its id field"
   await tenant.server.putRoom(room, { visibility: "public", members: [{ user: "ada" }, { user: "bob" }] });
   const matrixRoomId = await tenant.matrixRoomId(room);
   const socket = await tenant.socket(bob);
-  const { client } = await inviteStranger(room, "Mallory");
+  const { client } = await inviteUnknownUser(room, "Mallory");
   const forge = (marker: unknown, body: string) =>
     client.sendContent(matrixRoomId, { msgtype: "m.text", body, [MARKER]: marker });
 
@@ -158,27 +158,27 @@ test("a Matrix user cannot forge another user's message by copying its id field"
   await journey.tier("workers").stop();
   const message = await ada.say(room, "the real words");
   await forge(message.id, "forged words");
-  await socket.waitFor("the forgery is heard", () => socket.texts(room).includes("forged words"));
+  await socket.waitFor("the forgery is received", () => socket.texts(room).includes("forged words"));
   expect((await ada.read(room)).pending.map(({ id, status }) => [id, status])).toEqual([
     [message.id, "queued"],
   ]);
   await journey.tier("workers").start();
-  await socket.waitFor("the real one is heard", () => socket.texts(room).includes("the real words"));
+  await socket.waitFor("the real message is received", () => socket.texts(room).includes("the real words"));
   // After it, and with ids of no message.
   await forge(message.id, "forged again");
   await forge("not an id", "marked with nonsense");
   await forge({ id: message.id }, "marked with an object");
-  await socket.waitFor("all are heard", () => socket.texts(room).length >= 5);
+  await socket.waitFor("all messages are received", () => socket.texts(room).length >= 5);
 
-  const heard = socket.in(room).flatMap(({ data }) => (data.type === "message.created" ? [data] : []));
-  expect(heard.map(({ text, sender }) => [text, sender.user])).toEqual([
+  const received = socket.in(room).flatMap(({ data }) => (data.type === "message.created" ? [data] : []));
+  expect(received.map(({ text, sender }) => [text, sender.user])).toEqual([
     ["forged words", null],
     ["the real words", "ada"],
     ["forged again", null],
     ["marked with nonsense", null],
     ["marked with an object", null],
   ]);
-  expect(heard.filter(({ id }) => id === message.id).map(({ text }) => text)).toEqual(["the real words"]);
+  expect(received.filter(({ id }) => id === message.id).map(({ text }) => text)).toEqual(["the real words"]);
 }, 90_000);
 
 test("a copy of an own message from a Matrix client is not delivered twice", async () => {
@@ -188,14 +188,16 @@ test("a copy of an own message from a Matrix client is not delivered twice", asy
   await tenant.server.putRoom(room, { members: [{ user: "ada" }] });
   const socket = await tenant.socket(ada);
   const message = await ada.say(room, "said once", { waitS: 20 });
-  await socket.waitFor("it is heard", () => socket.texts(room).includes("said once"));
+  await socket.waitFor("the message is received", () => socket.texts(room).includes("said once"));
   const matrixRoomId = await tenant.matrixRoomId(room);
   const plain = await NioClient.open(await tenant.matrixLogin("ada"));
 
   await plain.sendContent(matrixRoomId, { msgtype: "m.text", body: "said once", [MARKER]: message.id });
   await plain.send(matrixRoomId, "something else");
 
-  await socket.waitFor("what came after it", () => socket.texts(room).includes("something else"));
+  await socket.waitFor("the message after it is received", () =>
+    socket.texts(room).includes("something else"),
+  );
   expect(socket.texts(room)).toEqual(["said once", "something else"]);
   const observer = await tenant.observer();
   await journey.waitFor("the copy is redacted on Matrix", async () => {
@@ -207,7 +209,7 @@ test("a copy of an own message from a Matrix client is not delivered twice", asy
 test("a name or power level that is changed on Matrix is restored", async () => {
   const { tenant, synapse } = journey;
   const [ada] = await tenant.people("ada");
-  const room = "group:drift";
+  const room = "group:changed";
   await tenant.server.putRoom(room, { name: "Ours", members: [{ user: "ada", role: "owner" }] });
   await ada.say(room, "hello", { waitS: 20 });
   await tenant.settled(room);
@@ -217,7 +219,7 @@ test("a name or power level that is changed on Matrix is restored", async () => 
 
   const plain = await NioClient.open(await tenant.matrixLogin("ada"));
   await plain.putState(matrixRoomId, "m.room.name", { name: "Theirs" });
-  await journey.waitFor("the name is put back", async () => {
+  await journey.waitFor("the name is restored", async () => {
     const state = await synapse.state(observer, matrixRoomId, "m.room.name");
     const names = await countEvents(matrixRoomId, "m.room.name");
     return names === 3 && state?.["name"] === "Ours";
@@ -264,7 +266,7 @@ test("a member who leaves on Matrix but not in the product joins again with the 
   expect(left.status).toBe(200);
   await bob.say(room, "here again", { waitS: 20 });
 
-  await socket.waitFor("it is heard", () => socket.texts(room).includes("here again"));
+  await socket.waitFor("the message is received", () => socket.texts(room).includes("here again"));
   expect(await synapse.joinedMembers(await tenant.observer(), matrixRoomId)).toContain(bobId);
   expect(socket.in(room).map(({ data }) => data.type)).toEqual(["message.created"]);
 });
@@ -276,10 +278,10 @@ test("no Matrix id, token or homeserver name is in a response, a frame or Redis"
   await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
   const socket = await tenant.socket(bob);
   await ada.say(room, "hello", { waitS: 20 });
-  await socket.waitFor("it is heard", () => socket.texts(room).length > 0);
+  await socket.waitFor("the message is received", () => socket.texts(room).length > 0);
 
-  const told = JSON.stringify([
-    socket.heard,
+  const published = JSON.stringify([
+    socket.received,
     socket.subscriptions,
     await bob.read(room),
     await bob.rooms(),
@@ -296,7 +298,7 @@ test("no Matrix id, token or homeserver name is in a response, a frame or Redis"
     await tenant.matrixUserId("ada"),
     await tenant.observer(),
   ]) {
-    expect(told).not.toContain(secret);
+    expect(published).not.toContain(secret);
     expect(inRedis).not.toContain(secret);
   }
 });
@@ -308,13 +310,15 @@ test("a message of an unknown user with an unusual name arrives, and so do the m
   await tenant.server.putRoom(room, { visibility: "public", members: [{ user: "ada" }] });
   const socket = await tenant.socket(ada);
   // 256 characters, which Synapse allows; a cut at 256 UTF-16 units goes through the middle of one.
-  const { client } = await inviteStranger(room, `a${"🙂".repeat(255)}`);
+  const { client } = await inviteUnknownUser(room, `a${"🙂".repeat(255)}`);
 
   await client.send(await tenant.matrixRoomId(room), "hello");
   await ada.say(room, "hello yourself");
 
-  await socket.waitFor("both are heard", () => socket.texts(room).length >= 2);
+  await socket.waitFor("both messages are received", () => socket.texts(room).length >= 2);
   expect(socket.texts(room)).toEqual(["hello", "hello yourself"]);
-  const [heard] = socket.in(room);
-  expect(heard?.data).toMatchObject({ sender: { user: null, displayName: expect.stringMatching(/^a🙂+/u) } });
+  const [received] = socket.in(room);
+  expect(received?.data).toMatchObject({
+    sender: { user: null, displayName: expect.stringMatching(/^a🙂+/u) },
+  });
 });

@@ -18,7 +18,7 @@ test.each([
     await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob", role: "moderator" }] });
     await bob.say(room, "I am here", { waitS: 20 });
 
-    for (let turn = 0; turn < 50; turn++) {
+    for (let round = 0; round < 50; round++) {
       await tenant.server.removeMember(room, "bob");
       await tenant.server.putMember(room, "bob", "moderator");
     }
@@ -80,7 +80,7 @@ test("a member who posts has the power level of the role on Matrix, and a new ro
   expect(await synapse.state(observer, matrixRoomId, "m.room.power_levels")).toEqual(levelsOf(then));
 });
 
-test("a guest reads and receives, cannot write and is never on Matrix", async () => {
+test("a guest reads and receives messages, cannot post and is never on Matrix", async () => {
   const { tenant, synapse } = journey;
   const [ada, guest] = await tenant.people("ada", "visitor");
   await tenant.server.putRoom("event:open-day", {
@@ -90,7 +90,7 @@ test("a guest reads and receives, cannot write and is never on Matrix", async ()
 
   await ada.say("event:open-day", "welcome", { waitS: 20 });
 
-  await socket.waitFor("the guest hears it", () => socket.texts("event:open-day").includes("welcome"));
+  await socket.waitFor("the guest receives it", () => socket.texts("event:open-day").includes("welcome"));
   expect((await guest.read("event:open-day")).items.map(({ text }) => text)).toEqual(["welcome"]);
   const refused = await guest.call("POST", roomPath("event:open-day", "/messages"), { body: { text: "hi" } });
   expect(refused).toMatchObject({ status: 403, body: { code: "forbidden" } });
@@ -109,17 +109,17 @@ test("a removed member receives and reads nothing after the removal, and gets no
   await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
   const [adas, bobs] = [await tenant.socket(ada), await tenant.socket(bob)];
   await ada.say(room, "with bob");
-  await bobs.waitFor("bob hears", () => bobs.texts(room).includes("with bob"));
+  await bobs.waitFor("bob receives it", () => bobs.texts(room).includes("with bob"));
 
   await tenant.server.removeMember(room, "bob");
   for (const text of ["without bob 1", "without bob 2"]) await ada.say(room, text, { waitS: 20 });
-  await adas.waitFor("ada hears", () => adas.texts(room).includes("without bob 2"));
+  await adas.waitFor("ada receives it", () => adas.texts(room).includes("without bob 2"));
   await bobs.waitFor("bob is out", () => bobs.left.includes(room));
   expect((await bob.call("GET", roomPath(room, "/messages"))).status).toBe(404);
   expect((await bob.call("POST", roomPath(room, "/messages"), { body: { text: "?" } })).status).toBe(404);
   expect((await bob.rooms()).map((mine) => mine.room)).not.toContain(room);
 
-  expect(JSON.stringify(bobs.heard)).not.toContain("without bob");
+  expect(JSON.stringify(bobs.received)).not.toContain("without bob");
 
   await tenant.server.putMember(room, "bob");
   await bobs.waitFor(
@@ -127,7 +127,7 @@ test("a removed member receives and reads nothing after the removal, and gets no
     () => bobs.subscriptions.filter(({ channel }) => channel === room).length === 2,
   );
   await ada.say(room, "with bob again");
-  await bobs.waitFor("bob hears again", () => bobs.texts(room).includes("with bob again"));
+  await bobs.waitFor("bob receives it again", () => bobs.texts(room).includes("with bob again"));
 
   expect(bobs.texts(room)).toEqual(["with bob", "with bob again"]);
   expect(JSON.stringify(bobs.in(room, { numbered: false }))).not.toContain("without bob");
@@ -141,7 +141,7 @@ test("a removed member who was offline receives nothing after the removal when c
   await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
   const bobs = await tenant.socket(bob);
   await ada.say(room, "before");
-  await bobs.waitFor("bob hears", () => bobs.texts(room).includes("before"));
+  await bobs.waitFor("bob receives it", () => bobs.texts(room).includes("before"));
 
   bobs.goAway();
   await tenant.server.removeMember(room, "bob");
@@ -150,10 +150,10 @@ test("a removed member who was offline receives nothing after the removal when c
 
   await bobs.waitFor("the room is gone", () => bobs.left.includes(room));
   expect(bobs.texts(room)).toEqual(["before"]);
-  expect(JSON.stringify(bobs.heard)).not.toContain("after");
+  expect(JSON.stringify(bobs.received)).not.toContain("after");
 });
 
-test("members receive who joins, who leaves and who gets another role", async () => {
+test("a member receives the changes of members: who joins, who leaves and who gets another role", async () => {
   const { tenant } = journey;
   const room = "group:coming-and-going";
   const [ada] = await tenant.people("ada", "cleo");
@@ -165,10 +165,10 @@ test("members receive who joins, who leaves and who gets another role", async ()
   await tenant.server.removeMember(room, "cleo");
   await socket.waitFor("three entries", () => socket.in(room).length >= 3);
 
-  const heard = socket
+  const received = socket
     .in(room)
     .map(({ data }) => ("role" in data && "user" in data ? [data.type, data.user.user, data.role] : data));
-  expect(heard).toEqual([
+  expect(received).toEqual([
     ["member.joined", "cleo", "member"],
     ["member.changed", "cleo", "speaker"],
     ["member.left", "cleo", "speaker"],
@@ -251,7 +251,7 @@ test("a new name is on Matrix and in later messages, and no member sees a second
   });
   await dora.say(room, "after");
 
-  await socket.waitFor("it is heard", () => socket.texts(room).includes("after"));
+  await socket.waitFor("the message is received", () => socket.texts(room).includes("after"));
   expect(socket.in(room).map(({ data }) => data.type)).toEqual(["message.created"]);
   expect(socket.in(room)[0]?.data).toMatchObject({
     sender: { user: "dora", displayName: "Dora the Explorer" },

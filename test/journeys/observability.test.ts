@@ -53,7 +53,7 @@ async function listenRaw(token: string): Promise<{ frames: string[]; socket: Web
   socket.on("close", (code, reason) => frames.push(`${String(code)} ${reason.toString()}`));
   await once(socket, "open");
   socket.send(JSON.stringify({ id: 1, connect: { token } }));
-  await journey.waitFor("the socket is answered", () => frames.length > 0);
+  await journey.waitFor("the socket receives a frame", () => frames.length > 0);
   return { frames, socket };
 }
 
@@ -64,16 +64,16 @@ test("a message is found in the logs of every tier by the id of its request", as
   const socket = await tenant.socket(bob);
   const requestId = "trace-4711";
   const message = await post(ada, "group:trace", "follow me", requestId);
-  await socket.waitFor("it is heard", () => socket.texts("group:trace").includes("follow me"));
+  await socket.waitFor("the message is received", () => socket.texts("group:trace").includes("follow me"));
   // A room's first messages may have a gap, which the jobs fill.
   const places: [TierName[], string][] = [
     [["api"], "request"],
     [["workers"], "message sent"],
-    [["sync", "workers"], "message told"],
+    [["sync", "workers"], "message published"],
     [["realtime"], "delivered"],
   ];
   for (const [names, msg] of places) {
-    const found = await journey.waitFor(`${names.join(" or ")} says ${msg}`, () =>
+    const found = await journey.waitFor(`${names.join(" or ")} logs ${msg}`, () =>
       names.flatMap(linesOf).find((candidate) => candidate.msg === msg && candidate["message"] === message),
     );
     expect(found).toMatchObject({ requestId, room: expect.any(String) });
@@ -85,7 +85,7 @@ test("a message is found in the logs of every tier by the id of its request", as
 describe("metrics", () => {
   const TIERS: Record<TierName, string> = { api: "api", workers: "jobs", sync: "sync", realtime: "realtime" };
 
-  test("are those of docs/metrics.md, no more and no fewer, of the type and in the tiers that it says", async () => {
+  test("are exactly those of docs/metrics.md, with its types and tiers", async () => {
     const documented = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8")
       .split("\n")
       .flatMap((row) => {
@@ -129,7 +129,7 @@ describe("after a conversation with failures", () => {
     const listener = await listenRaw(bob.token);
     const socket = await tenant.socket(bob);
     await post(ada, room, plain);
-    await socket.waitFor("it is heard", () => socket.texts(room).includes(plain));
+    await socket.waitFor("the message is received", () => socket.texts(room).includes(plain));
 
     homeserver.refusedBody = /refused words/;
     const dead = await post(ada, room, refused);
@@ -138,25 +138,25 @@ describe("after a conversation with failures", () => {
     homeserver.isDown = true;
     const before = homeserver.failures.down;
     await post(ada, room, late);
-    await journey.waitFor("the homeserver was missed", () => homeserver.failures.down > before + 2);
+    await journey.waitFor("calls to the homeserver failed", () => homeserver.failures.down > before + 2);
     homeserver.isDown = false;
-    await socket.waitFor("it is heard late", () => socket.texts(room).includes(late), 30_000);
+    await socket.waitFor("it is received late", () => socket.texts(room).includes(late), 30_000);
 
     homeserver.garbledPath = /createRoom/;
     await tenant.server.putRoom("group:garbled", { members: [{ user: "ada" }] });
-    await journey.waitFor("it was answered nonsense", () => homeserver.failures.garbled > 0);
+    await journey.waitFor("its response was not JSON", () => homeserver.failures.garbled > 0);
     homeserver.garbledPath = /(?!)/;
     await tenant.matrixRoomId("group:garbled");
 
     await sayOnMatrix(foreign);
-    await socket.waitFor("it is heard from Matrix", () => socket.texts(room).includes(foreign), 30_000);
+    await socket.waitFor("it is received from Matrix", () => socket.texts(room).includes(foreign), 30_000);
     await provokeErrors(ada);
-    frames.push(...listener.frames, ...socket.heard.map((one) => JSON.stringify(one)));
+    frames.push(...listener.frames, ...socket.received.map((one) => JSON.stringify(one)));
     listener.socket.terminate();
     await tenant.settled(room);
   }, 120_000);
 
-  /** As ada, from a plain Matrix client that an operator let in. */
+  /** Posts as ada from a plain Matrix client, with the login of an operator. */
   async function sayOnMatrix(text: string): Promise<void> {
     const { synapse, tenant } = journey;
     const login = await tenant.matrixLogin("ada");
@@ -166,7 +166,7 @@ describe("after a conversation with failures", () => {
     expect(status).toBe(200);
   }
 
-  /** Bad credentials, foreign addresses, broken bodies: on the API and on the socket. */
+  /** Sends bad credentials, other users' paths and broken bodies to the API, and a forged token to the socket. */
   async function provokeErrors(ada: Person): Promise<void> {
     const forged = `${ada.token.slice(0, -6)}AAAAAA`;
     journey.remember(forged);
@@ -205,7 +205,7 @@ describe("after a conversation with failures", () => {
     expect(frames.join("\n")).toContain("message.failed");
   });
 
-  /** Everything that belongs to the homeserver or opens a door, by what it is. */
+  /** Every id, name and address of the homeserver, and every secret, with what it is. */
   async function readForbidden(): Promise<[what: string, value: string][]> {
     const { synapse } = journey;
     const ids = await journey.sql<{ what: string; value: string }>(

@@ -25,32 +25,32 @@ async function diagnose(room: string, ...options: string[]): Promise<Record<stri
 }
 
 test("an observer that was removed from a room comes back, and the messages of the meantime arrive in order", async () => {
-  const room = "group:put-out";
+  const room = "group:removed";
   const { ada, observer, path, socket } = await openRoom(room);
   expect((await journey.synapse.as(observer, "POST", `${path}/leave`, {})).status).toBe(200);
   for (const text of ["two", "three"]) await ada.say(room, text);
-  await journey.waitFor("everything is heard", () => socket.texts(room).length === 2);
+  await journey.waitFor("all messages are received", () => socket.texts(room).length === 2);
   expect(socket.texts(room)).toEqual(["two", "three"]);
   expect(await diagnose(room)).toEqual({ room, differences: [] });
 });
 
-test("messages posted while the observer was out, and other rooms went on, arrive when it is back", async () => {
-  const [room, other] = ["group:put-out-long", "group:goes-on"];
+test("messages posted while the observer was out of the room arrive when it is back, though other rooms went on meanwhile", async () => {
+  const [room, other] = ["group:removed-long", "group:goes-on"];
   const { observer, path, socket } = await openRoom(room);
   const elsewhere = await openRoom(other);
   const adaId = await journey.tenant.matrixUserId("ada");
   let sent = 0;
   const sayOnMatrix = async (to: string, body: string) => {
-    const send = `${to}/send/m.room.message/put-out-${++sent}`;
+    const send = `${to}/send/m.room.message/removed-${++sent}`;
     const { status } = await journey.synapse.as(adaId, "PUT", send, { msgtype: "m.text", body });
     expect(status).toBe(200);
   };
 
   // More messages than one response of /sync holds, so that a returning observer does not get the whole room.
-  for (let told = 0; told < 120; told += 20) {
-    await Promise.all(Array.from({ length: 20 }, (_, index) => sayOnMatrix(path, `before ${told + index}`)));
+  for (let said = 0; said < 120; said += 20) {
+    await Promise.all(Array.from({ length: 20 }, (_, index) => sayOnMatrix(path, `before ${said + index}`)));
   }
-  await socket.waitFor("all that is heard", () => socket.texts(room).length === 120);
+  await socket.waitFor("all of them are received", () => socket.texts(room).length === 120);
 
   await journey.tier("workers").stop();
   expect((await journey.synapse.as(observer, "POST", `${path}/leave`, {})).status).toBe(200);
@@ -63,12 +63,12 @@ test("messages posted while the observer was out, and other rooms went on, arriv
   }
   await journey.tier("workers").start();
 
-  await socket.waitFor("what came last is heard", () => socket.texts(room).includes("three"));
+  await socket.waitFor("the last message is received", () => socket.texts(room).includes("three"));
   expect(socket.texts(room).slice(120)).toEqual(["two", "three"]);
   expect(await diagnose(room)).toEqual({ room, differences: [] });
 });
 
-test("a room that is upgraded on Matrix goes on in its successor, with its members and roles", async () => {
+test("a room that is upgraded on Matrix continues in its successor, with its members and roles", async () => {
   const room = "group:upgraded";
   const { ada, bob, observer, matrixRoomId, path, socket } = await openRoom(room);
   const { status, body } = await journey.synapse.as(observer, "POST", `${path}/upgrade`, {
@@ -77,7 +77,7 @@ test("a room that is upgraded on Matrix goes on in its successor, with its membe
   expect(status).toBe(200);
   await ada.say(room, "two", { waitS: 30 });
   await bob.say(room, "three", { waitS: 30 });
-  await journey.waitFor("everything is heard", () => socket.texts(room).length === 2);
+  await journey.waitFor("all messages are received", () => socket.texts(room).length === 2);
   expect(socket.texts(room)).toEqual(["two", "three"]);
   const successor = await journey.tenant.matrixRoomId(room);
   expect(successor).toBe(body["replacement_room"]);

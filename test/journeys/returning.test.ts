@@ -20,15 +20,15 @@ test("a socket that was offline during forty messages receives each of them once
   await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
   const [adas, bobs] = [await tenant.socket(ada), await tenant.socket(bob)];
   for (const text of sayings(1, 3)) await ada.say(room, text);
-  await bobs.waitFor("three are heard", () => bobs.texts(room).length === 3);
+  await bobs.waitFor("three messages are received", () => bobs.texts(room).length === 3);
 
   bobs.goAway();
   await Promise.all(sayings(4, 43).map((text) => ada.say(room, text)));
-  await adas.waitFor("ada heard forty", () => adas.texts(room).length === 43);
+  await adas.waitFor("ada received forty", () => adas.texts(room).length === 43);
   await bobs.comeBack();
-  await bobs.waitFor("bob heard forty", () => bobs.texts(room).length >= 43);
+  await bobs.waitFor("bob received forty", () => bobs.texts(room).length >= 43);
   await ada.say(room, "after");
-  await bobs.waitFor("and what followed", () => bobs.texts(room).includes("after"));
+  await bobs.waitFor("bob received the message after them", () => bobs.texts(room).includes("after"));
 
   expect(bobs.subscription(room)).toMatchObject({ wasRecovering: true, recovered: true });
   expect(bobs.texts(room)).toEqual([...adas.texts(room).filter((text) => text !== "after"), "after"]);
@@ -39,22 +39,22 @@ test("a socket that was offline during too many messages is not recovered, and t
   const { tenant } = journey;
   const room = "group:long-away";
   const [ada, bob] = await tenant.people("ada", "bob");
-  const crowd = Array.from({ length: 80 }, (_, index) => `extra-${index}`);
+  const guests = Array.from({ length: 80 }, (_, index) => `extra-${index}`);
   await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
   await tenant.server.putMembers(
     room,
-    crowd.map((user) => ({ user, role: "guest" })),
+    guests.map((user) => ({ user, role: "guest" })),
   );
   const bobs = await tenant.socket(bob);
   await ada.say(room, "before", { waitS: 20 });
-  await bobs.waitFor("bob hears", () => bobs.texts(room).includes("before"));
-  const lastHeard = bobs.numbers(room).at(-1) ?? 0;
+  await bobs.waitFor("bob receives it", () => bobs.texts(room).includes("before"));
+  const lastReceived = bobs.numbers(room).at(-1) ?? 0;
 
   bobs.goAway();
   for (const role of ["member", "guest", "member", "guest"]) {
     await tenant.server.putMembers(
       room,
-      crowd.map((user) => ({ user, role })),
+      guests.map((user) => ({ user, role })),
     );
     await ada.say(room, `everybody is a ${role} now`);
   }
@@ -62,18 +62,18 @@ test("a socket that was offline during too many messages is not recovered, and t
   await bobs.comeBack();
 
   expect(bobs.subscription(room)).toMatchObject({ wasRecovering: true, recovered: false });
-  const page = await bob.read(room, `?after=${lastHeard}`);
+  const page = await bob.read(room, `?after=${lastReceived}`);
   expect(page.items.map(({ text }) => text)).toEqual(
     ["member", "guest", "member", "guest"].map((role) => `everybody is a ${role} now`),
   );
-  expect(page.offset - lastHeard).toBeGreaterThan(300);
+  expect(page.offset - lastReceived).toBeGreaterThan(300);
   expect(bobs.subscription(room)?.streamPosition).toMatchObject({ epoch: page.epoch, offset: page.offset });
   await ada.say(room, "and on");
-  await bobs.waitFor("bob goes on hearing", () => bobs.texts(room).includes("and on"));
+  await bobs.waitFor("bob receives the next message", () => bobs.texts(room).includes("and on"));
 });
 
 test.each([60, 160])(
-  "%d messages that nobody read from Matrix while the sync worker was down are heard in order, once",
+  "a socket receives %d messages that were sent while the sync worker was down, once and in order",
   async (count) => {
     const { tenant, synapse } = journey;
     const room = `group:gap-${count}`;
@@ -97,7 +97,7 @@ test.each([60, 160])(
     await journey.tier("sync").start();
     await ada.say(room, "after");
 
-    await socket.waitFor("all are heard", () => socket.texts(room).includes("after"), 40_000);
+    await socket.waitFor("all messages are received", () => socket.texts(room).includes("after"), 40_000);
     await expectAsOnMatrix(room, socket, 1);
     // More messages than one response of the homeserver holds: they were read through a gap.
     expect((await journey.tier("sync").metric("omc_gaps_total")) > 0).toBe(count > 100);
@@ -137,7 +137,7 @@ test("messages posted while the workers are down are pending, and are sent in or
   expect(socket.texts(room)).toEqual(sayings(1, 5));
 });
 
-test("unsent messages of a removed member are never sent, and every member receives that they failed", async () => {
+test("unsent messages of a removed member are never sent, and every member receives their failure", async () => {
   const { tenant, synapse } = journey;
   const room = "group:last-words";
   const [ada, bob] = await tenant.people("ada", "bob");
@@ -150,35 +150,35 @@ test("unsent messages of a removed member are never sent, and every member recei
   await journey.tier("workers").start();
   await ada.say(room, "in time", { waitS: 20 });
 
-  await socket.waitFor("ada's is heard", () => socket.texts(room).includes("in time"));
+  await socket.waitFor("ada's message is received", () => socket.texts(room).includes("in time"));
   expect(socket.texts(room)).toEqual(["in time"]);
-  const failed = socket.heard.flatMap(({ data }) => (data.type === "message.failed" ? [data] : []));
+  const failed = socket.received.flatMap(({ data }) => (data.type === "message.failed" ? [data] : []));
   expect(failed).toMatchObject([{ room, id: message.id, error: { code: "sender_removed" } }]);
   const onMatrix = await synapse.texts(await tenant.observer(), await tenant.matrixRoomId(room));
   expect(onMatrix.map(({ body }) => body)).toEqual(["in time"]);
 });
 
-test("a user's own channel has the rooms that the user joins and leaves, and recovers what was missed offline", async () => {
+test("a user's own channel delivers the rooms that the user joins and leaves, also those that were missed offline", async () => {
   const { tenant } = journey;
   const [cleo] = await tenant.people("cleo");
-  await tenant.server.putRoom("group:hints-1");
-  await tenant.server.putRoom("group:hints-2");
+  await tenant.server.putRoom("group:joined-1");
+  await tenant.server.putRoom("group:joined-2");
   const socket = await tenant.socket(cleo);
-  const hints = () => socket.in("user:cleo").map(({ data }) => data.type);
+  const userEvents = () => socket.in("user:cleo").map(({ data }) => data.type);
 
-  await tenant.server.putMember("group:hints-1", "cleo");
-  await socket.waitFor("the room is added", () => hints().length === 1);
-  await socket.waitFor("it is subscribed", () => socket.subscription("group:hints-1") !== undefined);
+  await tenant.server.putMember("group:joined-1", "cleo");
+  await socket.waitFor("the room is added", () => userEvents().length === 1);
+  await socket.waitFor("it is subscribed", () => socket.subscription("group:joined-1") !== undefined);
   socket.goAway();
-  await tenant.server.putMember("group:hints-2", "cleo");
-  await tenant.server.removeMember("group:hints-1", "cleo");
-  await journey.waitFor("nothing is left to be told", async () => {
+  await tenant.server.putMember("group:joined-2", "cleo");
+  await tenant.server.removeMember("group:joined-1", "cleo");
+  await journey.waitFor("the user-event outbox is empty", async () => {
     return (await journey.sql("select 1 as left from notices")).length === 0;
   });
   await socket.comeBack();
 
-  await socket.waitFor("what was missed", () => hints().length >= 3);
-  expect(hints()).toEqual(["room.added", "room.added", "room.removed"]);
-  expect(socket.subscription("group:hints-2")).toBeDefined();
-  expect(socket.left).toContain("group:hints-1");
+  await socket.waitFor("the missed user events are received", () => userEvents().length >= 3);
+  expect(userEvents()).toEqual(["room.added", "room.added", "room.removed"]);
+  expect(socket.subscription("group:joined-2")).toBeDefined();
+  expect(socket.left).toContain("group:joined-1");
 });

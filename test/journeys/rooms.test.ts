@@ -95,13 +95,13 @@ test("a room's new name and topic reach Matrix and every connected member", asyn
 
   await tenant.server.changeRoom("group:renamed", { name: "New", topic: null });
 
-  await socket.waitFor("the change is heard", () =>
+  await socket.waitFor("the change is received", () =>
     socket.in("group:renamed").some(({ data }) => data.type === "room.changed"),
   );
-  const heard = socket
+  const received = socket
     .in("group:renamed")
     .flatMap(({ data }) => (data.type === "room.changed" ? [data.changed] : []));
-  expect(heard).toEqual([{ name: "New", topic: null }]);
+  expect(received).toEqual([{ name: "New", topic: null }]);
   await tenant.settled("group:renamed");
   const observer = await tenant.observer();
   expect(await synapse.state(observer, matrixRoomId, "m.room.name")).toEqual({ name: "New" });
@@ -113,7 +113,9 @@ test("a room's new name and topic reach Matrix and every connected member", asyn
   });
   // Our own change comes back from Matrix and is not published again.
   await ada.say("group:renamed", "after", { waitS: 20 });
-  await socket.waitFor("the message after it", () => socket.texts("group:renamed").includes("after"));
+  await socket.waitFor("the message after it is received", () =>
+    socket.texts("group:renamed").includes("after"),
+  );
   expect(socket.in("group:renamed").map(({ data }) => data.type)).toEqual([
     "room.changed",
     "message.created",
@@ -172,24 +174,24 @@ test("a room that is made again under the address of a deleted one has nothing o
 test("a deleted user is disconnected, is refused everywhere and is no longer on Matrix", async () => {
   const { tenant, synapse } = journey;
   const [ada, eve] = await tenant.people("ada", "eve");
-  await tenant.server.putRoom("group:leavers", { members: [{ user: "ada" }, { user: "eve" }] });
-  await eve.say("group:leavers", "bye", { waitS: 20 });
+  await tenant.server.putRoom("group:deleted-users", { members: [{ user: "ada" }, { user: "eve" }] });
+  await eve.say("group:deleted-users", "bye", { waitS: 20 });
   const [eveId, matrixRoomId] = [
     await tenant.matrixUserId("eve"),
-    await tenant.matrixRoomId("group:leavers"),
+    await tenant.matrixRoomId("group:deleted-users"),
   ];
   const [adas, eves] = [await tenant.socket(ada), await tenant.socket(eve)];
 
   expect((await tenant.server.call("DELETE", "/v1/users/eve")).status).toBeLessThan(300);
 
-  await eves.waitFor("eve is sent away", () => eves.closed.length > 0);
+  await eves.waitFor("eve is disconnected", () => eves.closed.length > 0);
   expect(eves.closed).toEqual([3503]);
-  await adas.waitFor("ada hears it", () =>
-    adas.in("group:leavers").some(({ data }) => data.type === "member.left"),
+  await adas.waitFor("ada receives it", () =>
+    adas.in("group:deleted-users").some(({ data }) => data.type === "member.left"),
   );
-  expect((await eve.call("GET", roomPath("group:leavers", "/messages"))).status).toBe(404);
+  expect((await eve.call("GET", roomPath("group:deleted-users", "/messages"))).status).toBe(404);
   expect(
-    (await eve.call("POST", roomPath("group:leavers", "/messages"), { body: { text: "?" } })).status,
+    (await eve.call("POST", roomPath("group:deleted-users", "/messages"), { body: { text: "?" } })).status,
   ).toBe(404);
   const observer = await tenant.observer();
   await journey.waitFor(
@@ -267,7 +269,7 @@ test("a room that a tenant's second observer reads works like a room of the firs
 
   for (const room of ["group:of-the-first", "group:of-the-second"]) {
     await ada.say(room, `hello ${room}`, { waitS: 20 });
-    await socket.waitFor("it is heard", () => socket.texts(room).length === 1);
+    await socket.waitFor("the message is received", () => socket.texts(room).length === 1);
   }
 
   const creators = await journey.sql<{ observer_id: string }>(

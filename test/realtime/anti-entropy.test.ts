@@ -5,7 +5,7 @@ import { waitFor } from "../support/centrifuge.ts";
 
 const NEVER_MS = 3_600_000;
 
-/** A check of one room whose top is 3, while 1 was delivered; `fail` says which look at a server fails. */
+/** A check of one room whose top is 3, while 1 was delivered; `fail` decides which read of a server fails. */
 function openCheck(fail: (look: "tops" | "catch up", time: number) => boolean) {
   const topic = new Topic({ kind: "room", id: "r", channel: "group:r" });
   topic.open({ epoch: "e", number: 1 });
@@ -39,7 +39,7 @@ function openCheck(fail: (look: "tops" | "catch up", time: number) => boolean) {
 }
 
 test.each(["tops", "catch up"] as const)(
-  "a check that fails (%s) is made again soon, not with the next regular one",
+  "a check that fails (%s) is repeated soon, before the next regular one",
   async (failing) => {
     const { topic, check } = openCheck((look, time) => look === failing && time <= 2);
     check.request();
@@ -48,7 +48,7 @@ test.each(["tops", "catch up"] as const)(
   },
 );
 
-test("a check that succeeds is made once, and none after the stop", async () => {
+test("a check that succeeds is not repeated, and none starts after the stop", async () => {
   const { topic, check, times } = openCheck(() => false);
   check.request();
   await waitFor(() => topic.position === 3);

@@ -23,45 +23,45 @@ function createQueue(socket: ReturnType<typeof createSocket>, onSlow: () => void
   return new OutboundQueue(socket, { codec: jsonCodec, flusher: new Flusher(), maxBytes: 100, onSlow });
 }
 
-const turn = () => new Promise((resolve) => setImmediate(resolve));
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("the outbound queue", () => {
-  test("writes what was queued in one turn once, joined by newlines", async () => {
+  test("the frames of one turn of the event loop are written at once, joined by newlines", async () => {
     const socket = createSocket();
     const queue = createQueue(socket, () => undefined);
     queue.push(createFrame("a"));
     queue.push(createFrame("b"));
     expect(socket.written).toEqual([]);
-    await turn();
+    await nextTurn();
     queue.push(createFrame("c"));
-    await turn();
+    await nextTurn();
     expect(socket.written).toEqual(["a\nb", "c"]);
   });
 
-  test("counts bytes, not characters, and what the client has not taken yet", async () => {
+  test("the queue counts bytes, not characters, with the bytes that the client has not read yet", async () => {
     let slow = 0;
     const socket = createSocket(90);
     const queue = createQueue(socket, () => slow++);
     queue.push(createFrame("éééé"));
-    await turn();
+    await nextTurn();
     expect([slow, socket.written]).toEqual([0, ["éééé"]]);
     queue.push(createFrame("ééééé"));
-    await turn();
+    await nextTurn();
     expect([slow, socket.written.length]).toEqual([1, 1]);
   });
 
-  test("takes nothing after it was shut", async () => {
+  test("a queue that was shut writes nothing", async () => {
     const socket = createSocket();
     const queue = createQueue(socket, () => undefined);
     queue.push(createFrame("a"));
     queue.shut();
     queue.push(createFrame("b"));
-    await turn();
+    await nextTurn();
     expect(socket.written).toEqual([]);
   });
 });
 
-test("a bucket gives its burst, then so many a second", () => {
+test("a bucket allows its burst, then its rate per second", () => {
   const bucket = new Bucket(2, 1, 0);
   expect([bucket.take(0), bucket.take(0), bucket.take(999), bucket.take(1_000)]).toEqual([
     true,
@@ -71,8 +71,8 @@ test("a bucket gives its burst, then so many a second", () => {
   ]);
 });
 
-describe("the gate", () => {
-  test("lets so many work, so many wait, and refuses the rest", async () => {
+describe("the semaphore", () => {
+  test("the semaphore runs as many calls as it has permits, queues as many as may wait and refuses the others", async () => {
     const semaphore = new Semaphore({ atWork: 1, waiting: 1, waitMs: 1_000 });
     let finish: () => void = () => undefined;
     const first = semaphore.run(() => new Promise<void>((resolve) => (finish = resolve)));
@@ -86,7 +86,7 @@ describe("the gate", () => {
     expect(await semaphore.run(() => Promise.resolve("later"))).toBe("later");
   });
 
-  test("lets nobody wait longer than the limit, and keeps no place for who left", async () => {
+  test("a call that waits longer than the limit is refused, and its place becomes free", async () => {
     const semaphore = new Semaphore({ atWork: 1, waiting: 5, waitMs: 20 });
     let finish: () => void = () => undefined;
     const first = semaphore.run(() => new Promise<void>((resolve) => (finish = resolve)));
@@ -98,7 +98,7 @@ describe("the gate", () => {
 });
 
 describe("the codes", () => {
-  test("say by their number whether to come back", () => {
+  test("a close code below 3500 asks the client to reconnect, one from 3500 does not", () => {
     const back = [
       CLOSE.shutdown,
       CLOSE.internal,
@@ -114,20 +114,20 @@ describe("the codes", () => {
     expect(REPLY_ERROR.internal.temporary).toBe(true);
   });
 
-  test("an order with an unknown number closes for good", () => {
+  test("a control message with an unknown code closes the connection for good", () => {
     expect(closeOfCode(3001)).toBe(CLOSE.shutdown);
     expect(closeOfCode(42)).toBe(CLOSE.forceDisconnect);
   });
 });
 
 describe("draining", () => {
-  test("spreads the closes so that the last is within the window", () => {
+  test("the closes are spread so that the last one is within the window", () => {
     expect(batchSize(10_000, 5_000)).toBe(200);
     expect(batchSize(3, 5_000)).toBe(1);
     expect(batchSize(7, 0)).toBe(7);
   });
 
-  test("closes everybody with shutdown", async () => {
+  test("every connection is closed with the code shutdown", async () => {
     const codes: number[] = [];
     const connections = new Set<{ close: (close: { code: number }) => void }>();
     for (let n = 0; n < 5; n++) {

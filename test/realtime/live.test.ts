@@ -16,8 +16,8 @@ afterEach(() => {
   closeListeners();
 });
 
-/** Tells a room of a message that was accepted when its timeline stood at `after`. */
-async function publishLoose(room: Room, text: string, after: number): Promise<void> {
+/** Publishes an unnumbered event that follows the entry `after` of a room. */
+async function publishUnnumbered(room: Room, text: string, after: number): Promise<void> {
   const [place] = await readPositions(world.db, [room.id]);
   const data = JSON.stringify({ type: "message.pending", text });
   const live = { number: null, after, epoch: place?.epoch, leaver: null, data };
@@ -26,7 +26,7 @@ async function publishLoose(room: Room, text: string, after: number): Promise<vo
 afterAll(() => world.close());
 
 describe("connecting", () => {
-  test("answers with the user's rooms and own channel", async () => {
+  test("a client that connects receives its subscriptions: the user's own channel and every room", async () => {
     const room = await world.room("group:chess", ["ada"]);
     await world.say(room, "one");
     const raw = await connectRaw(node, await world.token("ada"));
@@ -47,7 +47,7 @@ describe("connecting", () => {
     raw.end();
   });
 
-  test("hears what is said in a room, in order, from the next entry on", async () => {
+  test("a subscriber receives the messages of a room in order, from the next entry on", async () => {
     const room = await world.room("group:live", ["ada", "bob"]);
     await world.say(room, "before");
     const bob = await connectListener(node, await world.token("bob"));
@@ -57,8 +57,8 @@ describe("connecting", () => {
     expect(bob.offsets("group:live")).toEqual(Array.from({ length: 20 }, (_, n) => n + 2));
   });
 
-  test("hears what is not part of the timeline without an offset", async () => {
-    const room = await world.room("group:loose", ["cy"]);
+  test("a subscriber receives an unnumbered event without an offset", async () => {
+    const room = await world.room("group:unnumbered", ["cy"]);
     const cy = await connectListener(node, await world.token("cy"));
     const message = {
       number: null,
@@ -69,17 +69,17 @@ describe("connecting", () => {
     await world.redis.publish(roomLiveChannel(room.id), JSON.stringify(message));
     await waitFor(() => cy.publications.length === 1);
     expect(cy.publications[0]).toEqual({
-      channel: "group:loose",
+      channel: "group:unnumbered",
       data: { type: "message.pending", text: "soon" },
     });
   });
 
-  test("hears what is not part of the timeline behind what was in it before", async () => {
+  test("a subscriber receives an unnumbered event right after the entry that it follows", async () => {
     const room = await world.room("group:behind", ["lou", "mel"]);
     const lou = await connectListener(node, await world.token("lou"));
     const mel = await connectListener(node, await world.token("mel"));
     await world.remove(room, "mel", { isPublished: false });
-    await publishLoose(room, "after the removal", 1);
+    await publishUnnumbered(room, "after the removal", 1);
     await world.publish(room);
     await waitFor(() => lou.publications.length === 2 && mel.unsubscribed.length === 1);
     expect(lou.publications.map(({ data }) => (data as { type: string }).type)).toEqual([
@@ -89,16 +89,16 @@ describe("connecting", () => {
     expect(mel.publications).toEqual([]);
   });
 
-  test("hears both soon when what was before did not come", async () => {
-    const room = await world.room("group:untold", ["ora"]);
+  test("a subscriber receives an entry that was not published, and the unnumbered event after it, within seconds", async () => {
+    const room = await world.room("group:unpublished", ["ora"]);
     const ora = await connectListener(node, await world.token("ora"));
     await world.append(room, ["lost on the way"]);
-    await publishLoose(room, "soon", 1);
+    await publishUnnumbered(room, "soon", 1);
     await waitFor(() => ora.publications.length === 2, 5_000);
-    expect(ora.texts("group:untold")).toEqual(["lost on the way", "soon"]);
+    expect(ora.texts("group:unpublished")).toEqual(["lost on the way", "soon"]);
   });
 
-  test("hears hints on the user's own channel", async () => {
+  test("a user receives user events on the user's own channel", async () => {
     const dora = await connectListener(node, await world.token("dora"));
     await publishUserEvent(world.redis, await world.user("dora"), { type: "room.removed", room: "group:x" });
     await waitFor(() => dora.publications.length === 1);
@@ -111,7 +111,7 @@ describe("connecting", () => {
 });
 
 describe("memberships", () => {
-  test("an added member is subscribed and hears what follows", async () => {
+  test("an added member is subscribed and receives what follows", async () => {
     const room = await world.room("group:added", ["ada"]);
     const eve = await connectListener(node, await world.token("eve"));
     await world.say(room, "before");
@@ -122,7 +122,7 @@ describe("memberships", () => {
     expect(eve.texts("group:added")).toEqual(["after"]);
   });
 
-  test("a removed member hears neither the removal nor anything after it, others hear both", async () => {
+  test("a removed member receives neither the removal nor anything after it, others receive both", async () => {
     const room = await world.room("group:removed", ["finn", "gil"]);
     const finn = await connectListener(node, await world.token("finn"));
     const gil = await connectListener(node, await world.token("gil"));
@@ -135,7 +135,7 @@ describe("memberships", () => {
     expect(gil.offsets("group:removed")).toEqual([1, 2, 3]);
   });
 
-  test("a member who was removed and added again hears what follows, without the order of things mattering", async () => {
+  test("a member who was removed and added again receives what follows, even when a late control message unsubscribes the room", async () => {
     const room = await world.room("group:again", ["hal"]);
     const hal = await connectListener(node, await world.token("hal"));
     const halId = await world.user("hal");
@@ -148,7 +148,7 @@ describe("memberships", () => {
     expect(hal.texts("group:again")).toEqual(["hello again"]);
   });
 
-  test("an order to disconnect closes for good", async () => {
+  test("a control message that disconnects a user closes the connection for good", async () => {
     const ivy = await connectListener(node, await world.token("ivy"));
     await sendControlMessage(world.redis, await world.user("ivy"), { kind: "disconnect", code: 3503 });
     await waitFor(() => ivy.disconnected.length === 1);

@@ -15,7 +15,7 @@ afterAll(() => world.close());
 const quick = { pingMs: 400, pongMs: 200, deadlineCheckMs: 50, expiredMs: 500 };
 
 describe("pings", () => {
-  test("a client that answers stays, one that does not is closed with 3012 though much is sent to it", async () => {
+  test("a client that answers pings stays, and one that does not is closed with 3012, even while it receives messages", async () => {
     const node = await world.node({ limits: quick });
     const room = await world.room("group:ping", ["ada", "mute"]);
     const ada = await connectListener(node, await world.token("ada"));
@@ -32,7 +32,7 @@ describe("pings", () => {
     expect(ada.connecting).toHaveLength(1);
   });
 
-  test("a second pong for one ping closes", async () => {
+  test("a second pong for one ping closes the connection", async () => {
     const node = await world.node({ limits: { ...quick, pingMs: 2_000 } });
     const raw = await connectRaw(node, await world.token("ada"));
     await waitFor(() => raw.frames.includes("{}"));
@@ -43,13 +43,13 @@ describe("pings", () => {
     expect(await raw.closed()).toBe(3501);
   });
 
-  test("who does not say who it is, is closed with 3502", async () => {
+  test("a client that sends no token in time is closed with 3502", async () => {
     const node = await world.node({ limits: { ...quick, authenticateMs: 300 } });
     const raw = await new RawSocket(node).opened();
     expect(await raw.closed()).toBe(3502);
   });
 
-  test("who does not refresh in time is closed with 3005", async () => {
+  test("a client that does not refresh its token in time is closed with 3005", async () => {
     const node = await world.node({ limits: { ...quick, pingMs: 60_000 } });
     const raw = await connectRaw(node, await world.token("ada", { lifetimeS: 1 }));
     expect(await raw.closed()).toBe(3005);
@@ -57,7 +57,7 @@ describe("pings", () => {
 });
 
 describe("a slow client", () => {
-  test("is closed with 3008, and the others hear everything meanwhile", async () => {
+  test("is closed with 3008, and the others receive every message meanwhile", async () => {
     const node = await world.node({ limits: { queueBytes: 64 * 1024 } });
     const room = await world.room("group:slow", ["ada", "slow"]);
     const ada = await connectListener(node, await world.token("ada"));
@@ -69,20 +69,20 @@ describe("a slow client", () => {
     while ((await closes()) === 0 && said < 3_000) {
       await world.say(room, ...Array.from({ length: 4 }, () => text));
       said += 4;
-      // Ada reads at once; on a busy machine the next texts would else find hers waiting too.
+      // Ada reads at once. Without this wait, her queue could also reach the limit on a busy machine.
       await waitFor(() => ada.publications.length === said);
     }
     expect(await closes()).toBe(1);
     slow.socket.resume();
     expect(await slow.closed()).toBe(3008);
     expect(ada.offsets("group:slow")).toEqual(Array.from({ length: said }, (_, n) => n + 1));
-    const heard = slow.replies.filter(({ push }) => push && "pub" in push).length;
-    expect(heard).toBeLessThan(said);
+    const received = slow.replies.filter(({ push }) => push && "pub" in push).length;
+    expect(received).toBeLessThan(said);
   });
 });
 
-describe("stopping", () => {
-  test("tells everybody to come back elsewhere, takes nobody new, and ends", async () => {
+describe("a process that stops", () => {
+  test("closes every connection with a code to reconnect, accepts no new one, and ends", async () => {
     const node = await world.node({ limits: { drainMs: 1_000 } });
     const raws = await Promise.all(
       Array.from({ length: 20 }, async () => connectRaw(node, await world.token("ada"))),
@@ -98,7 +98,7 @@ describe("stopping", () => {
     expect(node.child.exitCode).toBe(0);
   });
 
-  test("misses nothing while clients move to the process that follows", async () => {
+  test("loses no message of clients that move to the next process", async () => {
     const room = await world.room("group:move", ["mia"]);
     const first = await world.node({ limits: { drainMs: 200 } });
     const mia = await connectListener(first, await world.token("mia"));
@@ -124,7 +124,7 @@ describe("limits of a process", () => {
     first.end();
   });
 
-  test("two processes can share a port, a third that does not share it does not start", async () => {
+  test("two processes can share a port, and a third one that does not share it fails to start", async () => {
     const first = await world.node({ isSharedPort: true });
     const second = await world.node({ isSharedPort: true, port: first.port });
     await expect(world.node({ port: first.port, isQuiet: true })).rejects.toThrow("did not start");
@@ -137,7 +137,7 @@ describe("limits of a process", () => {
 
 describe("between processes", () => {
   let nodes: RealtimeNode[];
-  test("what is said is heard on every one, and a removal is met on every one", async () => {
+  test("a message reaches the user's connections of every process, and a removal unsubscribes all of them", async () => {
     const room = await world.room("group:nodes", ["nia"]);
     nodes = [await world.node(), await world.node()];
     const token = await world.token("nia");

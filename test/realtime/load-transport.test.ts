@@ -15,7 +15,7 @@ function given(processes: number, load: () => Promise<OpenTransport>) {
   return { options: { processes, log, load }, warnings };
 }
 
-test("auto takes uws where it loads, with several processes too", async () => {
+test("auto chooses uws where it loads, with several processes too", async () => {
   const { options, warnings } = given(4, loads);
   expect(await loadTransport("auto", options)).toBe(openUws);
   expect(warnings).toEqual([]);

@@ -36,8 +36,8 @@ afterAll(async () => {
 
 const ready = async () => (await fetch(`http://127.0.0.1:${node.port}/readyz`)).status;
 
-describe("Redis is away", () => {
-  test("sockets stay, and what was said meanwhile is heard when it is back, though nobody says more", async () => {
+describe("while Redis is away", () => {
+  test("sockets stay open, and receive the messages of the outage when Redis is back, without a further message", async () => {
     const room = await world.room("group:away", ["ada"]);
     const ada = await connectListener(node, await world.token("ada"));
     await world.say(room, "1");
@@ -52,7 +52,7 @@ describe("Redis is away", () => {
     await waitFor(async () => (await ready()) === 200);
   });
 
-  test("a connect is told to try again, and comes in when it is back", async () => {
+  test("a connect gets a temporary error, and succeeds when Redis is back", async () => {
     redis.cut();
     await waitFor(async () => (await ready()) === 503);
     const raw = await new RawSocket(node).opened();
@@ -69,11 +69,11 @@ describe("Redis is away", () => {
     expect(ada.subscribed.length).toBeGreaterThan(0);
   });
 
-  test("a connection to Redis that brings nothing is noticed and replaced", async () => {
+  test("a connection to Redis that receives nothing is replaced", async () => {
     const room = await world.room("group:mute", ["ada"]);
     const ada = await connectListener(node, await world.token("ada"));
     redis.mute();
-    await world.say(room, "unheard at first");
+    await world.say(room, "not received at first");
     await new Promise((resolve) => setTimeout(resolve, 900));
     redis.restore();
     await waitFor(() => ada.texts("group:mute").length === 1);
@@ -81,8 +81,8 @@ describe("Redis is away", () => {
   });
 });
 
-describe("Postgres is away", () => {
-  test("sockets stay and hear; a connect is told to try again", async () => {
+describe("while Postgres is away", () => {
+  test("sockets stay open and receive messages, and a connect gets a temporary error", async () => {
     const room = await world.room("group:nodb", ["ada"]);
     const token = await world.token("ada");
     const ada = await connectListener(node, token);
@@ -102,7 +102,7 @@ describe("Postgres is away", () => {
     expect(ada.connecting).toHaveLength(1);
   });
 
-  test("a client with many subscriptions is told to try each again, and keeps its connection", async () => {
+  test("a client with many subscriptions gets a temporary error for each, and keeps its connection", async () => {
     const raw = await connectRaw(node, await world.token("ada"));
     postgres.cut();
     const ids = Array.from({ length: 20 }, (_, n) => n + 2);
@@ -116,7 +116,7 @@ describe("Postgres is away", () => {
     raw.end();
   });
 
-  test("a client that tries again at once, and again, is closed with a code to come back", async () => {
+  test("a client that retries without a pause is closed with a code to reconnect", async () => {
     const raw = await connectRaw(node, await world.token("ada"));
     postgres.cut();
     for (let id = 2; raw.closeCode === null && id < 100; id++) {
@@ -126,7 +126,7 @@ describe("Postgres is away", () => {
     expect(raw.closeCode).toBe(3013);
   });
 
-  test("who is kept waiting for the answer to a connect is closed with a code to come back", async () => {
+  test("a client that waits too long for the reply to a connect is closed with a code to reconnect", async () => {
     const hasty = await world.node({
       redisUrl: redis.url,
       databaseUrl: postgres.url,

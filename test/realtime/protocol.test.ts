@@ -42,18 +42,18 @@ async function letIn(user = "ada"): Promise<RawSocket> {
 
 const past = (ageS: number) => ({ nowMs: Date.now() - ageS * 1_000, lifetimeS: 60 });
 
-describe("who may connect", () => {
+describe("a connection", () => {
   test.each([
     ["no token", "", 3501],
     ["nonsense", "nonsense", 3500],
     ["a token of no tenant", "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJub2JvZHkifQ.c2ln", 3500],
-  ])("%s is refused", async (_title, token, code) => {
+  ])("with %s is refused", async (_title, token, code) => {
     const raw = await openRaw();
     raw.send({ id: 1, connect: token === "" ? {} : { token } });
     expect(await raw.closed()).toBe(code);
   });
 
-  test("a token signed with a foreign key is refused for good", async () => {
+  test("with a token that is signed with a foreign key is refused for good", async () => {
     const keys = { current: { kid: "x", secret: Buffer.alloc(32, 1).toString("base64url") }, previous: null };
     const claims = { tenant: world.tenant.slug, user: "ada" };
     const { token } = await signUserToken(keys, claims, { nowMs: Date.now(), lifetimeS: 60 });
@@ -63,7 +63,7 @@ describe("who may connect", () => {
     expect(client.disconnected).toEqual([3500]);
   });
 
-  test("an unknown user is refused, a deleted one and a locked one are sent away", async () => {
+  test("of an unknown, a deleted or a locked user is refused for good", async () => {
     const unknown = await world.token("unknown");
     await world.db("users").where({ external_id: "unknown" }).delete();
     const deleted = await world.token("deleted");
@@ -80,7 +80,7 @@ describe("who may connect", () => {
     expect(codes).toEqual([3500, 3503, 3503]);
   });
 
-  test("a paused tenant's users are refused", async () => {
+  test("of a paused tenant's user is refused", async () => {
     await world.db("tenants").where({ id: world.tenant.id }).update({ status: "paused" });
     const raw = await openRaw();
     raw.send({ id: 1, connect: { token: await world.token("ada") } });
@@ -89,18 +89,18 @@ describe("who may connect", () => {
     expect(code).toBe(3500);
   });
 
-  test("a client with an expired token fetches a new one and comes in", async () => {
+  test("with an expired token succeeds after the client has fetched a new one", async () => {
     const expired = await world.token("ada", past(200));
     const client = createListener(node, { token: expired, getToken: () => world.token("ada") });
     const errors: number[] = [];
     client.client.on("error", ({ error }) => errors.push(error.code));
     client.client.connect();
     await client.client.ready(20_000);
-    // A busy machine may make the second attempt late, which asks for a third (100).
+    // On a busy machine the second attempt may be late, and a third one follows (100).
     expect(errors.filter((code) => code !== 100)).toEqual([109]);
   });
 
-  test("a client refreshes its token while connected", async () => {
+  test("lasts while the client refreshes its token", async () => {
     let fetched = 0;
     const getToken = async () => {
       fetched++;
@@ -113,7 +113,7 @@ describe("who may connect", () => {
     expect(client.disconnected).toEqual([]);
   });
 
-  test("a refresh with another user's token closes, with an expired one may be tried again", async () => {
+  test("is closed by a refresh with another user's token, not by one with an expired token", async () => {
     const raw = await letIn();
     raw.send({ id: 2, refresh: { token: await world.token("ada", past(200)) } });
     expect((await raw.reply(2)).error).toEqual({ code: 109, message: "token expired", temporary: true });
@@ -124,7 +124,7 @@ describe("who may connect", () => {
   });
 });
 
-describe("what is upgraded", () => {
+describe("upgrades", () => {
   async function status(protocols: string[], headers: Record<string, string>): Promise<number> {
     const raw = new RawSocket(node, protocols, headers);
     raws.push(raw);
@@ -137,16 +137,16 @@ describe("what is upgraded", () => {
   }
 
   test.each([
-    ["no sub-protocol", [], {}, 101],
-    ["centrifuge-json", ["centrifuge-json"], {}, 101],
-    ["centrifuge-protobuf", ["centrifuge-protobuf"], {}, 400],
-    ["an allowed origin", [], { origin: "https://app.example" }, 101],
-    ["another origin", [], { origin: "https://evil.example" }, 403],
-  ])("%s", async (_title, protocols, headers, expected) => {
+    ["no sub-protocol", 101, [], {}],
+    ["centrifuge-json", 101, ["centrifuge-json"], {}],
+    ["centrifuge-protobuf", 400, ["centrifuge-protobuf"], {}],
+    ["an allowed origin", 101, [], { origin: "https://app.example" }],
+    ["another origin", 403, [], { origin: "https://evil.example" }],
+  ])("an upgrade with %s is answered %s", async (_title, expected, protocols, headers) => {
     expect(await status(protocols, headers as Record<string, string>)).toBe(expected);
   });
 
-  test("a page may speak for the tenants that name its origin, and for no other", async () => {
+  test("a page connects users of the tenants that name its origin, and of no other", async () => {
     const origin = "https://own.example";
     const setOrigins = (origins: string[]) =>
       world
@@ -167,7 +167,7 @@ describe("what is upgraded", () => {
     expect((await (await connect("https://app.example")).reply(1))["connect"]).toBeDefined();
   });
 
-  test("the health of the process is told on the same port", async () => {
+  test("the same port serves the health and the metrics of the process", async () => {
     const get = (path: string) => fetch(`http://127.0.0.1:${node.port}${path}`);
     expect((await get("/livez")).status).toBe(200);
     expect(await (await get("/readyz")).json()).toEqual({ ready: true, degraded: [], transport: "uws" });
@@ -176,7 +176,7 @@ describe("what is upgraded", () => {
   });
 });
 
-describe("what is not of the protocol", () => {
+describe("messages outside the protocol", () => {
   test.each([
     ["broken JSON", "{"],
     ["an empty frame", ""],
@@ -189,19 +189,19 @@ describe("what is not of the protocol", () => {
     ["a pong that was not asked for", "{}"],
     ["a name of the language", '{"id":1,"__proto__":{},"constructor":{}}'],
     ["channels that are no text", '{"id":1,"connect":{"token":"x","subs":[1]}}'],
-  ])("%s closes with 3501", async (_title, text) => {
+  ])("%s closes the connection with 3501", async (_title, text) => {
     const raw = await openRaw();
     raw.socket.send(text);
     expect(await raw.closed()).toBe(3501);
   });
 
-  test("a second connect closes", async () => {
+  test("a second connect closes the connection", async () => {
     const raw = await letIn();
     raw.send({ id: 2, connect: { token: await world.token("ada") } });
     expect(await raw.closed()).toBe(3501);
   });
 
-  test("what was sent along with a refused connect is not read", async () => {
+  test("commands in the frame of a refused connect are not read", async () => {
     const raw = await openRaw();
     const token = await world.token("ada", past(200));
     raw.send({ id: 1, connect: { token } }, { id: 2, subscribe: { channel: "group:chess" } });
@@ -211,7 +211,7 @@ describe("what is not of the protocol", () => {
     expect(raw.closeCode).toBeNull();
   });
 
-  test("a send and a binary frame are not taken", async () => {
+  test("a send closes with 3508, and a binary message with 3506", async () => {
     const sender = await letIn();
     sender.send({ send: { data: 1 } });
     expect(await sender.closed()).toBe(3508);
@@ -226,7 +226,7 @@ describe("what is not of the protocol", () => {
     expect(await raw.closed()).toBe(1009);
   });
 
-  test("too many commands at once close with a code to come back", async () => {
+  test("too many commands at once close with a code to reconnect", async () => {
     const raw = await letIn();
     raw.send(...Array.from({ length: 60 }, (_, n) => ({ id: n + 2, ping: {} })));
     expect(await raw.closed()).toBe(3013);
@@ -242,7 +242,7 @@ describe("what is not of the protocol", () => {
 });
 
 describe("commands", () => {
-  test("several in one frame are answered in order", async () => {
+  test("several commands in one frame are answered in order", async () => {
     const raw = await letIn();
     raw.send(
       { id: 2, ping: {} },
@@ -265,7 +265,7 @@ describe("commands", () => {
     ]);
   });
 
-  test("a room is subscribed once, and only by who is in it", async () => {
+  test("a room is subscribed once, and only by its members", async () => {
     await world.room("group:private", ["bob"]);
     const raw = await letIn();
     raw.send(
@@ -282,7 +282,7 @@ describe("commands", () => {
     );
   });
 
-  test("a room can be left and subscribed again, twice in a frame is once too often", async () => {
+  test("a room can be unsubscribed and subscribed again, and a second subscribe in one frame is refused", async () => {
     const raw = await letIn();
     raw.send(
       { id: 2, unsubscribe: { channel: "group:chess" } },
@@ -309,7 +309,7 @@ describe("commands", () => {
     expect(raw.replies.filter(({ error }) => error?.code === 106)).toHaveLength(1);
   });
 
-  test("another tenant's room is not there", async () => {
+  test("a room of another tenant is refused like a missing one", async () => {
     const other = await world.otherTenant();
     await other.room("group:elsewhere", ["zoe"]);
     const raw = await letIn();
@@ -329,7 +329,7 @@ describe("commands", () => {
     expect([here.texts("group:twin"), there.texts("group:twin")]).toEqual([["ours"], ["theirs"]]);
   });
 
-  test("publications of one turn come in one frame", async () => {
+  test("publications of one turn of the event loop arrive in one frame", async () => {
     const room = await world.room("group:burst", ["bella"]);
     const raw = await letIn("bella");
     await world.say(room, ...Array.from({ length: 100 }, (_, n) => `m${n}`));
@@ -338,8 +338,8 @@ describe("commands", () => {
   });
 });
 
-describe("leaving nothing behind", () => {
-  test("sockets that come and go, also in the middle of connecting, leave no trace", async () => {
+describe("closed sockets", () => {
+  test("leave no connection, user, topic or subscription behind, even when they close while they connect", async () => {
     const token = await world.token("ada");
     await Promise.all(
       Array.from({ length: 60 }, async (_, n) => {

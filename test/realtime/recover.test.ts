@@ -13,37 +13,37 @@ const budget = (): Budget => ({ entries: 300, bytes: 10_000 });
 const at = { epoch: "e", number: 9 };
 const lost = { isRecovered: false, publications: [] };
 
-describe("joining what the stream had with what was delivered since", () => {
-  test("overlapping parts give every entry once", () => {
+describe("a recovery from the stream's entries and the entries delivered since", () => {
+  test("contains every entry once when the parts overlap", () => {
     const parts = { found: entries(4, 7), held: entries(6, 9) };
     const recovery = decideRecovery({ epoch: "e", offset: 3 }, at, parts, budget());
     expect(recovery.publications.map(({ offset }) => offset)).toEqual([4, 5, 6, 7, 8, 9]);
   });
 
-  test("parts with a hole between them give nothing at all", () => {
+  test("is refused when there is a hole between the parts", () => {
     const parts = { found: entries(4, 5), held: entries(7, 9) };
     expect(decideRecovery({ epoch: "e", offset: 3 }, at, parts, budget())).toEqual(lost);
   });
 
-  test("what lies beyond the position is left to live delivery", () => {
+  test("ends at the topic's position: live delivery brings what follows", () => {
     const parts = { found: entries(4, 20), held: [] };
     const recovery = decideRecovery({ epoch: "e", offset: 3 }, at, parts, budget());
     expect(recovery.publications.at(-1)?.offset).toBe(9);
   });
 
-  test("a position at the end is recovered without anything", () => {
+  test("succeeds without entries for a position at the end", () => {
     const recovery = decideRecovery({ epoch: "e", offset: 9 }, at, { found: [], held: [] }, budget());
     expect(recovery).toEqual({ isRecovered: true, publications: [] });
   });
 
-  test("a start trimmed away gives nothing", () => {
+  test("is refused when its start was trimmed from the stream", () => {
     expect(
       decideRecovery({ epoch: "e", offset: 3 }, at, { found: entries(5, 9), held: [] }, budget()),
     ).toEqual(lost);
   });
 });
 
-test("a budget is spent by what is recovered only", () => {
+test("only recovered entries use the budget", () => {
   const left: Budget = { entries: 6, bytes: 10_000 };
   decideRecovery({ epoch: "e", offset: 3 }, at, { found: entries(4, 8), held: [] }, left);
   expect(left.entries).toBe(6);
@@ -56,7 +56,7 @@ test("a budget is spent by what is recovered only", () => {
   );
 });
 
-test("a position of another epoch or ahead of the stream cannot be counted from", () => {
+test("the number of missed entries is unknown for a position of another epoch or ahead of the stream", () => {
   expect(countMissed({ epoch: "x", offset: 9 }, at)).toBeNull();
   expect(countMissed({ epoch: "e", offset: 10 }, at)).toBeNull();
   expect(countMissed({ epoch: "e", offset: 8 }, at)).toBe(1);

@@ -16,7 +16,7 @@ afterEach(() => {
 });
 afterAll(() => world.close());
 
-/** Subscribes a person to a room; `hold` comes between reading rights and having them. */
+/** Subscribes a person to a room; `hold` delays the result of each reading of the rights. */
 function begin(room: Room, person: Person, hold: (reading: number) => Promise<void> = async () => undefined) {
   let readings = 0;
   const outcome = parts.subscribe(room, person, async () => {
@@ -27,7 +27,7 @@ function begin(room: Room, person: Person, hold: (reading: number) => Promise<vo
   return { outcome, readings: () => readings };
 }
 
-/** Begins, and holds what the first reading found until it is released. */
+/** Begins, and holds the result of the first reading until `release`. */
 async function beginAndHold(...[room, person]: Parameters<typeof begin>) {
   let release: () => void = () => undefined;
   const released = new Promise<void>((resolve) => (release = resolve));
@@ -36,7 +36,7 @@ async function beginAndHold(...[room, person]: Parameters<typeof begin>) {
   return { ...held, release };
 }
 
-test("who is removed while a subscription is made hears nothing, though somebody else opened the room behind the removal", async () => {
+test("a user who is removed during a subscription receives nothing, even when another user opens the room at a position after the removal", async () => {
   const room = await world.room("group:late", ["ada", "bob"]);
   await world.say(room, "1", "2", "3", "4");
   parts = await openParts(world);
@@ -50,11 +50,11 @@ test("who is removed while a subscription is made hears nothing, though somebody
 
   expect(await bobs.outcome).toMatchObject({ refusal: "denied" });
   await world.say(room, "6");
-  await waitFor(() => ada.heard().length === 1);
-  expect(bob.heard()).toEqual([]);
+  await waitFor(() => ada.received().length === 1);
+  expect(bob.received()).toEqual([]);
 });
 
-test("rights of an epoch that is over are read again, and those who have them are let in", async () => {
+test("rights of a past epoch are read again, and a user who has them is subscribed", async () => {
   const room = await world.room("group:epochs", ["ada", "bob"]);
   await world.say(room, "1");
   parts = await openParts(world);
@@ -70,7 +70,7 @@ test("rights of an epoch that is over are read again, and those who have them ar
   expect(bobs.readings()).toBe(2);
 });
 
-test("rights that are as new as the room are read once", async () => {
+test("rights that are as recent as the room's position are read once", async () => {
   const room = await world.room("group:once", ["ada", "bob"]);
   await world.say(room, "1");
   parts = await openParts(world);

@@ -10,23 +10,23 @@ function openTopic(): Topic {
   return topic;
 }
 
-test("what has no number is told at once, or right behind the entry that it waits for", () => {
+test("an unnumbered event is delivered at once, or right after the entry that it follows", () => {
   const topic = openTopic();
-  const told: string[] = [];
-  topic.deliverAfter(5, () => told.push(`of 5 at ${topic.position}`));
-  topic.deliverAfter(3, () => told.push(`of 3 at ${topic.position}`));
+  const delivered: string[] = [];
+  topic.deliverAfter(5, () => delivered.push(`of 5 at ${topic.position}`));
+  topic.deliverAfter(3, () => delivered.push(`of 3 at ${topic.position}`));
   for (const number of [4, 5, 6]) topic.deliver(entry(number));
-  expect(told).toEqual(["of 3 at 3", "of 5 at 5"]);
+  expect(delivered).toEqual(["of 3 at 3", "of 5 at 5"]);
 });
 
-test("no more than a hundred wait, and none over a loss of place", () => {
+test("at most a hundred unnumbered events wait for an entry, and a new position drops them", () => {
   const topic = openTopic();
-  let told = 0;
-  for (let n = 0; n < 150; n++) topic.deliverAfter(4, () => told++);
+  let delivered = 0;
+  for (let n = 0; n < 150; n++) topic.deliverAfter(4, () => delivered++);
   topic.deliver(entry(4));
-  expect(told).toBe(100);
-  topic.deliverAfter(6, () => told++);
+  expect(delivered).toBe(100);
+  topic.deliverAfter(6, () => delivered++);
   topic.open({ epoch: "e", number: 5 });
   topic.deliver(entry(6));
-  expect(told).toBe(100);
+  expect(delivered).toBe(100);
 });

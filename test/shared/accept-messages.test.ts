@@ -35,7 +35,7 @@ test("a batch is answered in the order asked, good ones and refused ones", async
     message("a", "4", { user: "gil" }),
     message("a", "5", twice),
     message("a", "5", twice),
-    message("a", "6", { user: "stranger" }),
+    message("a", "6", { user: "outsider" }),
   ]);
   expect(answers.map(({ outcome }) => outcome)).toEqual([
     "accepted",

@@ -41,7 +41,8 @@ test.each<[string, () => Promise<unknown>]>([
     limitMs: 10_000,
   });
 
-  // Whoever waits here waits for who waits for it, which Postgres ends after a second, by ending one of them.
+  // If the reader waited here, it and the api would wait for each other: Postgres ends such a deadlock after a second, by
+  // failing one of them.
   await reader.raw("set local lock_timeout = '300ms'");
   await reader.raw("update memberships set applied = 'in' where room_id = ?", [room.id]);
   await reader.raw("update rooms set members_next_attempt_at = now() where id = ?", [room.id]);

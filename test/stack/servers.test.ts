@@ -178,7 +178,7 @@ test("a Synapse for the mode admin has its own limits and a registration secret,
       Array.from({ length: 8 }, () => {
         const body = JSON.stringify({
           type: "m.login.password",
-          identifier: { type: "m.id.user", user: "nobody" },
+          identifier: { type: "m.id.user", user: "unknown" },
           password: "x",
         });
         return fetch(new URL("/_matrix/client/v3/login", synapse.synapseUrl), { method: "POST", body });

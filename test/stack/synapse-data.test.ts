@@ -25,7 +25,7 @@ describe("where Synapse keeps its data", () => {
       log: () => undefined,
       ...given,
     });
-  const mustNotAsk = (): Promise<undefined> => Promise.reject(new Error("nobody needs Postgres"));
+  const mustNotAsk = (): Promise<undefined> => Promise.reject(new Error("Postgres is not needed"));
 
   test("is SQLite where Postgres is named by a URL, and stays so", async () => {
     expect(await open()).toEqual({ name: "sqlite3", args: { database: join(dataDir, "homeserver.db") } });

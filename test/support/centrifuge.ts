@@ -8,24 +8,24 @@ import { once } from "node:events";
 import { WebSocket } from "ws";
 import type { RealtimeNode } from "./realtime.ts";
 
-/** The official client, with everything it told written down. */
+/** The official client, and every event that it emitted. */
 export type Listener = {
   client: Centrifuge;
   publications: ServerPublicationContext[];
   subscribed: ServerSubscribedContext[];
   unsubscribed: string[];
-  /** Codes of leaving for good, and of going to come back. */
+  /** Codes of permanent closes, and of closes after which the client reconnects. */
   disconnected: number[];
   connecting: number[];
-  /** Texts of the messages heard in a room, in order. */
+  /** Texts of the messages received in a room, in order. */
   texts: (channel: string) => string[];
-  /** Offsets heard in a room, in order. */
+  /** Offsets received in a room, in order. */
   offsets: (channel: string) => number[];
 };
 
 const open = new Set<Centrifuge>();
 
-/** Creates a client; `connect()` is the caller's. */
+/** Creates a client, which the caller connects. */
 export function createListener(node: { url: string }, options: Partial<Options>): Listener {
   const client = new Centrifuge(node.url, {
     websocket: WebSocket,
@@ -59,7 +59,7 @@ export function createListener(node: { url: string }, options: Partial<Options>)
   return listener;
 }
 
-/** Creates a client and waits until it is let in. */
+/** Creates a client and waits until it is connected. */
 export async function connectListener(
   node: { url: string },
   token: string,
@@ -68,7 +68,7 @@ export async function connectListener(
   const listener = createListener(node, { token, ...options });
   listener.client.connect();
   await listener.client.ready(5_000);
-  // The list of the server's subscriptions is told right after.
+  // The client emits the server's subscriptions right after.
   await waitFor(() => listener.subscribed.length > 0);
   return listener;
 }
@@ -78,7 +78,7 @@ export function closeListeners(): void {
   open.clear();
 }
 
-/** Waits for a condition, and says which when it does not come. */
+/** Waits for a condition. @throws with its text when it does not hold within the limit */
 export async function waitFor(condition: () => boolean | Promise<boolean>, limitMs = 30_000): Promise<void> {
   const endMs = Date.now() + limitMs;
   while (!(await condition())) {
@@ -94,11 +94,11 @@ type Reply = {
   [method: string]: unknown;
 };
 
-/** A socket that says exactly what it is told to. */
+/** A socket that sends exactly what a test passes. */
 export class RawSocket {
   readonly socket: WebSocket;
   readonly replies: Reply[] = [];
-  /** Frames as they came. */
+  /** Frames as they arrived. */
   readonly frames: string[] = [];
   closeCode: number | null = null;
 
@@ -138,7 +138,7 @@ export class RawSocket {
   }
 }
 
-/** A raw socket that was let in. */
+/** A raw socket whose connect was answered. */
 export async function connectRaw(
   node: RealtimeNode,
   token: string,

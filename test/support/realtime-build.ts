@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const TIERS = ["realtime", "shared", "migrations"];
 
-/** Translates the tier's sources, as they are now, into a folder of the checkout; the caller removes it. */
+/** Compiles the tier's sources into a new folder of the checkout, which the caller removes. */
 export async function buildRealtime(): Promise<{ dist: string; remove: () => Promise<void> }> {
   await mkdir(join(ROOT, ".stack"), { recursive: true });
   const dist = await mkdtemp(join(ROOT, ".stack/realtime-"));

@@ -22,14 +22,14 @@ import type { World } from "./realtime.ts";
 
 const log = createLog({ level: "silent", tier: "test" });
 
-/** Somebody with a connection. */
-export type Person = { id: string; connection: Connection; heard: () => string[] };
+/** A user with a connection. */
+export type Person = { id: string; connection: Connection; received: () => string[] };
 
-/** The tier's parts between Redis and the sockets, in the test's own process, where what they read can be held up. */
+/** The tier's parts between Redis and the sockets, in the test's own process, where a test can delay what they read. */
 export type Parts = {
   hub: Hub<Connection>;
   person: (name: string) => Promise<Person>;
-  /** Subscribes by the server; `readGrants` answers what the person may hear. */
+  /** Subscribes on the server's side; `readGrants` returns what the person may read. */
   subscribe: (room: Room, person: Person, readGrants: () => Promise<GrantRow[]>) => Promise<Outcome>;
   close: () => void;
 };
@@ -55,7 +55,7 @@ export async function openParts(world: World): Promise<Parts> {
     person: async (name) => openPerson(hub, { id: await world.user(name), channel: `user:${name}` }),
     subscribe: async (room, { id, connection }, readGrants) => {
       const ref: TopicRef = { kind: "room", id: room.id, channel: formatRoomKey(room) };
-      let told: Outcome[] = [];
+      let replied: Outcome[] = [];
       await subscribe(
         { hub, live, streams, catchUp, limits: LIMITS, metrics },
         {
@@ -69,11 +69,11 @@ export async function openParts(world: World): Promise<Parts> {
               ]),
             ),
           reply: (outcomes) => {
-            told = outcomes;
+            replied = outcomes;
           },
         },
       );
-      const [outcome] = told;
+      const [outcome] = replied;
       if (!outcome) throw new Error("nothing was replied");
       return outcome;
     },
@@ -100,5 +100,5 @@ function openPerson(hub: Hub<Connection>, { id, channel }: { id: string; channel
   };
   const connection = new Connection(socket, { origin: null, codec: jsonCodec }, deps);
   connection.identity = { userRef: { kind: "user", id, channel }, expiresAtMs: Number.MAX_SAFE_INTEGER };
-  return { id, connection, heard: () => frames.flatMap((frame) => frame.split("\n")) };
+  return { id, connection, received: () => frames.flatMap((frame) => frame.split("\n")) };
 }

@@ -1,12 +1,12 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-/** Stands before a server, to take it away. */
+/** A proxy before a server, which makes the server unreachable. */
 export type Proxy = {
   url: string;
-  /** Breaks what is open and takes nothing new. */
+  /** Breaks open connections and refuses new ones. */
   cut: () => void;
-  /** What is open stays open but brings nothing any more, for good; what comes new is passed on after `restore`. */
+  /** Connections that are open, or are opened before `restore`, stay open and receive nothing any more. */
   mute: () => void;
   restore: () => void;
   close: () => Promise<void>;

@@ -33,7 +33,7 @@ export type NodeOptions = {
   allowedOrigins?: string[];
   redisUrl?: string;
   databaseUrl?: string;
-  /** Says nothing on standard error: a start that is meant to fail. */
+  /** Hides standard error, for a start that must fail. */
   isQuiet?: boolean;
 };
 
@@ -47,7 +47,7 @@ export type RealtimeNode = {
   stop: () => Promise<void>;
 };
 
-/** A database with one tenant, and what makes things happen in it. */
+/** A database with one tenant, and functions that change it as the product does. */
 export class World {
   readonly db: Db;
   readonly redis: Redis;
@@ -85,7 +85,7 @@ export class World {
     return signed.token;
   }
 
-  /** Makes sure of a user; answers its row id. */
+  /** Creates a user when it does not exist. Returns its row id. */
   async user(user: string): Promise<string> {
     const known = this.userIds.get(user);
     if (known) return known;
@@ -101,20 +101,20 @@ export class World {
     return id;
   }
 
-  /** Makes a room with members; answers its row. */
+  /** Creates a room with members. Returns its row. */
   async room(key: string, members: readonly string[]): Promise<Room> {
     const address = parseRoomKey(key);
     if (!address) throw new Error(`${key} is no room key`);
-    const wish = { name: key, topic: null, avatar: null, visibility: "private" } as const;
-    await insertRoom(this.db, this.tenant.id, address, wish);
+    const attributes = { name: key, topic: null, avatar: null, visibility: "private" } as const;
+    await insertRoom(this.db, this.tenant.id, address, attributes);
     const room = await findRoom(this.db, this.tenant.id, address);
     if (!room) throw new Error("the room was not made");
     const ids = await Promise.all(members.map((user) => this.user(user)));
-    await this.#wish(room, ids, "member");
+    await this.#putMembers(room, ids, "member");
     return room;
   }
 
-  #wish(room: Room, userIds: readonly string[], role: Role): Promise<void> {
+  #putMembers(room: Room, userIds: readonly string[], role: Role): Promise<void> {
     return upsertMembers(
       this.db,
       this.tenant.id,
@@ -135,7 +135,7 @@ export class World {
     return new World({ db: this.db, redis: this.redis, urls, tenant, keys, dist: this.#dist, closers: [] });
   }
 
-  /** Appends messages to a room's timeline without telling anybody. */
+  /** Appends messages to a room's timeline without publishing them. */
   async append(room: Room, texts: readonly string[], sender = "ada"): Promise<void> {
     const senderId = await this.user(sender);
     const entries = texts.map((text): NewEntry => entry("message.created", senderId, { text }));
@@ -151,31 +151,26 @@ export class World {
     return publishRooms(this, [room.id]);
   }
 
-  /** Lets a user in and tells the user's connections. */
+  /** Adds a user to a room, and sends a control message to the user's connections. */
   async add(room: Room, user: string): Promise<void> {
     const userId = await this.user(user);
-    await this.#wish(room, [userId], "member");
+    await this.#putMembers(room, [userId], "member");
     await this.#appendMember(this.db, room, userId, "member.joined");
     await this.publish(room);
     await sendControlMessage(this.redis, userId, { kind: "subscribe", roomId: room.id });
   }
 
   /**
-   * Takes a user out; the entry alone tells it, unless the order is asked for. `isTold` false: there is no entry either;
-   * `isPublished` false: it is in the timeline alone.
+   * Removes a user from a room without a control message. `hasEntry` false: the timeline has no entry of the removal;
+   * `isPublished` false: its entry is not published.
    */
-  async remove(
-    room: Room,
-    user: string,
-    { isOrdered = false, isTold = true, isPublished = true } = {},
-  ): Promise<void> {
+  async remove(room: Room, user: string, { hasEntry = true, isPublished = true } = {}): Promise<void> {
     const userId = await this.user(user);
     await this.db.transaction(async (trx) => {
       await endMemberships(trx, this.tenant.id, userId, [room.id]);
-      if (isTold) await this.#appendMember(trx, room, userId, "member.left");
+      if (hasEntry) await this.#appendMember(trx, room, userId, "member.left");
     });
-    if (isTold && isPublished) await this.publish(room);
-    if (isOrdered) await sendControlMessage(this.redis, userId, { kind: "unsubscribe", roomId: room.id });
+    if (hasEntry && isPublished) await this.publish(room);
   }
 
   async #appendMember(
@@ -184,14 +179,14 @@ export class World {
     userId: string,
     type: "member.joined" | "member.left",
   ): Promise<void> {
-    const told = entry(type, userId, { role: "member", by: null });
-    await db.transaction((trx) => appendEntries(trx, [{ roomId: room.id, entries: [told] }]));
+    const change = entry(type, userId, { role: "member", by: null });
+    await db.transaction((trx) => appendEntries(trx, [{ roomId: room.id, entries: [change] }]));
   }
 
   /** Starts a realtime process. */
   async node(options: NodeOptions = {}): Promise<RealtimeNode> {
     const sealKey = { id: SEAL_KEY.id, base64: SEAL_KEY.key.toString("base64") };
-    // A port that the system chose itself cannot be taken again at once by the next process.
+    // The next process cannot listen at once on a port that the system chose.
     const port = options.port ?? (await findFreePort());
     const given = { databaseUrl: this.databaseUrl, redisUrl: this.redisUrl, sealKey, ...options, port };
     const child = fork(join(HERE, "realtime-child.mjs"), [this.#dist, JSON.stringify(given)], {

@@ -41,7 +41,7 @@ export class FakeHomeserver implements Homeserver {
     return Promise.resolve();
   };
 
-  readonly login = () => Promise.reject(new Error("nobody logs in here"));
+  readonly login = () => Promise.reject(new Error("the fake homeserver has no login"));
 
   /** The next call whose path matches fails; `isApplied`: it was done all the same, and the answer is lost. */
   refuse(

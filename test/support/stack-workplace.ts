@@ -32,7 +32,7 @@ export class Workplace {
   readonly redisUrl: string;
   readonly tenantId: string;
   readonly queues: Queues;
-  /** Wake-ups that were asked for, newest last; they go no further. */
+  /** Requested wake-ups, newest last. They reach no queue. */
   readonly wakes: { name: JobName; payload: unknown }[] = [];
   readonly log = createLog({ level: "silent", tier: "test" });
   readonly #database: TestDatabase;
@@ -48,7 +48,7 @@ export class Workplace {
     this.queues = openQueues(redis.redis, this.log);
   }
 
-  /** A worker's context, with a homeserver of the test's. */
+  /** A worker's context, with the test's homeserver. */
   context(homeserver?: Homeserver): WorkerContext {
     return {
       db: this.db,
@@ -71,12 +71,12 @@ export class Workplace {
     };
   }
 
-  /** Makes a room with members; nothing of it is on Matrix. */
+  /** Creates a room with members, without Matrix. */
   async room(key: string, members: readonly string[] = [], role: Role = "member"): Promise<Room> {
     const address = parseRoomKey(key);
     if (!address) throw new Error(`${key} is no room's key`);
-    const wish = { name: key, topic: null, avatar: null, visibility: "private" } as const;
-    await insertRoom(this.db, this.tenantId, address, wish);
+    const attributes = { name: key, topic: null, avatar: null, visibility: "private" } as const;
+    await insertRoom(this.db, this.tenantId, address, attributes);
     const room = await findRoom(this.db, this.tenantId, address);
     if (!room) throw new Error("the room was not made");
     const users = await ensureUsers(this.db, this.tenantId, members);

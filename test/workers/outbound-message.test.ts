@@ -269,14 +269,14 @@ test("a room's subscribers receive a dead message after the entries that its tim
   await place.accept(room, "ada", "one");
   await place.sql("update room_timeline set last_number = 7, epoch = 'e' where room_id = ?", [room.id]);
   homeserver.refuse(/\/send\//, "permanent");
-  const heard: unknown[] = [];
+  const received: unknown[] = [];
   const listener = openWorkerRedis(place.redisUrl, place.log, "listener");
-  listener.on("message", (_channel, text) => heard.push(JSON.parse(text)));
+  listener.on("message", (_channel, text) => received.push(JSON.parse(text)));
   await listener.subscribe(roomLiveChannel(room.id));
   await drain();
-  await until(() => heard.length > 0, "the subscriber receives it");
+  await until(() => received.length > 0, "the subscriber receives it");
   listener.disconnect();
-  expect(heard).toMatchObject([
+  expect(received).toMatchObject([
     { number: null, after: 7, epoch: "e", data: expect.stringContaining("message.failed") },
   ]);
 });

@@ -53,7 +53,7 @@ test("messages are claimed in the order accepted, batch after batch", async () =
 });
 
 test("messages accepted at the same time by many have one order without a hole", async () => {
-  const room = await place.room("group:crowd", ["ada", "bob", "cleo"]);
+  const room = await place.room("group:many", ["ada", "bob", "cleo"]);
   await Promise.all(
     Array.from({ length: 60 }, (_, index) =>
       place.accept(room, ["ada", "bob", "cleo"][index % 3] ?? "", `text ${index}`),

@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   homeserver = new FakeHomeserver();
-  room = await place.room(`group:strangers-${++count}`, ["ada"]);
+  room = await place.room(`group:unknown-users-${++count}`, ["ada"]);
   await place.room(`group:elsewhere-${count}`, ["bob"]);
   await place.sql("update rooms set matrix_room_id = id, strangers_seen_at = now() where id = ?", [room.id]);
   await place.sql("insert into memberships (room_id, user_id, tenant_id, role) select ?, ?, ?, 'guest'", [
@@ -30,7 +30,7 @@ beforeEach(async () => {
             (select matrix_user_id from users where external_id = 'guest') as guest,
             (select matrix_user_id from observers) as observer`,
   );
-  if (!row) throw new Error("nobody");
+  if (!row) throw new Error("a user has no row");
   ids = row;
 });
 afterAll(() => place.close());
@@ -47,46 +47,46 @@ function show(joined: readonly string[], invited: readonly string[] = []): void 
   homeserver.answer(/\/joined_members$/, { joined: Object.fromEntries(joined.map((id) => [id, {}])) });
 }
 
-function move() {
+function runMembership() {
   return handleMembership(place.context(homeserver), { tenantId: place.tenantId, roomId: room.id });
 }
 
-function putOut(): unknown[] {
+function removed(): unknown[] {
   return homeserver.calls.filter(({ path }) => path.endsWith("/kick")).map(({ body }) => body["user_id"]);
 }
 
 test("a private room keeps members only: no unknown user, no other user of the tenant, no guest", async () => {
-  show([ids.observer, ids.ada, ids.bob, ids.guest, "@stranger:test"], ["@asked:test"]);
-  await move();
-  expect(putOut().toSorted()).toEqual([ids.bob, ids.guest, "@asked:test", "@stranger:test"].toSorted());
+  show([ids.observer, ids.ada, ids.bob, ids.guest, "@unknown:test"], ["@invited:test"]);
+  await runMembership();
+  expect(removed().toSorted()).toEqual([ids.bob, ids.guest, "@invited:test", "@unknown:test"].toSorted());
   // The next run does not look again.
   homeserver.calls.length = 0;
-  await move();
+  await runMembership();
   expect(homeserver.calls.filter(({ path }) => path.endsWith("/members"))).toEqual([]);
 });
 
 test("a public room keeps unknown users, and not the tenant's users who are no members", async () => {
   await place.sql("update rooms set visibility = 'public' where id = ?", [room.id]);
-  show([ids.observer, ids.ada, ids.bob, "@stranger:test"]);
-  await move();
-  expect(putOut()).toEqual([ids.bob]);
+  show([ids.observer, ids.ada, ids.bob, "@unknown:test"]);
+  await runMembership();
+  expect(removed()).toEqual([ids.bob]);
 });
 
 test("many unknown users are removed in several runs", async () => {
-  const strangers = Array.from({ length: 25 }, (_, index) => `@stranger-${index}:test`);
-  show([ids.observer, ...strangers]);
-  expect((await move()).retryInMs).toBeGreaterThan(0);
-  const first = putOut();
+  const unknownUsers = Array.from({ length: 25 }, (_, index) => `@unknown-${index}:test`);
+  show([ids.observer, ...unknownUsers]);
+  expect((await runMembership()).retryInMs).toBeGreaterThan(0);
+  const first = removed();
   expect(first).toHaveLength(20);
-  show([ids.observer, ...strangers.filter((stranger) => !first.includes(stranger))]);
-  expect(await move()).toEqual({ retryInMs: null });
-  expect(putOut().toSorted()).toEqual(strangers.toSorted());
+  show([ids.observer, ...unknownUsers.filter((user) => !first.includes(user))]);
+  expect(await runMembership()).toEqual({ retryInMs: null });
+  expect(removed().toSorted()).toEqual(unknownUsers.toSorted());
 });
 
 test("a diagnosis names the users who should not be in the room", async () => {
-  show([ids.observer, "@stranger:test"]);
+  show([ids.observer, "@unknown:test"]);
   const facts = await findRoomSnapshot(place.db, place.tenantId, room.id);
   if (!facts) throw new Error("no room");
   const differences = await diagnoseRoom(place.db, homeserver, facts);
-  expect(differences).toContainEqual({ what: "stranger is in", wanted: null, found: "@stranger:test" });
+  expect(differences).toContainEqual({ what: "stranger is in", wanted: null, found: "@unknown:test" });
 });

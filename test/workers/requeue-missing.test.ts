@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   homeserver = new FakeHomeserver();
-  room = await place.room(`group:forgotten-${++count}`, ["ada"]);
+  room = await place.room(`group:missing-${++count}`, ["ada"]);
   ids = (await place.accept(room, "ada", "one", "two", "three")).map(({ id }) => id);
   await drain();
   place.wakes.length = 0;

@@ -27,7 +27,7 @@ export async function publish(context: WorkerContext, { appended }: Applied): Pr
 }
 
 export function logPublished({ log }: WorkerContext, settled: readonly SettledMessage[]): void {
-  for (const message of settled) log.info(message, "message told");
+  for (const message of settled) log.info(message, "message published");
 }
 
 /** Counts what a plan changed, and reports rooms that were encrypted. */

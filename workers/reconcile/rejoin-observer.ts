@@ -27,7 +27,7 @@ export async function rejoinObserver(
   const inviter = await findJoinedMember(context.db, room.id, INVITING_ROLES);
   if (inviter === undefined) {
     throw new MatrixFailure("forbidden", {
-      errcode: "the observer is out and nobody may invite it",
+      errcode: "the observer is out and no joined member may invite it",
       httpStatus: null,
     });
   }

@@ -26,8 +26,8 @@ export async function markUnknownUsersRemoved(db: Db, roomId: string, seenAt: st
 }
 
 /**
- * Of some Matrix ids, those that may not be in a room: the tenant's users who are no members who may post; and users of
- * nobody in a private room, not in a public one. The observer is left out.
+ * Returns those of some Matrix ids that may not be in a room. A user of the tenant must be a member who may post. A user
+ * that the tenant does not know may be in a public room only. The observer is never returned.
  */
 export async function findUnknownUsers(
   db: Db,

@@ -8,7 +8,7 @@ import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import type { TimelinePosition } from "../timeline/pages.ts";
 import { SELECT_MESSAGE, type MessageRow } from "./messages.ts";
 
-/** A message of a request. `requestHash` (hex) tells a repeated request from another one with the same client id. */
+/** A message of a request. `requestHash` (hex) distinguishes a repeated request from another one with the same client id. */
 export type NewMessage = {
   tenantId: string;
   user: string;

@@ -22,7 +22,7 @@ import { SNAPSHOT_COLUMNS, SNAPSHOT_JOINS, type RoomSnapshot } from "./room-snap
 /** A room whose lease was acquired, with its claimed messages and its last order number at the moment they were read. */
 export type LeasedRoom = RoomSnapshot & { claimed: ClaimedMessage[]; claimed_order: number };
 
-/** After this a job gives up waiting for the lock, and with it its connection. The sweeper finds the room again. */
+/** A job waits for the lock no longer than this, since it holds a connection meanwhile. The sweeper finds the room again. */
 const LOCK_LIMIT_MS = 1_000;
 
 const LOCK_ROOM = "select 1 from room_outbox where tenant_id = :tenantId and room_id = :roomId for update";

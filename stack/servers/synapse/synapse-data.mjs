@@ -31,8 +31,8 @@ export async function openSynapseData({ dataDir, env, durable, hasDriver, findDa
       exitCode: 2,
       advice: `unset ${variable}, or start over with: npm run up -- --fresh`,
     });
-  const wished = made?.kept ?? asked ?? (durable && hasDriver ? "postgres" : "sqlite");
-  const place = wished === "postgres" && hasDriver ? await findDatabase() : undefined;
+  const desired = made?.kept ?? asked ?? (durable && hasDriver ? "postgres" : "sqlite");
+  const place = desired === "postgres" && hasDriver ? await findDatabase() : undefined;
   if (place !== undefined) {
     writePrivateJson(path, { kept: "postgres" });
     log("synapse: its data is in Postgres");

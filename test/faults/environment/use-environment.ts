@@ -25,7 +25,7 @@ const IDLE_START_MS = 120;
 const OPEN_LIMIT_MS = 120_000;
 const SEED = 20_261_123;
 
-/** No message is missing, double or out of order. */
+/** No message is missing, duplicated or out of order. */
 const KEPT = { lost: 0, doubled: 0, reordered: 0, details: [] };
 
 /** An environment for the tests of one file, on servers of its own that may be killed. It is healed after each test. */

@@ -66,8 +66,8 @@ type DesiredRoom = {
 
 /** A product's backend. */
 export class Backend extends Api {
-  putRoom(room: string, wish: DesiredRoom = {}): Promise<RoomResource> {
-    const body = room.startsWith("direct:") ? wish : { name: room, ...wish };
+  putRoom(room: string, desired: DesiredRoom = {}): Promise<RoomResource> {
+    const body = room.startsWith("direct:") ? desired : { name: room, ...desired };
     return this.expect(roomResource, "PUT", roomPath(room), { body });
   }
 
@@ -153,11 +153,11 @@ export class Person extends Api {
 }
 
 /** A publication as a client received it; `offset` is null for an unnumbered event. */
-export type Heard = { channel: string; offset: number | null; data: Publication };
+export type ReceivedPublication = { channel: string; offset: number | null; data: Publication };
 
 /** One WebSocket of one person: the official client, and every publication that it received. */
 export class Socket {
-  readonly heard: Heard[] = [];
+  readonly received: ReceivedPublication[] = [];
   readonly subscriptions: ServerSubscribedContext[] = [];
   readonly left: string[] = [];
   /** The permanent codes with which the server closed it. */
@@ -170,7 +170,7 @@ export class Socket {
     const options = { websocket: this.#transport(), token, minReconnectDelay: 50, maxReconnectDelay: 200 };
     this.#client = new Centrifuge(url, options);
     this.#client.on("publication", ({ channel, offset, data }) => {
-      this.heard.push({ channel, offset: offset ?? null, data: parseWhole(publication, data) });
+      this.received.push({ channel, offset: offset ?? null, data: parseWhole(publication, data) });
     });
     this.#client.on("subscribed", (context) => this.subscriptions.push(context));
     this.#client.on("unsubscribed", ({ channel }) => this.left.push(channel));
@@ -203,8 +203,8 @@ export class Socket {
   }
 
   /** The publications of a room that were received; by default only the numbered ones. */
-  in(room: string, { numbered = true } = {}): Heard[] {
-    return this.heard.filter(({ channel, offset }) => channel === room && (!numbered || offset !== null));
+  in(room: string, { numbered = true } = {}): ReceivedPublication[] {
+    return this.received.filter(({ channel, offset }) => channel === room && (!numbered || offset !== null));
   }
 
   /** Numbers received in a room, in the order received. */
@@ -224,7 +224,7 @@ export class Socket {
 
   waitFor(what: string, condition: () => boolean, limitMs = 20_000): Promise<boolean> {
     const explain = () =>
-      `heard: ${JSON.stringify(this.heard.slice(-5))}, closed: ${JSON.stringify(this.closed)}`;
+      `received: ${JSON.stringify(this.received.slice(-5))}, closed: ${JSON.stringify(this.closed)}`;
     return waitUntil(what, condition, { limitMs, explain });
   }
 

@@ -53,14 +53,14 @@ export class FailingHomeserver {
       incoming.socket.destroy();
     } else if (this.refusedBody.test(body.toString())) {
       this.failures.refused++;
-      this.#fail(response, 400, { errcode: "M_BAD_JSON", error: this.#tellTale(incoming, body) });
+      this.#fail(response, 400, { errcode: "M_BAD_JSON", error: this.#quoteRequest(incoming, body) });
     } else if (this.garbledPath.test(incoming.url ?? "")) {
       this.failures.garbled++;
-      this.#fail(response, 200, { nonsense: this.#tellTale(incoming, body) });
+      this.#fail(response, 200, { nonsense: this.#quoteRequest(incoming, body) });
     } else this.#forward(incoming, body, response);
   }
 
-  #tellTale({ url = "", headers }: IncomingMessage, body: Buffer): string {
+  #quoteRequest({ url = "", headers }: IncomingMessage, body: Buffer): string {
     const { authorization = "" } = headers;
     return `${this.#serverName} at ${this.#target.href}: ${decodeURIComponent(url)} ${authorization} ${body.toString()}`;
   }

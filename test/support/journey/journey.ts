@@ -4,7 +4,7 @@ import { z } from "zod";
 import { rowsOf } from "../../../shared/db/connection/open.ts";
 import { insertObserver } from "../../../shared/db/observers/observers.ts";
 import { findTenantBySlug } from "../../../shared/db/tenants/tenants.ts";
-import { Backend, Person, Socket, type Heard } from "./clients.ts";
+import { Backend, Person, Socket, type ReceivedPublication } from "./clients.ts";
 import { Synapse } from "./synapse.ts";
 import { TIER_NAMES, type TierName } from "../../faults/environment/tiers.ts";
 import { createTiers, runProgram, type Tier } from "./tiers.ts";
@@ -215,7 +215,7 @@ export class TenantSide {
     this.server = server;
   }
 
-  /** A person with a token; made when not there. */
+  /** A person with a token; the user is created when it does not exist. */
   async person(user: string, displayName = user): Promise<Person> {
     const userSchema = z.looseObject({ user: z.literal(user) });
     await this.server.expect(userSchema, "PUT", `/v1/users/${user}`, { body: { displayName } });
@@ -242,7 +242,7 @@ export class TenantSide {
     return login;
   }
 
-  /** Matrix id of the account that reads for the tenant, once it is there. */
+  /** Matrix id of the tenant's observer. */
   async observer(): Promise<string> {
     const [row] = await this.#journey.sql<{ matrix_user_id: string }>(
       "select o.matrix_user_id from observers o join tenants t on t.id = o.tenant_id where t.slug = ?",
@@ -291,9 +291,9 @@ export class TenantSide {
 
 /** The publications that carry a message, pending or numbered. */
 export function messagesOf(
-  heard: readonly Heard[],
+  received: readonly ReceivedPublication[],
 ): { type: string; text: string; id: string; number: number | null }[] {
-  return heard.flatMap(({ data }) =>
+  return received.flatMap(({ data }) =>
     data.type === "message.pending" || data.type === "message.created"
       ? [{ type: data.type, text: data.text, id: data.id, number: data.number }]
       : [],

@@ -87,7 +87,7 @@ export class Synapse {
   }
 
   /** Registers an account that no tenant knows. */
-  async registerStranger(
+  async registerUnknownUser(
     name: string,
     displayName: string,
   ): Promise<{ matrixUserId: string; accessToken: string }> {
@@ -107,7 +107,7 @@ export class Synapse {
       displayname: displayName,
     });
     if (status !== 200)
-      throw new Error(`registering a stranger was answered ${status}: ${JSON.stringify(body)}`);
+      throw new Error(`registering an unknown user was answered ${status}: ${JSON.stringify(body)}`);
     return { matrixUserId: String(body["user_id"]), accessToken: String(body["access_token"]) };
   }
 }

@@ -144,7 +144,7 @@ test.each([
 });
 
 test.each([
-  [["key", "create", "--tenant", "nobody", "--role", "server"]],
+  [["key", "create", "--tenant", "unknown", "--role", "server"]],
   [["key", "revoke", "nothing"]],
   [["room", "show", "acme", "event:none"]],
 ])("a command that fails prints why and exits with 1: %j", async (args) => {

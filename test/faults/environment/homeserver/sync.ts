@@ -68,10 +68,10 @@ export function readStream(
   userId: string,
   { from, rooms, limit }: { from: number; rooms: ReadonlySet<string>; limit: number },
 ): { chunk: unknown[]; end: number } | null {
-  const isTold = (event: StoredEvent) =>
+  const isVisible = (event: StoredEvent) =>
     rooms.has(event.roomId) || (event.type === "m.room.member" && event.state_key === userId);
   const shown = [...state.rooms.values()]
-    .flatMap(({ events }) => events.filter((event) => event.ordinal > from && isTold(event)))
+    .flatMap(({ events }) => events.filter((event) => event.ordinal > from && isVisible(event)))
     .sort((one, other) => one.ordinal - other.ordinal)
     .slice(0, limit);
   const last = shown.at(-1);
