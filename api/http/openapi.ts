@@ -107,8 +107,13 @@ export function createOpenApi(routes: readonly Route[], version: string): oas31.
     servers: [{ url: "/" }],
     tags: ["users", "rooms", "members", "messages", "me"].map((name) => ({ name })),
     paths: { ...paths, ...processPaths() },
-    components: { schemas: { Publication: publication }, securitySchemes: SECURITY_SCHEMES },
+    components: { schemas: { Publication: describePublication() }, securitySchemes: SECURITY_SCHEMES },
   });
+}
+
+/** As clients receive it. A zod schema here would also be described as an input, and the answers' schemas renamed. */
+function describePublication(): oas31.SchemaObject | oas31.ReferenceObject {
+  return createSchema(publication, { io: "output" }).schema;
 }
 
 const SECURITY_SCHEMES: Record<string, oas31.SecuritySchemeObject> = {

@@ -133,7 +133,8 @@ function refuse(stream: Duplex, { status, type, body }: Answer): void {
     `content-type: ${type}`,
     `content-length: ${Buffer.byteLength(body)}`,
   ];
-  stream.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+  // Node keeps the stream half open until the client ends its side, and has no time limit for it.
+  stream.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => stream.destroy());
 }
 
 async function listen(server: Server, port: number): Promise<number> {

@@ -38,6 +38,12 @@ test("every reference names a schema of the document", () => {
   for (const name of new Set(names)) expect(Object.keys(document.components.schemas)).toContain(name);
 });
 
+test("an answer, a page and a publication name the same schema of a resource", () => {
+  const names = Object.keys(document.components.schemas);
+  expect(names).toEqual(expect.arrayContaining(["Message", "MyRoom", "Person", "Publication"]));
+  expect(names.filter((name) => /(?:Output|Input)$/.test(name))).toEqual([]);
+});
+
 test("the document describes every route, with its credential and its problems", () => {
   const served = createRoutes({} as RouteDeps).map(({ shape }) => `${shape.method} ${shape.path}`);
   const described = Object.entries(document.paths).flatMap(([path, methods]) =>
