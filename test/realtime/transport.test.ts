@@ -63,13 +63,9 @@ describe.each(["uws", "ws"] as const)("the transport %s", (transport) => {
   test("upgrades a known origin and sub-protocol on the one path, and names the sub-protocol", async () => {
     const node = await open({ allowedOrigins: ["https://app.example"] });
     const attempt = async (protocols: string[], headers: Record<string, string> = {}, path = "") => {
-      const socket = new WebSocket(
-        path === "" ? node.url : `ws://127.0.0.1:${node.port}${path}`,
-        protocols,
-        {
-          headers,
-        },
-      );
+      const socket = new WebSocket(path === "" ? node.url : `ws://127.0.0.1:${node.port}${path}`, protocols, {
+        headers,
+      });
       socket.on("error", () => undefined);
       const opened = once(socket, "open").then(() => `101 ${socket.protocol} ${socket.extensions}`);
       const refused = once(socket, "unexpected-response").then(([, response]: unknown[]) =>
@@ -113,7 +109,7 @@ describe.each(["uws", "ws"] as const)("the transport %s", (transport) => {
     expect(node.child.exitCode).toBe(0);
   });
 
-  test("takes a message at the limit of bytes, and closes with 1009 over it", async () => {
+  test("accepts a message at the limit of bytes, and closes with 1009 over it", async () => {
     const node = await open();
     const raw = await connected(node);
     const command = '{"id":2,"ping":{}}';
