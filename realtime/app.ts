@@ -9,7 +9,7 @@ import { Connection, type ConnectionDeps } from "./session/connection.ts";
 import { checkDeadlines } from "./session/deadlines.ts";
 import { drain } from "./session/drain.ts";
 import { Flusher } from "./session/flusher.ts";
-import { runCommands } from "./session/run-commands.ts";
+import { runCommands } from "./session/commands/run-commands.ts";
 import type { OpenTransport, Transport, TransportName } from "./transport/transport.ts";
 
 export type RealtimeOptions = AssembleOptions & {

@@ -1,5 +1,5 @@
 import type { Db } from "../../shared/db/connection/open.ts";
-import { acceptMessages, type Accepted } from "../../shared/db/messages/messages.ts";
+import { acceptMessages, type Accepted } from "../../shared/db/messages/accept-messages.ts";
 import type { AfterCommit } from "../after-commit/after-commit.ts";
 import { createAcceptBatcher, type Accept } from "./accept-batcher.ts";
 

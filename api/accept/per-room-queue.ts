@@ -1,5 +1,5 @@
 import { isLockTimeout, isRepeatable } from "../../shared/db/connection/failures.ts";
-import type { Acceptance, NewMessage } from "../../shared/db/messages/messages.ts";
+import type { Acceptance, NewMessage } from "../../shared/db/messages/accept-messages.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey } from "../../shared/contract/names.ts";
 

@@ -1,4 +1,4 @@
-import type { Accepted } from "../../shared/db/messages/messages.ts";
+import type { Accepted } from "../../shared/db/messages/accept-messages.ts";
 import type { JobName, JobPayload } from "../../shared/queues/index.ts";
 import type { FailedMessage } from "../../shared/timeline/publish-unnumbered.ts";
 

@@ -1,5 +1,5 @@
 import { LRUCache } from "lru-cache";
-import type { Acceptance } from "../../shared/db/messages/messages.ts";
+import type { Acceptance } from "../../shared/db/messages/accept-messages.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 
 const COUNT_TTL_MS = 1_000;

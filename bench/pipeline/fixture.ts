@@ -1,6 +1,6 @@
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import { newFence, newId } from "../../shared/platform/ids.ts";
-import type { NewMessage } from "../../shared/db/messages/messages.ts";
+import type { NewMessage } from "../../shared/db/messages/accept-messages.ts";
 
 /** A tenant with rooms that exist, each with a user who has joined. Only messages are left to send. */
 export type Fixture = { tenantId: string; message: (index: number) => NewMessage };

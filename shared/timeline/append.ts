@@ -1,7 +1,13 @@
 import type { EntryType } from "../contract/frames.ts";
-import { rowsOf, type Db } from "../db/connection/open.ts";
+import type { Db } from "../db/connection/open.ts";
 import type { Statement } from "../db/connection/pipelined-transaction.ts";
-import { appendRows, lockTimelineRows, type AppendedRow, type OfferedRow } from "../db/timeline/append.ts";
+import {
+  appendRows,
+  lockTimelineRows,
+  runAppend,
+  type AppendedRow,
+  type OfferedRow,
+} from "../db/timeline/append.ts";
 
 export type { AppendedRow } from "../db/timeline/append.ts";
 
@@ -35,8 +41,7 @@ export async function appendEntries(trx: Db, rooms: readonly RoomEntries[]): Pro
   const named = rooms.filter(({ entries }) => entries.length > 0);
   if (named.length === 0) return [];
   if (named.length > 1) await lockTimelineRows(trx, [...new Set(named.map(({ roomId }) => roomId))]);
-  const { sql, bindings } = appendStatement(named);
-  return rowsOf<AppendedRow>(trx, sql, bindings);
+  return runAppend(trx, appendStatement(named));
 }
 
 /** The statement that appends, on the same terms, where the rooms' timelines are locked already. Returns AppendedRow. */

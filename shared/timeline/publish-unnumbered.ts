@@ -1,4 +1,5 @@
-import { presentMessage, type Accepted } from "../db/messages/messages.ts";
+import type { Accepted } from "../db/messages/accept-messages.ts";
+import { presentMessage } from "../db/messages/messages.ts";
 import type { TimelinePosition } from "../db/timeline/pages.ts";
 import type { Publication } from "../contract/frames.ts";
 import type { RoomLiveMessage } from "./live-messages.ts";

@@ -2,7 +2,8 @@ import { expect, test } from "@jest/globals";
 import { createAcceptBatcher } from "../../api/accept/accept-batcher.ts";
 import { createMessageQuota } from "../../api/rate-limit/message-quota.ts";
 import { createLongPoll, readPreferredWaitS } from "../../api/http/long-poll.ts";
-import type { Acceptance, MessageRow, NewMessage } from "../../shared/db/messages/messages.ts";
+import type { Acceptance, NewMessage } from "../../shared/db/messages/accept-messages.ts";
+import type { MessageRow } from "../../shared/db/messages/messages.ts";
 
 const message = (text: string, slug = "g"): NewMessage => ({
   tenantId: "t",

@@ -5,7 +5,7 @@ import { role } from "../../shared/contract/roles.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
-const ALLOWED = ["shared/db/", "workers/inbound/", "shared/timeline/"];
+const ALLOWED = ["shared/db/"];
 
 /** What runs SQL or holds its text: an import of the doors, knex's own calls, a Statement, a text that begins like one. */
 const SQL = [

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { acceptMessages, type NewMessage } from "../../shared/db/messages/messages.ts";
+import { acceptMessages, type NewMessage } from "../../shared/db/messages/accept-messages.ts";
 import { lockOutboxes } from "../../shared/db/rooms/rooms.ts";
 import { newId } from "../../shared/platform/ids.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";

@@ -1,4 +1,5 @@
-import { acceptMessages, type MessageRow } from "../../shared/db/messages/messages.ts";
+import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import type { MessageRow } from "../../shared/db/messages/messages.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
 import { upsertMembers } from "../../shared/db/memberships/memberships.ts";
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";

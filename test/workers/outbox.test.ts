@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
-import { acceptMessages } from "../../shared/db/messages/messages.ts";
+import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
 import { claimMessages, endBatch } from "../../shared/db/messages/outbox.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { newFence } from "../../shared/platform/ids.ts";

@@ -1,6 +1,6 @@
 import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
-import { applyMemberships } from "../../shared/db/memberships/applied.ts";
+import { applyMemberships } from "../../shared/db/memberships/applied-members.ts";
 import {
   appendOwnMessages,
   settleMessages,

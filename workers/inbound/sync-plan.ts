@@ -1,4 +1,4 @@
-import type { AppliedMembership } from "../../shared/db/memberships/applied.ts";
+import type { AppliedMembership } from "../../shared/db/memberships/applied-members.ts";
 import type { OwnEvent } from "../../shared/db/messages/settle.ts";
 import type { ConfigurationDrift, Successor } from "../../shared/db/rooms/changed-on-matrix.ts";
 import type { RoomEntries } from "../../shared/timeline/append.ts";

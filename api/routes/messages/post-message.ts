@@ -1,12 +1,11 @@
 import { createHash } from "node:crypto";
 import type { Db } from "../../../shared/db/connection/open.ts";
+import type { Acceptance, NewMessage } from "../../../shared/db/messages/accept-messages.ts";
 import {
   findMessage,
   findMessageByClientId,
   presentMessage,
-  type Acceptance,
   type MessageRow,
-  type NewMessage,
 } from "../../../shared/db/messages/messages.ts";
 import { CONTENT, identifyContent, type Content } from "../../../shared/contract/content/index.ts";
 import { AppError } from "../../../shared/contract/errors.ts";

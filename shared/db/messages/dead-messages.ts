@@ -82,16 +82,18 @@ const MARK_OF_ROOM = markDeadWhere(
   "tenant_id = :tenantId and room_id = :roomId and open and status <> 'sent'",
 );
 
+// Only what is sent: a message that another transaction accepted or requeued since the statement above must stay open, so
+// that its drain marks it dead.
+const CLOSE_SENT = `
+  update messages set open = false where tenant_id = :tenantId and room_id = :roomId and open and status = 'sent'`;
+
 /**
  * Marks the unsent messages of a room dead, in the transaction that deletes the room. What is sent stays so, and is not
  * open any more: the observer does not read it.
  */
 export async function markDeadOfDeletedRoom(trx: Db, tenantId: string, roomId: string): Promise<void> {
   await execute(trx, MARK_OF_ROOM, { tenantId, roomId, ...causeOf("room_deleted") });
-  await execute(trx, "update messages set open = false where tenant_id = ? and room_id = ? and open", [
-    tenantId,
-    roomId,
-  ]);
+  await execute(trx, CLOSE_SENT, { tenantId, roomId });
 }
 
 const MARK_REDACTED = `

@@ -1,4 +1,5 @@
 import type { Statement } from "../connection/pipelined-transaction.ts";
+import { membersDue } from "../memberships/members-due.ts";
 
 /** Someone on Matrix changed what the tenant decides: power levels, or the name, topic or avatar. */
 export type ConfigurationDrift = { roomId: string; what: "levels" | "description" };
@@ -17,8 +18,7 @@ export function markEncrypted(roomIds: readonly string[]): Statement {
 /** Unknown users must not be in a private room: the members' job becomes due and removes them. */
 export function noteUnknownUsers(roomIds: readonly string[]): Statement {
   return {
-    sql: `update rooms set strangers_seen_at = now(), members_desired_version = members_desired_version + 1,
-            members_next_attempt_at = least(coalesce(members_next_attempt_at, now()), now())
+    sql: `update rooms set strangers_seen_at = now(), ${membersDue()}
       where id = any(?) and visibility = 'private' and deleted_at is null`,
     bindings: [[...roomIds]],
   };
@@ -38,8 +38,7 @@ export function markConfigurationDrift(drifts: readonly ConfigurationDrift[]): S
     drifts.filter((drift) => drift.what === what).map((drift) => drift.roomId);
   return {
     sql: `update rooms
-        set members_desired_version = members_desired_version + case when id = any(:levels) then 1 else 0 end,
-            members_next_attempt_at = case when id = any(:levels) then now() else members_next_attempt_at end,
+        set ${membersDue({ when: "id = any(:levels)" })},
             desired_version = desired_version + case when id = any(:descriptions) then 1 else 0 end,
             next_attempt_at = case when id = any(:descriptions) then now() else next_attempt_at end
       where id = any(:rooms) and deleted_at is null`,

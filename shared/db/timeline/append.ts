@@ -1,7 +1,7 @@
 import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
 import type { EntryType } from "../../contract/frames.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
-import type { Db } from "../connection/open.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
 import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
 
 /*
@@ -53,6 +53,11 @@ export async function lockTimelineRows(trx: Db, roomIds: readonly string[]): Pro
 /** Appends rows where the rooms' timelines are locked, or only one room is named. Returns AppendedRow. */
 export function appendRows(rows: readonly OfferedRow[]): Statement {
   return { sql: APPEND, bindings: { rows: JSON.stringify(rows), unread: [...UNREAD_ENTRY_TYPES] } };
+}
+
+/** Runs what `appendRows` returns, in the caller's transaction. */
+export function runAppend(trx: Db, { sql, bindings }: Statement): Promise<AppendedRow[]> {
+  return rowsOf<AppendedRow>(trx, sql, bindings);
 }
 
 /**

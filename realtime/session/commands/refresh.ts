@@ -1,9 +1,9 @@
-import { AppError, errorText } from "../../shared/contract/errors.ts";
-import type { Log } from "../../shared/platform/log.ts";
-import type { Policy } from "../policy/policy.ts";
-import { CLOSE, CONNECT_REFUSAL, REPLY_ERROR } from "../protocol/codes.ts";
-import type { CommandOf } from "../protocol/commands.ts";
-import type { Connection } from "./connection.ts";
+import { AppError, errorText } from "../../../shared/contract/errors.ts";
+import type { Log } from "../../../shared/platform/log.ts";
+import type { Policy } from "../../policy/policy.ts";
+import { CLOSE, CONNECT_REFUSAL, REPLY_ERROR } from "../../protocol/codes.ts";
+import type { CommandOf } from "../../protocol/commands.ts";
+import type { Connection } from "../connection.ts";
 
 export type RefreshDeps = { policy: Pick<Policy, "authenticate">; log: Log };
 

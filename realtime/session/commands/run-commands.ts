@@ -1,7 +1,7 @@
-import { CLOSE, REPLY_ERROR } from "../protocol/codes.ts";
-import type { CommandOf } from "../protocol/commands.ts";
-import { connect, type ConnectDeps } from "./connect.ts";
-import type { Connection, Request } from "./connection.ts";
+import { CLOSE, REPLY_ERROR } from "../../protocol/codes.ts";
+import type { CommandOf } from "../../protocol/commands.ts";
+import { connect, type ConnectDeps } from "../connect.ts";
+import type { Connection, Request } from "../connection.ts";
 import { refresh } from "./refresh.ts";
 import { runSubscribes, type Subscribe } from "./run-subscribes.ts";
 

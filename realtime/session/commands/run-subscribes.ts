@@ -1,10 +1,10 @@
-import { errorText } from "../../shared/contract/errors.ts";
-import { REPLY_ERROR, type ReplyError } from "../protocol/codes.ts";
-import { rejectsUnrecovered, type CommandOf } from "../protocol/commands.ts";
-import { liveChannelOf, type StreamTop, type TopicRef } from "../channels/topic-ref.ts";
-import type { ConnectDeps } from "./connect.ts";
-import type { Connection } from "./connection.ts";
-import { subscribe, type Want } from "./subscribe.ts";
+import { errorText } from "../../../shared/contract/errors.ts";
+import { REPLY_ERROR, type ReplyError } from "../../protocol/codes.ts";
+import { rejectsUnrecovered, type CommandOf } from "../../protocol/commands.ts";
+import { liveChannelOf, type StreamTop, type TopicRef } from "../../channels/topic-ref.ts";
+import type { ConnectDeps } from "../connect.ts";
+import type { Connection } from "../connection.ts";
+import { subscribe, type Want } from "../subscribe.ts";
 
 export type Subscribe = CommandOf<"subscribe">;
 
