@@ -107,7 +107,7 @@ test("a user whom a moderator invites to a private room on Matrix is removed, wh
   const invited = await synapse.registerUnknownUser("outsider", "Waits");
   expect((await invite(invited.matrixUserId)).status).toBe(200);
   await journey.waitFor(
-    "the invitation is taken back",
+    "the invitation is withdrawn",
     async () => !(await present()).includes(invited.matrixUserId),
   );
   const { login } = await inviteUnknownUser(room, "Came", moderator).catch(() => ({ login: null }));

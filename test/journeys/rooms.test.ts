@@ -141,7 +141,7 @@ test("a deleted room is empty on Matrix, and no user can read, write or receive 
     ).toBe(404);
   }
   await journey.waitFor(
-    "everybody left on Matrix",
+    "ada left on Matrix",
     async () => !(await synapse.joinedRooms(adaId)).includes(matrixRoomId),
   );
   await journey.waitFor(

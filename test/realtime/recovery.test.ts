@@ -284,20 +284,20 @@ describe("while a client is connected", () => {
   });
 
   test("rights are checked again: an added room is subscribed and a removed one is unsubscribed, without a control message", async () => {
-    const given = await world.room("group:given", ["pia"]);
-    const taken = await world.room("group:taken", ["max"]);
+    const added = await world.room("group:newly-added", ["pia"]);
+    const removed = await world.room("group:removed", ["max"]);
     const max = await connectListener(node, await world.token("max"));
-    await world.remove(taken, "max", { hasEntry: false });
+    await world.remove(removed, "max", { hasEntry: false });
     await world.db("memberships").insert({
-      room_id: given.id,
+      room_id: added.id,
       user_id: await world.user("max"),
       tenant_id: world.tenant.id,
       role: "member",
     });
-    await waitFor(() => max.unsubscribed.includes("group:taken"));
-    await waitFor(() => max.subscribed.some(({ channel }) => channel === "group:given"));
-    await world.say(given, "hello");
-    await waitFor(() => max.texts("group:given").length === 1);
+    await waitFor(() => max.unsubscribed.includes("group:removed"));
+    await waitFor(() => max.subscribed.some(({ channel }) => channel === "group:newly-added"));
+    await world.say(added, "hello");
+    await waitFor(() => max.texts("group:newly-added").length === 1);
   });
 
   test("a room from which the client unsubscribed stays unsubscribed", async () => {

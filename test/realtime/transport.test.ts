@@ -109,7 +109,7 @@ describe.each(["uws", "ws"] as const)("the transport %s", (transport) => {
     expect(node.child.exitCode).toBe(0);
   });
 
-  test("takes a message at the limit of bytes, and closes with 1009 over it", async () => {
+  test("accepts a message at the limit of bytes, and closes with 1009 over it", async () => {
     const node = await open();
     const raw = await connected(node);
     const command = '{"id":2,"ping":{}}';

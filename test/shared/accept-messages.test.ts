@@ -65,7 +65,7 @@ test("batches that lock the same rooms in another order all come through", async
   expect(answers.flat().every(({ outcome }) => outcome === "accepted")).toBe(true);
 });
 
-test("only the first message of an idle room asks for it to be woken: who is woken sends the rest", async () => {
+test("only the first message of an idle room wakes it: one job sends the others too", async () => {
   await tenant.server("PUT", "/v1/rooms/group/idle", { body: { name: "idle", members: [{ user: "ada" }] } });
   const wakes = async (text: string) => {
     const woken: string[] = [];
@@ -84,7 +84,7 @@ test("only the first message of an idle room asks for it to be woken: who is wok
   expect(await wakes("3")).toEqual([true]);
 });
 
-test("a message says where its room's timeline stood, with what was removed while it waited", async () => {
+test("an accepted message has the position of its room's timeline, with the removals that were committed while it waited", async () => {
   await tenant.server("PUT", "/v1/rooms/group/place", {
     body: { name: "place", members: [{ user: "ada" }] },
   });

@@ -50,7 +50,7 @@ describe("where Synapse keeps its data", () => {
     ["an unknown place", { env: { STACK_SYNAPSE_DATA: "paper" } }, '"paper"', "set it to postgres or sqlite"],
     ["Postgres, beside one that a URL names", asked, "DATABASE_URL", "STACK_SYNAPSE_DATA=sqlite"],
     ["Postgres, without a driver", { ...asked, hasDriver: false }, "psycopg2", "STACK_SYNAPSE"],
-  ])("cannot be %s: says what to do", async (_, given, message, advice) => {
+  ])("cannot be %s, and the error says what to do", async (_, given, message, advice) => {
     await expect(open(given)).rejects.toMatchObject({
       message: expect.stringContaining(message),
       advice: expect.stringContaining(advice),

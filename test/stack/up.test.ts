@@ -260,7 +260,7 @@ describe("npm run up", () => {
     );
   });
 
-  test.each([["--bogus"], ["surplus"]])("exits 2 for %s, saying what may be said", async (argument) => {
+  test.each([["--bogus"], ["surplus"]])("exits with 2 for %s and prints the options", async (argument) => {
     const refused = await run(checkout, ["stack/commands/up.mjs", argument], env);
     expect(refused.code).toBe(2);
     expect(refused.output).toContain("npm run up [-- [--detach] [--fresh]]");
