@@ -44,7 +44,7 @@ const users = {
   "migrations/\\d{4}-[^/]+": "migrations/index",
   "realtime/cluster/[^/]+": "realtime/(main|cluster/.+)",
   // The rest of the tier knows the interface of a transport.
-  "realtime/transport/(uws|ws)": "realtime/transport/.+|realtime/app",
+  "realtime/transport/(uws|ws)": "realtime/transport/.+",
   // A round trip of its own for begin and commit is right almost everywhere.
   "shared/db/connection/pipelined-transaction": "shared/(db|timeline)/.+|workers/(inbound|jobs)/.+",
   // `runProcess` starts the one of each process.
