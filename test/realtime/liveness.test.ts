@@ -12,7 +12,7 @@ afterEach(async () => {
 });
 afterAll(() => world.close());
 
-const quick = { pingMs: 400, pongMs: 200, deadlineCheckMs: 50, expiredMs: 500 };
+const quick = { pingMs: 400, pongMs: 1_000, deadlineCheckMs: 50, expiredMs: 500 };
 
 describe("pings", () => {
   test("a client that answers pings stays, and one that does not is closed with 3012, even while it receives messages", async () => {

@@ -207,5 +207,5 @@ test("the transport ws ends a client that does not answer the close", async () =
   plains.push(plain);
   await waitFor(async () => (await node.metric("omc_realtime_closing")) === 1);
   await plain.ended();
-  expect(await node.metric("omc_realtime_closing")).toBe(0);
+  await waitFor(async () => (await node.metric("omc_realtime_closing")) === 0);
 });
