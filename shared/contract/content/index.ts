@@ -1,6 +1,5 @@
 import { z } from "zod";
 import type { EntryType } from "../frames.ts";
-import type { Permission } from "../permissions.ts";
 import type { ContentFields } from "../resources.ts";
 import type { ContentType } from "./define.ts";
 import { text } from "./text.ts";
@@ -36,11 +35,6 @@ export function parseContent(kept: unknown): Content {
 /** See `ContentType.identify`. */
 export function identifyContent<K extends ContentKind>(content: ContentOf<K>): string {
   return CONTENT[content.kind].identify(content);
-}
-
-/** What a member needs in order to send the content. */
-export function permissionOf({ kind }: Content): Permission {
-  return CONTENT[kind].permission;
 }
 
 /** See `ContentType.present`; `kept` is what a row keeps. */

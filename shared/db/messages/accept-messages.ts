@@ -1,7 +1,6 @@
-import { permissionOf, type Content } from "../../contract/content/index.ts";
+import { CONTENT, type Content } from "../../contract/content/index.ts";
 import type { RoomAddress } from "../../contract/names.ts";
 import { rolesAllowed } from "../../contract/permissions.ts";
-import type { Role } from "../../contract/roles.ts";
 import { newId } from "../../platform/ids.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { transactPipelined } from "../connection/pipelined-transaction.ts";
@@ -64,13 +63,13 @@ export async function acceptMessages(
     request_id: message.requestId ?? null,
     content: message.content,
   }));
-  const input = JSON.stringify(rows.map(withRoles));
+  const input = JSON.stringify(rows);
   type Locked = IdleRoom & { isIdle: boolean };
   const [, accepted] = await transactPipelined<[Locked[], Inserted[]]>(
     db,
     [
       { sql: LOCK_ROOMS, bindings: { input } },
-      { sql: INSERT_ALLOWED, bindings: { input } },
+      { sql: INSERT_ALLOWED, bindings: { input, allowed: ALLOWED } },
     ],
     {
       onFirst: (rooms) => {
@@ -101,13 +100,17 @@ export async function acceptMessages(
   });
 }
 
-/** With the roles that may send such content. */
-function withRoles<R extends { content: Content }>(row: R): R & { roles: readonly Role[] } {
-  return { ...row, roles: rolesAllowed(permissionOf(row.content)) };
+/** Which roles may send which kind of content, as `<kind> <role>`: a parameter, computed once. */
+const ALLOWED = kindsAndRoles();
+
+function kindsAndRoles(): string[] {
+  return Object.entries(CONTENT).flatMap(([kind, { permission }]) =>
+    rolesAllowed(permission).map((role) => `${kind} ${role}`),
+  );
 }
 
 const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, kind text,
-  slug text, client_id text, request_hash text, request_id text, content jsonb, roles text[])`;
+  slug text, client_id text, request_hash text, request_id text, content jsonb)`;
 
 const LOCK_ROOMS = `
   select o.tenant_id as "tenantId", o.room_id as "roomId", o.next_attempt_at is null as "isIdle" from room_outbox o
@@ -125,7 +128,7 @@ const INSERT_ALLOWED = `
       join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
       join room_outbox o on o.room_id = r.id
       join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
-      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role = any(i.roles)
+      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed)
      where u.status <> 'locked' and (i.client_id is null
         or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
   ), bumped as (
