@@ -18,6 +18,7 @@ const tools = /** @type {Record<string, {program: string, needsStack: boolean}>}
   "bench:outage": { program: "dist/bench/outage.js", needsStack: true },
   "bench:capacity": { program: "dist/bench/capacity.js", needsStack: true },
   "bench:synapse": { program: "dist/bench/synapse-rate.js", needsStack: true },
+  "bench:attack": { program: "dist/bench/attack.js", needsStack: true },
 });
 
 /** Runs a tool with the stack's environment; the caller's own variables win. Returns its exit code. */
