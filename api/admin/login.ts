@@ -6,7 +6,7 @@ import type { SealKey } from "../../shared/platform/seal.ts";
 import { authenticateKey } from "../auth/authenticate.ts";
 import type { IdentifyCaller } from "../rate-limit/identify-caller.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
-import { allowMethods } from "../http/methods.ts";
+import { allowMethods, refuseKnown } from "../http/methods.ts";
 import { EXACT_PATHS } from "../http/page.ts";
 import { problemHeaders, PROBLEMS } from "../http/problem.ts";
 import { contextOf } from "../http/request-context.ts";
@@ -41,6 +41,7 @@ export function loginRouter(deps: LoginDeps): Router {
   router.all("/login", allowMethods("GET", "POST"));
   router.post("/logout", logOut(deps));
   router.all("/logout", allowMethods("POST"));
+  router.use(refuseKnown);
   return router;
 }
 

@@ -7,7 +7,7 @@ import { EXACT_PATHS, type Page } from "../http/page.ts";
 import { contextOf } from "../http/request-context.ts";
 import type { IdentifyCaller } from "../rate-limit/identify-caller.ts";
 import type { RateLimits } from "../rate-limit/rate-limits.ts";
-import { allowMethods } from "../http/methods.ts";
+import { allowMethods, refuseKnown } from "../http/methods.ts";
 import { loginRouter } from "./login.ts";
 import {
   authenticateOperator,
@@ -44,6 +44,7 @@ export function adminPage(deps: PageDeps): Page {
   });
   router.all("/", allowMethods("GET"));
   router.use(loginRouter(deps));
+  router.use(refuseKnown);
   router.use("/queues", showQueues(deps, boards));
   return { path: "/admin", handler: router, isFolder: true };
 }

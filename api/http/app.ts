@@ -113,6 +113,7 @@ function run(deps: AppDeps, route: Route): express.Handler {
     const { caller } = contextOf(response);
     if (!caller) throw new Error("a route ran without a caller");
     const waitS = route.shape.headers?.includes("Prefer") ? readPreferredWaitS(request.get("prefer")) : 0;
+    const wait = { isKept: false };
     const call: Call<Caller, unknown, unknown> = {
       caller,
       params: readParams(request),
@@ -120,12 +121,18 @@ function run(deps: AppDeps, route: Route): express.Handler {
       body: readBody(route, request),
       requestId: contextOf(response).requestId,
       header: (name) => request.get(name),
-      settle: (first, read, isFinal) =>
-        deps.longPoll(first, read, isFinal, { waitS, signal: closedSignal(response) }),
+      settle: async (first, read, isFinal) => {
+        const { value, isKept } = await deps.longPoll(first, read, isFinal, {
+          ...{ waitS, signal: closedSignal(response) },
+          ...{ tenantId: caller.tenantId, places: caller.limits.waitingRequests },
+        });
+        wait.isKept = isKept;
+        return value;
+      },
     };
     const answer = await route.handle(call);
     contextOf(response).about = answer.about ?? {};
-    if (waitS > 0) response.set("Preference-Applied", `wait=${waitS}`);
+    if (wait.isKept) response.set("Preference-Applied", `wait=${waitS}`);
     send(response, answer);
   };
 }

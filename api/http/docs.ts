@@ -1,7 +1,7 @@
 import { Router } from "express";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { allowMethods } from "./methods.ts";
+import { allowMethods, refuseKnown } from "./methods.ts";
 import { EXACT_PATHS, type Page } from "./page.ts";
 
 const POLICY =
@@ -47,5 +47,6 @@ export function docsPage(document: unknown): Page {
   }
   for (const path of ["/", "/start.js", "/openapi.json", ...FILES.map((file) => `/${file}`)])
     router.all(path, allowMethods("GET"));
+  router.use(refuseKnown);
   return { path: "/docs", handler: router, isFolder: true };
 }

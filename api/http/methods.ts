@@ -14,6 +14,12 @@ export function allowMethods(...methods: readonly string[]): Handler {
   };
 }
 
+/** Follows the handlers of a folder: refuses as `refuseRest`, and passes an unknown path on. */
+export const refuseKnown: Handler = (request, response, next) => {
+  if (allowedMethods.has(request)) void refuseRest(request, response, next);
+  else next();
+};
+
 /**
  * Follows all handlers: answers OPTIONS of a known path with its methods.
  * @throws AppError `method_not_allowed` for another method of a known path, `not_found` for an unknown path.

@@ -17,7 +17,7 @@ import {
   type Transport,
   type TransportOptions,
 } from "./transport.ts";
-import { answerPlain } from "./plain.ts";
+import { answerPlain, type PlainRequest } from "./plain.ts";
 import { decideUpgrade } from "./upgrade.ts";
 import { UwsSocket, type SocketData } from "./uws-socket.ts";
 
@@ -40,7 +40,7 @@ async function openUws(library: Uws, options: TransportOptions): Promise<Transpo
     ...createBehavior(options, closing),
   });
   app.any("/*", (res, req) => {
-    void respond(options, res, { method: req.getMethod().toUpperCase(), path: req.getUrl() });
+    void respond(options, res, readRequest(req));
   });
   const listening = await listen(app, options);
   let isListening = true;
@@ -139,11 +139,13 @@ function upgrade(
   );
 }
 
-async function respond(
-  options: TransportOptions,
-  res: HttpResponse,
-  request: { method: string; path: string },
-): Promise<void> {
+function readRequest(req: HttpRequest): PlainRequest {
+  const rawHeaders: string[] = [];
+  req.forEach((name, value) => rawHeaders.push(name, value));
+  return { method: req.getMethod().toUpperCase(), path: req.getUrl(), rawHeaders };
+}
+
+async function respond(options: TransportOptions, res: HttpResponse, request: PlainRequest): Promise<void> {
   const aborted = new AbortController();
   res.onAborted(() => {
     aborted.abort();

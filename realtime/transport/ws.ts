@@ -119,10 +119,10 @@ const FULL: Answer = { status: 503, type: "text/plain", body: "too many connecti
 
 async function respond(
   options: TransportOptions,
-  { method = "GET", url = "/" }: IncomingMessage,
+  { method = "GET", url = "/", rawHeaders }: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  sendReply(response, await answerPlain(options, { method, path: pathOf(url) }));
+  sendReply(response, await answerPlain(options, { method, path: pathOf(url), rawHeaders }));
 }
 
 function refuse(stream: Duplex, { status, type, body }: Answer): void {

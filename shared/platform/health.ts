@@ -24,7 +24,7 @@ export const NOT_ALLOWED: HealthReply = {
 };
 const FULL: HealthReply = { status: 503, type: "text/plain", body: "too many connections" };
 const FAILED: HealthReply = { status: 503, type: "text/plain", body: "not available" };
-const REPEATED: HealthReply = { status: 400, type: "text/plain", body: "a header is repeated" };
+export const REPEATED: HealthReply = { status: 400, type: "text/plain", body: "a header is repeated" };
 
 type HealthOptions = {
   port: number;

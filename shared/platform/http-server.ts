@@ -19,6 +19,8 @@ export type HttpServerOptions = {
   onFull: RequestListener;
   /** Called for each connection beyond the limit. */
   onRefused?: () => void;
+  /** How long a client may take to read an answer. */
+  answerMs?: number;
   /** Whether the caller handles upgrades. Upgraded sockets do not count as connections. */
   upgrades?: boolean;
 };
@@ -29,11 +31,11 @@ export type HttpServerOptions = {
  */
 export function createHttpServer(
   handle: RequestListener,
-  { maxConnections, onFull, onRefused, upgrades = false }: HttpServerOptions,
+  { maxConnections, onFull, onRefused, answerMs = ANSWER_LIMIT_MS, upgrades = false }: HttpServerOptions,
 ): Server {
   const connections = new Set<Socket>();
   const beyondLimit = new WeakSet<Socket>();
-  const answers = watchAnswers();
+  const answers = watchAnswers(answerMs);
   const server = createServer(
     {
       headersTimeout: HEADERS_LIMIT_MS,
@@ -43,12 +45,10 @@ export function createHttpServer(
     },
     (request, response) => {
       answers.watch(response);
-      if (!beyondLimit.has(request.socket)) {
-        handle(request, response);
-        return;
-      }
-      response.setHeader("connection", "close");
-      onFull(request, response);
+      if (beyondLimit.has(request.socket) && connections.size > maxConnections) {
+        response.setHeader("connection", "close");
+        onFull(request, response);
+      } else handle(request, response);
     },
   );
   server.on("connection", (socket) => {
@@ -60,7 +60,7 @@ export function createHttpServer(
         socket.destroy();
         return;
       }
-      if (connections.size >= maxConnections) beyondLimit.add(socket);
+      beyondLimit.add(socket);
     }
     connections.add(socket);
     socket.once("close", () => connections.delete(socket));
@@ -72,7 +72,7 @@ export function createHttpServer(
 }
 
 /** Cuts connections whose client does not read its answer in time. */
-function watchAnswers() {
+function watchAnswers(limitMs: number) {
   const open = new Map<ServerResponse, { sinceMs: number | null }>();
   let timer: NodeJS.Timeout | undefined;
   const check = () => {
@@ -80,7 +80,7 @@ function watchAnswers() {
     for (const [response, answer] of open) {
       if (!response.headersSent) continue;
       answer.sinceMs ??= nowMs;
-      if (nowMs - answer.sinceMs > ANSWER_LIMIT_MS) response.destroy();
+      if (nowMs - answer.sinceMs > limitMs) response.destroy();
     }
   };
   return {

@@ -367,6 +367,10 @@ describe("other sites", () => {
     expect(await act({ origin: own, "sec-fetch-site": "cross-site" })).toBe(403);
     expect(await act({ "sec-fetch-site": "same-site" })).toBe(403);
     expect(await act({ origin: "null" })).toBe(403);
+    expect(await act({ origin: own.replace("http:", "https:") })).toBe(403);
+    expect(await act({ origin: "http://127.0.0.1:1" })).toBe(403);
+    expect(await act({ origin: own, "x-forwarded-proto": "https" })).toBe(403);
+    expect(await act({ origin: own.replace("http:", "https:"), "x-forwarded-proto": "https" })).toBe(200);
     expect(await act({ origin: own })).toBe(200);
     expect(await act({ origin: own, "sec-fetch-site": "same-origin" })).toBe(200);
     const foreign = await world.as(null)("POST", "/admin/login", {
@@ -386,6 +390,7 @@ describe("other sites", () => {
     expect(await from(own.ada, "https://own.example")).toBe(200);
     expect(await from(own.ada, "https://app.example")).toBe(403);
     expect(await from(ada, new URL(world.url).origin)).toBe(200);
+    expect(await from(ada, new URL(world.url).origin.replace("http:", "https:"))).toBe(403);
     const preflight = (origin: string) =>
       world.as(null)("OPTIONS", ROOMS, { headers: { origin, "access-control-request-method": "GET" } });
     await until(
