@@ -124,7 +124,7 @@ function run(deps: AppDeps, route: Route): express.Handler {
       settle: async (first, read, isFinal) => {
         const { value, isKept } = await deps.longPoll(first, read, isFinal, {
           ...{ waitS, signal: closedSignal(response) },
-          ...{ tenantId: caller.tenantId, places: caller.limits.waitingRequests },
+          ...{ tenantId: caller.tenantId, places: caller.limits.longPolls },
         });
         wait.isKept = isKept;
         return value;

@@ -218,7 +218,7 @@ test("a caller that prefers to wait gets the answer when the message is sent", a
 test("a wait for which the tenant has no place is not said to be kept", async () => {
   const busy = await world.tenant("no-places");
   await busy.server("PUT", "/v1/rooms/group/busy", { body: { name: "Busy", members: [{ user: "ada" }] } });
-  await setTenantLimits(world.db, "no-places", { waitingRequests: 1 });
+  await setTenantLimits(world.db, "no-places", { longPolls: 1 });
   const path = "/v1/rooms/group/busy/messages";
   const first = (await busy.user("ada"))("POST", path, {
     body: { text: "one", clientId: "one" },
