@@ -25,7 +25,12 @@ await runProcess(log, STOP_LIMIT_MS, async (resources) => {
   const processes = config.realtimeProcesses;
   const openTransport = await loadTransport(config.transport, { processes, log });
   if (processes > 1 && !isChild()) {
-    const supervisor = await superviseProcesses({ count: processes, port: config.ports.realtime, log });
+    const supervisor = await superviseProcesses({
+      count: processes,
+      port: config.ports.realtime,
+      host: config.bindAddress,
+      log,
+    });
     resources.add("processes", supervisor, (value) => value.close());
     return;
   }
@@ -46,6 +51,7 @@ await runProcess(log, STOP_LIMIT_MS, async (resources) => {
   const app = await openRealtime({
     openTransport,
     port: config.ports.realtime,
+    host: config.bindAddress,
     isSharedPort: isChild(),
     allowedOrigins,
     limits: LIMITS,

@@ -140,6 +140,7 @@ async function startJobs(
   const readiness = () => jobsReadiness(context.db, context.redis);
   const server = await openHealthServer({
     port: config.ports.jobs,
+    host: config.bindAddress,
     metrics: context.metrics.registry,
     readiness,
   });
@@ -180,6 +181,7 @@ async function startSync(resources: Resources, config: Config, context: WorkerCo
   const readiness = () => syncReadiness(context, observers, config.homeserver.baseUrl);
   const server = await openHealthServer({
     port: config.ports.sync,
+    host: config.bindAddress,
     metrics: context.metrics.registry,
     readiness,
   });

@@ -18,6 +18,7 @@ import { findFreePort } from "../../stack/machine/ports.mjs";
 import { readStartedAt } from "../../stack/machine/processes.mjs";
 import { makeTemporaryFolder } from "../../stack/servers/throw-away.mjs";
 import { removeFolder, resolvePaths } from "../../stack/machine/paths.mjs";
+import { listeningAddresses } from "../support/listening-addresses.ts";
 import { makeFakeCheckout } from "./fake-checkout.ts";
 
 const limitMs = 180_000;
@@ -116,6 +117,7 @@ describe("npm run up", () => {
       expect(second.output).toMatch(/already running[^]*\nready api=/);
       expect((await fetch(`${readDemo(checkout).apiUrl}/readyz`)).status).toBe(200);
       expect(first.output).toContain("synapse: its data is in Postgres");
+      for (const port of Object.values(env)) expect(listeningAddresses(Number(port))).toEqual(["loopback"]);
       for (const name of ["demo.json", "env.json"])
         expect(statSync(join(checkout, ".stack", name)).mode & 0o777).toBe(0o600);
     },

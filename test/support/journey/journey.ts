@@ -65,6 +65,7 @@ export class Journey {
       SYNAPSE_REGISTRATION_SECRET: synapse.registrationSecret,
       // As the stack sets it for a Synapse of its own.
       MATRIX_READ: "events",
+      BIND_ADDRESS: "127.0.0.1",
       SEAL_KEYS: `test:${randomBytes(32).toString("base64")}`,
       ...(await this.#extraEnv()),
     };
