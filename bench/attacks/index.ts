@@ -1,4 +1,6 @@
 import type { Attack } from "./define.ts";
+import { pings } from "./pings.ts";
+import { sockets } from "./sockets.ts";
 
 /** By the name that `npm run bench:attack -- --name NAME` takes. */
-export const ATTACKS: Readonly<Record<string, Attack>> = {};
+export const ATTACKS: Readonly<Record<string, Attack>> = { pings, sockets };
