@@ -65,7 +65,11 @@ export async function openRawClient({ url, from, onText, onEnd }: RawOptions): P
       const ping = encode(PING, Buffer.alloc(LARGEST_CONTROL_BYTES, 1));
       const some = Buffer.concat(Array.from({ length: PINGS_AT_ONCE }, () => ping));
       const endMs = performance.now() + limitMs;
-      for (let sent = 0; sent < bytes && !socket.destroyed && performance.now() < endMs; sent += some.length) {
+      for (
+        let sent = 0;
+        sent < bytes && !socket.destroyed && performance.now() < endMs;
+        sent += some.length
+      ) {
         if (socket.write(some)) await new Promise(setImmediate);
         else await Promise.race([drained(socket), new Promise((resolve) => setTimeout(resolve, limitMs))]);
       }

@@ -108,11 +108,7 @@ async function connectMany(url: string, tokens: readonly string[]) {
   const times: number[] = [];
   let connected = 0;
   const seconds = await runInFlight(CONNECTS, CONNECTS_AT_ONCE, async (index) => {
-    const outcome = await connectOnce(
-      url,
-      `127.0.3.${String(1 + (index % ADDRESSES))}`,
-      tokens[index] ?? "",
-    );
+    const outcome = await connectOnce(url, `127.0.3.${String(1 + (index % ADDRESSES))}`, tokens[index] ?? "");
     if (outcome.client) clients.push(outcome.client);
     if (!outcome.isConnected) return;
     connected += 1;

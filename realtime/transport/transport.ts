@@ -1,3 +1,4 @@
+import type { ClientAddresses } from "../../shared/auth/client-address.ts";
 import type { Payload } from "../protocol/frames.ts";
 
 /** What a session needs of its socket. */
@@ -16,16 +17,21 @@ export type Socket = {
 export type Session = {
   /** A message of the client. Its bytes are only valid during the call. */
   receive(message: Buffer, isBinary: boolean): void;
-  /** The client has sent a WebSocket ping. Returns whether a pong may be sent. */
-  receivePing(): boolean;
+  /** The client has sent a ping or a pong of the WebSocket protocol. Returns whether a ping may be answered. */
+  receiveControl(): boolean;
   /** The socket has ended, or was closed by `close`. */
   closed(code: number): void;
+  /** Nothing of the socket is left in this process. Follows `closed`. */
+  gone(): void;
 };
 
 /** An answer to a plain HTTP request. */
 export type Answer = { status: number; type: string; body: string };
 
-export type UpgradeRefusal = "origin" | "protocol" | "full";
+export type UpgradeRefusal = "origin" | "protocol" | "full" | "address";
+
+/** What a transport knows of a client. `subprotocol` is null for a client that named none; `origin` where no browser opened the socket. */
+export type UpgradedClient = { origin: string | null; subprotocol: string | null; address: string };
 
 export type TransportOptions = {
   /** 0 takes a free one. */
@@ -39,8 +45,11 @@ export type TransportOptions = {
   isKnownOrigin: (origin: string) => boolean;
   /** Whether there is no room for another socket. */
   isFull: () => boolean;
-  /** `subprotocol` is null for a client that named none; `origin` is null where no browser opened the socket. */
-  accept: (socket: Socket, client: { origin: string | null; subprotocol: string | null }) => Session;
+  /** Reads the address of a client behind trusted proxies. */
+  addresses: ClientAddresses;
+  /** Whether an address has too many sockets that no user has connected. */
+  isAddressFull: (address: string) => boolean;
+  accept: (socket: Socket, client: UpgradedClient) => Session;
   onRefused: (reason: UpgradeRefusal) => void;
   /** Answers a plain GET request; null for an unknown path. */
   answer: (path: string) => Promise<Answer> | null;

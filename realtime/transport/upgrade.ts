@@ -1,22 +1,28 @@
-import type { Answer, TransportOptions, UpgradeRefusal } from "./transport.ts";
+import type { Answer, TransportOptions, UpgradedClient, UpgradeRefusal } from "./transport.ts";
 
 export type UpgradeDecision =
-  | { refusal: UpgradeRefusal; answer: Answer }
-  | { refusal: null; origin: string | null; subprotocol: string | null };
+  { refusal: UpgradeRefusal; answer: Answer } | ({ refusal: null } & UpgradedClient);
 
 const refuse = (refusal: UpgradeRefusal, status: number, body: string): UpgradeDecision => ({
   refusal,
   answer: { status, type: "text/plain", body },
 });
 
-/** Whether a client gets a socket. `origin` and `protocols` are the values of its headers; empty for an absent one. */
+/** Whether a client gets a socket. The values of its headers are empty for an absent one. */
 export function decideUpgrade(
   {
     isKnownOrigin,
     subprotocols,
     isFull,
-  }: Pick<TransportOptions, "isKnownOrigin" | "subprotocols" | "isFull">,
-  { origin, protocols }: { origin: string; protocols: string },
+    addresses,
+    isAddressFull,
+  }: Pick<TransportOptions, "isKnownOrigin" | "subprotocols" | "isFull" | "addresses" | "isAddressFull">,
+  {
+    origin,
+    protocols,
+    peer,
+    forwardedFor,
+  }: { origin: string; protocols: string; peer: string; forwardedFor: () => string },
 ): UpgradeDecision {
   const offered = protocols
     .split(",")
@@ -27,7 +33,9 @@ export function decideUpgrade(
   if (offered.length > 0 && subprotocol === null)
     return refuse("protocol", 400, `the sub-protocols are: ${subprotocols.join(", ")}`);
   if (isFull()) return refuse("full", 503, "no room for another connection");
-  return { refusal: null, origin: origin === "" ? null : origin, subprotocol };
+  const address = addresses.read(peer, addresses.isTrusted(peer) ? forwardedFor() : undefined);
+  if (isAddressFull(address)) return refuse("address", 503, "too many connections of this address");
+  return { refusal: null, origin: origin === "" ? null : origin, subprotocol, address };
 }
 
 export const NOT_FOUND: Answer = { status: 404, type: "application/json", body: '{"error":"not found"}' };

@@ -8,8 +8,8 @@ import {
 } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import { MESSAGE_TOO_BIG } from "../protocol/codes.ts";
 import {
-  MAX_MESSAGE_BYTES,
   SOCKET_PATH,
   type Answer,
   type Session,
@@ -18,6 +18,9 @@ import {
   type TransportOptions,
 } from "./transport.ts";
 import { decideUpgrade, NOT_ALLOWED, NOT_FOUND } from "./upgrade.ts";
+
+/** The library's error of a message over its limit. */
+const TOO_BIG = "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH";
 
 /** The transport of plain Node. One process only: it cannot share its port. @throws when the port is taken. */
 export async function openWs(options: TransportOptions): Promise<Transport> {
@@ -30,7 +33,7 @@ export async function openWs(options: TransportOptions): Promise<Transport> {
   server.on("upgrade", (request, stream: Duplex, head) => {
     // The stream's end follows an error.
     stream.on("error", () => undefined);
-    const decision = pathOf(request) === SOCKET_PATH ? decideUpgrade(options, readHeaders(request)) : null;
+    const decision = pathOf(request) === SOCKET_PATH ? decideUpgrade(options, readClient(request)) : null;
     if (!decision) refuse(stream, NOT_FOUND);
     else if (decision.refusal !== null) {
       options.onRefused(decision.refusal);
@@ -61,7 +64,8 @@ function createSocketServer({ limits, subprotocols }: TransportOptions): WebSock
   const options = {
     noServer: true,
     perMessageDeflate: false,
-    maxPayload: MAX_MESSAGE_BYTES,
+    // The library closes with 1009 over it.
+    maxPayload: limits.frameBytes,
     // Pongs are sent under the session's limits.
     autoPong: false,
     closeTimeout: limits.closeMs,
@@ -89,16 +93,20 @@ function serve(ws: WebSocket, closing: Set<WebSocket>, accept: (socket: Socket) 
     session.receive(toBuffer(data), isBinary);
   });
   ws.on("ping", (data) => {
-    if (session.receivePing()) ws.pong(data);
+    if (session.receiveControl()) ws.pong(data);
+  });
+  ws.on("pong", () => {
+    session.receiveControl();
   });
   // The library closes after an error by itself: the client broke the WebSocket protocol, or the connection did.
-  ws.on("error", () => {
-    closing.add(ws);
-    session.closed(1_006);
+  ws.on("error", (error) => {
+    if (ws.readyState !== ws.CLOSED) closing.add(ws);
+    session.closed("code" in error && error.code === TOO_BIG ? MESSAGE_TOO_BIG.code : 1_006);
   });
   ws.on("close", (code) => {
     closing.delete(ws);
     session.closed(code);
+    session.gone();
   });
 }
 
@@ -107,8 +115,14 @@ function toBuffer(data: RawData): Buffer {
   return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
 }
 
-function readHeaders({ headers }: IncomingMessage): { origin: string; protocols: string } {
-  return { origin: headers.origin ?? "", protocols: headers["sec-websocket-protocol"] ?? "" };
+function readClient({ headers, socket }: IncomingMessage) {
+  const forwardedFor = headers["x-forwarded-for"] ?? "";
+  return {
+    origin: headers.origin ?? "",
+    protocols: headers["sec-websocket-protocol"] ?? "",
+    peer: socket.remoteAddress ?? "",
+    forwardedFor: () => (typeof forwardedFor === "string" ? forwardedFor : forwardedFor.join(",")),
+  };
 }
 
 function pathOf({ url = "/" }: IncomingMessage): string {

@@ -46,6 +46,9 @@ const environment = z.object({
   JOBS_PORT: port.default(3002),
   SYNC_PORT: port.default(3003),
   REALTIME_PROCESSES: count(1, 64).default(1),
+  SOCKETS_PER_USER: count(1, 10_000).default(20),
+  SOCKETS_PER_TENANT: count(1, 1_000_000).default(10_000),
+  SOCKETS_PER_ADDRESS: count(1, 1_000_000).default(100),
   TRANSPORT: z.enum(["auto", "uws", "ws"]).default("auto"),
   ALLOWED_ORIGINS: list.pipe(z.array(webOrigin)),
   TRUSTED_PROXIES: list.refine(
@@ -68,6 +71,8 @@ export type Config = {
   sealKeys: SealKey[];
   ports: { api: number; realtime: number; jobs: number; sync: number };
   realtimeProcesses: number;
+  /** Open sockets over all realtime processes: of one user, of one tenant, and of one address before they connect. */
+  socketLimits: { userSockets: number; tenantSockets: number; addressSockets: number };
   /** The WebSocket server. `auto`: uws, or ws where the native library of uws does not load. */
   transport: z.infer<typeof environment>["TRANSPORT"];
   /** Origins that may open a socket or read the API from a browser. Empty: every origin. */
@@ -128,6 +133,11 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       sync: values.SYNC_PORT,
     },
     realtimeProcesses: values.REALTIME_PROCESSES,
+    socketLimits: {
+      userSockets: values.SOCKETS_PER_USER,
+      tenantSockets: values.SOCKETS_PER_TENANT,
+      addressSockets: values.SOCKETS_PER_ADDRESS,
+    },
     transport: values.TRANSPORT,
     allowedOrigins: values.ALLOWED_ORIGINS,
     trustedProxies: values.TRUSTED_PROXIES,
