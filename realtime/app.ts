@@ -11,6 +11,7 @@ import { checkDeadlines } from "./session/deadlines.ts";
 import { drain } from "./session/drain.ts";
 import { Flusher } from "./session/flusher.ts";
 import { runCommands } from "./session/commands/run-commands.ts";
+import { createNetworkReader } from "./quotas/client-networks.ts";
 import type { OpenTransport, Transport, TransportName } from "./transport/transport.ts";
 
 export type RealtimeOptions = AssembleOptions & {
@@ -81,12 +82,12 @@ async function openTransport(
     limits,
     subprotocols: CODECS.map(({ subprotocol }) => subprotocol),
     isKnownOrigin,
-    addresses: createClientAddresses(options.trustedProxies),
-    isAddressFull: (address) => addresses.isFull(address),
-    accept: (socket, { origin, subprotocol, address }) =>
+    readNetwork: createNetworkReader(createClientAddresses(options.trustedProxies)),
+    isNetworkFull: (network) => addresses.isFull(network),
+    accept: (socket, { origin, subprotocol, network }) =>
       new Connection(
         socket,
-        { origin, codec: codecOf(subprotocol), leaveAddress: addresses.enter(address) },
+        { origin, codec: codecOf(subprotocol), leaveAddress: addresses.enter(network) },
         deps,
       ),
     isFull: () => state.isDraining || hub.connections.size + transport.closingSockets() >= limits.connections,

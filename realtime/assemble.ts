@@ -61,7 +61,7 @@ export function assemble(options: AssembleOptions): Parts {
     () => deps,
     new Semaphore({ atWork: reviewsAtWork, waiting: reviewsWaiting, waitMs: reviewWaitMs }),
   );
-  const quotas = createSocketQuotas(redis, hub, log);
+  const quotas = createSocketQuotas({ redis, hub, log, metrics, leaseMs: limits.socketLeaseMs });
   const addresses = new AddressQuota(redis, limits.addressSockets);
   const deps: ConnectDeps = {
     ...{ hub, live, streams, catchUp, limits, metrics, policy, log, version },
@@ -98,11 +98,25 @@ export function assemble(options: AssembleOptions): Parts {
   return { hub, live, metrics, deps, antiEntropy, heartbeat, quotas, addresses };
 }
 
-function createSocketQuotas(redis: Redis, hub: Hub<Connection>, log: Log): SocketQuotas {
+function createSocketQuotas({
+  redis,
+  hub,
+  log,
+  metrics,
+  leaseMs,
+}: {
+  redis: Redis;
+  hub: Hub<Connection>;
+  log: Log;
+  metrics: RealtimeMetrics;
+  leaseMs: number;
+}): SocketQuotas {
   const { connectionLimit } = CLOSE;
   return new SocketQuotas({
-    redis,
-    log,
+    ...{ redis, log, leaseMs },
+    onOver: (quota) => {
+      metrics.overQuota(quota);
+    },
     closeOldest: (userId, id) => {
       const here = [...(hub.users.get(userId) ?? [])].find((connection) => connection.id === id);
       if (here) here.close(connectionLimit);

@@ -6,6 +6,8 @@ export const LIMITS = {
   userSockets: 20,
   tenantSockets: 10_000,
   addressSockets: 100,
+  /** How long the sockets of a process that was killed still count. */
+  socketLeaseMs: 45_000,
   /** Channels of one connection. */
   channels: 512,
   /** Rooms that the server subscribes at a connect. */

@@ -20,6 +20,7 @@ export class RealtimeMetrics {
   readonly #errors;
   readonly #insufficient;
   readonly #refused;
+  readonly #overQuota;
   readonly #malformed;
   readonly #lag;
 
@@ -57,6 +58,11 @@ export class RealtimeMetrics {
     this.#refused = counter(registry, { name: name("upgrades_refused_total"), help: "Upgrades refused" }, [
       "reason",
     ]);
+    this.#overQuota = counter(
+      registry,
+      { name: name("over_quota_total"), help: "Sockets over a limit, by whose limit it is" },
+      ["quota"],
+    );
     this.#malformed = counter(registry, {
       name: name("malformed_total"),
       help: "Live messages that could not be parsed",
@@ -93,6 +99,10 @@ export class RealtimeMetrics {
 
   refusedUpgrade(reason: UpgradeRefusal): void {
     this.#refused.inc({ reason });
+  }
+
+  overQuota(quota: "user" | "tenant"): void {
+    this.#overQuota.inc({ quota });
   }
 
   malformed(): void {

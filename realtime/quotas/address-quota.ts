@@ -3,8 +3,7 @@ import { newFence } from "../../shared/platform/ids.ts";
 import { addressSocketsKey } from "../../shared/platform/redis-keys.ts";
 import { runScripts } from "../../shared/platform/redis-script.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
-import { nameNetwork } from "../../shared/auth/client-address.ts";
-import { countCall, readCount, RENEW_MS } from "./counts.ts";
+import { countCall, LEASE_MS, readCount } from "./counts.ts";
 
 /** `others`: the sockets of the other processes; `sent`: what Redis has of this one. */
 type AddressCount = { own: number; others: number; sent: number; renewedAtMs: number };
@@ -14,7 +13,7 @@ const TICK_MS = 250;
 const ADDRESSES_AT_ONCE = 1_000;
 
 /**
- * How many sockets an address has that no user has connected, or has had until their end. The decision is made here, at
+ * How many sockets an address (of IPv6, a network) has that no user has connected, or has had until their end. The decision is made here, at
  * once; what the other processes have is known a quarter of a second late. Without Redis each process counts its own.
  */
 export class AddressQuota {
@@ -42,14 +41,13 @@ export class AddressQuota {
     return total;
   }
 
-  isFull(address: string): boolean {
-    const count = this.#counts.get(nameNetwork(address));
+  isFull(network: string): boolean {
+    const count = this.#counts.get(network);
     return count !== undefined && count.own + count.others >= this.#limit;
   }
 
   /** Counts a socket until the returned function is called. */
-  enter(address: string): () => void {
-    const name = nameNetwork(address);
+  enter(name: string): () => void {
     const count = this.#counts.get(name) ?? { own: 0, others: 0, sent: 0, renewedAtMs: 0 };
     this.#counts.set(name, count);
     count.own += 1;
@@ -68,7 +66,7 @@ export class AddressQuota {
 
   async #exchange(nowMs: number): Promise<void> {
     const due = [...this.#counts]
-      .filter(([, { own, sent, renewedAtMs }]) => own !== sent || nowMs - renewedAtMs >= RENEW_MS)
+      .filter(([, { own, sent, renewedAtMs }]) => own !== sent || nowMs - renewedAtMs >= LEASE_MS / 3)
       .slice(0, ADDRESSES_AT_ONCE)
       .map(([name, count]) => ({ name, count, own: count.own }));
     for (const { count, own } of due) Object.assign(count, { sent: own, renewedAtMs: nowMs });
@@ -81,12 +79,13 @@ export class AddressQuota {
           own,
           asked: 0,
           limit: this.#limit,
+          leaseMs: LEASE_MS,
         }),
       ),
     );
     for (const [index, { name, count, own }] of due.entries()) {
       count.others = readCount(replies[index]).others;
-      if (count.own === 0 && own === 0) this.#counts.delete(name);
+      if (count.own === 0 && own === 0 && this.#counts.get(name) === count) this.#counts.delete(name);
     }
   }
 }

@@ -1,10 +1,8 @@
 import { z } from "zod";
 import { createScript, type ScriptCall } from "../../shared/platform/redis-script.ts";
 
-/** How long a count of a process that has ended still counts, in milliseconds. */
+/** How long a count of a process that has ended still counts, in milliseconds. It is renewed three times as often. */
 export const LEASE_MS = 45_000;
-/** How often a count is renewed. */
-export const RENEW_MS = 15_000;
 
 /**
  * KEYS counts by process; ARGV process, its sockets, how many more it asks for, the limit of all processes, lease in ms.
@@ -31,10 +29,17 @@ else
 end
 return {granted, others}`);
 
-export type Count = { key: string; process: string; own: number; asked: number; limit: number };
+export type Count = {
+  key: string;
+  process: string;
+  own: number;
+  asked: number;
+  limit: number;
+  leaseMs: number;
+};
 
-export function countCall({ key, process, own, asked, limit }: Count): ScriptCall {
-  return { script: COUNT_SCRIPT, keys: [key], args: [process, own, asked, limit, LEASE_MS] };
+export function countCall({ key, process, own, asked, limit, leaseMs }: Count): ScriptCall {
+  return { script: COUNT_SCRIPT, keys: [key], args: [process, own, asked, limit, leaseMs] };
 }
 
 /** How many more sockets the process may have, and how many the other processes have. */
@@ -74,8 +79,12 @@ for i = 1, #ids - tonumber(ARGV[1]) do
 end
 return over`);
 
-export function userCall(key: string, limit: number, connections: readonly string[]): ScriptCall {
-  return { script: USER_SCRIPT, keys: [key], args: [limit, LEASE_MS, ...connections] };
+export function userCall(
+  key: string,
+  connections: readonly string[],
+  { limit, leaseMs }: { limit: number; leaseMs: number },
+): ScriptCall {
+  return { script: USER_SCRIPT, keys: [key], args: [limit, leaseMs, ...connections] };
 }
 
 /** The connections that are over the limit. */

@@ -5,7 +5,7 @@ import type { Log } from "../../shared/platform/log.ts";
 import { tenantSocketsKey, userSocketsKey } from "../../shared/platform/redis-keys.ts";
 import { runScripts, type ScriptCall } from "../../shared/platform/redis-script.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
-import { countCall, readCount, readOver, removeCall, RENEW_MS, userCall } from "./counts.ts";
+import { countCall, LEASE_MS, readCount, readOver, removeCall, userCall } from "./counts.ts";
 
 /** A socket that connects, and the limits of its user and of its tenant. */
 export type Applicant = {
@@ -20,7 +20,10 @@ export type SocketQuotasDeps = {
   redis: Redis;
   /** Closes the oldest socket of a user, in whichever process it is. */
   closeOldest: (userId: string, connectionId: string) => void;
+  onOver: (quota: "user" | "tenant") => void;
   log: Log;
+  /** How long the counts of a process that has ended still count. */
+  leaseMs?: number;
 };
 
 type Request = { applicant: Applicant; settle: (isGranted: boolean) => void };
@@ -44,6 +47,7 @@ const CALLS_AT_ONCE = 500;
  */
 export class SocketQuotas {
   readonly #deps: SocketQuotasDeps;
+  readonly #leaseMs: number;
   readonly #process = newFence();
   readonly #places = new Map<string, Applicant>();
   readonly #tenants = new Map<string, TenantCount>();
@@ -57,8 +61,9 @@ export class SocketQuotas {
 
   constructor(deps: SocketQuotasDeps) {
     this.#deps = deps;
+    this.#leaseMs = deps.leaseMs ?? LEASE_MS;
     this.#renewing = every(
-      TICK_MS,
+      Math.min(TICK_MS, this.#leaseMs / 3),
       () => this.#renew(Date.now()),
       (error) => {
         this.#lose(error);
@@ -77,7 +82,7 @@ export class SocketQuotas {
    */
   async admit(applicant: Applicant): Promise<void> {
     const { tenantId, tenantSockets, connectionId } = applicant;
-    if ((this.#tenants.get(tenantId)?.own ?? 0) >= tenantSockets) throw tooManyError();
+    if ((this.#tenants.get(tenantId)?.own ?? 0) >= tenantSockets) throw this.#tooManyError();
     this.#take(applicant);
     const isGranted = await new Promise<boolean>((settle) => {
       this.#requests.push({ applicant, settle });
@@ -85,7 +90,7 @@ export class SocketQuotas {
     });
     if (isGranted) return;
     this.leave(connectionId);
-    throw tooManyError();
+    throw this.#tooManyError();
   }
 
   leave(connectionId: string): void {
@@ -102,6 +107,10 @@ export class SocketQuotas {
     if (user?.connections.delete(connectionId))
       this.#departed.set(userId, [...(this.#departed.get(userId) ?? []), connectionId]);
     if (user?.connections.size === 0) this.#users.delete(userId);
+  }
+
+  get #renewMs(): number {
+    return this.#leaseMs / 3;
   }
 
   async stop(): Promise<void> {
@@ -160,9 +169,9 @@ export class SocketQuotas {
         return this.#countCall(tenantId, Math.max(0, own - unconfirmed), length);
       }),
       ...[...byUser].map(([userId, some]) =>
-        userCall(
-          userSocketsKey(userId),
-          this.#users.get(userId)?.limit ?? some[0]?.applicant.userSockets ?? 0,
+        this.#userCall(
+          userId,
+          some[0]?.applicant.userSockets ?? 0,
           some.map(({ applicant }) => applicant.connectionId),
         ),
       ),
@@ -197,20 +206,29 @@ export class SocketQuotas {
     for (const connectionId of connections) {
       // Redis has removed it.
       this.#users.get(userId)?.connections.delete(connectionId);
+      this.#deps.onOver("user");
       this.#deps.closeOldest(userId, connectionId);
     }
   }
 
   #countCall(tenantId: string, own: number, asked: number): ScriptCall {
     const limit = this.#tenants.get(tenantId)?.limit ?? 0;
-    return countCall({ key: tenantSocketsKey(tenantId), process: this.#process, own, asked, limit });
+    const leaseMs = this.#leaseMs;
+    return countCall({
+      ...{ key: tenantSocketsKey(tenantId), process: this.#process },
+      ...{ own, asked, limit, leaseMs },
+    });
+  }
+
+  #userCall(userId: string, limit: number, connections: readonly string[]): ScriptCall {
+    return userCall(userSocketsKey(userId), connections, { limit, leaseMs: this.#leaseMs });
   }
 
   /** Sends what has changed, and renews the leases that are due. */
   async #renew(nowMs: number): Promise<void> {
     const users: [string, UserSockets][] = [];
     for (const entry of this.#users) {
-      if (nowMs - entry[1].renewedAtMs < RENEW_MS) break;
+      if (nowMs - entry[1].renewedAtMs < this.#renewMs) break;
       users.push(entry);
     }
     for (const [userId, user] of users) {
@@ -218,7 +236,7 @@ export class SocketQuotas {
       this.#users.set(userId, Object.assign(user, { renewedAtMs: nowMs }));
     }
     const tenants = [...this.#tenants].filter(
-      ([, tenant]) => tenant.isChanged || nowMs - tenant.renewedAtMs >= RENEW_MS,
+      ([, tenant]) => tenant.isChanged || nowMs - tenant.renewedAtMs >= this.#renewMs,
     );
     for (const [, tenant] of tenants) Object.assign(tenant, { isChanged: false, renewedAtMs: nowMs });
     await this.#run([
@@ -229,9 +247,7 @@ export class SocketQuotas {
     for (let start = 0; start < users.length; start += CALLS_AT_ONCE) {
       const some = users.slice(start, start + CALLS_AT_ONCE).filter(([, user]) => user.connections.size > 0);
       const replies = await this.#run(
-        some.map(([userId, { limit, connections }]) =>
-          userCall(userSocketsKey(userId), limit, [...connections]),
-        ),
+        some.map(([userId, { limit, connections }]) => this.#userCall(userId, limit, [...connections])),
       );
       for (const [index, [userId]] of some.entries()) this.#closeOver(userId, readOver(replies[index]));
     }
@@ -251,15 +267,16 @@ export class SocketQuotas {
     return replies;
   }
 
+  #tooManyError(): AppError {
+    this.#deps.onOver("tenant");
+    return new AppError("unavailable", "The tenant has too many sockets.");
+  }
+
   #lose(error: unknown): void {
     if (this.#isShared)
       this.#deps.log.warn({ reason: errorText(error) }, "sockets are counted in this process alone");
     this.#isShared = false;
   }
-}
-
-function tooManyError(): AppError {
-  return new AppError("unavailable", "The tenant has too many sockets.");
 }
 
 function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {

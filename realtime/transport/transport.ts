@@ -1,4 +1,4 @@
-import type { ClientAddresses } from "../../shared/auth/client-address.ts";
+import type { ReadNetwork } from "../quotas/client-networks.ts";
 import type { Payload } from "../protocol/frames.ts";
 
 /** What a session needs of its socket. */
@@ -31,7 +31,7 @@ export type Answer = { status: number; type: string; body: string };
 export type UpgradeRefusal = "origin" | "protocol" | "full" | "address";
 
 /** What a transport knows of a client. `subprotocol` is null for a client that named none; `origin` where no browser opened the socket. */
-export type UpgradedClient = { origin: string | null; subprotocol: string | null; address: string };
+export type UpgradedClient = { origin: string | null; subprotocol: string | null; network: string };
 
 export type TransportOptions = {
   /** 0 takes a free one. */
@@ -45,10 +45,10 @@ export type TransportOptions = {
   isKnownOrigin: (origin: string) => boolean;
   /** Whether there is no room for another socket. */
   isFull: () => boolean;
-  /** Reads the address of a client behind trusted proxies. */
-  addresses: ClientAddresses;
-  /** Whether an address has too many sockets that no user has connected. */
-  isAddressFull: (address: string) => boolean;
+  /** Names the network of a client, which may be behind proxies. */
+  readNetwork: ReadNetwork;
+  /** Whether a network has too many sockets that no user has connected. */
+  isNetworkFull: (network: string) => boolean;
   accept: (socket: Socket, client: UpgradedClient) => Session;
   onRefused: (reason: UpgradeRefusal) => void;
   /** Answers a plain GET request; null for an unknown path. */
@@ -73,5 +73,8 @@ export type OpenTransport = (options: TransportOptions) => Promise<Transport>;
 
 export const SOCKET_PATH = "/connection/websocket";
 
-/** A longer message ends the socket without a close code. Between `frameBytes` and this, the session closes with 1009. */
+/**
+ * With uws a longer message ends the socket without a close code: the library reads its length and ends the socket, and a
+ * larger limit would let clients without a token fill more memory. Between `frameBytes` and this, the session closes with 1009.
+ */
 export const MAX_MESSAGE_BYTES = 1024 * 1024;

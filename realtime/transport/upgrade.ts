@@ -14,9 +14,9 @@ export function decideUpgrade(
     isKnownOrigin,
     subprotocols,
     isFull,
-    addresses,
-    isAddressFull,
-  }: Pick<TransportOptions, "isKnownOrigin" | "subprotocols" | "isFull" | "addresses" | "isAddressFull">,
+    readNetwork,
+    isNetworkFull,
+  }: Pick<TransportOptions, "isKnownOrigin" | "subprotocols" | "isFull" | "readNetwork" | "isNetworkFull">,
   {
     origin,
     protocols,
@@ -33,9 +33,9 @@ export function decideUpgrade(
   if (offered.length > 0 && subprotocol === null)
     return refuse("protocol", 400, `the sub-protocols are: ${subprotocols.join(", ")}`);
   if (isFull()) return refuse("full", 503, "no room for another connection");
-  const address = addresses.read(peer, addresses.isTrusted(peer) ? forwardedFor() : undefined);
-  if (isAddressFull(address)) return refuse("address", 503, "too many connections of this address");
-  return { refusal: null, origin: origin === "" ? null : origin, subprotocol, address };
+  const network = readNetwork(peer, forwardedFor);
+  if (isNetworkFull(network)) return refuse("address", 503, "too many connections of this address");
+  return { refusal: null, origin: origin === "" ? null : origin, subprotocol, network };
 }
 
 export const NOT_FOUND: Answer = { status: 404, type: "application/json", body: '{"error":"not found"}' };

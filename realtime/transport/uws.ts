@@ -139,8 +139,8 @@ function upgrade(
     end(res, decision.answer);
     return;
   }
-  const { origin, subprotocol, address } = decision;
-  const data: SocketData = { origin, subprotocol, address, socket: null, session: null };
+  const { origin, subprotocol, network } = decision;
+  const data: SocketData = { origin, subprotocol, network, socket: null, session: null };
   res.upgrade(
     data,
     req.getHeader("sec-websocket-key"),

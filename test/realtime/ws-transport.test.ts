@@ -1,4 +1,3 @@
-import { createClientAddresses } from "../../shared/auth/client-address.ts";
 import { afterEach, expect, test } from "@jest/globals";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
@@ -21,8 +20,8 @@ test("a client that keeps its side open after a refused upgrade leaves no socket
     subprotocols: [],
     isKnownOrigin: () => false,
     isFull: () => false,
-    addresses: createClientAddresses([]),
-    isAddressFull: () => false,
+    readNetwork: () => "",
+    isNetworkFull: () => false,
     accept: () => {
       throw new Error("nothing is accepted here");
     },
