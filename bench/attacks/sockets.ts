@@ -34,6 +34,9 @@ export const sockets: Attack = async ({ socketUrl: url }, write) => {
   const flooded = flood.done.finally(() => (isFlooding = false));
   const during = await connectOthers(url, other.tokens, () => !isFlooding, OTHERS);
   const counts = await flooded;
+  // The last closes arrive.
+  await pause(1_000);
+  const floodOpenAtEnd = flood.open();
   flood.close();
   write(`flood: ${JSON.stringify(counts)}, ${JSON.stringify(during)}`);
   await pause(20_000);
@@ -42,7 +45,7 @@ export const sockets: Attack = async ({ socketUrl: url }, write) => {
     aloneP50Ms: before.p50Ms,
     floodConnected: counts.connected,
     floodRefused: counts.refused,
-    floodOpenAtEnd: counts.open,
+    floodOpenAtEnd,
     floodSeconds: counts.seconds,
     othersConnected: during.connected,
     othersFailed: during.failed,
@@ -76,10 +79,9 @@ function runFlood(url: string, token: string) {
   const done = runInFlight(FLOOD, FLOOD_AT_ONCE, work).then((seconds) => ({
     connected,
     refused,
-    open: open.size,
     seconds: round(seconds),
   }));
-  return { done, close: () => [...open].forEach((client) => client.close()) };
+  return { done, open: () => open.size, close: () => [...open].forEach((client) => client.close()) };
 }
 
 async function connectOthers(url: string, tokens: readonly string[], isOver: () => boolean, count: number) {

@@ -9,12 +9,14 @@ import { countCall, LEASE_MS, readCount } from "./counts.ts";
 type AddressCount = { own: number; others: number; sent: number; renewedAtMs: number };
 
 const TICK_MS = 250;
+/** How often the sockets of the other processes are read. */
+const RENEW_MS = 1_000;
 /** Addresses that one exchange with Redis names; the others follow with the next one. */
 const ADDRESSES_AT_ONCE = 1_000;
 
 /**
  * How many sockets an address (of IPv6, a network) has that no user has connected, or has had until their end. The decision is made here, at
- * once; what the other processes have is known a quarter of a second late. Without Redis each process counts its own.
+ * once; what the other processes have is known a second late. Without Redis each process counts its own.
  */
 export class AddressQuota {
   readonly #redis: Redis;
@@ -66,7 +68,7 @@ export class AddressQuota {
 
   async #exchange(nowMs: number): Promise<void> {
     const due = [...this.#counts]
-      .filter(([, { own, sent, renewedAtMs }]) => own !== sent || nowMs - renewedAtMs >= LEASE_MS / 3)
+      .filter(([, { own, sent, renewedAtMs }]) => own !== sent || nowMs - renewedAtMs >= RENEW_MS)
       .slice(0, ADDRESSES_AT_ONCE)
       .map(([name, count]) => ({ name, count, own: count.own }));
     for (const { count, own } of due) Object.assign(count, { sent: own, renewedAtMs: nowMs });

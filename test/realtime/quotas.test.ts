@@ -35,8 +35,8 @@ async function readLeases(tenantId: string): Promise<number> {
 async function openAs(node: RealtimeNode, forwardedFor: string): Promise<number> {
   const raw = new RawSocket(node, [], { "x-forwarded-for": forwardedFor });
   raws.push(raw);
-  const refused = once(raw.socket, "unexpected-response").then(([, response]: unknown[]) =>
-    Number((response as { statusCode: number }).statusCode),
+  const refused = once(raw.socket, "unexpected-response").then(
+    ([, response]: unknown[]) => (response as { statusCode: number }).statusCode,
   );
   return Promise.race([refused, once(raw.socket, "open").then(() => 101)]);
 }
