@@ -61,9 +61,14 @@ describe("sockets over all processes", () => {
 
   test("sockets that a user opens at once are counted one by one", async () => {
     const node = await open({ userSockets: 3 });
-    await Promise.all(Array.from({ length: 12 }, () => connect(node, "ada")));
-    await waitFor(async () => (await node.metric("omc_realtime_connections")) === 3);
-    expect(await node.metric('omc_realtime_closes_total{code="3504"}')).toBe(9);
+    const token = await world.token("ada");
+    for (let count = 0; count < 12; count++) raws.push(new RawSocket(node));
+    await Promise.all(raws.map((raw) => raw.opened()));
+    for (const raw of raws) raw.send({ id: 1, connect: { token } });
+    await waitFor(async () => (await node.metric('omc_realtime_closes_total{code="3504"}')) === 9);
+    await waitFor(
+      () => raws.filter(({ replies, closeCode }) => replies.length > 0 && closeCode === null).length === 3,
+    );
   });
 
   test("a socket that has ended counts no more", async () => {
