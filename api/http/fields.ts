@@ -35,6 +35,13 @@ export const desiredMembers = z
   .max(MAX_MEMBERS)
   .refine((list) => new Set(list.map(({ user }) => user)).size === list.length, "names a user twice");
 
+/** Members of a request's list `members`, each with its place in the request. */
+export function placeMembers<T extends z.output<typeof desiredMember>>(
+  members: readonly T[],
+): (T & { place: string })[] {
+  return members.map((member, index) => ({ ...member, place: `members.${index}.user` }));
+}
+
 const wholeNumber = (min: number, max: number) =>
   z
     .string()

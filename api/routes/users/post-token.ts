@@ -16,7 +16,7 @@ const tokenBody = z
       .default(3_600)
       .meta({ description: "Seconds until the token expires" }),
   })
-  .meta({ id: "TokenWish" });
+  .meta({ id: "TokenRequest" });
 
 const tokenResource = z
   .strictObject({ token: z.string(), expiresAt: z.iso.datetime({ precision: 3 }) })
@@ -32,7 +32,7 @@ export function postTokenRoute({ db, findTenant, now }: TokenDeps): Route {
       tag: "users",
       summary: "Sign a user token",
       description: "For the user's browser: the token gives access to the API and the socket as that user.",
-      body: { schema: tokenBody, isOptional: true, example: { expiresInS: 3_600 } },
+      body: { schema: tokenBody.prefault({}), isOptional: true, example: { expiresInS: 3_600 } },
       answers: { 200: { schema: tokenResource, description: "The token" } },
       problems: ["not_found", "forbidden", "invalid"],
     },

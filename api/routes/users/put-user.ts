@@ -9,7 +9,7 @@ const userBody = z
     displayName: userFields.displayName.default(null),
     avatar: userFields.avatar.default(null),
   })
-  .meta({ id: "UserWish" });
+  .meta({ id: "UserRequest" });
 
 export function putUserRoute(deps: UserDeps): Route {
   const { db, mutex } = deps;
@@ -19,8 +19,14 @@ export function putUserRoute(deps: UserDeps): Route {
       path,
       tag,
       summary: "Make or change a user",
-      description: "An absent field becomes null. The account on Matrix follows.",
-      body: { schema: userBody, isOptional: true, example: { displayName: "Ada Lovelace", avatar: null } },
+      description:
+        "The body says all fields: an absent one becomes null. Without a body the user is made if there is none, and " +
+        "otherwise stays as it is. The account on Matrix follows.",
+      body: {
+        schema: userBody.optional(),
+        isOptional: true,
+        example: { displayName: "Ada Lovelace", avatar: null },
+      },
       answers: changeAnswers,
       problems: ["invalid"],
       headers: ["Prefer"],
@@ -28,7 +34,7 @@ export function putUserRoute(deps: UserDeps): Route {
     async ({ caller, params, body, settle }) => {
       const { tenantId } = caller;
       const name = pathNewUser(params);
-      const user = await mutex(`${tenantId} ${name}`, () => putUser(db, tenantId, name, body));
+      const user = await mutex(`${tenantId} ${name}`, () => putUser(db, tenantId, name, body ?? null));
       return settleUser(deps, { caller, settle }, user);
     },
   );
