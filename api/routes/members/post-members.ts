@@ -16,6 +16,9 @@ export function postMembersRoute({ db, afterCommit, mutex }: MemberDeps): Route 
       path: listPath,
       tag,
       summary: "Add or change up to 1,000 members, all or none",
+      description:
+        "Members who are not named stay. A direct room has only the two users of its slug: 409 conflict for another one. 409 " +
+        "too_many_roles when more than 1,000 members have a role above member.",
       body: { schema: membersBody, example: { members: [{ user: "ada", role: "owner" }, { user: "bob" }] } },
       answers: {
         200: { schema: memberPage, description: "Matrix has all changes" },

@@ -17,7 +17,9 @@ export function putMemberRoute({ db, afterCommit, mutex }: MemberDeps): Route {
       tag,
       summary: "Add a member or change the member's role",
       description:
-        "Without a body the user becomes a member if the user is none, and otherwise keeps the role.",
+        "Without a body a user who is no member gets the role member, and a member keeps the present role. A user who does not " +
+        "exist is created, or refused with 422 by the tenant's setting unknownUsers=refuse. A direct room has only the two users " +
+        "of its slug: 409 conflict for another one. 409 too_many_roles when more than 1,000 members have a role above member.",
       body: { schema: memberBody.optional(), isOptional: true, example: { role: "speaker" } },
       answers: {
         200: { schema: memberResource, description: "Matrix has the change" },

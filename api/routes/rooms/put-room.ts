@@ -6,7 +6,7 @@ import {
   userName,
   type RoomAddress,
 } from "../../../shared/contract/names.ts";
-import { desiredMembers, pathNewRoom, placeMembers } from "../../http/fields.ts";
+import { desiredMembers, pathNewRoom, placeMembers, roomName } from "../../http/fields.ts";
 import { namedFields, serverRoute, type Answer, type Route } from "../../http/route.ts";
 import { putRoom, type RoomPut } from "../../mutations/put-room.ts";
 import { roomMutexKey } from "../../mutations/room-mutex-key.ts";
@@ -26,7 +26,9 @@ import {
 const roomBody = z
   .strictObject({
     ...roomFields,
-    name: roomFields.name.meta({ description: "Needed for an event and a group" }),
+    name: roomName
+      .meta({ description: `Needed for an event and a group. ${roomName.description ?? ""}` })
+      .optional(),
     members: desiredMembers.default([]),
   })
   .meta({ id: "RoomRequest" });
@@ -35,7 +37,10 @@ type RoomBody = z.output<typeof roomBody>;
 
 const directBody = z
   .strictObject({
-    users: z.tuple([userName, userName]).refine(([a, b]) => a !== b, "must be two different users"),
+    users: z
+      .tuple([userName, userName])
+      .refine(([a, b]) => a !== b, "must be two different users")
+      .meta({ uniqueItems: true, description: "Two different users, in either order" }),
   })
   .meta({ id: "DirectRoomRequest" });
 
@@ -47,7 +52,10 @@ export function putRoomRoute(deps: RoomDeps): Route {
       tag,
       summary: "Make or change a room",
       description:
-        "An absent topic or avatar becomes null, an absent visibility private. Members are added and changed; none is removed.",
+        "The body says all fields of an event or a group: an absent topic or avatar becomes null, an absent visibility private, " +
+        "and the name is needed. A direct room needs no body: it keeps the fields that are absent, is private, and has exactly " +
+        "the two users of its slug as members; others are refused (409 conflict). Members are added and changed; none is removed. " +
+        "409 too_many_roles when more than 1,000 members have a role above member.",
       body: {
         schema: roomBody.prefault({}),
         isOptional: true,
@@ -71,7 +79,9 @@ export function putDirectRoomRoute(deps: RoomDeps): Route {
       path: "/v1/rooms/direct",
       tag,
       summary: "Make the direct room of two users",
-      description: "Both orders of the two users name the same room.",
+      description:
+        "Both orders of the two users name the same room, which stays as it is when it exists. Users who do not exist are " +
+        "created, or refused with 422 by the tenant's setting unknownUsers=refuse.",
       body: { schema: directBody, example: { users: ["ada", "bob"] } },
       answers: changeAnswers,
       problems: ["invalid"],

@@ -31,7 +31,9 @@ export function postTokenRoute({ db, findTenant, now }: TokenDeps): Route {
       path: "/v1/users/{user}/tokens",
       tag: "users",
       summary: "Sign a user token",
-      description: "For the user's browser: the token gives access to the API and the socket as that user.",
+      description:
+        "For the user's browser: the token gives access to the API and the socket as that user. Without a body it is valid for " +
+        "an hour. 403 for a locked user.",
       body: { schema: tokenBody.prefault({}), isOptional: true, example: { expiresInS: 3_600 } },
       answers: { 200: { schema: tokenResource, description: "The token" } },
       problems: ["not_found", "forbidden", "invalid"],
