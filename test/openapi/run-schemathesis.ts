@@ -9,6 +9,8 @@ export type Run = {
   credential: string | null;
   /** The id of a message that exists. */
   messageId: string;
+  /** The tags of the calls; empty for every call, also those without a tag. */
+  tags: readonly string[];
   /** The phases of schemathesis: `examples` of the document, `coverage` of its limits, `fuzzing` at random. */
   phases: string;
   /** Random requests for each call. */
@@ -27,6 +29,7 @@ export function runSchemathesis(run: Run): Promise<string | null> {
     ...["--config-file", join(files, "schemathesis.toml"), "run", `${run.url}/docs/openapi.json`],
     ...["--url", run.url, "--phases", run.phases, "--max-examples", String(run.examples), "--no-color"],
     ...credential,
+    ...run.tags.flatMap((tag) => ["--include-tag", tag]),
   ];
   const env = {
     PATH: process.env["PATH"],
