@@ -24,6 +24,8 @@ export const tenantLimits = z.object({
     .default(DEFAULT_MAX_AGE_MS),
   /** Whom the jobs join on Matrix in the background: `lazy`, members who have opened the room; `eager`, all who may post. */
   join: z.enum(["lazy", "eager"]).default("lazy"),
+  /** What happens to users who do not exist and are named as members: `create`, they are made; `refuse`, the call is refused. */
+  unknownUsers: z.enum(["create", "refuse"]).default("create"),
   /** Requests in 10 s: of one user, of one API key, and of the whole tenant. */
   userRequests: z.int().min(1).default(1_000),
   keyRequests: z.int().min(1).default(10_000),
