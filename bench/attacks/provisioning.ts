@@ -74,7 +74,7 @@ const FLOODS: Record<Flood, (tenant: Tenant, stack: DemoStack) => Promise<unknow
       await createRest(apiUrl, tokens[index % SENDERS] ?? "").post(
         `group:room-${String(index)}`,
         "hello",
-        "first",
+        `first-room-${String(index)}`,
       );
     }),
   members: ({ rest }) =>
@@ -101,7 +101,7 @@ async function takeSample({ apiUrl }: DemoStack, b: Tenant, index: number): Prom
   await makeRoom(b.rest, index);
   const slug = `room-${String(index)}`;
   const sender = createRest(apiUrl, b.tokens[index % SENDERS] ?? "");
-  await sender.post(`group:${slug}`, "hello", "first");
+  await sender.post(`group:${slug}`, "hello", `first-${slug}`);
   const whenDone = async (isDone: () => Promise<boolean>) => {
     await holdsWithin(LIMIT_MS, isDone, POLL_MS);
     return elapsedMs();
@@ -109,7 +109,7 @@ async function takeSample({ apiUrl }: DemoStack, b: Tenant, index: number): Prom
   const [readyMs, sentMs] = await Promise.all([
     whenDone(async () => (await b.rest.room(`/v1/rooms/group/${slug}`)).status === "ready"),
     // A repeated post answers with the message as it is now.
-    whenDone(async () => (await sender.post(`group:${slug}`, "hello", "first")).status === "sent"),
+    whenDone(async () => (await sender.post(`group:${slug}`, "hello", `first-${slug}`)).status === "sent"),
   ]);
   return { readyMs, sentMs };
 }

@@ -3,6 +3,7 @@ import { newId, randomToken } from "../../platform/ids.ts";
 import type { UserResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
+import { requirePendingQuota } from "../tenants/pending-quota.ts";
 import { StaleView, transact } from "../connection/transaction.ts";
 
 /**
@@ -39,11 +40,15 @@ export async function findUser(db: Db, tenantId: string, name: string): Promise<
   return User.query(db).findOne({ tenant_id: tenantId, external_id: name, deleted_at: null });
 }
 
-/** Creates or changes a user. A user who has the desired fields is not changed. Two calls at once create one user. */
+/**
+ * Creates or changes a user. A user who has the desired fields is not changed. Two calls at once create one user.
+ * @throws AppError `unavailable` when the tenant has too many pending users for one more.
+ */
 export async function putUser(db: Db, tenantId: string, name: string, desired: DesiredUser): Promise<User> {
   const existing = await findUser(db, tenantId, name);
   if (existing?.display_name === desired.displayName && existing.avatar === desired.avatar) return existing;
   return transact(db, async (trx) => {
+    if (!existing) await requirePendingQuota(trx, tenantId, "users", 1);
     await insertUsers(trx, tenantId, [{ name, ...desired }]);
     await changeUser(trx, tenantId, name, desired);
     const user = await findUser(trx, tenantId, name);
@@ -71,7 +76,10 @@ export type ExistingUser = {
   avatar: string | null;
 };
 
-/** The users of these names, by name, locked against a deletion. Those that do not exist are created. */
+/**
+ * The users of these names, by name, locked against a deletion. Those that do not exist are created.
+ * @throws AppError `unavailable` when the tenant has too many pending users for all of them.
+ */
 export async function ensureUsers(
   trx: Db,
   tenantId: string,
@@ -80,6 +88,7 @@ export async function ensureUsers(
   const users = await shareLockUsers(trx, tenantId, names);
   const missing = names.filter((name) => !users.has(name));
   if (missing.length === 0) return users;
+  await requirePendingQuota(trx, tenantId, "users", missing.length);
   await insertUsers(
     trx,
     tenantId,
