@@ -22,7 +22,7 @@ import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-s
 import { openTestDatabase, type TestDatabase } from "./db.ts";
 import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
 
-const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 3) }];
+export const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 3) }];
 
 /** The context of worker code on real Postgres and Redis: one tenant, and the rooms that a test makes. */
 export class Workplace {
