@@ -2,6 +2,7 @@ import { Worker } from "bullmq";
 import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
 import { findDueWork } from "../../shared/db/due-work.ts";
 import { findRoom, insertRoom, type Room } from "../../shared/db/rooms/rooms.ts";
+import { enqueueUserEvents, lockUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import { ensureUsers } from "../../shared/db/users/users.ts";
 import { newId } from "../../shared/platform/ids.ts";
 import { JOBS } from "../../shared/queues/index.ts";
@@ -267,6 +268,23 @@ test("the sweeper finds each tenant's work though another has more due than it f
   ).toEqual(["membership", "outbound-message", "provisioning room", "provisioning user", "room-sync"]);
   await place.sql("update tenants set status = 'paused' where id = ?", [other]);
   await place.sql("update room_timeline set gap_from = null, gap_to = null, gap_next_attempt_at = null");
+});
+
+test("each tenant's user events come by turns, its own in their order", async () => {
+  const [busy, quiet] = [newId(), newId()];
+  const names = Array.from({ length: 21 }, (_, index) => `turn-${String(index).padStart(2, "0")}`);
+  const ids = [...(await ensureUsers(place.db, place.tenantId, names)).values()].map(({ id }) => id);
+  const event = (tenantId: string, userId: string) => ({
+    ...{ tenantId, userId, kind: "user.gone" as const, roomId: null },
+  });
+  await place.db.transaction(async (trx) => {
+    const ofBusy = ids.slice(0, 20).map((id) => event(busy, id));
+    await enqueueUserEvents(trx, [...ofBusy, event(quiet, ids[20] ?? "")]);
+    const users = (await lockUserEvents(trx, 5)).map(({ user_id: id }) => id);
+    expect(users.toSorted()).toEqual([...ids.slice(0, 4), ids[20]].toSorted());
+    expect(users.filter((id) => id !== ids[20])).toEqual(ids.slice(0, 4));
+    await trx.raw("delete from notices");
+  });
 });
 
 test("the sweeper does not wake work that waits in this process for a slot of its tenant", async () => {
