@@ -9,8 +9,11 @@ import { openHomeserver } from "./open-homeserver.ts";
 import { createTenantTurns, isSlowCall, type TenantTurns } from "./tenant-turns.ts";
 import type { WorkerMetrics } from "../../runtime/metrics.ts";
 
-/** Slow calls that one process makes to one homeserver at a time. A Synapse process is busy with fewer. */
-const SLOW_CALLS_AT_ONCE = 4;
+/**
+ * Slow calls that one process makes to one homeserver at a time. A Synapse process is busy with fewer. As many as open
+ * the breaker when none of them is answered.
+ */
+const SLOW_CALLS_AT_ONCE = 5;
 
 export type HomeserverPool = {
   /** With a tenant, its slow calls take turns with those of the homeserver's other tenants. */
