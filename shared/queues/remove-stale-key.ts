@@ -1,4 +1,3 @@
-import type { Queue } from "bullmq";
 import type { Redis } from "../platform/redis.ts";
 
 /**
@@ -21,7 +20,7 @@ const REMOVE_STALE_KEY = `
 /** Returns the job that the removed key named; null when there is no key, or its job waits, runs or is delayed. */
 export async function removeStaleKey(
   redis: Redis,
-  queue: Queue,
+  queue: { toKey: (name: string) => string },
   deduplicationId: string,
 ): Promise<string | null> {
   const lists = ["active", "wait", "paused"];

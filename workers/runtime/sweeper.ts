@@ -1,7 +1,6 @@
 import { DUE_GRACE_MS, findDueWork, type DueJob } from "../../shared/db/due-work.ts";
 import { every, type Repeating } from "../../shared/platform/concurrency/every.ts";
-import { jobOptions, type Queues } from "../../shared/queues/open.ts";
-import { removeStaleKey } from "../../shared/queues/remove-stale-key.ts";
+import { jobOptions, removeStaleKey, type Queues } from "../../shared/queues/open.ts";
 import { JOBS } from "../../shared/queues/index.ts";
 import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
