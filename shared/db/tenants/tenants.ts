@@ -16,6 +16,9 @@ export const DEFAULT_MAX_AGE_MS = 7 * DAY_MS;
 export const tenantLimits = z.object({
   /** Open messages of all rooms together. */
   queuedMessages: z.int().min(1).default(10_000),
+  /** Users and rooms that are not made on Matrix yet. */
+  pendingUsers: z.int().min(1).max(100_000).default(10_000),
+  pendingRooms: z.int().min(1).max(100_000).default(2_000),
   /** A message that could not be sent for this long is dead. In milliseconds. */
   maxAgeMs: z
     .int()

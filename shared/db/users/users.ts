@@ -3,6 +3,7 @@ import { newId, randomToken } from "../../platform/ids.ts";
 import type { UserResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
+import { requirePendingQuota } from "../tenants/pending-quota.ts";
 import { StaleView, transact } from "../connection/transaction.ts";
 
 /**
@@ -42,6 +43,7 @@ export async function findUser(db: Db, tenantId: string, name: string): Promise<
 /**
  * Creates or changes a user. A user who has the desired fields is not changed; with `desired` null no user is changed.
  * Two calls at once create one user.
+ * @throws AppError `unavailable` when the tenant has too many pending users for one more.
  */
 export async function putUser(
   db: Db,
@@ -52,6 +54,7 @@ export async function putUser(
   const existing = await findUser(db, tenantId, name);
   if (existing && (desired === null || isUserAsDesired(existing, desired))) return existing;
   return transact(db, async (trx) => {
+    if (!existing) await requirePendingQuota(trx, tenantId, "users", 1);
     await insertUsers(trx, tenantId, [{ name, ...(desired ?? NO_FIELDS) }]);
     if (desired) await changeUser(trx, tenantId, name, desired);
     const user = await findUser(trx, tenantId, name);
@@ -104,7 +107,10 @@ export type ExistingUser = {
   avatar: string | null;
 };
 
-/** The users of these names, by name, locked against a deletion. Those that do not exist are created. */
+/**
+ * The users of these names, by name, locked against a deletion. Those that do not exist are created.
+ * @throws AppError `unavailable` when the tenant has too many pending users for all of them.
+ */
 export async function ensureUsers(
   trx: Db,
   tenantId: string,
@@ -113,6 +119,7 @@ export async function ensureUsers(
   const users = await lockKnownUsers(trx, tenantId, names);
   const missing = names.filter((name) => !users.has(name));
   if (missing.length === 0) return users;
+  await requirePendingQuota(trx, tenantId, "users", missing.length);
   await insertUsers(
     trx,
     tenantId,
