@@ -40,7 +40,7 @@ export function loginRouter({
         const caller = requireOperator(await authenticateKey(db, key));
         const session = signSession(sealKeys, caller.keyId, now() + SESSION_LIFETIME_MS);
         response.cookie(SESSION_COOKIE, session, { ...cookieOptions(request), maxAge: SESSION_LIFETIME_MS });
-        response.redirect(303, "/admin/queues");
+        response.redirect(303, "/admin");
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
         const { "Retry-After": retryAfter } = problemHeaders(error);

@@ -1,8 +1,9 @@
 import { createServer, type Server } from "node:http";
 import type { Registry } from "./metrics.ts";
+import type { Problem } from "./problems/problems.ts";
 
-/** `degraded` names the dependencies that are down while the process still works. */
-export type Readiness = { ready: boolean; degraded: string[]; reason?: string };
+/** `degraded` says what is wrong with the servers that the process needs, whether it still works or not. */
+export type Readiness = { ready: boolean; degraded: readonly Problem[]; reason?: string };
 
 /** Serves `/livez`, `/readyz` and `/metrics` of a process that serves nothing else. Port 0 means any free port. */
 export async function openHealthServer(options: {

@@ -8,6 +8,7 @@ import { findDueCursors } from "../../shared/db/timeline/consumers.ts";
 import { findUnpublishedRooms } from "../../shared/db/timeline/publish-state.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "./context.ts";
+import { createRunWithoutQueue, type RunWithoutQueue } from "./run-without-queue.ts";
 
 const EVERY_MS = 1_000;
 const MAX_FOUND = 500;
@@ -16,30 +17,42 @@ const STUCK_AFTER_MS = 5_000;
 
 /**
  * Finds the due work in Postgres every second and wakes it: Redis may have lost any job. Every jobs process sweeps; the
- * same work found twice is one job. The sweeper also publishes what is not published yet.
+ * same work found twice is one job. While Redis takes no jobs, the process works on rooms without them. The sweeper also
+ * publishes what is not published yet.
  */
 export function startSweeper(context: WorkerContext, queues: Queues): Repeating {
   const dueSince = new Map<string, number>();
-  return every(
+  const withoutQueue = createRunWithoutQueue(context);
+  const sweeping = every(
     EVERY_MS,
-    () => sweepOnce(context, queues, dueSince),
+    () => sweepOnce(context, queues, dueSince, withoutQueue),
     (error) => {
       context.log.warn({ err: error }, "sweeping failed");
     },
   );
+  return {
+    stop: async () => {
+      await sweeping.stop();
+      await withoutQueue.stop();
+    },
+  };
 }
 
 async function sweepOnce(
   context: WorkerContext,
   queues: Queues,
   dueSince: Map<string, number>,
+  withoutQueue: RunWithoutQueue,
 ): Promise<void> {
   const due = [...(await findDueWork(context.db, MAX_FOUND)), ...(await findDueConsumers(context))];
   const nowMs = performance.now();
   const keys = new Set(due.map(keyOf));
   for (const key of dueSince.keys()) if (!keys.has(key)) dueSince.delete(key);
   await Promise.all(
-    due.map((work) => wakeDue(context, queues, work, firstFoundAt(dueSince, keyOf(work), nowMs), nowMs)),
+    due.map(async (work) => {
+      const sinceMs = firstFoundAt(dueSince, keyOf(work), nowMs);
+      if (!(await tryToWake(context, queues, work, { sinceMs, nowMs }))) withoutQueue.start(work);
+    }),
   );
   await publishRooms(context, await findUnpublishedRooms(context.db, MAX_FOUND));
   await publishUserEventOutbox(context, MAX_FOUND);
@@ -61,12 +74,19 @@ function keyOf(work: DueJob): string {
   return `${work.name} ${deduplicationIdOf(work)}`;
 }
 
+/** False when Redis does not take the job. */
+function tryToWake(...args: Parameters<typeof wakeDue>): Promise<boolean> {
+  return wakeDue(...args).then(
+    () => true,
+    () => false,
+  );
+}
+
 async function wakeDue(
   context: WorkerContext,
   queues: Queues,
   work: DueJob,
-  sinceMs: number,
-  nowMs: number,
+  { sinceMs, nowMs }: { sinceMs: number; nowMs: number },
 ): Promise<void> {
   const queue = queues[work.name];
   if (nowMs - sinceMs > STUCK_AFTER_MS) await removeLostKey(context, queues, work);
