@@ -18,7 +18,8 @@ export function waitingReason(
   redis: readonly Pick<FoundProblem, "severity" | "detail">[],
 ): string {
   const words: string[] = [];
-  if (homeserver?.detail != null) words.push(homeserver.detail);
+  const ofHomeserver = homeserver?.detail ?? null;
+  if (ofHomeserver !== null) words.push(ofHomeserver);
   words.push(...redis.filter(({ severity }) => severity === "critical").map(({ detail }) => detail));
   if (lastFailure !== null) {
     const { failure, detail, at } = lastFailure;

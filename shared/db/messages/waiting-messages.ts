@@ -18,7 +18,7 @@ export type OldestWaiting = {
 
 const OLDEST = `
   select m.id, t.slug as tenant, r.kind, r.slug, h.server_name as homeserver,
-         extract(epoch from now() - m.accepted_at) * 1000 as "ageMs",
+         cast(extract(epoch from now() - m.accepted_at) * 1000 as double precision) as "ageMs",
          (select count(*) from (select 1 from delivery_attempts where message_id = m.id limit 1000) tries) as attempts,
          a.failure, a.detail, a.at
     from room_outbox x
@@ -52,7 +52,7 @@ export async function findOldestWaiting(db: Db): Promise<OldestWaiting | null> {
   };
   const [row] = await rowsOf<Row>(db, OLDEST, []);
   if (!row) return null;
-  const { failure, detail, at, ageMs, ...rest } = row;
+  const { failure, detail, at, ...rest } = row;
   const lastFailure = failure === null || at === null ? null : { failure, detail: detail ?? "", at };
-  return { ...rest, ageMs: Number(ageMs), lastFailure };
+  return { ...rest, lastFailure };
 }
