@@ -16,7 +16,7 @@ import { waitingReason } from "../status/waiting-reason.ts";
 const RELOAD_EVERY_S = 10;
 
 /** What the first page shows. */
-export type Status = {
+type Status = {
   at: Date;
   problems: readonly Problem[];
   waiting: { messages: number; oldest: OldestWaiting | null };
@@ -46,7 +46,7 @@ export function sendStatusPage(response: Response, status: Status, queuesPath: s
     .send(statusPage(status, queuesPath));
 }
 
-export function statusPage(status: Status, queuesPath: string): string {
+function statusPage(status: Status, queuesPath: string): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -136,7 +136,7 @@ function time(date: Date): string {
 }
 
 /** An age in its two largest units. */
-export function formatAge(ms: number): string {
+function formatAge(ms: number): string {
   const seconds = Math.floor(ms / 1_000);
   const units = [
     ["d", 86_400],

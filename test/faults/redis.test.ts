@@ -294,9 +294,9 @@ test.each(REFUSALS)(
   "while Redis $what, messages are accepted and sent, every process says so, and all is delivered soon after",
   async (refusal) => {
     const { what, code, name } = refusal;
-    const load = await faults.openLoad({ name, rooms: 6, people: 6 });
+    const load = await faults.openLoad({ name, rooms: 4, people: 4 });
     const { processes } = faults.environment;
-    const traffic = load.startTraffic(40, faults.random);
+    const traffic = load.startTraffic(20, faults.random);
     await sleep(1_000);
     const { sinceMs, backAtMs } = await whileRefused(refusal, async () => {
       const areDegraded = async () =>

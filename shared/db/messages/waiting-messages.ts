@@ -2,7 +2,7 @@ import type { RoomKind } from "../../contract/names.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 
 /** The last failed attempt to send a message, as `delivery-attempts.ts` recorded it. */
-export type LastFailure = { failure: string; detail: string; at: Date };
+type LastFailure = { failure: string; detail: string; at: Date };
 
 /** The message that waits longest to be sent. Its room may be delayed by an earlier attempt. */
 export type OldestWaiting = {

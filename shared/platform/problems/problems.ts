@@ -14,7 +14,7 @@ export type ProblemCode =
   | "messages_waiting";
 
 /** `critical`: what the code names does not work. `warning`: it works, and needs somebody's eyes. */
-export type Severity = "warning" | "critical";
+type Severity = "warning" | "critical";
 
 /** A problem that one look found. `since` where the finder knows it: else it is the first look that found it. */
 export type FoundProblem = { code: ProblemCode; severity: Severity; detail: string; since?: Date };
@@ -36,8 +36,8 @@ const FRESH_MS = 250;
 export const CHECK_LIMIT_MS = 3_000;
 
 /**
- * Looks every 2 s, and when asked, for problems of one process. It knows since when each stands, and logs one line when one
- * begins and one when it ends. `look` must not fail, and has a time limit of its own.
+ * Looks every 2 s, and when asked, for problems of one process. It knows since when each stands, and logs a line when one
+ * begins and when it ends. `look` must not fail, and has a time limit of its own.
  */
 export function watchProblems({
   look,
@@ -51,11 +51,11 @@ export function watchProblems({
   let standing: readonly Problem[] = [];
   let looking: Promise<void> | null = null;
   let lookedAtMs = -Infinity;
+  const logChanges = createChangeLog(log, now);
   const lookOnce = async () => {
     const found = await look();
-    const next = keepSince(standing, found, now());
-    logChanges(standing, next, log, now());
-    standing = next;
+    standing = keepSince(standing, found, now());
+    logChanges(found, standing);
     lookedAtMs = performance.now();
   };
   const lookTogether = () => {
@@ -93,15 +93,23 @@ export function keepSince(
   }));
 }
 
-function logChanges(before: readonly Problem[], after: readonly Problem[], log: Log, nowMs: number): void {
-  for (const { code, detail, since } of after) {
-    if (!before.some((problem) => problem.code === code))
+/** Logs when a problem begins and ends. A finder that knows since when has logged it itself. */
+function createChangeLog(log: Log, now: () => number) {
+  const logged = new Map<ProblemCode, string>();
+  return (found: readonly FoundProblem[], standing: readonly Problem[]) => {
+    for (const { code, detail, since } of standing) {
+      const isLogged =
+        logged.has(code) || found.find((problem) => problem.code === code)?.since !== undefined;
+      if (isLogged) continue;
+      logged.set(code, since);
       log.warn({ problem: code, detail, since }, "degraded");
-  }
-  for (const { code, since } of before) {
-    if (after.some((problem) => problem.code === code)) continue;
-    log.info({ problem: code, since, forMs: nowMs - Date.parse(since) }, "not degraded any more");
-  }
+    }
+    for (const [code, since] of logged) {
+      if (standing.some((problem) => problem.code === code)) continue;
+      logged.delete(code);
+      log.info({ problem: code, since, forMs: now() - Date.parse(since) }, "not degraded any more");
+    }
+  };
 }
 
 /** What a check finds; nothing when it fails or takes longer than its limit. */
