@@ -188,10 +188,9 @@ async function degraded(process: TierProcess): Promise<Map<string, Problem>> {
 }
 
 /** The log lines of a process since its last start that name a state of a homeserver. */
-function stateLines({ lines }: TierProcess): { state: string; msg: string; since?: string }[] {
+function stateLines({ lines, pid }: TierProcess): { state: string; msg: string; since?: string }[] {
   return lines
-    .slice(lines.findLastIndex((line) => line.includes('"msg":"ready"')) + 1)
-    .filter((line) => line.includes('"state":'))
+    .filter((line) => line.includes('"state":') && line.includes(`"pid":${String(pid)},`))
     .map((line) => JSON.parse(line) as { state: string; msg: string; since?: string });
 }
 
