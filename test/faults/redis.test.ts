@@ -18,6 +18,14 @@ const faults = useEnvironment({ counts: { realtime: 2 } });
 let second: Awaited<ReturnType<typeof startThrowAwayServers>> | null = null;
 beforeAll(async () => {
   second = await startThrowAwayServers({ only: ["redis"] });
+  // One password, so that one can be the other's replica, and a client that reaches the other is let in.
+  const { password } = new URL(faults.environment.servers.redisUrl);
+  const log = createLog({ level: "silent", tier: "test" });
+  const redis = openRedis(second.redisUrl ?? "", log, "second");
+  await waitForRedis(redis, 5_000);
+  await redis.config("SET", "requirepass", password);
+  closeRedis(redis);
+  await faults.environment.redis.config("SET", "masterauth", password);
 }, 60_000);
 afterAll(() => second?.stop());
 
@@ -327,7 +335,9 @@ test("a connection that stays open to a former primary is replaced, and its name
   let target = former ?? 0;
   const link = await openLink(() => [target]);
   const log = createLog({ level: "silent", tier: "test" });
-  const redis = openRedis(`redis://127.0.0.1:${String(link.port)}`, log, "failover");
+  const url = new URL(faults.environment.servers.redisUrl);
+  url.port = String(link.port);
+  const redis = openRedis(url.href, log, "failover");
   await waitForRedis(redis, 5_000);
   const write = () =>
     redis.set("failover", "1").then(
