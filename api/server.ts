@@ -12,6 +12,7 @@ import type { Log } from "../shared/platform/log.ts";
 import { createMetrics } from "../shared/platform/metrics.ts";
 import { closeQueues, createWake, openQueues, type Queues } from "../shared/queues/open.ts";
 import { closeRedis, openRedis, type Redis } from "../shared/platform/redis.ts";
+import { watchProblems } from "../shared/platform/problems/problems.ts";
 import type { Resources } from "../shared/platform/shutdown.ts";
 import { adminPage } from "./admin/pages.ts";
 import { createAccept } from "./accept/accept.ts";
@@ -27,6 +28,7 @@ import { createApiMetrics } from "./metrics.ts";
 import { createOpenApi } from "./http/openapi.ts";
 import { createMessageQuota } from "./rate-limit/message-quota.ts";
 import { describeProblem, problemHeaders } from "./http/problem.ts";
+import { createApiLook } from "./status/find-problems.ts";
 import { createRoutes } from "./routes/index.ts";
 import { createKeyedMutex } from "../shared/platform/concurrency/keyed-mutex.ts";
 import { withTimeout } from "../shared/platform/concurrency/with-timeout.ts";
@@ -65,6 +67,8 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
     it.close();
   });
   let isClosing = false;
+  const look = createApiLook({ db, redis });
+  const problems = resources.add("problems", watchProblems({ look, log }), (it) => it.stop());
   const app = createApp({
     log,
     authenticate,
@@ -76,10 +80,10 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
     trustedProxies: config.trustedProxies,
     durations: metrics.requestSeconds,
     pages: [
-      ...healthPages({ db, redis, metrics: registry, isClosing: () => isClosing }),
+      ...healthPages({ problems, metrics: registry, isClosing: () => isClosing }),
       docsPage(createOpenApi(routes, CONTRACT_VERSION)),
       adminPage({
-        ...{ db, redis, queues, authenticate, identifyCaller, limits, now },
+        ...{ db, redis, queues, problems, authenticate, identifyCaller, limits, now },
         sealKeys: config.sealKeys,
       }),
     ],

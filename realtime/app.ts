@@ -2,8 +2,9 @@ import { errorText } from "../shared/contract/errors.ts";
 import { createClientAddresses } from "../shared/auth/client-address.ts";
 import { openOrigins } from "../shared/auth/origins.ts";
 import { every } from "../shared/platform/concurrency/every.ts";
+import { watchProblems, type ProblemWatch } from "../shared/platform/problems/problems.ts";
 import { assemble, type AssembleOptions, type Parts } from "./assemble.ts";
-import { answerHealth, readReadiness } from "./health.ts";
+import { answerHealth, createRealtimeLook, readReadiness } from "./health.ts";
 import { registerHubGauges, registerQuotaGauges, registerTransportGauges } from "./metrics.ts";
 import { CODECS, codecOf } from "./protocol/codecs.ts";
 import { Connection, type ConnectionDeps } from "./session/connection.ts";
@@ -39,7 +40,12 @@ export async function openRealtime(options: RealtimeOptions): Promise<RealtimeAp
   const { hub } = parts;
   const origins = await openOrigins(options.db, options.allowedOrigins);
   const state = { isDraining: false };
-  const transport = await openTransport(options, parts, { isKnownOrigin: origins.isKnown, state });
+  const problems = watchProblems({ look: createRealtimeLook(options), log });
+  const transport = await openTransport(options, parts, {
+    isKnownOrigin: origins.isKnown,
+    state,
+    problems,
+  });
   registerHubGauges(options.metrics, hub, parts.live);
   registerQuotaGauges(options.metrics, { ...parts, turns: parts.deps.turns });
   registerTransportGauges(options.metrics, transport);
@@ -59,6 +65,7 @@ export async function openRealtime(options: RealtimeOptions): Promise<RealtimeAp
       state.isDraining = true;
       transport.stopAccepting();
       await deadlines.stop();
+      await problems.stop();
       origins.close();
       await drain(hub.connections, limits.drainMs);
       parts.antiEntropy.stop();
@@ -73,9 +80,13 @@ export async function openRealtime(options: RealtimeOptions): Promise<RealtimeAp
 async function openTransport(
   options: RealtimeOptions,
   parts: Parts,
-  { isKnownOrigin, state }: { isKnownOrigin: (origin: string) => boolean; state: { isDraining: boolean } },
+  {
+    isKnownOrigin,
+    state,
+    problems,
+  }: { isKnownOrigin: (origin: string) => boolean; state: { isDraining: boolean }; problems: ProblemWatch },
 ): Promise<Transport> {
-  const { limits, metrics, db, redis } = options;
+  const { limits, metrics, redis } = options;
   const { hub, live, addresses } = parts;
   const deps = createConnectionDeps(options, parts);
   const transport: Transport = await options.openTransport({
@@ -100,7 +111,7 @@ async function openTransport(
     answer: (path) =>
       answerHealth(path, {
         readiness: async () => ({
-          ...(await readReadiness({ db, redis, live }, state.isDraining)),
+          ...(await readReadiness({ redis, live, problems }, state.isDraining)),
           transport: transport.name,
         }),
         metrics: { contentType: metrics.contentType, read: options.readMetrics },

@@ -1,18 +1,31 @@
-import { isDbUp, type Db } from "../shared/db/connection/open.ts";
+import type { Db } from "../shared/db/connection/open.ts";
+import { findPostgresProblems } from "../shared/db/connection/postgres-problems.ts";
 import type { Readiness } from "../shared/platform/health.ts";
+import type { FoundProblem, ProblemWatch } from "../shared/platform/problems/problems.ts";
+import { createRedisCheck } from "../shared/platform/problems/redis-problems.ts";
 import type { Redis } from "../shared/platform/redis.ts";
 import type { RedisSubscriptions } from "./broker/redis-subscriptions.ts";
 import type { Answer } from "./transport/transport.ts";
 
-export type ReadinessDeps = { db: Db; redis: Redis; live: Pick<RedisSubscriptions, "isReady"> };
+/** Returns a look at what sockets need. It never fails. */
+export function createRealtimeLook({ db, redis }: { db: Db; redis: Redis }): () => Promise<FoundProblem[]> {
+  const findRedisProblems = createRedisCheck(redis);
+  return async () => (await Promise.all([findPostgresProblems(db), findRedisProblems()])).flat();
+}
+
+export type ReadinessDeps = {
+  redis: Redis;
+  live: Pick<RedisSubscriptions, "isReady">;
+  problems: Pick<ProblemWatch, "read">;
+};
 
 export async function readReadiness(
-  { db, redis, live }: ReadinessDeps,
+  { redis, live, problems }: ReadinessDeps,
   isDraining: boolean,
 ): Promise<Readiness> {
   if (isDraining) return { ready: false, degraded: [], reason: "draining" };
   // Without Postgres the connected clients still receive everything; new ones cannot connect.
-  const degraded = (await isDbUp(db)) ? [] : ["postgres"];
+  const degraded = await problems.read();
   if (live.isReady && redis.status === "ready") return { ready: true, degraded };
   return { ready: false, degraded, reason: "redis" };
 }

@@ -2,10 +2,10 @@ import { parseArgs } from "node:util";
 import type { Config } from "../shared/platform/config.ts";
 import { readProcessConfig } from "../shared/platform/process-config.ts";
 import { ensureHomeserver } from "../shared/db/homeservers/homeservers.ts";
-import { isDbUp, openDb, type Db } from "../shared/db/connection/open.ts";
+import { openDb } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
 import { registerConsumers } from "../shared/db/timeline/consumers.ts";
-import { closeServer, openHealthServer, type Readiness } from "../shared/platform/health.ts";
+import { closeServer, openHealthServer } from "../shared/platform/health.ts";
 import { createFailpoint } from "../shared/platform/failpoints.ts";
 import { createLog, type Log } from "../shared/platform/log.ts";
 import { createMetrics, gauge, gaugeOfEach } from "../shared/platform/metrics.ts";
@@ -16,21 +16,23 @@ import {
   openRedis,
   requireNoEviction,
   waitForRedis,
-  type Redis,
 } from "../shared/platform/redis.ts";
+import { watchProblems, type ProblemWatch } from "../shared/platform/problems/problems.ts";
 import { exitStalled, runProcess, type Resources } from "../shared/platform/shutdown.ts";
 import type { WorkerContext } from "./runtime/context.ts";
 import { createResumeAfterOutage } from "./runtime/resume-after-outage.ts";
-import { openHomeserverPool } from "./matrix/homeserver/pool.ts";
+import { openHomeserverPool, type HomeserverPool } from "./matrix/homeserver/pool.ts";
 import { createWorkerMetrics } from "./runtime/metrics.ts";
 import { watchObservers, watchQueues, type OnStalled } from "./runtime/health-monitors.ts";
 import { registerBacklogGauges } from "./runtime/backlog-gauges.ts";
+import { createWorkerLook, jobsReadiness, syncReadiness } from "./runtime/health/readiness.ts";
+import { registerHomeserverGauges } from "./runtime/health/homeserver-gauges.ts";
+import { shareHomeserverStates } from "./runtime/health/share-homeserver-states.ts";
 import { runJobs } from "./runtime/run-jobs.ts";
 import { keepSchedules } from "./runtime/schedules.ts";
 import { startSweeper } from "./runtime/sweeper.ts";
 import { registerConsumerGauge } from "./consumers/due-gauge.ts";
 import { RUNNING_CONSUMERS } from "./consumers/index.ts";
-import { syncReadiness } from "./inbound/observers/readiness.ts";
 import { createAdaptiveBatchSize } from "./outbound/adaptive-batch-size.ts";
 import { startObservers } from "./inbound/observers/observers.ts";
 
@@ -73,22 +75,18 @@ async function start(
   const redis = resources.add("redis", openRedis(config.redisUrl, log, "commands"), closeRedis);
   await waitForRedis(redis, 2_000);
   await requireNoEviction(redis);
-  await ensureHomeserver(db, config.sealKeys, config.homeserver);
+  const configured = await ensureHomeserver(db, config.sealKeys, config.homeserver);
   const queues = resources.add("queues", openQueues(redis, log), closeQueues);
   const wake = createWake(queues, metrics.wakeFailures);
   const resumeAfterOutage = createResumeAfterOutage(db, log);
-  const homeservers = openHomeserverPool({
-    db,
-    sealKeys: config.sealKeys,
-    metrics,
-    log,
-    onRecovered: resumeAfterOutage,
-  });
-  gauge(
-    registry,
-    { name: "omc_breakers_open", help: "Homeservers to which no calls go because they do not answer" },
-    homeservers.openBreakers,
+  const homeservers = resources.add(
+    "homeservers",
+    openHomeserverPool({ db, sealKeys: config.sealKeys, metrics, log, onRecovered: resumeAfterOutage }),
+    (pool) => {
+      pool.close();
+    },
   );
+  registerHomeserverGauges(registry, homeservers);
   const stopping = new AbortController();
   const context: WorkerContext = {
     db,
@@ -105,8 +103,9 @@ async function start(
     chance: Math.random,
     hitFailpoint: createFailpoint(config.failpoint),
   };
-  if (roles.includes("jobs")) await startJobs(resources, config, context, queues);
-  if (roles.includes("sync")) await startSync(resources, config, context);
+  const problems = await watchHealth(resources, context, homeservers, configured.id);
+  if (roles.includes("jobs")) await startJobs(resources, config, { context, queues, problems });
+  if (roles.includes("sync")) await startSync(resources, config, { context, problems });
   // Added last and so closed first: loops end at their next safe place while the rest is closed.
   resources.add("loops", stopping, (controller) => {
     controller.abort();
@@ -117,8 +116,7 @@ async function start(
 async function startJobs(
   resources: Resources,
   config: Config,
-  context: WorkerContext,
-  queues: Queues,
+  { context, queues, problems }: { context: WorkerContext; queues: Queues; problems: ProblemWatch },
 ): Promise<void> {
   const workerRedis = resources.add(
     "worker redis",
@@ -135,7 +133,7 @@ async function startJobs(
   resources.add("queue monitor", monitor, (it) => {
     it.stop();
   });
-  const readiness = () => jobsReadiness(context.db, context.redis);
+  const readiness = async () => jobsReadiness(await problems.read());
   const server = await openHealthServer({
     port: config.ports.jobs,
     host: config.bindAddress,
@@ -145,21 +143,29 @@ async function startJobs(
   resources.add("jobs health", server, closeServer);
 }
 
-async function jobsReadiness(db: Db, redis: Redis): Promise<Readiness> {
-  const isPostgresUp = await isDbUp(db);
-  const isRedisUp = await redis.ping().then(
-    () => true,
-    () => false,
-  );
-  const degraded = [...(isPostgresUp ? [] : ["postgres"]), ...(isRedisUp ? [] : ["redis"])];
-  return { ready: degraded.length === 0, degraded };
+/** Watches what both roles need: Postgres, Redis, and the homeservers, the configured one from the start. */
+async function watchHealth(
+  resources: Resources,
+  { db, redis, log }: WorkerContext,
+  homeservers: HomeserverPool,
+  configuredId: string,
+): Promise<ProblemWatch> {
+  await homeservers.get(configuredId);
+  const sharing = shareHomeserverStates({ db, homeservers, log });
+  resources.add("homeserver states", sharing, (it) => it.stop());
+  const look = createWorkerLook({ db, redis, homeservers });
+  return resources.add("problems", watchProblems({ look, log }), (it) => it.stop());
 }
 
 function exitOnStall(log: Log): OnStalled {
   return (about, why) => exitStalled(log, about, why);
 }
 
-async function startSync(resources: Resources, config: Config, context: WorkerContext): Promise<void> {
+async function startSync(
+  resources: Resources,
+  config: Config,
+  { context, problems }: { context: WorkerContext; problems: ProblemWatch },
+): Promise<void> {
   const observers = resources.add("observers", startObservers(context), (running) => running.stop());
   gauge(
     context.metrics.registry,
@@ -176,7 +182,7 @@ async function startSync(resources: Resources, config: Config, context: WorkerCo
   resources.add("observer monitor", monitor, (it) => {
     it.stop();
   });
-  const readiness = () => syncReadiness(context, observers, config.homeserver.baseUrl);
+  const readiness = async () => syncReadiness(await problems.read(), observers.silentForMs());
   const server = await openHealthServer({
     port: config.ports.sync,
     host: config.bindAddress,

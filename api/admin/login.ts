@@ -56,7 +56,7 @@ function logIn({ db, limits, identifyCaller, sealKeys, now }: LoginDeps): Handle
       const caller = requireOperator(identified);
       const session = signSession(sealKeys, caller.keyId, now() + SESSION_LIFETIME_MS);
       response.cookie(SESSION_COOKIE, session, { ...cookieOptions(request), maxAge: SESSION_LIFETIME_MS });
-      response.redirect(303, "/admin/queues");
+      response.redirect(303, "/admin");
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       const { "Retry-After": retryAfter } = problemHeaders(error);

@@ -17,7 +17,7 @@ export function createQueuesBoard(
       (queue) => new BullMQAdapter(queue, { readOnlyMode: options.isReadOnly }),
     ),
     serverAdapter,
-    options: { uiConfig: { boardTitle: "OpenMeet Chat" } },
+    options: { uiConfig: { boardTitle: "OpenMeet Chat", miscLinks: [{ text: "Status", url: "/admin" }] } },
   });
   return serverAdapter.getRouter() as Handler;
 }

@@ -1,13 +1,11 @@
-import { isDbUp, type Db } from "../../shared/db/connection/open.ts";
 import type { Readiness } from "../../shared/platform/health.ts";
 import type { Registry } from "../../shared/platform/metrics.ts";
-import type { Redis } from "../../shared/platform/redis.ts";
+import type { ProblemWatch } from "../../shared/platform/problems/problems.ts";
 import type { Page } from "./page.ts";
 
 /** `/livez`, `/readyz` and `/metrics`. Only Postgres is needed to be ready: without Redis the sweepers find the work. */
 export function healthPages(deps: {
-  db: Db;
-  redis: Redis;
+  problems: Pick<ProblemWatch, "read">;
   metrics: Registry;
   isClosing: () => boolean;
 }): Page[] {
@@ -30,24 +28,16 @@ export function healthPages(deps: {
 }
 
 async function readReadiness({
-  db,
-  redis,
+  problems,
   isClosing,
 }: {
-  db: Db;
-  redis: Redis;
+  problems: Pick<ProblemWatch, "read">;
   isClosing: () => boolean;
 }): Promise<Readiness> {
-  const degraded = redis.status === "ready" && (await isRedisUp(redis)) ? [] : ["redis"];
+  const degraded = await problems.read();
   if (isClosing()) return { ready: false, degraded, reason: "stopping" };
-  return (await isDbUp(db))
-    ? { ready: true, degraded }
-    : { ready: false, degraded, reason: "postgres does not answer" };
-}
-
-function isRedisUp(redis: Redis): Promise<boolean> {
-  return redis.ping().then(
-    () => true,
-    () => false,
-  );
+  const isPostgresDown = degraded.some(({ code }) => code === "postgres_down");
+  return isPostgresDown
+    ? { ready: false, degraded, reason: "postgres does not answer" }
+    : { ready: true, degraded };
 }

@@ -10,7 +10,7 @@ const BACKLOG = {
     ) unseen_messages`,
   oldestDueSeconds: `
     select extract(epoch from now() - min(m.accepted_at)) as value
-      from room_outbox x
+      from room_outbox x join tenants t on t.id = x.tenant_id and t.status = 'active'
       join lateral (select accepted_at from messages where room_id = x.room_id and open and status in ('queued', 'sending')
                      order by order_number limit 1) m on true
      where x.next_attempt_at is not null`,

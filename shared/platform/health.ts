@@ -1,9 +1,10 @@
 import type { RequestListener, Server } from "node:http";
 import type { Registry } from "./metrics.ts";
 import { createHttpServer, findRepeatedHeader, listen } from "./http-server.ts";
+import type { Problem } from "./problems/problems.ts";
 
-/** `degraded` names the dependencies that are down while the process still works. */
-export type Readiness = { ready: boolean; degraded: string[]; reason?: string };
+/** `degraded` says what is wrong with the servers that the process needs, whether it still works or not. */
+export type Readiness = { ready: boolean; degraded: readonly Problem[]; reason?: string };
 
 /** What reads `/livez`, `/readyz` and `/metrics`: an orchestrator, a monitor, a person. */
 const MAX_CONNECTIONS = 100;

@@ -13,6 +13,8 @@ const COMMAND_TIMEOUT_MS = 1_000;
  * looks open; without this limit every command on it would fail for hours.
  */
 const SOCKET_TIMEOUT_MS = 3_000;
+/** A connection to a Redis that has become a replica is replaced this often: its name may lead to the new primary now. */
+const READ_ONLY_RECONNECT_MS = 5_000;
 /** Longer than BullMQ blocks a worker's connection to wait for a job. */
 const WORKER_SOCKET_TIMEOUT_MS = 15_000;
 
@@ -20,7 +22,8 @@ const WORKER_SOCKET_TIMEOUT_MS = 15_000;
  * ioredis keeps the socket timeout of a connection that closed while a command waited on it, and then destroys the
  * healthy connection that follows (redis/ioredis#2147, mended in 6.0.0). Its timer is private, so this class reads it
  * by a cast; test/shared/redis.test.ts fails once ioredis clears the timer itself: then remove this class. BullMQ
- * duplicates its connections, so duplicates are of this class too.
+ * duplicates its connections, so duplicates are of this class too. Each connection decides for itself when it leaves a
+ * replica.
  */
 class WatchedRedis extends Redis {
   constructor(options: RedisOptions);
@@ -28,6 +31,7 @@ class WatchedRedis extends Redis {
   constructor(first: string | RedisOptions, options: RedisOptions = {}) {
     if (typeof first === "string") super(first, options);
     else super(first);
+    this.options.reconnectOnError = createReconnectIfReadOnly();
     this.on("close", () => {
       const ioredis = this as unknown as { socketTimeoutTimer: NodeJS.Timeout | undefined };
       clearTimeout(ioredis.socketTimeoutTimer);
@@ -38,6 +42,17 @@ class WatchedRedis extends Redis {
   override duplicate(override?: Partial<RedisOptions>): WatchedRedis {
     return new WatchedRedis({ ...this.options, ...override });
   }
+}
+
+/** After a failover, connections stay open to the former primary, which refuses writes for ever. */
+function createReconnectIfReadOnly(): (error: Error) => boolean {
+  let lastAtMs = -Infinity;
+  return ({ message }) => {
+    if (!message.startsWith("READONLY") || performance.now() - lastAtMs < READ_ONLY_RECONNECT_MS)
+      return false;
+    lastAtMs = performance.now();
+    return true;
+  };
 }
 
 /**

@@ -85,7 +85,7 @@ test("a browser is redirected to the form, logs in with a key and has a session 
   expect([page.status, page.headers.get("location")]).toEqual([303, "/admin/login"]);
   const form = { "content-type": "application/x-www-form-urlencoded" };
   const login = await anonymous("POST", "/admin/login", { raw: `key=${viewerKey.key}`, headers: form });
-  expect([login.status, login.headers.get("location")]).toEqual([303, "/admin/queues"]);
+  expect([login.status, login.headers.get("location")]).toEqual([303, "/admin"]);
   const setCookie = login.headers.get("set-cookie") ?? "";
   expect(setCookie).toMatch(/HttpOnly/);
   expect(setCookie).toMatch(/SameSite=Strict/);

@@ -29,7 +29,17 @@ test("a message is accepted in less than half a second without Redis, and stored
 test("the API is ready without Redis, and names what is missing", async () => {
   expect(await world.as(null)("GET", "/readyz")).toMatchObject({
     status: 200,
-    body: { ready: true, degraded: ["redis"] },
+    body: {
+      ready: true,
+      degraded: [
+        {
+          code: "redis_down",
+          severity: "critical",
+          detail: "Redis does not answer.",
+          since: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+        },
+      ],
+    },
   });
   expect(await world.as(null)("GET", "/livez")).toMatchObject({ status: 200 });
   expect((await world.as(null)("GET", "/metrics")).body).toContain("omc_messages_accepted_total 5");

@@ -178,6 +178,81 @@ test("messages are accepted and shown while the homeserver is down, and are deli
   );
 }, 120_000);
 
+type Problem = { code: string; detail: string; since: string };
+
+/** What a process says is wrong, by code. */
+async function degraded(process: TierProcess): Promise<Map<string, Problem>> {
+  const response = await fetch(`http://127.0.0.1:${String(process.port)}/readyz`);
+  const body = (await response.json()) as { degraded: Problem[] };
+  return new Map(body.degraded.map((problem) => [problem.code, problem]));
+}
+
+/** The log lines of a process since its last start that name a state of a homeserver. */
+function stateLines({ lines, pid }: TierProcess): { state: string; msg: string; since?: string }[] {
+  return lines
+    .filter((line) => line.includes('"state":') && line.includes(`"pid":${String(pid)},`))
+    .map((line) => JSON.parse(line) as { state: string; msg: string; since?: string });
+}
+
+test("a frozen homeserver is down within seconds though connects succeed and one room writes: every process that needs it says since when", async () => {
+  const load = await faults.openLoad({ name: "frozen", rooms: 1, people: 2 });
+  const [room = ""] = load.rooms;
+  const [person = ""] = load.people;
+  await load.post(room, person);
+  await faults.expectKept(load, 60_000);
+  const one = (tier: "workers" | "sync" | "api" | "realtime") =>
+    faults.environment.of(tier)[0] as TierProcess;
+  const [worker, sync, api] = [one("workers"), one("sync"), one("api")];
+  const has = async (process: TierProcess) => (await degraded(process)).has("homeserver_down");
+  const linesBefore = stateLines(worker).length;
+
+  faults.environment.links.homeserver.freeze();
+  const frozenAtMs = performance.now();
+  const frozenAt = Date.now();
+  await until(async () => (await worker.metric("omc_breakers_open")) === 1, "calls are refused", 30_000);
+  faults.report("until the breaker of a frozen homeserver opens", performance.now() - frozenAtMs);
+  expect(performance.now() - frozenAtMs).toBeLessThan(await faults.limitMs(8_000));
+  expect(await worker.metric("omc_homeserver_up")).toBe(0);
+  await until(async () => (await has(worker)) && (await has(sync)), "the workers say so", 30_000);
+  expect([await has(api), await has(one("realtime"))]).toEqual([false, false]);
+  await load.post(room, person);
+  await until(() => has(api), "the API says so while a message waits", 30_000);
+  for (const process of [worker, sync, api]) {
+    const { detail, since } = (await degraded(process)).get("homeserver_down") as Problem;
+    expect(detail).toContain("does not answer");
+    expect(Math.abs(Date.parse(since) - frozenAt)).toBeLessThan(await faults.limitMs(5_000));
+  }
+
+  faults.environment.links.homeserver.heal();
+  await faults.expectKept(load, 60_000);
+  const areWell = async () =>
+    (await Promise.all([worker, sync, api].map(degraded))).every(({ size }) => size === 0);
+  await until(areWell, "nothing is degraded", 30_000);
+  expect(
+    stateLines(worker)
+      .slice(linesBefore)
+      .map(({ state }) => state),
+  ).toEqual(["down", "up"]);
+}, 120_000);
+
+test("a token that the homeserver does not know is named at the start in one line, in /readyz and in the failures", async () => {
+  const worker = faults.environment.of("workers")[0] as TierProcess;
+  await worker.stop();
+  await worker.start({ SYNAPSE_AS_TOKEN: "an-unknown-token" });
+  const code = "homeserver_refuses_token";
+  await until(async () => (await degraded(worker)).has(code), "it says so", 30_000);
+  expect((await degraded(worker)).get(code)?.detail).toContain("SYNAPSE_AS_TOKEN");
+  expect(stateLines(worker)).toMatchObject([
+    { state: "refusing", since: expect.any(String), msg: expect.stringContaining("SYNAPSE_AS_TOKEN") },
+  ]);
+  expect(worker.lines.join("\n")).not.toContain("an-unknown-token");
+  expect(await worker.metric("omc_matrix_failures_total", 'kind="auth"')).toBeGreaterThan(0);
+  // The right token again: a later start in this file works.
+  await worker.stop();
+  await worker.start();
+  await until(async () => (await degraded(worker)).size === 0, "it is well", 30_000);
+}, 120_000);
+
 test("a room's requested delay still holds after the homeserver was down", async () => {
   const load = await faults.openLoad({ name: "asked", rooms: 4, people: 4 });
   const [asked = "", ...others] = load.rooms;

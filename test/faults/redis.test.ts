@@ -1,15 +1,33 @@
-import { expect, test } from "@jest/globals";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openLink } from "./environment/proxy.ts";
+import type { TierProcess } from "./environment/processes.ts";
 import type { Load } from "./environment/load.ts";
 import { killService } from "./environment/environment.ts";
 import { percentile } from "../../bench/percentile.ts";
 import { createLog } from "../../shared/platform/log.ts";
 import { closeQueues, openQueues, type Queues } from "../../shared/queues/open.ts";
 import { closeRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
+import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
 import { useEnvironment } from "./environment/use-environment.ts";
 import { until } from "../support/wait.ts";
 
 const faults = useEnvironment({ counts: { realtime: 2 } });
+
+/** Another Redis, which the environment does not use. */
+let second: Awaited<ReturnType<typeof startThrowAwayServers>> | null = null;
+beforeAll(async () => {
+  second = await startThrowAwayServers({ only: ["redis"] });
+  // One password, so that one can be the other's replica, and a client that reaches the other is let in.
+  const { password } = new URL(faults.environment.servers.redisUrl);
+  const log = createLog({ level: "silent", tier: "test" });
+  const redis = openRedis(second.redisUrl ?? "", log, "second");
+  await waitForRedis(redis, 5_000);
+  await redis.config("SET", "requirepass", password);
+  closeRedis(redis);
+  await faults.environment.redis.config("SET", "masterauth", password);
+}, 60_000);
+afterAll(() => second?.stop());
 
 const redisService = () => faults.environment.servers.services["redis"];
 
@@ -219,3 +237,122 @@ test("no message is lost when an operator removes, cleans and destroys the queue
     faults.lastDeliveryMs(load) - sinceMs,
   );
 }, 120_000);
+
+type Refusal = { what: string; code: string; name: string; begin: () => string[]; end: string[] };
+
+/** Ways in which Redis answers and refuses writes, and how each begins and ends. */
+const REFUSALS: readonly Refusal[] = [
+  {
+    what: "is a replica without its primary",
+    code: "redis_read_only",
+    name: "orphan",
+    begin: () => ["replicaof", "127.0.0.1", "1"],
+    end: ["replicaof", "no", "one"],
+  },
+  {
+    what: "is a replica of an empty primary",
+    code: "redis_read_only",
+    name: "replica",
+    begin: () => ["replicaof", "127.0.0.1", new URL(second?.redisUrl ?? "").port],
+    end: ["replicaof", "no", "one"],
+  },
+  {
+    what: "has too few replicas",
+    code: "redis_read_only",
+    name: "few",
+    begin: () => ["config", "set", "min-replicas-to-write", "1"],
+    end: ["config", "set", "min-replicas-to-write", "0"],
+  },
+  {
+    what: "is full",
+    code: "redis_full",
+    name: "full",
+    begin: () => ["config", "set", "maxmemory", "1"],
+    end: ["config", "set", "maxmemory", "0"],
+  },
+];
+/** A longer time gives the same figures: what is due is sent meanwhile. */
+const REFUSED_MS = Number(process.env["TEST_FAULTS_REFUSED_MS"] ?? 4_000);
+
+/** Runs `work` while Redis refuses writes. Returns when that began and ended. */
+async function whileRefused(
+  { begin, end }: Pick<Refusal, "begin" | "end">,
+  work: () => Promise<void>,
+): Promise<{ sinceMs: number; backAtMs: number }> {
+  const tell = ([command = "", ...args]: string[]) => faults.environment.redis.call(command, ...args);
+  const sinceMs = performance.now();
+  await tell(begin());
+  try {
+    await work();
+  } finally {
+    await tell(end);
+  }
+  return { sinceMs, backAtMs: performance.now() };
+}
+
+/** The codes of what a process says is wrong. */
+async function degradedCodes({ port }: TierProcess): Promise<string[]> {
+  const response = await fetch(`http://127.0.0.1:${String(port)}/readyz`);
+  const { degraded } = (await response.json()) as { degraded: { code: string; since: string }[] };
+  for (const { since } of degraded) expect(Date.parse(since)).not.toBeNaN();
+  return degraded.map(({ code }) => code);
+}
+
+test.each(REFUSALS)(
+  "while Redis $what, messages are accepted and sent, every process says so, and all is delivered soon after",
+  async (refusal) => {
+    const { what, code, name } = refusal;
+    const load = await faults.openLoad({ name, rooms: 4, people: 4 });
+    const { processes } = faults.environment;
+    const traffic = load.startTraffic(20, faults.random);
+    await sleep(1_000);
+    const { sinceMs, backAtMs } = await whileRefused(refusal, async () => {
+      const areDegraded = async () =>
+        (await Promise.all(processes.map(degradedCodes))).every((codes) => codes.includes(code));
+      await until(areDegraded, "every process is degraded", 20_000);
+      const before = faults.environment.standIn.state.sends.length;
+      await sleep(REFUSED_MS);
+      const isSent = () => faults.environment.standIn.state.sends.length > before;
+      await until(isSent, "messages are sent without queues", 20_000);
+    });
+    await sleep(1_000);
+    await traffic.stop();
+    await faults.expectKept(load, 60_000);
+    await expectAccepted(load, `while Redis ${what}`, sinceMs, backAtMs);
+    const recoveryMs = faults.lastDeliveryMs(load) - backAtMs;
+    faults.report(`until all is delivered after Redis ${what}`, recoveryMs);
+    expect(recoveryMs).toBeLessThan(await faults.limitMs(10_000));
+    const areWell = async () =>
+      (await Promise.all(processes.map(degradedCodes))).every((codes) => codes.length === 0);
+    await until(areWell, "no process is degraded", 20_000);
+  },
+  120_000,
+);
+
+test("a connection that stays open to a former primary is replaced, and its name leads to the new one", async () => {
+  const portOf = (url: string) => Number(new URL(url).port);
+  const [former, primary] = [faults.environment.servers.redisUrl, second?.redisUrl ?? ""].map(portOf);
+  let target = former ?? 0;
+  const link = await openLink(() => [target]);
+  const log = createLog({ level: "silent", tier: "test" });
+  const url = new URL(faults.environment.servers.redisUrl);
+  url.port = String(link.port);
+  const redis = openRedis(url.href, log, "failover");
+  await waitForRedis(redis, 5_000);
+  const write = () =>
+    redis.set("failover", "1").then(
+      () => true,
+      () => false,
+    );
+  expect(await write()).toBe(true);
+  const toReplica = {
+    begin: () => ["replicaof", "127.0.0.1", String(primary)],
+    end: ["replicaof", "no", "one"],
+  };
+  await whileRefused(toReplica, async () => {
+    target = primary ?? 0;
+    await until(write, "writes reach the new primary", 20_000);
+  });
+  closeRedis(redis);
+  await link.close();
+}, 60_000);

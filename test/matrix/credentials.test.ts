@@ -5,8 +5,8 @@ import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
 import { actAs } from "../../workers/reconcile/act-as.ts";
 import { createAdminHomeserver } from "../../workers/matrix/homeserver/admin-homeserver.ts";
 import { createAppserviceHomeserver } from "../../workers/matrix/homeserver/appservice-homeserver.ts";
-import { createConnection } from "../../workers/matrix/http/client.ts";
-import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
+import { connectTo, createConnection } from "../../workers/matrix/http/client.ts";
+import type { OpenedHomeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-levels.ts";
 import { ensureMatrixRoom } from "../../workers/matrix/rooms/ensure-matrix-room.ts";
 import { getState, putState } from "../../workers/matrix/rooms/state.ts";
@@ -27,7 +27,7 @@ function textEvent(text: string) {
 describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s", (mode) => {
   let database: TestDatabase;
   let synapse: Awaited<ReturnType<typeof startThrowAwayServers>>;
-  let homeserver: Homeserver;
+  let homeserver: OpenedHomeserver;
   let homeserverId: string;
 
   beforeAll(async () => {
@@ -48,12 +48,16 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     await database.close();
   });
 
-  function open(): Homeserver {
-    const place = { id: homeserverId, serverName: synapse.synapseServerName, baseUrl: synapse.synapseUrl };
-    const registrationSecret = synapse.registrationSecret ?? "";
+  function open(
+    registrationSecret = synapse.registrationSecret ?? "",
+    asToken = synapse.asToken ?? "",
+  ): OpenedHomeserver {
+    const baseUrl = synapse.synapseUrl;
+    const serverName = synapse.synapseServerName;
+    const place = { id: homeserverId, serverName, baseUrl, connect: connectTo(baseUrl), registrationSecret };
     return mode === "admin"
-      ? createAdminHomeserver({ ...place, registrationSecret, db: database.db, sealKeys: SEAL_KEYS })
-      : createAppserviceHomeserver({ ...place, registrationSecret, asToken: synapse.asToken ?? "" });
+      ? createAdminHomeserver({ ...place, db: database.db, sealKeys: SEAL_KEYS })
+      : createAppserviceHomeserver({ ...place, asToken });
   }
 
   async function person(): Promise<string> {
@@ -89,6 +93,15 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     const request = await homeserver.as(matrixUserId);
     const whoami = await request({ method: "GET", path: "/account/whoami" });
     expect(whoami).toMatchObject({ user_id: matrixUserId, device_id: "OPENMEET" });
+  });
+
+  test("our credential is known, and another one is refused with an errcode", async () => {
+    await homeserver.checkCredential({ isThorough: true });
+    await homeserver.checkCredential({ isThorough: false });
+    const refused =
+      mode === "admin" ? { status: 403, errcode: "M_UNKNOWN" } : { status: 401, errcode: "M_UNKNOWN_TOKEN" };
+    const wrong = open("another-secret", "another-token").checkCredential({ isThorough: true });
+    await expect(wrong).rejects.toMatchObject({ httpStatus: refused.status, errcode: refused.errcode });
   });
 
   test("an account whose devices were all removed can send again", async () => {

@@ -3,6 +3,7 @@ import { saveCredential } from "../../shared/db/homeservers/credentials.ts";
 import { newId, randomToken } from "../../shared/platform/ids.ts";
 import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
 import { createAdminHomeserver } from "../../workers/matrix/homeserver/admin-homeserver.ts";
+import { connectTo } from "../../workers/matrix/http/client.ts";
 import { openTestDatabase, type TestDatabase } from "../support/db.ts";
 
 const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 9) }];
@@ -30,7 +31,14 @@ test("an account that is missing on the homeserver, as after a restore, is regis
     sealed_secrets: "-",
   });
   const registrationSecret = synapse.registrationSecret ?? "";
-  const homeserver = createAdminHomeserver({ ...place, registrationSecret, db, sealKeys: SEAL_KEYS });
+  const connect = connectTo(place.baseUrl);
+  const homeserver = createAdminHomeserver({
+    ...place,
+    connect,
+    registrationSecret,
+    db,
+    sealKeys: SEAL_KEYS,
+  });
   const person = `@omc_${randomToken(16)}:${place.serverName}`;
   await saveCredential(db, SEAL_KEYS, place.id, person, { deviceId: "OPENMEET", accessToken: "of-before" });
 

@@ -92,7 +92,7 @@ async function makeRoom(tenantId: string, slug: string, users: readonly string[]
     place.db,
     tenantId,
     { kind: "group", slug },
-    { initial: room, fields: room, members },
+    { initial: room, fields: room, members, unknownUsers: "create" },
   );
   for (const effect of sideEffects)
     if (effect.type === "wakeJob") await context.wake<JobName>(effect.name, effect.payload);

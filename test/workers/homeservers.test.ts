@@ -16,7 +16,7 @@ test.each([
   }, breaker);
   const call = (to: string) => request({ method: "GET", path: to }).catch(() => undefined);
   for (let time = 0; time < 5; time++) await call("/createRoom");
-  expect(breaker.isOpen()).toBe(true);
+  expect(breaker.openSinceMs()).not.toBeNull();
   asked.length = 0;
   await call(path);
   expect(asked).toEqual(isAsked ? [path] : []);
@@ -32,5 +32,36 @@ test.each([
     Promise.reject(new MatrixFailure("transient", { errcode: "no Matrix answer", httpStatus })),
   );
   for (let time = 0; time < 5; time++) await request({ method: "GET", path: "/x" }).catch(() => undefined);
-  expect(breaker.isOpen()).toBe(opens);
+  expect(breaker.openSinceMs() !== null).toBe(opens);
+});
+
+const NO_ANSWER = new MatrixFailure("transient", { errcode: "no answer in time", httpStatus: null });
+
+test("joins that are not answered do not open the breaker, and are refused while it is open", async () => {
+  const breaker = createBreaker({ open: () => undefined, close: () => undefined });
+  const asked: string[] = [];
+  const request = breaker.guard(({ path }) => {
+    asked.push(path);
+    return Promise.reject(NO_ANSWER);
+  });
+  const join = () => request({ method: "POST", path: "/rooms/x/join" }).catch(() => undefined);
+  for (let time = 0; time < 10; time++) await join();
+  expect([asked.length, breaker.openSinceMs()]).toEqual([10, null]);
+  breaker.hold();
+  await join();
+  expect(asked).toHaveLength(10);
+});
+
+test("a released breaker makes calls, and counts failures from nothing", async () => {
+  const changes: string[] = [];
+  const breaker = createBreaker({ open: () => changes.push("open"), close: () => changes.push("close") });
+  const fail = () => breaker.guard(() => Promise.reject(NO_ANSWER))({ method: "GET", path: "/x" });
+  for (let time = 0; time < 4; time++) await expect(fail()).rejects.toThrow("no answer");
+  breaker.hold();
+  breaker.hold();
+  await expect(fail()).rejects.toThrow("not answering");
+  breaker.release();
+  breaker.release();
+  for (let time = 0; time < 4; time++) await expect(fail()).rejects.toThrow("no answer");
+  expect([breaker.openSinceMs(), changes]).toEqual([null, ["open", "close"]]);
 });

@@ -9,6 +9,7 @@ import { findUnpublishedRooms } from "../../shared/db/timeline/publish-state.ts"
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "./context.ts";
 import type { IsWaiting } from "./run-jobs.ts";
+import { createRunWithoutQueue, type RunWithoutQueue } from "./run-without-queue.ts";
 
 const EVERY_MS = 1_000;
 const MAX_FOUND = 500;
@@ -17,8 +18,8 @@ const STUCK_AFTER_MS = 5_000;
 
 /**
  * Finds the due work in Postgres every second and wakes it: Redis may have lost any job. Every jobs process sweeps; the
- * same work found twice is one job. Work that this process keeps until its tenant has a slot is not woken before. The
- * sweeper also publishes what is not published yet.
+ * same work found twice is one job. Work that this process keeps until its tenant has a slot is not woken before. While
+ * Redis takes no jobs, the process works on rooms without them. The sweeper also publishes what is not published yet.
  */
 export function startSweeper(
   context: WorkerContext,
@@ -26,19 +27,28 @@ export function startSweeper(
   isWaiting: IsWaiting = () => false,
 ): Repeating {
   const dueSince = new Map<string, number>();
-  return every(
+  const withoutQueue = createRunWithoutQueue(context);
+  const sweeping = every(
     EVERY_MS,
-    () => sweepOnce(context, queues, { dueSince, isWaiting }),
+    () => sweepOnce(context, queues, { dueSince, isWaiting, withoutQueue }),
     (error) => {
       context.log.warn({ err: error }, "sweeping failed");
     },
   );
+  return {
+    stop: async () => {
+      await sweeping.stop();
+      await withoutQueue.stop();
+    },
+  };
 }
+
+type Sweep = { dueSince: Map<string, number>; isWaiting: IsWaiting; withoutQueue: RunWithoutQueue };
 
 async function sweepOnce(
   context: WorkerContext,
   queues: Queues,
-  { dueSince, isWaiting }: { dueSince: Map<string, number>; isWaiting: IsWaiting },
+  { dueSince, isWaiting, withoutQueue }: Sweep,
 ): Promise<void> {
   const found = [...(await findDueWork(context.db, MAX_FOUND)), ...(await findDueConsumers(context))];
   const due = found.filter(({ name, payload }) => !isWaiting(name, payload));
@@ -46,7 +56,10 @@ async function sweepOnce(
   const keys = new Set(due.map(keyOf));
   for (const key of dueSince.keys()) if (!keys.has(key)) dueSince.delete(key);
   await Promise.all(
-    due.map((work) => wakeDue(context, queues, work, firstFoundAt(dueSince, keyOf(work), nowMs), nowMs)),
+    due.map(async (work) => {
+      const sinceMs = firstFoundAt(dueSince, keyOf(work), nowMs);
+      if (!(await tryToWake(context, queues, work, { sinceMs, nowMs }))) withoutQueue.start(work);
+    }),
   );
   await publishRooms(context, await findUnpublishedRooms(context.db, MAX_FOUND));
   await publishUserEventOutbox(context, MAX_FOUND);
@@ -68,12 +81,19 @@ function keyOf(work: DueJob): string {
   return `${work.name} ${deduplicationIdOf(work)}`;
 }
 
+/** False when Redis does not take the job. */
+function tryToWake(...args: Parameters<typeof wakeDue>): Promise<boolean> {
+  return wakeDue(...args).then(
+    () => true,
+    () => false,
+  );
+}
+
 async function wakeDue(
   context: WorkerContext,
   queues: Queues,
   work: DueJob,
-  sinceMs: number,
-  nowMs: number,
+  { sinceMs, nowMs }: { sinceMs: number; nowMs: number },
 ): Promise<void> {
   const queue = queues[work.name];
   if (nowMs - sinceMs > STUCK_AFTER_MS) await removeLostKey(context, queues, work);

@@ -1,20 +1,25 @@
 import { createHash } from "node:crypto";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import type { SealKey } from "../../../shared/platform/seal.ts";
-import { createConnection, type Requester } from "../http/client.ts";
-import { createCredentialStore, type CredentialStore } from "./credential-store.ts";
+import type { Requester } from "../http/client.ts";
+import { createCredentialStore, DEVICE_ID, type CredentialStore } from "./credential-store.ts";
 import { MatrixFailure, unlessMissing } from "../http/failure.ts";
-import type { Homeserver } from "./homeserver.ts";
-import { loginWithPassword, type RegistrationAccess } from "./operator-login.ts";
+import type { OpenedHomeserver } from "./homeserver.ts";
+import { loginWithPassword, registerWithSecret, type RegistrationAccess } from "./operator-login.ts";
 
-export type AdminOptions = RegistrationAccess & { id: string; db: Db; sealKeys: readonly SealKey[] };
+export type AdminOptions = RegistrationAccess & {
+  id: string;
+  baseUrl: string;
+  db: Db;
+  sealKeys: readonly SealKey[];
+};
 
 /**
  * A homeserver without an Application Service of ours: accounts are registered with its shared secret, and each has a token
  * of its own. The homeserver's rate limits are meant for people who type; they are too low for observers, and for senders
  * whose messages we have accepted already. An administrator account of ours lifts them for each account.
  */
-export function createAdminHomeserver(options: AdminOptions): Homeserver {
+export function createAdminHomeserver(options: AdminOptions): OpenedHomeserver {
   const { baseUrl, serverName, id } = options;
   const operatorId = operatorIdOf(options);
   const store = createCredentialStore({
@@ -22,7 +27,6 @@ export function createAdminHomeserver(options: AdminOptions): Homeserver {
     homeserverId: id,
     access: options,
     adminId: operatorId,
-    connect: (accessToken) => createConnection({ baseUrl, accessToken })({}),
   });
   const as = (matrixUserId: string): Requester => renewing(store, matrixUserId);
   return {
@@ -37,6 +41,12 @@ export function createAdminHomeserver(options: AdminOptions): Homeserver {
     },
     removeAccount: (matrixUserId) => removeAccount(store, operatorId, as(operatorId), matrixUserId),
     login: (matrixUserId) => loginWithPassword(options, matrixUserId, { displayName: "Plain Matrix client" }),
+    credentialVariable: "SYNAPSE_REGISTRATION_SECRET",
+    checkCredential: async ({ isThorough }) => {
+      await store.ensure(operatorId);
+      if (isThorough) await checkSecret(options, operatorId);
+      await as(operatorId)({ method: "GET", path: "/account/whoami" });
+    },
   };
 }
 
@@ -44,6 +54,11 @@ export function createAdminHomeserver(options: AdminOptions): Homeserver {
 function operatorIdOf({ registrationSecret, serverName }: RegistrationAccess): string {
   const digest = createHash("sha256").update(`operator ${registrationSecret}`).digest("hex");
   return `@omc_operator_${digest.slice(0, 20)}:${serverName}`;
+}
+
+/** The operator's account exists: with the right secret the homeserver says so, and changes nothing. */
+async function checkSecret(access: RegistrationAccess, operatorId: string): Promise<void> {
+  await registerWithSecret(access, { matrixUserId: operatorId, deviceId: DEVICE_ID, isAdmin: true });
 }
 
 /** Calls with the account's token. A refused token is renewed once, and the call is repeated. */

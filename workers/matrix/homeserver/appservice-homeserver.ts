@@ -1,5 +1,5 @@
-import { createConnection, type Requester } from "../http/client.ts";
-import { localpartOf, type Homeserver } from "./homeserver.ts";
+import type { Connect, Requester } from "../http/client.ts";
+import { localpartOf, type OpenedHomeserver } from "./homeserver.ts";
 import { DEVICE_ID } from "./credential-store.ts";
 import { MatrixFailure, unlessConflict } from "../http/failure.ts";
 import { loginWithPassword, setPassword } from "./operator-login.ts";
@@ -8,15 +8,16 @@ export type AppserviceOptions = {
   id: string;
   serverName: string;
   baseUrl: string;
+  connect: Connect;
   asToken: string;
   /** Only `login` needs it. */
   registrationSecret: string | null;
 };
 
 /** A homeserver on which our Application Service acts as all our accounts: no account has a token. */
-export function createAppserviceHomeserver(options: AppserviceOptions): Homeserver {
+export function createAppserviceHomeserver(options: AppserviceOptions): OpenedHomeserver {
   const { asToken, baseUrl } = options;
-  const connection = createConnection({ baseUrl, accessToken: asToken });
+  const connection = options.connect(asToken);
   const as = (matrixUserId: string) => connection({ user_id: matrixUserId, device_id: DEVICE_ID });
   return {
     id: options.id,
@@ -26,6 +27,8 @@ export function createAppserviceHomeserver(options: AppserviceOptions): Homeserv
     ensureAccount: (matrixUserId) => ensureAccount(connection({}), matrixUserId),
     removeAccount: (matrixUserId) => deactivate(as(matrixUserId)),
     login: (matrixUserId) => login(options, matrixUserId),
+    credentialVariable: "SYNAPSE_AS_TOKEN",
+    checkCredential: async () => void (await connection({})({ method: "GET", path: "/account/whoami" })),
   };
 }
 

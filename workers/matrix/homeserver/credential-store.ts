@@ -46,7 +46,6 @@ type StoreOptions = {
   access: RegistrationAccess;
   /** The account that is registered as an administrator. */
   adminId: string;
-  connect: (accessToken: string) => Requester;
 };
 
 export function createCredentialStore(options: StoreOptions): CredentialStore {
@@ -89,10 +88,10 @@ function createSharedFetch() {
 }
 
 /** Tokens as Postgres keeps them, the last used ones in memory. */
-function createActorCache({ db, sealKeys, homeserverId, connect }: StoreOptions) {
+function createActorCache({ db, sealKeys, homeserverId, access }: StoreOptions) {
   const opened = new LRUCache<string, Actor>({ max: OPENED_AT_MOST });
   const open = (matrixUserId: string, { accessToken }: Credential): Actor => {
-    const actor = { accessToken, request: connect(accessToken) };
+    const actor = { accessToken, request: access.connect(accessToken)({}) };
     opened.set(matrixUserId, actor);
     return actor;
   };

@@ -15,6 +15,17 @@ export type Homeserver = {
   login: (matrixUserId: string) => Promise<{ deviceId: string; accessToken: string }>;
 };
 
+/** A homeserver with the credential that we reach it with. */
+export type OpenedHomeserver = Homeserver & {
+  /** The variable of the environment that the credential comes from. */
+  readonly credentialVariable: "SYNAPSE_AS_TOKEN" | "SYNAPSE_REGISTRATION_SECRET";
+  /**
+   * Asks whether the homeserver knows our credential. `isThorough` also tries what only a restart of the homeserver changes.
+   * @throws MatrixFailure
+   */
+  checkCredential: (options: { isThorough: boolean }) => Promise<void>;
+};
+
 /** The part of a Matrix user id between `@` and `:`. */
 export function localpartOf(matrixUserId: string): string {
   return matrixUserId.slice(1, matrixUserId.indexOf(":"));

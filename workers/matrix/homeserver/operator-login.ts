@@ -1,13 +1,13 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { z } from "zod";
-import { createConnection, type Requester } from "../http/client.ts";
+import type { Connect, Requester } from "../http/client.ts";
 import { unlessConflict } from "../http/failure.ts";
 import { localpartOf } from "./homeserver.ts";
 
 const tokenResponse = z.object({ access_token: z.string(), device_id: z.string() });
 const nonceResponse = z.object({ nonce: z.string() });
 
-export type RegistrationAccess = { baseUrl: string; serverName: string; registrationSecret: string };
+export type RegistrationAccess = { connect: Connect; serverName: string; registrationSecret: string };
 
 /** The password of an account of ours. It is derived, so that a login works after a registration whose response was lost. */
 function accountPassword(registrationSecret: string, matrixUserId: string): string {
@@ -22,7 +22,7 @@ export async function registerWithSecret(
   access: RegistrationAccess,
   account: { matrixUserId: string; deviceId: string; isAdmin: boolean },
 ): Promise<{ deviceId: string; accessToken: string } | null> {
-  const request = createConnection({ baseUrl: access.baseUrl, accessToken: null })({});
+  const request = access.connect(null)({});
   const prefix = "/_synapse/admin/v1";
   const { nonce } = nonceResponse.parse(await request({ method: "GET", path: "/register", prefix }));
   const username = localpartOf(account.matrixUserId);
@@ -57,7 +57,7 @@ export async function loginWithPassword(
   matrixUserId: string,
   options: { deviceId?: string; displayName: string },
 ): Promise<{ deviceId: string; accessToken: string }> {
-  const request = createConnection({ baseUrl: access.baseUrl, accessToken: null })({});
+  const request = access.connect(null)({});
   const response = await request({
     method: "POST",
     path: "/login",
@@ -85,7 +85,7 @@ export async function setPassword(access: RegistrationAccess, matrixUserId: stri
     isAdmin: true,
   });
   if (admin === null) throw new Error("the administrator's name is taken: try again");
-  const request = createConnection({ baseUrl: access.baseUrl, accessToken: admin.accessToken })({});
+  const request = access.connect(admin.accessToken)({});
   try {
     await request({
       method: "PUT",

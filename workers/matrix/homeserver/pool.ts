@@ -1,12 +1,14 @@
+import type { HomeserverStatus } from "../../../shared/db/homeservers/homeserver-states.ts";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import type { Log } from "../../../shared/platform/log.ts";
 import type { SealKey } from "../../../shared/platform/seal.ts";
 import { createBreaker, type Breaker } from "./breaker.ts";
-import type { MatrixCall, Requester } from "../http/client.ts";
+import { createConnection, type MatrixCall, type Requester } from "../http/client.ts";
 import { MatrixFailure } from "../http/failure.ts";
 import type { Homeserver } from "./homeserver.ts";
 import { openHomeserver } from "./open-homeserver.ts";
 import { createTenantTurns, isSlowCall, type TenantTurns } from "./tenant-turns.ts";
+import { watchHomeserver, type HomeserverWatch } from "./watch.ts";
 import type { WorkerMetrics } from "../../runtime/metrics.ts";
 
 /**
@@ -19,59 +21,67 @@ export type HomeserverPool = {
   /** With a tenant, its slow calls take turns with those of the homeserver's other tenants. */
   get: (homeserverId: string, tenantId?: string) => Promise<Homeserver>;
   openBreakers: () => number;
+  /** Every homeserver opened so far, by row id. */
+  statuses: () => readonly (readonly [string, HomeserverStatus])[];
+  close: () => void;
 };
 
-/**
- * The homeservers of this process, each opened when first needed. Every call passes the homeserver's breaker and is
- * measured. `onRecovered` is called when a homeserver responds again.
- */
-export function openHomeserverPool(options: {
+type PoolOptions = {
   db: Db;
   sealKeys: readonly SealKey[];
   metrics: WorkerMetrics;
   log: Log;
+  /** Called when a homeserver responds again. */
   onRecovered: (homeserverId: string) => void;
-}): HomeserverPool {
-  const opened = new Map<string, Promise<Opened>>();
-  const breakers: Breaker[] = [];
+};
+
+type Opened = {
+  id: string;
+  homeserver: Homeserver;
+  breaker: Breaker;
+  turns: TenantTurns;
+  watch: HomeserverWatch;
+};
+
+/**
+ * The homeservers of this process, each opened when first needed. Every call passes the homeserver's breaker and is
+ * measured. Each homeserver is watched from then on: while it is down, its breaker refuses every call.
+ */
+export function openHomeserverPool(options: PoolOptions): HomeserverPool {
+  const pending = new Map<string, Promise<Opened>>();
+  const opened: Opened[] = [];
   const open = async (id: string): Promise<Opened> => {
-    const turns = createTenantTurns(SLOW_CALLS_AT_ONCE);
-    const breaker = createBreaker({
-      open: () => {
-        turns.startAll();
-        options.metrics.breakerOpen.inc();
-        options.log.error({ homeserver: id }, "the homeserver does not respond: calls are refused");
-      },
-      close: () => {
-        options.log.info({ homeserver: id }, "the homeserver responds again");
-        options.onRecovered(id);
-      },
-    });
-    const homeserver = await openHomeserver(options.db, options.sealKeys, id);
-    breakers.push(breaker);
-    return { breaker, turns, homeserver: guardHomeserver(homeserver, breaker, options.metrics) };
+    const one = await openWatched(options, id);
+    opened.push(one);
+    return one;
   };
   return {
-    openBreakers: () => breakers.filter((breaker) => breaker.isOpen()).length,
+    openBreakers: () => opened.filter(({ breaker }) => breaker.openSinceMs() !== null).length,
+    statuses: () => opened.map((one) => [one.id, statusOf(one)] as const),
+    close: () => {
+      for (const { watch } of opened) watch.stop();
+    },
     get: async (id, tenantId) => {
-      const pending = opened.get(id) ?? open(id);
-      opened.set(id, pending);
+      const one = pending.get(id) ?? open(id);
+      pending.set(id, one);
       try {
-        const found = await pending;
+        const found = await one;
         return tenantId === undefined ? found.homeserver : takeTurns(found, tenantId);
       } catch (error) {
-        opened.delete(id);
+        pending.delete(id);
         throw error;
       }
     },
   };
 }
 
-type Opened = { homeserver: Homeserver; breaker: Breaker; turns: TenantTurns };
-
-function takeTurns({ homeserver, breaker, turns }: Opened, tenantId: string): Homeserver {
+function takeTurns(
+  { homeserver, breaker, turns }: Pick<Opened, "homeserver" | "breaker" | "turns">,
+  tenantId: string,
+): Homeserver {
   // While the breaker is open, a call is refused at once: it waits for none of those that hang.
-  const inTurn = <T>(work: () => Promise<T>) => (breaker.isOpen() ? work() : turns.run(tenantId, work));
+  const inTurn = <T>(work: () => Promise<T>) =>
+    breaker.openSinceMs() === null ? turns.run(tenantId, work) : work();
   return {
     ...homeserver,
     as: async (matrixUserId) => {
@@ -83,9 +93,54 @@ function takeTurns({ homeserver, breaker, turns }: Opened, tenantId: string): Ho
   };
 }
 
-function guardHomeserver(homeserver: Homeserver, breaker: Breaker, metrics: WorkerMetrics): Homeserver {
-  const guard = (request: Requester) => guardOf(measured(request, metrics), breaker);
-  return { ...homeserver, as: async (matrixUserId) => guard(await homeserver.as(matrixUserId)) };
+async function openWatched(
+  { db, sealKeys, metrics, log: poolLog, onRecovered }: PoolOptions,
+  id: string,
+): Promise<Opened> {
+  const log = poolLog.child({ homeserver: id });
+  let watch: HomeserverWatch | null = null;
+  const isDown = () => watch?.status().state === "down";
+  const turns = createTenantTurns(SLOW_CALLS_AT_ONCE);
+  const breaker = createBreaker({
+    open: () => {
+      turns.startAll();
+      metrics.breakerOpen.inc();
+      if (!isDown()) log.error("five calls to the homeserver in a row had no answer: calls are refused");
+    },
+    close: () => {
+      log.info("calls to the homeserver are made again");
+      onRecovered(id);
+    },
+  });
+  const wrap = (request: Requester) => guardOf(measured(request, metrics), breaker);
+  const homeserver = await openHomeserver(db, sealKeys, id, wrap);
+  const { baseUrl } = homeserver;
+  watch = watchHomeserver({
+    request: countFailures(createConnection({ baseUrl, accessToken: null })({}), metrics),
+    homeserver,
+    onChange: (status, before) => {
+      logChange(log, status, before);
+      if (status.state === "down") breaker.hold();
+      else breaker.release();
+    },
+  });
+  return { id, homeserver, breaker, turns, watch };
+}
+
+/** One line for each change, with the time since when. */
+function logChange(log: Log, { state, since, detail }: HomeserverStatus, before: HomeserverStatus): void {
+  if (state === "up")
+    log.info({ state, was: before.state, wasSince: before.since }, "the homeserver is up again");
+  else log.error({ state, since }, detail ?? "the homeserver does not serve us");
+}
+
+/** The homeserver as the looks and the calls show it. */
+function statusOf({ watch, breaker }: Pick<Opened, "watch" | "breaker">): HomeserverStatus {
+  const status = watch.status();
+  const openSinceMs = breaker.openSinceMs();
+  if (openSinceMs === null || status.state === "down") return status;
+  const detail = "The homeserver does not answer: five calls in a row had no answer.";
+  return { state: "down", since: new Date(openSinceMs), detail };
 }
 
 /** A long poll passes no breaker: it lasts half a minute, too long for the call that finds out whether the homeserver is back. */
@@ -99,15 +154,24 @@ function isLongPoll({ path }: MatrixCall): boolean {
 }
 
 function measured(request: Requester, metrics: WorkerMetrics): Requester {
+  const counted = countFailures(request, metrics);
   return async (call) => {
     const end = isLongPoll(call) ? null : metrics.matrixCallSeconds.startTimer();
+    try {
+      return await counted(call);
+    } finally {
+      end?.();
+    }
+  };
+}
+
+function countFailures(request: Requester, metrics: WorkerMetrics): Requester {
+  return async (call) => {
     try {
       return await request(call);
     } catch (error) {
       if (error instanceof MatrixFailure) metrics.matrixFailures.inc({ kind: error.kind });
       throw error;
-    } finally {
-      end?.();
     }
   };
 }

@@ -32,6 +32,12 @@ export type MatrixCall = {
 /** Makes Matrix calls as one account. @throws MatrixFailure when a call does not succeed. */
 export type Requester = (call: MatrixCall) => Promise<unknown>;
 
+/**
+ * Opens a connection to one homeserver with a token, or without one. The function that it returns creates requesters; each
+ * adds its query to all its calls, such as the user that an Application Service acts as.
+ */
+export type Connect = (accessToken: string | null) => (query: Record<string, string>) => Requester;
+
 const METHODS = { GET: Method.Get, PUT: Method.Put, POST: Method.Post, DELETE: Method.Delete } as const;
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** The `errcode` of a call that timed out. */
@@ -52,6 +58,17 @@ export function createConnection(options: ClientOptions): (query: Record<string,
     disableVoip: true,
   });
   return (query) => (call) => request(client, query, call);
+}
+
+/** Opens connections to one homeserver; each requester passes through `wrap`. */
+export function connectTo(
+  baseUrl: string,
+  wrap: (request: Requester) => Requester = (request) => request,
+): Connect {
+  return (accessToken) => {
+    const connection = createConnection({ baseUrl, accessToken });
+    return (query) => wrap(connection(query));
+  };
 }
 
 async function request(

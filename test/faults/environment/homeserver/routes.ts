@@ -36,6 +36,7 @@ function route(method: string, path: string, answer: Route["answer"]): Route {
 /** The calls that the product makes; every other call is M_UNRECOGNIZED. */
 export const ROUTES: readonly Route[] = [
   { method: "GET", path: /^\/_matrix\/client\/versions$/, answer: () => ({ versions: ["v1.11"] }) },
+  route("GET", "account/whoami", (_state, { userId }) => ({ user_id: userId })),
   route("POST", "register", (state, { body }) => ({ user_id: state.register(textOf(body["username"])) })),
   route("PUT", "devices/([^/]+)", (state, { userId }) => {
     state.requireAccount(userId);
