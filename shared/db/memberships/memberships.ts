@@ -1,5 +1,5 @@
 import { ROLES_WITH_LEVEL } from "../../contract/roles.ts";
-import type { RoomAddress } from "../../contract/names.ts";
+import type { RoomAddress, RoomKind } from "../../contract/names.ts";
 import type { Role } from "../../contract/roles.ts";
 import type { MemberResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
@@ -88,15 +88,18 @@ export function endMemberships(
   );
 }
 
-/** Ends all memberships of a locked room. Returns the ids of the users who were members. */
-export async function endAllMemberships(trx: Db, tenantId: string, roomId: string): Promise<string[]> {
-  const rows = await rowsOf<{ user_id: string }>(
+/** Ends all memberships of locked rooms. Returns the users who were members, with the room of each. */
+export function endAllMemberships(
+  trx: Db,
+  tenantId: string,
+  roomIds: readonly string[],
+): Promise<{ user_id: string; room_id: string }[]> {
+  return rowsOf<{ user_id: string; room_id: string }>(
     trx,
     `update memberships set desired = 'out', version = version + 1, error = null, updated_at = now()
-      where tenant_id = ? and room_id = ? and desired = 'in' returning user_id`,
-    [tenantId, roomId],
+      where tenant_id = ? and room_id = any(?) and desired = 'in' returning user_id, room_id`,
+    [tenantId, roomIds],
   );
-  return rows.map((row) => row.user_id);
 }
 
 /** How many members of a room the power-level map names. */
@@ -110,14 +113,18 @@ export async function countLevels(db: Db, tenantId: string, roomId: string): Pro
   return rows[0]?.count ?? 0;
 }
 
-/** The rooms that a user is a member of. */
-export async function listRoomIdsOf(db: Db, tenantId: string, userId: string): Promise<string[]> {
-  const rows = await rowsOf<{ room_id: string }>(
+/** The rooms that a user is a member of, and the user's direct rooms, even those that the user was removed from. */
+export function listRoomsOf(
+  db: Db,
+  tenantId: string,
+  userId: string,
+): Promise<{ room_id: string; kind: RoomKind }[]> {
+  return rowsOf<{ room_id: string; kind: RoomKind }>(
     db,
-    "select room_id from memberships where tenant_id = ? and user_id = ? and desired = 'in' order by room_id",
+    `select s.room_id, r.kind from memberships s join rooms r on r.id = s.room_id and r.deleted_at is null
+      where s.tenant_id = ? and s.user_id = ? and (s.desired = 'in' or r.kind = 'direct') order by s.room_id`,
     [tenantId, userId],
   );
-  return rows.map((row) => row.room_id);
 }
 
 /** Members of a room, in the order of their names, after `cursor` (a name). */
