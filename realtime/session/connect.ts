@@ -4,7 +4,7 @@ import type { Semaphore } from "../../shared/platform/concurrency/semaphore.ts";
 import { CLOSE, CONNECT_REFUSAL, REPLY_ERROR } from "../protocol/codes.ts";
 import type { CommandOf } from "../protocol/commands.ts";
 import type { ConnectResult, StreamPosition } from "../protocol/frames.ts";
-import type { Policy, Rights } from "../policy/policy.ts";
+import type { Identity, Policy, Rights } from "../policy/policy.ts";
 import { liveChannelOf, type TopicRef } from "../channels/topic-ref.ts";
 import type { Connection } from "./connection.ts";
 import { subscribe, type Outcome, type SubscribeDeps, type Want } from "./subscribe.ts";
@@ -38,7 +38,7 @@ async function authorize(deps: ConnectDeps, connection: Connection, { id, reques
   const { policy, hub, streams } = deps;
   const identity = await policy.authenticate(request.token, connection.origin);
   const { userRef } = identity;
-  const planned = requireActive(await policy.rightsOf(userRef.id));
+  const planned = requireActive(identity, await policy.rightsOf(userRef.id));
   // The client may have closed meanwhile.
   if (connection.isClosed) return;
   connection.identity = identity;
@@ -51,7 +51,7 @@ async function authorize(deps: ConnectDeps, connection: Connection, { id, reques
     wants: planWants(deps, planned, userRef, asked),
     isServerSide: true,
     readTops: async () => {
-      rights = requireActive(await policy.rightsOf(userRef.id));
+      rights = requireActive(identity, await policy.rightsOf(userRef.id));
       const tops = await streams.tops([userRef]);
       for (const { ref, top } of rights.grants) tops.set(liveChannelOf(ref), top);
       return tops;
@@ -71,9 +71,11 @@ async function authorize(deps: ConnectDeps, connection: Connection, { id, reques
   if (connection.needsReview) deps.onNeedsReview(connection);
 }
 
-function requireActive(rights: Rights): Rights {
+/** @throws AppError when the user may not connect any more, or the token was revoked since it was authenticated. */
+function requireActive({ stamp }: Identity, rights: Rights): Rights {
   if (rights.state === "paused") throw new AppError("unauthorized", "The tenant is paused.");
   if (rights.state === "gone") throw new AppError("forbidden", "The user is locked or gone.");
+  if (stamp.issuedAtMs < rights.tokensValidFromMs) throw new AppError("forbidden", "The token was revoked.");
   return rights;
 }
 

@@ -24,9 +24,12 @@ export const userLiveMessage = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("hint"), offset: z.int(), epoch: z.string(), data: z.string() }),
   z.strictObject({ kind: z.literal("subscribe"), roomId: z.uuid() }),
   z.strictObject({ kind: z.literal("unsubscribe"), roomId: z.uuid() }),
-  z.strictObject({ kind: z.literal("disconnect"), code: z.int() }),
+  z.strictObject({ kind: z.literal("disconnect"), code: z.int(), issuedBeforeMs: z.int().optional() }),
 ]);
 export type UserLiveMessage = z.infer<typeof userLiveMessage>;
 
-/** Subscribes or unsubscribes a room for all of a user's connections, or closes them. */
+/**
+ * Subscribes or unsubscribes a room for all of a user's connections, or closes them: with `issuedBeforeMs` those alone whose
+ * token was signed before.
+ */
 export type ControlMessage = Exclude<UserLiveMessage, { kind: "hint" }>;

@@ -99,6 +99,11 @@ function openPerson(hub: Hub<Connection>, { id, channel }: { id: string; channel
     onRefused: () => undefined,
   };
   const connection = new Connection(socket, { origin: null, codec: jsonCodec }, deps);
-  connection.identity = { userRef: { kind: "user", id, channel }, expiresAtMs: Number.MAX_SAFE_INTEGER };
+  const stamp = { issuedAtMs: 0, generation: null };
+  connection.identity = {
+    userRef: { kind: "user", id, channel },
+    stamp,
+    expiresAtMs: Number.MAX_SAFE_INTEGER,
+  };
   return { id, connection, received: () => frames.flatMap((frame) => frame.split("\n")) };
 }

@@ -150,3 +150,25 @@ test.each([
 ])("a command that fails prints why and exits with 1: %j", async (args) => {
   expect(await admin(...args)).toMatchObject({ code: 1, err: expect.stringMatching(/There is no|has no/) });
 });
+
+test("a user's tokens are revoked by a command, audited, and their sockets are to be closed", async () => {
+  await admin("tenant", "create", "revoking");
+  const tenant = await findTenantBySlug(database.db, "revoking");
+  if (!tenant) throw new Error("there is no tenant");
+  const user = (await ensureUsers(database.db, tenant.id, ["rita"])).get("rita");
+  const { code, out } = await admin("user", "tokens", "revoke", "revoking", "rita", "--json");
+  const answer = JSON.parse(out) as { user: string; validFrom: string };
+  expect([code, answer.user]).toEqual([0, "rita"]);
+  expect(Date.parse(answer.validFrom)).toBeGreaterThan(Date.now() - 60_000);
+  expect(await database.db("notices").where({ user_id: user?.id }).pluck("kind")).toEqual(["tokens.revoked"]);
+  expect(await database.db("audit").where({ action: "token.revoke" }).first()).toMatchObject({
+    tenant_id: tenant.id,
+    actor: "cli",
+    subject: "rita",
+  });
+  expect(await admin("user", "tokens", "revoke", "revoking", "nemo")).toMatchObject({
+    code: 1,
+    err: "There is no such user.\n",
+  });
+  expect((await admin("user", "tokens", "revoke", "revoking")).code).toBe(2);
+});
