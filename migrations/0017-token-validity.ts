@@ -10,6 +10,7 @@ export async function up(db: Knex): Promise<void> {
       add column tokens_valid_from timestamptz not null default 'epoch',
       add column product_tokens_valid_from timestamptz not null default 'epoch';
     create index users_by_name on users (tenant_id, external_id, deleted_at);
+    create index memberships_ended on memberships (user_id) where desired = 'out';
     update users u set product_tokens_valid_from = former.deleted_at + interval '31 s'
       from (select tenant_id, external_id, max(deleted_at) as deleted_at from users
              where deleted_at > now() - interval '25 hours' group by tenant_id, external_id) former
@@ -51,6 +52,7 @@ export async function down(db: Knex): Promise<void> {
     alter table notices drop constraint notices_kind_check;
     alter table notices add constraint notices_kind_check
       check (kind in ('room.added', 'room.removed', 'user.gone'));
+    drop index memberships_ended;
     drop index users_by_name;
     alter table users drop column tokens_valid_from, drop column product_tokens_valid_from;
   `);

@@ -124,8 +124,12 @@ export function listRoomsOf(
   return rowsOf<{ room_id: string; kind: RoomKind }>(
     db,
     `select s.room_id, r.kind from memberships s join rooms r on r.id = s.room_id and r.deleted_at is null
-      where s.tenant_id = ? and s.user_id = ? and (s.desired = 'in' or r.kind = 'direct') order by s.room_id`,
-    [tenantId, userId],
+      where s.tenant_id = :tenantId and s.user_id = :userId and s.desired = 'in'
+      union all
+     select s.room_id, r.kind from memberships s join rooms r on r.id = s.room_id and r.deleted_at is null
+      where s.tenant_id = :tenantId and s.user_id = :userId and s.desired = 'out' and r.kind = 'direct'
+      order by room_id`,
+    { tenantId, userId },
   );
 }
 
