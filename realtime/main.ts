@@ -1,4 +1,4 @@
-import { readConfig } from "../shared/platform/config.ts";
+import { readProcessConfig } from "../shared/platform/process-config.ts";
 import { openDb } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
 import { createLog } from "../shared/platform/log.ts";
@@ -18,7 +18,7 @@ import { openRealtime } from "./app.ts";
 const STOP_LIMIT_MS = LIMITS.drainMs + 5_000;
 const START_WAIT_MS = 2_000;
 
-const config = readConfig(process.env);
+const config = readProcessConfig(process.env);
 const log = createLog({ level: config.logLevel, tier: "realtime" });
 
 await runProcess(log, STOP_LIMIT_MS, async (resources) => {

@@ -168,7 +168,7 @@ describe("npm run up", () => {
   );
 
   test(
-    "is undone by npm run down, which leaves no process and is content when nothing runs",
+    "is undone by npm run down, which leaves no process, is content when nothing runs, and removes the data with --purge",
     async () => {
       await up();
       const { pids } = readDemo(checkout);
@@ -182,6 +182,15 @@ describe("npm run up", () => {
         code: 0,
         output: expect.stringContaining("nothing is running"),
       });
+      const { stateDir, stackDir } = resolvePaths({
+        root: isRoot,
+        checkout,
+        home: homedir(),
+        env: process.env,
+      });
+      expect([stateDir, stackDir].map((path) => existsSync(path))).toEqual([true, true]);
+      expect((await run(checkout, ["stack/commands/down.mjs", "--purge"], env)).code).toBe(0);
+      expect([stateDir, stackDir].map((path) => existsSync(path))).toEqual([false, false]);
     },
     limitMs,
   );
@@ -264,6 +273,9 @@ describe("npm run up", () => {
     const refused = await run(checkout, ["stack/commands/up.mjs", argument], env);
     expect(refused.code).toBe(2);
     expect(refused.output).toContain("npm run up [-- [--detach] [--fresh]]");
+    const down = await run(checkout, ["stack/commands/down.mjs", argument], env);
+    expect(down.code).toBe(2);
+    expect(down.output).toContain("npm run down [-- --purge]");
   });
 });
 
