@@ -100,6 +100,7 @@ export class Workplace {
       content: { kind: "text" as const, text },
       clientId: null,
       requestHash: null,
+      stamp: null,
     }));
     return (await acceptMessages(this.db, wanted)).map((acceptance) => {
       if (!("message" in acceptance)) throw new Error(`not accepted: ${acceptance.outcome}`);
