@@ -54,6 +54,9 @@ async function admit({ quotas, limits }: ConnectDeps, connection: Connection, id
     tenantId,
     userSockets: sockets.ofUser ?? limits.userSockets,
     tenantSockets: sockets.ofTenant ?? limits.tenantSockets,
+    close: () => {
+      connection.close(CLOSE.connectionLimit);
+    },
   });
 }
 
