@@ -20,6 +20,7 @@ import {
 import { exitStalled, runProcess, type Resources } from "../shared/platform/shutdown.ts";
 import type { WorkerContext } from "./runtime/context.ts";
 import { createResumeAfterOutage } from "./runtime/resume-after-outage.ts";
+import { createNewRoomVersion } from "./matrix/homeserver/room-versions.ts";
 import { openHomeserverPool } from "./matrix/homeserver/pool.ts";
 import { OUTBOUND_CONCURRENCY } from "./jobs/index.ts";
 import { createWorkerMetrics } from "./runtime/metrics.ts";
@@ -96,6 +97,7 @@ async function start(
     redis,
     wake,
     homeserver: homeservers.get,
+    newRoomVersion: createNewRoomVersion(),
     consumers: RUNNING_CONSUMERS,
     metrics,
     log,

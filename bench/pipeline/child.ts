@@ -5,6 +5,7 @@ import { closeQueues, createWake, openQueues } from "../../shared/queues/open.ts
 import { closeRedis, openWorkerRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { OUTBOUND_CONCURRENCY } from "../../workers/jobs/index.ts";
+import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
 import { createTenantSemaphore } from "../../workers/outbound/tenant-semaphore.ts";
 import { runJobs } from "../../workers/runtime/run-jobs.ts";
@@ -48,6 +49,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     redis,
     wake: createWake(queues, metrics.wakeFailures),
     homeserver: () => Promise.resolve(homeserver),
+    newRoomVersion: createNewRoomVersion(),
     metrics,
     log,
     stopping: stopping.signal,

@@ -8,6 +8,7 @@ import { createAppserviceHomeserver } from "../../workers/matrix/homeserver/apps
 import { createConnection } from "../../workers/matrix/http/client.ts";
 import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-levels.ts";
+import { aliasLocalpart } from "../../workers/matrix/rooms/alias.ts";
 import { ensureMatrixRoom } from "../../workers/matrix/rooms/ensure-matrix-room.ts";
 import { getState, putState } from "../../workers/matrix/rooms/state.ts";
 import { joinMember, listJoined, removeMember } from "../../workers/matrix/rooms/members.ts";
@@ -74,12 +75,15 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
   }
 
   async function make(observer: string, slug: string): Promise<string> {
-    return ensureMatrixRoom(await homeserver.as(observer), {
-      identity: { tenantId: TENANT, kind: "group", slug, generation: 1 },
-      serverName: synapse.synapseServerName,
+    const localpart = aliasLocalpart({ tenantId: TENANT, kind: "group", slug, generation: 1 });
+    const { matrixRoomId } = await ensureMatrixRoom(await homeserver.as(observer), {
+      version: "12",
+      alias: { localpart, whole: `#${localpart}:${synapse.synapseServerName}` },
       observerMatrixId: observer,
       description: { name: "Chess", topic: null, avatar: null },
+      predecessor: null,
     });
+    return matrixRoomId;
   }
 
   test("an account that is registered again, or five times at once, stays the same", async () => {
@@ -141,7 +145,9 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
   test("the room has the level map that was put, and a removed member is out of it", async () => {
     const { member, observer, matrixRoomId } = await room();
     const request = await homeserver.as(observer);
-    const wanted = buildPowerLevels(observer, [{ matrixUserId: member, role: "moderator" }]);
+    const wanted = buildPowerLevels({ observer, creators: [observer] }, [
+      { matrixUserId: member, role: "moderator" },
+    ]);
     await putState(request, { matrixRoomId, type: "m.room.power_levels", content: wanted });
     expect(isSameLevels(await getState(request, { matrixRoomId, type: "m.room.power_levels" }), wanted)).toBe(
       true,

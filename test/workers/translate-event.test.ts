@@ -29,6 +29,7 @@ const context: EventContext = {
   observerMatrixId: "@omc_observer:test",
   names: new Map([[nameKey(room, unknownUser), "Mallory"]]),
   messages: new Map([[message.id, message]]),
+  redactedStates: new Map(),
 };
 
 let count = 0;

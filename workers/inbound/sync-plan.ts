@@ -86,6 +86,9 @@ function addSideEffect(
     case "configuration-drift":
       plan.configurationDrifts.push({ roomId, what: translation.what });
       break;
+    case "redacted-state":
+      plan.configurationDrifts.push(...translation.what.map((what) => ({ roomId, what })));
+      break;
     case "encrypted":
       plan.encrypted.push(roomId);
       break;

@@ -4,6 +4,7 @@ import type { Log } from "../../shared/platform/log.ts";
 import type { Wake } from "../../shared/queues/open.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
+import type { NewRoomVersion } from "../matrix/homeserver/room-versions.ts";
 import type { WorkerMetrics } from "./metrics.ts";
 import type { RunningConsumer } from "../consumers/deliver.ts";
 import type { AdaptiveBatchSize } from "../outbound/adaptive-batch-size.ts";
@@ -16,6 +17,8 @@ export type WorkerContext = {
   wake: Wake;
   /** The homeserver of a tenant's rooms and accounts, by its row id. */
   homeserver: (homeserverId: string) => Promise<Homeserver>;
+  /** The version in which a homeserver's new rooms are created. */
+  newRoomVersion: NewRoomVersion;
   /** The timeline consumers that this process runs. */
   consumers: readonly RunningConsumer[];
   metrics: WorkerMetrics;

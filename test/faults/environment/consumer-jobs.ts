@@ -13,6 +13,7 @@ import type { RunningConsumer } from "../../../workers/consumers/deliver.ts";
 import { registerConsumerGauge } from "../../../workers/consumers/due-gauge.ts";
 import { OUTBOUND_CONCURRENCY } from "../../../workers/jobs/index.ts";
 import { openHomeserverPool } from "../../../workers/matrix/homeserver/pool.ts";
+import { createNewRoomVersion } from "../../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../../workers/outbound/adaptive-batch-size.ts";
 import { createTenantSemaphore } from "../../../workers/outbound/tenant-semaphore.ts";
 import type { WorkerContext } from "../../../workers/runtime/context.ts";
@@ -58,6 +59,7 @@ const context: WorkerContext = {
   ...{ db, redis, metrics, log, consumers: [recorder], readsStream: config.readsStream },
   wake: createWake(queues, metrics.wakeFailures),
   homeserver: openHomeserverPool({ db, sealKeys: config.sealKeys, metrics, log, onRecovered }).get,
+  newRoomVersion: createNewRoomVersion(),
   stopping: new AbortController().signal,
   outboundSemaphore: createTenantSemaphore(OUTBOUND_CONCURRENCY),
   outboundBatchSize: createAdaptiveBatchSize(),
