@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { findCredential } from "../../shared/db/homeservers/credentials.ts";
+import { maxRoles } from "../../shared/contract/role-limit.ts";
 import { newId, randomToken } from "../../shared/platform/ids.ts";
 import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
 import { actAs } from "../../workers/reconcile/act-as.ts";
@@ -159,6 +160,22 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     await expect(sendEvent(await homeserver.as(member), message)).rejects.toMatchObject({
       kind: "forbidden",
     });
+  });
+
+  test("the homeserver accepts a map of as many roles as fit a long server name, and of few more", async () => {
+    const { observer, matrixRoomId } = await room();
+    const request = await homeserver.as(observer);
+    const serverName = "s".repeat(100);
+    const put = (count: number) => {
+      const members = Array.from({ length: count }, (_, index) => ({
+        matrixUserId: `@omc_${String(index).padStart(20, "a")}:${serverName}`,
+        role: "speaker" as const,
+      }));
+      const content = buildPowerLevels({ observer, creators: [observer] }, members);
+      return putState(request, { matrixRoomId, type: "m.room.power_levels", content });
+    };
+    await put(maxRoles(serverName));
+    await expect(put(maxRoles(serverName) + 20)).rejects.toMatchObject({ httpStatus: 413 });
   });
 
   test("another Matrix client logs in as the person, with a device of its own", async () => {
