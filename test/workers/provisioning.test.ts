@@ -37,15 +37,15 @@ const upgrade = () =>
   place.sql("update rooms set successor_matrix_room_id = '!successor' where id = ?", [room.id]);
 
 /** What Matrix answers about the successor: who created it, in place of which room. */
-const createdBy = (sender: string, predecessor: string, version = "11") =>
-  Promise.resolve(
-    homeserver.answer(/successor\/state\/m.room.create/, {
-      sender,
-      content: { room_version: version, predecessor: { room_id: predecessor } },
-    }),
-  );
-const levels = async () =>
+const createdBy = (sender: string, predecessor: string, version = "11") => {
+  homeserver.answer(/successor\/state\/m.room.create/, {
+    sender,
+    content: { room_version: version, predecessor: { room_id: predecessor } },
+  });
+};
+const levels = async () => {
   homeserver.answer(/successor\/state\/m.room.power_levels/, { users: { [await observer()]: 100 } });
+};
 
 test("a successor that cannot be read now is read again later, and followed then", async () => {
   await upgrade();
@@ -57,19 +57,19 @@ test("a successor that cannot be read now is read again later, and followed then
   });
 
   await place.sql("update rooms set next_attempt_at = now() where id = ?", [room.id]);
-  await createdBy(await observer(), `!${room.id}`);
+  createdBy(await observer(), `!${room.id}`);
   await levels();
   await provision("room", room.id);
   expect(await state()).toMatchObject({ matrix_room_id: "!successor", successor_matrix_room_id: null });
 });
 
 test.each([
-  ["that names another predecessor", async () => createdBy(await observer(), "!x")],
+  ["that names another predecessor", (self: string) => createdBy(self, "!x")],
   ["that another person created", () => createdBy("@ada:test", `!${room.id}`, "12")],
-  ["that the observer is not in", () => Promise.resolve(homeserver.refuse(/m.room.create/, "forbidden"))],
+  ["that the observer is not in", () => homeserver.refuse(/m.room.create/, "forbidden")],
 ])("a successor %s is not followed: the observer creates another one", async (_, prepare) => {
   await upgrade();
-  await prepare();
+  prepare(await observer());
   await levels();
   await provision("room", room.id);
   const created = homeserver.calls.find(({ path }) => path === "/createRoom");
