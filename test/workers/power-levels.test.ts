@@ -7,7 +7,7 @@ import { chooseRoomVersion, createNewRoomVersion } from "../../workers/matrix/ho
 import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-levels.ts";
 import { readCreation } from "../../workers/matrix/rooms/creation.ts";
-import { findObstacle } from "../../workers/reconcile/find-obstacle.ts";
+import { findObstacle } from "../../workers/reconcile/configuration/find-obstacle.ts";
 
 const observer = "@observer:test";
 /** Before version 12. */

@@ -13,8 +13,8 @@ import {
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { applyProfile } from "../reconcile/ensure-account.ts";
-import { describeRoom } from "../reconcile/describe-room.ts";
-import { wholeAlias } from "../reconcile/desired-states.ts";
+import { describeRoom } from "../reconcile/configuration/describe-room.ts";
+import { wholeAlias } from "../reconcile/configuration/desired-states.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
 import { actAs } from "../reconcile/act-as.ts";
 import { unlessForbidden } from "../matrix/http/failure.ts";

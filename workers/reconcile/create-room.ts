@@ -9,8 +9,8 @@ import { fetchCreation } from "../matrix/rooms/creation.ts";
 import { ensureMatrixRoom, type NewRoom } from "../matrix/rooms/ensure-matrix-room.ts";
 import { getState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import { identityOf, wholeAlias } from "./desired-states.ts";
-import { findObstacle } from "./find-obstacle.ts";
+import { identityOf, wholeAlias } from "./configuration/desired-states.ts";
+import { findObstacle } from "./configuration/find-obstacle.ts";
 
 /**
  * Creates the Matrix room of a room, in the version that the homeserver has for new rooms; `predecessor`: the Matrix room

@@ -11,8 +11,8 @@ import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { listJoined, listPresent } from "../matrix/rooms/members.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import { comparePower, compareState } from "./compare-configuration.ts";
-import type { Difference } from "./difference.ts";
+import { comparePower, compareState } from "./configuration/compare-configuration.ts";
+import type { Difference } from "./configuration/difference.ts";
 
 /**
  * Compares a room on Matrix with what the tenant wants, and our tables with what Matrix showed. Changes nothing.

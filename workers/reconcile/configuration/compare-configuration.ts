@@ -1,15 +1,15 @@
-import type { DiagnosedMember } from "../../shared/db/rooms/room-diagnosis.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import type { Requester } from "../matrix/http/client.ts";
-import { EventType } from "../matrix/names.ts";
-import { ROLES_WITH_LEVEL } from "../../shared/contract/roles.ts";
-import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
-import { fetchCreation } from "../matrix/rooms/creation.ts";
-import { getState } from "../matrix/rooms/state.ts";
+import type { DiagnosedMember } from "../../../shared/db/rooms/room-diagnosis.ts";
+import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
+import type { Requester } from "../../matrix/http/client.ts";
+import { EventType } from "../../matrix/names.ts";
+import { ROLES_WITH_LEVEL } from "../../../shared/contract/roles.ts";
+import { buildPowerLevels, isSameLevels } from "../../matrix/power-levels.ts";
+import { fetchCreation } from "../../matrix/rooms/creation.ts";
+import { getState } from "../../matrix/rooms/state.ts";
 import { listDesiredStates, readField } from "./desired-states.ts";
 import type { Difference } from "./difference.ts";
 import { findObstacle } from "./find-obstacle.ts";
-import { tombstone } from "./follow-upgrade.ts";
+import { tombstone } from "../follow-upgrade.ts";
 
 type ExistingRoom = RoomSnapshot & { matrix_room_id: string };
 

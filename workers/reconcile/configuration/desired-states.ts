@@ -1,6 +1,6 @@
-import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import { EventType, GuestAccess, HistoryVisibility, JoinRule } from "../matrix/names.ts";
-import { aliasLocalpart, type RoomIdentity } from "../matrix/rooms/alias.ts";
+import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
+import { EventType, GuestAccess, HistoryVisibility, JoinRule } from "../../matrix/names.ts";
+import { aliasLocalpart, type RoomIdentity } from "../../matrix/rooms/alias.ts";
 
 /** A state event of a room that the tenant decides: one field of its content counts. */
 export type DesiredState = {

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { OBSERVER_LEVEL } from "../matrix/power-levels.ts";
-import type { RoomCreation } from "../matrix/rooms/creation.ts";
+import { OBSERVER_LEVEL } from "../../matrix/power-levels.ts";
+import type { RoomCreation } from "../../matrix/rooms/creation.ts";
 
 /**
  * Why a Matrix room cannot be brought to what the tenant wants.

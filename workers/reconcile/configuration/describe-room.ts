@@ -1,11 +1,11 @@
-import { markRoomDescribed } from "../../shared/db/rooms/room-provisioning.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import type { WorkerContext } from "../runtime/context.ts";
-import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import type { Requester } from "../matrix/http/client.ts";
-import { pointAlias } from "../matrix/rooms/alias.ts";
-import { getState, putState } from "../matrix/rooms/state.ts";
-import type { RoomLease } from "../runtime/room-lease.ts";
+import { markRoomDescribed } from "../../../shared/db/rooms/room-provisioning.ts";
+import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
+import type { WorkerContext } from "../../runtime/context.ts";
+import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";
+import type { Requester } from "../../matrix/http/client.ts";
+import { pointAlias } from "../../matrix/rooms/alias.ts";
+import { getState, putState } from "../../matrix/rooms/state.ts";
+import type { RoomLease } from "../../runtime/room-lease.ts";
 import { listDesiredStates, readField, type DesiredState } from "./desired-states.ts";
 
 /** Sets the state of an existing room to what the tenant wants: name, topic, avatar, and how people may come in and read. */
