@@ -15,7 +15,7 @@ import { findObstacle } from "./configuration/find-obstacle.ts";
 /**
  * Creates the Matrix room of a room, in the version that the homeserver has for new rooms; `predecessor`: the Matrix room
  * that it replaces. May be repeated: a room that a former try created is found by its alias. One that is found and that the
- * observer cannot bring to what the tenant wants keeps its people and loses the alias. `isNew`: nobody else has seen it yet.
+ * observer cannot bring to what the tenant wants keeps its people and loses the alias. `isNew`: this call created it.
  */
 export async function createMatrixRoom(
   context: WorkerContext,
