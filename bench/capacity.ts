@@ -14,7 +14,8 @@ import { pause, waitFor } from "./wait.ts";
  */
 const ROOMS = 20;
 const TEXT = "x".repeat(100);
-const PEOPLE = 200;
+/** So many that none has more sockets than one user may have. */
+const PEOPLE = 500;
 const FANOUT_MESSAGES = 30;
 const LIMIT_MS = 300_000;
 /** The realtime process returns the memory that connecting needs. */

@@ -1,15 +1,17 @@
 import { errorText } from "../shared/contract/errors.ts";
+import { createClientAddresses } from "../shared/auth/client-address.ts";
 import { openOrigins } from "../shared/auth/origins.ts";
 import { every } from "../shared/platform/concurrency/every.ts";
 import { assemble, type AssembleOptions, type Parts } from "./assemble.ts";
 import { answerHealth, readReadiness } from "./health.ts";
-import { registerHubGauges, registerTransportGauges } from "./metrics.ts";
+import { registerHubGauges, registerQuotaGauges, registerTransportGauges } from "./metrics.ts";
 import { CODECS, codecOf } from "./protocol/codecs.ts";
 import { Connection, type ConnectionDeps } from "./session/connection.ts";
 import { checkDeadlines } from "./session/deadlines.ts";
 import { drain } from "./session/drain.ts";
 import { Flusher } from "./session/flusher.ts";
 import { runCommands } from "./session/commands/run-commands.ts";
+import { createNetworkReader } from "./quotas/client-networks.ts";
 import type { OpenTransport, Transport, TransportName } from "./transport/transport.ts";
 
 export type RealtimeOptions = AssembleOptions & {
@@ -19,6 +21,8 @@ export type RealtimeOptions = AssembleOptions & {
   host?: string | undefined;
   isSharedPort: boolean;
   allowedOrigins: readonly string[];
+  /** Proxies whose `X-Forwarded-For` names the client's address. */
+  trustedProxies: readonly string[];
   /** Reads the text of `/metrics`; with several processes it is the sum of all. */
   readMetrics: () => Promise<string>;
 };
@@ -37,6 +41,7 @@ export async function openRealtime(options: RealtimeOptions): Promise<RealtimeAp
   const state = { isDraining: false };
   const transport = await openTransport(options, parts, { isKnownOrigin: origins.isKnown, state });
   registerHubGauges(options.metrics, hub, parts.live);
+  registerQuotaGauges(options.metrics, { ...parts, turns: parts.deps.turns });
   registerTransportGauges(options.metrics, transport);
   const deadlines = every(
     limits.deadlineCheckMs,
@@ -58,6 +63,7 @@ export async function openRealtime(options: RealtimeOptions): Promise<RealtimeAp
       await drain(hub.connections, limits.drainMs);
       parts.antiEntropy.stop();
       parts.heartbeat.stop();
+      await Promise.all([parts.quotas.stop(), parts.addresses.stop()]);
       await new Promise((resolve) => setTimeout(resolve, CLOSE_FRAMES_MS));
       transport.close();
     },
@@ -70,7 +76,7 @@ async function openTransport(
   { isKnownOrigin, state }: { isKnownOrigin: (origin: string) => boolean; state: { isDraining: boolean } },
 ): Promise<Transport> {
   const { limits, metrics, db, redis } = options;
-  const { hub, live } = parts;
+  const { hub, live, addresses } = parts;
   const deps = createConnectionDeps(options, parts);
   const transport: Transport = await options.openTransport({
     port: options.port,
@@ -79,8 +85,14 @@ async function openTransport(
     limits,
     subprotocols: CODECS.map(({ subprotocol }) => subprotocol),
     isKnownOrigin,
-    accept: (socket, { origin, subprotocol }) =>
-      new Connection(socket, { origin, codec: codecOf(subprotocol) }, deps),
+    readNetwork: createNetworkReader(createClientAddresses(options.trustedProxies)),
+    isNetworkFull: (network) => addresses.isFull(network),
+    accept: (socket, { origin, subprotocol, network }) =>
+      new Connection(
+        socket,
+        { origin, codec: codecOf(subprotocol), leaveAddress: addresses.enter(network) },
+        deps,
+      ),
     isFull: () => state.isDraining || hub.connections.size + transport.closingSockets() >= limits.connections,
     onRefused: (reason) => {
       parts.metrics.refusedUpgrade(reason);
@@ -99,7 +111,7 @@ async function openTransport(
 
 function createConnectionDeps(
   { limits, log }: RealtimeOptions,
-  { hub, metrics, deps }: Parts,
+  { hub, metrics, deps, quotas }: Parts,
 ): ConnectionDeps {
   return {
     hub,
@@ -107,6 +119,7 @@ function createConnectionDeps(
     limits,
     run: (connection, requests) => runCommands(deps, connection, requests),
     onClosed: (connection, close, isOurs) => {
+      quotas.leave(connection.id);
       metrics.closed(close.code);
       log.debug({ connection: connection.id, code: close.code, isOurs }, "connection closed");
     },

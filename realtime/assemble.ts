@@ -1,4 +1,5 @@
 import type { Db } from "../shared/db/connection/open.ts";
+import { FairQueue } from "../shared/platform/concurrency/fair-queue.ts";
 import { Semaphore } from "../shared/platform/concurrency/semaphore.ts";
 import type { Log } from "../shared/platform/log.ts";
 import type { Registry } from "../shared/platform/metrics.ts";
@@ -12,6 +13,10 @@ import { Hub } from "./channels/hub.ts";
 import { Streams } from "./channels/streams.ts";
 import type { Limits } from "./limits.ts";
 import { RealtimeMetrics } from "./metrics.ts";
+import { sendControlMessage } from "../shared/timeline/user-stream.ts";
+import { CLOSE } from "./protocol/codes.ts";
+import { AddressQuota } from "./quotas/address-quota.ts";
+import { SocketQuotas } from "./quotas/socket-quotas.ts";
 import { ControlMessages } from "./policy/control-messages.ts";
 import type { Policy } from "./policy/policy.ts";
 import type { ConnectDeps } from "./session/connect.ts";
@@ -36,6 +41,8 @@ export type Parts = {
   deps: ConnectDeps;
   antiEntropy: AntiEntropy;
   heartbeat: Heartbeat;
+  quotas: SocketQuotas;
+  addresses: AddressQuota;
 };
 
 /** Creates the parts between Redis and the sockets. */
@@ -49,15 +56,22 @@ export function assemble(options: AssembleOptions): Parts {
   const hub = new Hub<Connection>(live);
   const streams = new Streams({ db: options.db, redis });
   const catchUp = new CatchUp({ hub, streams, metrics, log });
-  const { reviewsAtWork, reviewsWaiting, reviewWaitMs, connectsAtWork, connectsWaiting, connectWaitMs } =
-    limits;
+  const { reviewsAtWork, reviewsWaiting, reviewWaitMs } = limits;
   const controlMessages = new ControlMessages(
     () => deps,
     new Semaphore({ atWork: reviewsAtWork, waiting: reviewsWaiting, waitMs: reviewWaitMs }),
   );
+  const quotas = createSocketQuotas({ redis, hub, log, metrics, leaseMs: limits.socketLeaseMs });
+  const addresses = new AddressQuota(redis, limits.addressSockets);
   const deps: ConnectDeps = {
     ...{ hub, live, streams, catchUp, limits, metrics, policy, log, version },
-    semaphore: new Semaphore({ atWork: connectsAtWork, waiting: connectsWaiting, waitMs: connectWaitMs }),
+    turns: new FairQueue({
+      atWork: limits.connectsAtWork,
+      atWorkOfGroup: limits.connectsAtWorkOfTenant,
+      waiting: limits.connectsWaiting,
+      waitMs: limits.connectWaitMs,
+    }),
+    quotas,
     onNeedsReview: (connection) => {
       controlMessages.reviewInBackground(connection);
     },
@@ -81,5 +95,38 @@ export function assemble(options: AssembleOptions): Parts {
     onDataLost: checkAll,
   });
   live.onRestored = checkAll;
-  return { hub, live, metrics, deps, antiEntropy, heartbeat };
+  return { hub, live, metrics, deps, antiEntropy, heartbeat, quotas, addresses };
+}
+
+function createSocketQuotas({
+  redis,
+  hub,
+  log,
+  metrics,
+  leaseMs,
+}: {
+  redis: Redis;
+  hub: Hub<Connection>;
+  log: Log;
+  metrics: RealtimeMetrics;
+  leaseMs: number;
+}): SocketQuotas {
+  const { connectionLimit } = CLOSE;
+  return new SocketQuotas({
+    ...{ redis, log, leaseMs },
+    onOver: (quota) => {
+      metrics.overQuota(quota);
+    },
+    closeOldest: (userId, id) => {
+      const here = [...(hub.users.get(userId) ?? [])].find((connection) => connection.id === id);
+      if (here) here.close(connectionLimit);
+      // A message that is lost leaves the socket over the limit, until its process renews its count.
+      else
+        sendControlMessage(redis, userId, {
+          kind: "close-socket",
+          connection: id,
+          code: connectionLimit.code,
+        }).catch(() => undefined);
+    },
+  });
 }

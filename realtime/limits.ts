@@ -2,6 +2,12 @@
 export const LIMITS = {
   /** Sockets of one process. Further ones are refused with status 503. */
   connections: 20_000,
+  /** Open sockets over all processes: of one user, the oldest ends; of one tenant; and of one address before they connect. */
+  userSockets: 20,
+  tenantSockets: 10_000,
+  addressSockets: 100,
+  /** How long the sockets of a process that was killed still count. */
+  socketLeaseMs: 45_000,
   /** Channels of one connection. */
   channels: 512,
   /** Rooms that the server subscribes at a connect. */
@@ -23,8 +29,9 @@ export const LIMITS = {
   errorsPerSecond: 1,
   /** Commands that wait on one connection. */
   waitingCommands: 1_200,
-  /** Connects that run at once in one process, that wait, and how long they wait. */
+  /** Connects that run at once in one process, those of one tenant, that wait, and how long they wait. */
   connectsAtWork: 200,
+  connectsAtWorkOfTenant: 150,
   connectsWaiting: 5_000,
   connectWaitMs: 4_000,
   /** Users whose subscriptions are updated at once, that wait, and how long they wait. */

@@ -1,4 +1,7 @@
 import { counter, gauge, gaugeOfEach, durationHistogram, type Registry } from "../shared/platform/metrics.ts";
+import type { FairQueue } from "../shared/platform/concurrency/fair-queue.ts";
+import type { AddressQuota } from "./quotas/address-quota.ts";
+import type { SocketQuotas } from "./quotas/socket-quotas.ts";
 import type { Connection } from "./session/connection.ts";
 import type { Hub } from "./channels/hub.ts";
 import type { RedisSubscriptions } from "./broker/redis-subscriptions.ts";
@@ -17,6 +20,7 @@ export class RealtimeMetrics {
   readonly #errors;
   readonly #insufficient;
   readonly #refused;
+  readonly #overQuota;
   readonly #malformed;
   readonly #lag;
 
@@ -54,6 +58,11 @@ export class RealtimeMetrics {
     this.#refused = counter(registry, { name: name("upgrades_refused_total"), help: "Upgrades refused" }, [
       "reason",
     ]);
+    this.#overQuota = counter(
+      registry,
+      { name: name("over_quota_total"), help: "Sockets over a limit, by whose limit it is" },
+      ["quota"],
+    );
     this.#malformed = counter(registry, {
       name: name("malformed_total"),
       help: "Live messages that could not be parsed",
@@ -92,6 +101,10 @@ export class RealtimeMetrics {
     this.#refused.inc({ reason });
   }
 
+  overQuota(quota: "user" | "tenant"): void {
+    this.#overQuota.inc({ quota });
+  }
+
   malformed(): void {
     this.#malformed.inc();
   }
@@ -115,6 +128,18 @@ export function registerHubGauges(registry: Registry, hub: Hub<Connection>, live
     sum(hub, (connection) => connection.queueBytes),
   );
   watch("live_ready", "1 while live delivery from Redis works", () => (live.isReady ? 1 : 0));
+}
+
+/** Gauges of the connects and of the limits of sockets. */
+export function registerQuotaGauges(
+  registry: Registry,
+  { turns, quotas, addresses }: { turns: FairQueue; quotas: SocketQuotas; addresses: AddressQuota },
+): void {
+  const watch = (suffix: string, help: string, read: () => number) =>
+    gauge(registry, { name: `omc_realtime_${suffix}`, help }, read);
+  watch("connects_waiting", "Connects that wait for their turn", () => turns.waiting);
+  watch("unconnected", "Sockets without a connected user", () => addresses.unconnected);
+  watch("quotas_shared", "1 while sockets are counted over all processes", () => (quotas.isShared ? 1 : 0));
 }
 
 /** Gauges that each scrape reads from the transport. */

@@ -23,7 +23,6 @@ import type { WorkerContext } from "./runtime/context.ts";
 import { createResumeAfterOutage } from "./runtime/resume-after-outage.ts";
 import { createNewRoomVersion } from "./matrix/homeserver/room-versions.ts";
 import { openHomeserverPool } from "./matrix/homeserver/pool.ts";
-import { OUTBOUND_CONCURRENCY } from "./jobs/index.ts";
 import { createWorkerMetrics } from "./runtime/metrics.ts";
 import { watchObservers, watchQueues, type OnStalled } from "./runtime/health-monitors.ts";
 import { registerBacklogGauges } from "./runtime/backlog-gauges.ts";
@@ -34,7 +33,6 @@ import { registerConsumerGauge } from "./consumers/due-gauge.ts";
 import { RUNNING_CONSUMERS } from "./consumers/index.ts";
 import { syncReadiness } from "./inbound/observers/readiness.ts";
 import { createAdaptiveBatchSize } from "./outbound/adaptive-batch-size.ts";
-import { createTenantSemaphore } from "./outbound/tenant-semaphore.ts";
 import { startObservers } from "./inbound/observers/observers.ts";
 
 const ROLES = ["jobs", "sync"] as const;
@@ -104,7 +102,7 @@ async function start(
     log,
     stopping: stopping.signal,
     readsStream: config.readsStream,
-    outboundSemaphore: createTenantSemaphore(OUTBOUND_CONCURRENCY),
+    isContended: () => false,
     outboundBatchSize: createAdaptiveBatchSize(),
     chance: Math.random,
     hitFailpoint: createFailpoint(config.failpoint),
@@ -133,7 +131,7 @@ async function startJobs(
   registerBacklogGauges(context.metrics.registry, context.db);
   registerConsumerGauge(context.metrics.registry, context.db);
   const jobs = resources.add("jobs", runJobs(context, workerRedis), (running) => running.close());
-  resources.add("sweeper", startSweeper(context, queues), (sweeper) => sweeper.stop());
+  resources.add("sweeper", startSweeper(context, queues, jobs.isWaiting), (sweeper) => sweeper.stop());
   resources.add("schedules", keepSchedules(queues, context.log), (schedules) => schedules.stop());
   const monitor = watchQueues({ redis: context.redis, queues, jobs, onStalled: exitOnStall(context.log) });
   resources.add("queue monitor", monitor, (it) => {

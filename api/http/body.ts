@@ -10,7 +10,7 @@ const REFUSED_CHARACTER = /(?![\t\n])[\p{Cc}\p{Cs}]/u;
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * Parses a JSON body. An absent optional body is an empty object.
+ * Parses a JSON body. An absent optional body is undefined.
  * @throws AppError `unsupported_media_type`, `malformed`, or `invalid` for refused characters and deep nesting.
  */
 export function readJson(
@@ -18,7 +18,7 @@ export function readJson(
   contentType: string | undefined,
   allowed: { types: readonly string[]; isOptional: boolean },
 ): unknown {
-  if (bytes.length === 0 && allowed.isOptional) return {};
+  if (bytes.length === 0 && allowed.isOptional) return undefined;
   requireJsonType(contentType, allowed.types);
   const value = parseJson(bytes);
   const errors: FieldError[] = [];

@@ -30,13 +30,31 @@ export const clientId = z
   .regex(/^[\x21-\x7e]{1,128}$/, "must be 1 to 128 visible ASCII characters")
   .meta({ description: "The sender's own id of the message. A message with the same id is accepted once." });
 
-const desiredMember = z.strictObject({ user: userName, role: role.default("member") });
+const desiredMember = z.strictObject({
+  user: userName,
+  role: role.default("member").meta({
+    description: "Left out it is member, also for somebody who has another role",
+  }),
+});
 
 const MAX_MEMBERS = 1_000;
 export const desiredMembers = z
   .array(desiredMember)
   .max(MAX_MEMBERS)
-  .refine((list) => new Set(list.map(({ user }) => user)).size === list.length, "names a user twice");
+  .refine((list) => new Set(list.map(({ user }) => user)).size === list.length, "names a user twice")
+  .meta({
+    uniqueItems: true,
+    description:
+      "A user may be named once, whatever the role. Users who do not exist are created without a name, and are pending; a " +
+      "tenant with the setting unknownUsers=refuse gets 422 instead, whose errors name the place of each.",
+  });
+
+/** Members of a request's list `members`, each with its place in the request. */
+export function placeMembers<T extends z.output<typeof desiredMember>>(
+  members: readonly T[],
+): (T & { place: string })[] {
+  return members.map((member, index) => ({ ...member, place: `members.${index}.user` }));
+}
 
 const wholeNumber = (min: number, max: number) =>
   z
@@ -46,9 +64,21 @@ const wholeNumber = (min: number, max: number) =>
     .pipe(z.int().min(min).max(max));
 
 /** The number of items of a page. */
-export const pageLimit = wholeNumber(1, 100).default(50);
+export const pageLimit = wholeNumber(1, 100)
+  .default(50)
+  .meta({ description: "The number of items of a page" });
 export const timelineNumber = wholeNumber(0, 999_999_999_999_999);
-export const cursorText = z.string().regex(/^[A-Za-z0-9_-]{1,300}$/, "is not a cursor");
+export const cursorText = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,300}$/, "is not a cursor")
+  .meta({
+    description:
+      "The next of the page before, to read on from there. Any other text is refused with 422, also where the pattern allows it.",
+  });
+export const nextCursor = z
+  .string()
+  .nullable()
+  .meta({ description: "The cursor of the next page; null on the last one" });
 
 /** Makes an opaque cursor of a position. */
 export function encodeCursor(text: string): string {

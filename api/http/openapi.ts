@@ -9,7 +9,7 @@ import {
   type ZodOpenApiResponsesObject,
 } from "zod-openapi";
 import type { ErrorCode } from "../../shared/contract/errors.ts";
-import { roomKind, roomSlug, userName } from "../../shared/contract/names.ts";
+import { anySlug, roomKind, userName } from "../../shared/contract/names.ts";
 import { publication } from "../../shared/contract/frames.ts";
 import { PROBLEMS } from "./problem.ts";
 import type { Route } from "./route.ts";
@@ -45,9 +45,15 @@ const parameter = <T extends z.ZodType>(schema: T, description: string, example:
   schema.meta({ param: { description, example } });
 
 const PATH_PARAMETERS: Record<string, z.ZodType> = {
-  user: parameter(userName, "The product's own id of the user", "ada"),
+  user: parameter(userName, "The product's own id of the user. Its case counts.", "ada"),
   kind: parameter(roomKind, "Kind of room", "event"),
-  slug: parameter(z.union([roomSlug, z.string()]), "Slug of the room; of a direct room a~b", "py-meetup"),
+  slug: parameter(
+    anySlug,
+    "Slug of the room. An event's or a group's: one that matches ^[a-z0-9][a-z0-9._:@-]{0,63}$. A direct room's: the ids of " +
+      "its two users, different, sorted by bytes and joined by ~. Another one is refused with 422 where a room would be made, " +
+      "and with 404 elsewhere.",
+    "py-meetup",
+  ),
   id: parameter(z.uuid(), "Id of the message", "01a20674-1cd1-7305-9bc7-0e60f67e492b"),
 };
 
@@ -55,8 +61,9 @@ const HEADER_PARAMETERS: Record<string, z.ZodType> = {
   Prefer: parameter(
     z.string().optional(),
     "wait=N delays the answer until the status is final (sent or dead; ready or failed), for N seconds at most (up to 30). " +
-      "A message that is sent may still have no number: that comes when it is in the timeline. Few requests of a tenant wait " +
-      "at once: without the header Preference-Applied the answer did not wait",
+      "The answer is 200 if the status is final by then, else 202. A message that is sent may still have no number: that " +
+      "comes when it is in the timeline. Few requests of a tenant wait at once: without the header Preference-Applied the " +
+      "answer did not wait. Any other preference is ignored (RFC 7240).",
     "wait=10",
   ),
   "Idempotency-Key": parameter(
@@ -64,7 +71,7 @@ const HEADER_PARAMETERS: Record<string, z.ZodType> = {
       .string()
       .regex(/^[\x21-\x7e]{1,128}$/)
       .optional(),
-    "The same as clientId in the body",
+    "The same as clientId in the body. 422 if both are given and differ.",
     "c-17",
   ),
 };
@@ -156,6 +163,7 @@ function describeQuery(query: z.ZodType | undefined): oas31.ParameterObject[] {
   return Object.entries("properties" in schema ? (schema.properties ?? {}) : {}).map(([name, described]) => ({
     name,
     in: "query",
+    ...("description" in described ? { description: described.description ?? "" } : {}),
     schema: described,
   }));
 }

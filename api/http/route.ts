@@ -30,6 +30,7 @@ export type RouteShape<Body, Query> = {
   summary: string;
   description?: string;
   tag: string;
+  /** The schema of an optional body reads an absent one too: as undefined, or with `prefault` as an empty object. */
   body?: { schema: z.ZodType<Body>; isOptional?: boolean; types?: readonly string[]; example: unknown };
   query?: z.ZodType<Query>;
   /** Bodies of successful answers, by status. */
@@ -60,6 +61,16 @@ export function userRoute<Body = undefined, Query = undefined>(
   handle: (call: Call<UserCaller, Body, Query>) => Promise<Answer>,
 ): Route {
   return { access: "user", shape, handle: handle as Route["handle"] };
+}
+
+/** The media types of a merge patch (RFC 7396). */
+export const MERGE_PATCH = ["application/merge-patch+json", "application/json"] as const;
+
+type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** The fields that a merge patch names. An absent field stays as it is; null clears it. */
+export function namedFields<T extends object>(body: T): Given<T> {
+  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined)) as Given<T>;
 }
 
 /** 200 when the resource is final, else 202 with the address to read it again. */

@@ -15,14 +15,11 @@ import type { RoomAddress } from "../../shared/contract/names.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { roomChangedEntry } from "../../shared/timeline/own-entries.ts";
 import { membersChanged, roomChanged, type SideEffect } from "../after-commit/side-effects.ts";
-import { areMembersAsDesired, setMembers, type DesiredMember } from "./set-members.ts";
+import type { MembersPut } from "./put-members.ts";
+import { areMembersAsDesired, setMembers } from "./set-members.ts";
 
 /** `fields`: what changes in a room that exists; absent ones stay. `initial`: the room that is made if there is none. */
-export type RoomPut = {
-  initial: DesiredRoom;
-  fields: Partial<DesiredRoom>;
-  members: readonly DesiredMember[];
-};
+export type RoomPut = MembersPut & { initial: DesiredRoom; fields: Partial<DesiredRoom> };
 
 /** Makes or changes a room, and adds and changes members. Removes no member. Simultaneous calls make one room. */
 export async function putRoom(
@@ -41,7 +38,7 @@ export async function putRoom(
     if (!room) throw new StaleView("the room was deleted while it was being changed");
     const changed = isMade ? {} : await changeLocked(trx, room, put.fields);
     const isChanged = Object.keys(changed).length > 0;
-    const members = await setMembers(trx, room, put.members);
+    const members = await setMembers(trx, room, put.members, put.unknownUsers);
     const entries = [...(isChanged ? [roomChangedEntry(changed)] : []), ...members.entries];
     await appendEntries(trx, [{ roomId: room.id, entries }]);
     const target = { tenantId, roomId: room.id };

@@ -9,7 +9,8 @@ import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockTimelines, type Room } from "../../shared/db/rooms/rooms.ts";
-import { ensureUsers } from "../../shared/db/users/users.ts";
+import { ensureUsers, lockKnownUsers, type ExistingUser } from "../../shared/db/users/users.ts";
+import type { TenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { parseDirectSlug } from "../../shared/contract/names.ts";
 import { maxRoles } from "../../shared/contract/role-limit.ts";
@@ -18,7 +19,12 @@ import type { NewEntry } from "../../shared/timeline/append.ts";
 import { makeMemberCountDue } from "../../shared/timeline/member-counts.ts";
 import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries.ts";
 
-export type DesiredMember = { user: string; role: Role };
+/**
+ * With `role` null a member keeps the present role, and a new one gets the role `member`. `place`: where the request names
+ * the user, for errors.
+ */
+export type DesiredMember = { user: string; role: Role | null; place: string };
+type UnknownUsers = TenantLimits["unknownUsers"];
 
 /** Above this size a room has no entry for each person who joins. */
 const BIG_ROOM_MEMBERS = 100;
@@ -26,19 +32,19 @@ const BIG_ROOM_MEMBERS = 100;
 /** Whether anything changed, and the entries to append. A deferred member count has no entry yet. */
 export type MembersChange = { isChanged: boolean; entries: NewEntry[] };
 
-/** Adds people to a locked room or changes their roles. Unknown people are made, unchanged members left alone. */
+/**
+ * Adds people to a locked room or changes their roles. Unchanged members are left alone. Unknown users are created, or
+ * refused. @throws AppError `conflict`, `too_many_roles`, `invalid` for unknown users that are refused.
+ */
 export async function setMembers(
   trx: Db,
   room: Room,
   desired: readonly DesiredMember[],
+  unknownUsers: UnknownUsers,
 ): Promise<MembersChange> {
   if (desired.length === 0) return { isChanged: false, entries: [] };
   requireOwnPair(room, desired);
-  const users = await ensureUsers(
-    trx,
-    room.tenant_id,
-    desired.map(({ user }) => user),
-  );
+  const users = await findUsers(trx, room.tenant_id, desired, unknownUsers);
   const people = desired.flatMap(({ user, role }) => {
     const id = users.get(user)?.id;
     return id === undefined ? [] : [{ userId: id, role }];
@@ -77,7 +83,7 @@ export async function areMembersAsDesired(
   const current = new Map(members.map((row) => [row.external_id, row]));
   return desired.every(({ user, role }) => {
     const row = current.get(user);
-    return row?.desired === "in" && row.role === role;
+    return row?.desired === "in" && (role === null || row.role === role);
   });
 }
 
@@ -85,14 +91,14 @@ type MemberChange = { userId: string; role: Role; type: "member.joined" | "membe
 
 /** The changes that make the present members the desired ones. */
 function decideChanges(
-  desired: readonly { userId: string; role: Role }[],
+  desired: readonly { userId: string; role: Role | null }[],
   current: readonly Pick<MemberRow, "user_id" | "desired" | "role">[],
 ): MemberChange[] {
   const byUser = new Map(current.map((row) => [row.user_id, row]));
   return desired.flatMap(({ userId, role }): MemberChange[] => {
     const row = byUser.get(userId);
-    if (row?.desired !== "in") return [{ userId, role, type: "member.joined" }];
-    return row.role === role ? [] : [{ userId, role, type: "member.changed" }];
+    if (row?.desired !== "in") return [{ userId, role: role ?? "member", type: "member.joined" }];
+    return role === null || row.role === role ? [] : [{ userId, role, type: "member.changed" }];
   });
 }
 
@@ -119,6 +125,24 @@ function describeChanges(
     case "deferred count":
       return [];
   }
+}
+
+/** The users who are to be members, by name, locked against a deletion. */
+async function findUsers(
+  trx: Db,
+  tenantId: string,
+  desired: readonly DesiredMember[],
+  unknownUsers: UnknownUsers,
+): Promise<Map<string, ExistingUser>> {
+  const names = desired.map(({ user }) => user);
+  if (unknownUsers === "create") return ensureUsers(trx, tenantId, names);
+  const users = await lockKnownUsers(trx, tenantId, names);
+  const errors = desired.flatMap(({ user, place }) =>
+    users.has(user) ? [] : [{ path: place, message: `names a user who does not exist: ${user}` }],
+  );
+  if (errors.length > 0)
+    throw new AppError("invalid", "Users who do not exist cannot be members.", { errors });
+  return users;
 }
 
 /** @throws AppError `conflict` for others than the two people of a direct room. */

@@ -9,8 +9,7 @@ import { meRoutes } from "./me.ts";
 import { memberRoutes } from "./members/index.ts";
 import { messageRoutes } from "./messages/index.ts";
 import { roomRoutes } from "./rooms/index.ts";
-import { tokenRoutes } from "./tokens.ts";
-import { userRoutes } from "./users.ts";
+import { userRoutes } from "./users/index.ts";
 
 export type RouteDeps = {
   db: Db;
@@ -26,7 +25,6 @@ export type RouteDeps = {
 export function createRoutes(deps: RouteDeps): Route[] {
   return [
     ...userRoutes(deps),
-    ...tokenRoutes(deps),
     ...roomRoutes(deps),
     ...memberRoutes(deps),
     ...messageRoutes(deps),

@@ -9,12 +9,12 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { findUser } from "../../shared/db/users/users.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { myRoomResource } from "../../shared/contract/resources.ts";
-import { cursorText, decodeCursor, encodeCursor, pageLimit } from "../http/fields.ts";
+import { cursorText, decodeCursor, encodeCursor, nextCursor, pageLimit } from "../http/fields.ts";
 import { userRoute, type Route } from "../http/route.ts";
 
 const listQuery = z.strictObject({ limit: pageLimit, cursor: cursorText.optional() });
 const myRoomPage = z
-  .strictObject({ items: z.array(myRoomResource), next: z.string().nullable() })
+  .strictObject({ items: z.array(myRoomResource), next: nextCursor })
   .meta({ id: "MyRoomPage" });
 
 const cursorShape = z.tuple([z.coerce.number().int().min(0).max(8.64e15), z.uuid()]);
@@ -27,6 +27,9 @@ export function meRoutes({ db }: { db: Db }): Route[] {
         path: "/v1/me/rooms",
         tag: "me",
         summary: "List my rooms, newest activity first",
+        description:
+          "401 for a token of a user who does not exist, 403 for a locked user. A room that becomes active while pages are read " +
+          "moves to the first page.",
         query: listQuery,
         answers: { 200: { schema: myRoomPage, description: "A page of rooms" } },
         problems: ["forbidden", "invalid"],

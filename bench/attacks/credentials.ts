@@ -3,7 +3,7 @@ import { openDb, rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import { percentile } from "../percentile.ts";
 import { readStackEnv } from "../stack.ts";
 import type { Attack } from "./define.ts";
-import { openTenant } from "./second-tenant.ts";
+import { createTenantWithKey } from "./tenants.ts";
 
 const KEYS = 2_000;
 const AT_ONCE = 200;
@@ -14,7 +14,7 @@ const PAUSE_MS = 20;
 
 /** 2,000 unknown keys from one address, 200 at once, while another tenant's backend reads from the same address. */
 export const credentials: Attack = async ({ apiUrl }, write) => {
-  const key = await openTenant("credentials-other");
+  const key = await createTenantWithKey("credentials-other", []);
   const db = openDb({ url: readStackEnv(["DATABASE_URL"]).DATABASE_URL, name: "attack", max: 1 });
   try {
     const other = () => ask(apiUrl, key);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DemoStack } from "../stack.ts";
 import type { Attack } from "./define.ts";
-import { openTenant } from "./second-tenant.ts";
+import { createTenantWithKey } from "./tenants.ts";
 
 /** More than the places of an api process. */
 const ROOMS = 600;
@@ -19,7 +19,7 @@ type Outcome = "waits" | "said kept" | "not kept" | "refused";
  */
 export const waits: Attack = async (stack, write) => {
   const run = Date.now().toString(36);
-  const key = await openTenant("waits-other");
+  const key = await createTenantWithKey("waits-other", []);
   const path = `/v1/rooms/group/waits-${run}`;
   const call = createCall(stack);
   await call(key, "PUT", path, { body: { name: "Waits", members: [{ user: "ada" }] }, waitS: 30 });

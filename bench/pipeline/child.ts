@@ -4,10 +4,8 @@ import { openDb } from "../../shared/db/connection/open.ts";
 import { closeQueues, createWake, openQueues } from "../../shared/queues/open.ts";
 import { closeRedis, openWorkerRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
-import { OUTBOUND_CONCURRENCY } from "../../workers/jobs/index.ts";
 import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
-import { createTenantSemaphore } from "../../workers/outbound/tenant-semaphore.ts";
 import { runJobs } from "../../workers/runtime/run-jobs.ts";
 import { startSweeper } from "../../workers/runtime/sweeper.ts";
 import type { WorkerContext } from "../../workers/runtime/context.ts";
@@ -55,14 +53,14 @@ async function runOurs(): Promise<() => Promise<void>> {
     stopping: stopping.signal,
     readsStream: false,
     consumers: [],
-    outboundSemaphore: createTenantSemaphore(OUTBOUND_CONCURRENCY),
+    isContended: () => false,
     outboundBatchSize: createAdaptiveBatchSize(),
     chance: Math.random,
     hitFailpoint: () => undefined,
   };
   const patient = openWorkerRedis(redisUrl, log, "bench-workers");
   const jobs = runJobs(context, patient);
-  const sweeper = startSweeper(context, queues);
+  const sweeper = startSweeper(context, queues, jobs.isWaiting);
   return async () => {
     stopping.abort();
     await sweeper.stop();

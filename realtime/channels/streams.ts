@@ -3,21 +3,25 @@ import { readPositions } from "../../shared/db/memberships/subscription-rights.t
 import { roomLiveMessage } from "../../shared/timeline/live-messages.ts";
 import { roomStreamKey, userStreamKey } from "../../shared/platform/redis-keys.ts";
 import { publishRooms, rebuildStream, type Publishing } from "../../shared/timeline/publish.ts";
-import { readUserPosition } from "../../shared/timeline/user-stream.ts";
+import { createBatcher } from "../../shared/platform/concurrency/batcher.ts";
+import { readUserPositions, type StreamPosition } from "../../shared/timeline/user-stream.ts";
 import { liveChannelOf, type Entry, type StreamTop, type TopicRef } from "./topic-ref.ts";
 
 export type ReadRequest = { ref: TopicRef; epoch: string; after: number; limit: number };
 
-const USERS_AT_ONCE = 500;
+const USER_READS_AT_ONCE = 4;
 const streamEntries = z.array(z.tuple([z.string(), z.array(z.string())]));
 
 /** The streams in Redis. A room's stream is repaired from Postgres when it lacks entries. */
 export class Streams {
   readonly #deps: Publishing;
+  /** Each position is read after it was asked for. */
+  readonly #readUserPosition: (userId: string) => Promise<StreamPosition | undefined>;
   readonly #repairs = new Map<string, Promise<void>>();
 
   constructor(deps: Publishing) {
     this.#deps = deps;
+    this.#readUserPosition = createBatcher(USER_READS_AT_ONCE, (ids) => readUserPositions(deps.redis, ids));
   }
 
   /** The tops of streams, by live channel: rooms from Postgres in one query, users from Redis. */
@@ -36,14 +40,12 @@ export class Streams {
       }
     }
     const users = refs.filter(({ kind }) => kind === "user");
-    for (let start = 0; start < users.length; start += USERS_AT_ONCE) {
-      await Promise.all(
-        users.slice(start, start + USERS_AT_ONCE).map(async (ref) => {
-          const { epoch, offset } = await readUserPosition(this.#deps.redis, ref.id);
-          tops.set(liveChannelOf(ref), { epoch, number: offset });
-        }),
-      );
-    }
+    await Promise.all(
+      users.map(async (ref) => {
+        const position = await this.#readUserPosition(ref.id);
+        if (position) tops.set(liveChannelOf(ref), { epoch: position.epoch, number: position.offset });
+      }),
+    );
     return tops;
   }
 

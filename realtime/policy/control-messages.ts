@@ -31,6 +31,13 @@ export class ControlMessages {
       for (const connection of this.#connectionsOf(userId)) connection.close(closeOfCode(message.code));
       return;
     }
+    if (message.kind === "close-socket") {
+      const { connection: id, code } = message;
+      this.#connectionsOf(userId)
+        .find((connection) => connection.id === id)
+        ?.close(closeOfCode(code));
+      return;
+    }
     const due = this.#due.get(userId);
     if (due) due.add(message.roomId);
     else {

@@ -8,7 +8,7 @@ import {
   type GrantRow,
 } from "../../shared/db/memberships/subscription-rights.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
-import { findTenantBySlug, openTokenKeys, tenantLimits } from "../../shared/db/tenants/tenants.ts";
+import { createKeyOpener, findActiveTenants, tenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, parseRoomKey } from "../../shared/contract/names.ts";
 import { isTenantOrigin } from "../../shared/auth/origins.ts";
@@ -17,8 +17,19 @@ import { readTokenTenant, verifyUserToken } from "../../shared/auth/tokens.ts";
 import { createBatcher } from "../../shared/platform/concurrency/batcher.ts";
 import type { StreamTop, TopicRef } from "../channels/topic-ref.ts";
 
-/** The user of a connection, and when its token expires. */
-export type Identity = { userRef: TopicRef; expiresAtMs: number };
+/**
+ * The user of a connection, and when its token expires. `sockets`: how many the user and the tenant may have open, where the
+ * tenant has limits of its own.
+ */
+export type Identity = {
+  userRef: TopicRef;
+  tenantId: string;
+  expiresAtMs: number;
+  sockets: { ofUser: number | undefined; ofTenant: number | undefined };
+};
+
+/** Resolves when it is the turn of a user whose token is verified. What is read of the user is read after it. */
+export type AwaitTurn = (caller: { tenantId: string; user: string }) => Promise<void>;
 
 /** A room that a user may read, and its top at that moment. */
 export type Grant = { ref: TopicRef; top: StreamTop };
@@ -32,7 +43,7 @@ export type Policy = {
    * `origin`: of the page; null where there is none. @throws AppError `unauthorized`, `token_expired`, or `forbidden` for
    * a user who is locked or gone, and for a page that may not connect for the tenant.
    */
-  authenticate(token: string, origin: string | null): Promise<Identity>;
+  authenticate(token: string, origin: string | null, awaitTurn?: AwaitTurn): Promise<Identity>;
   /** The state of a user and its most recently active rooms. */
   rightsOf(userId: string): Promise<Rights>;
   /** Of rooms by channel, those that the user may read. */
@@ -105,42 +116,35 @@ function createAuthentication(
   sealKeys: readonly SealKey[],
   allowedOrigins: readonly string[],
 ): Policy["authenticate"] {
+  const openKeys = createKeyOpener(sealKeys);
   const findTenant = createBatcher(QUERIES_AT_ONCE, async (slugs) => {
-    const tenants = await Promise.all(slugs.map((slug) => findTenantBySlug(db, slug)));
+    const tenants = await findActiveTenants(db, slugs);
     return new Map(
-      tenants.flatMap((tenant) =>
-        tenant?.status === "active"
-          ? [
-              [
-                tenant.slug,
-                {
-                  id: tenant.id,
-                  keys: openTokenKeys(sealKeys, tenant),
-                  origins: tenantLimits.parse(tenant.limits).allowedOrigins,
-                },
-              ],
-            ]
-          : [],
-      ),
+      tenants.map((tenant) => [
+        tenant.slug,
+        { id: tenant.id, keys: openKeys(tenant), limits: tenantLimits.parse(tenant.limits) },
+      ]),
     );
   });
   const findUser = createBatcher(QUERIES_AT_ONCE, async (keys) => {
     const rows = await findConnectables(db, keys.map(parseUserKey));
     return new Map(rows.map((row) => [formatUserKey(row.tenant_id, row.external_id), row]));
   });
-  return async (token, origin) => {
+  return async (token, origin, awaitTurn) => {
     const slug = readTokenTenant(token);
     const tenant = slug === null ? undefined : await findTenant(slug);
     if (slug === null || !tenant)
       throw new AppError("unauthorized", "The token belongs to no active tenant.");
     const claims = await verifyUserToken(tenant.keys, slug, token, Date.now());
+    await awaitTurn?.({ tenantId: tenant.id, user: claims.user });
     const user = await findUser(formatUserKey(tenant.id, claims.user));
     if (!user) throw new AppError("unauthorized", "The token belongs to no known user.");
-    if (origin !== null && !isTenantOrigin(origin, tenant.origins, allowedOrigins))
+    if (origin !== null && !isTenantOrigin(origin, tenant.limits.allowedOrigins, allowedOrigins))
       throw new AppError("forbidden", "Pages of this origin may not act for this tenant.");
     if (!user.is_active) throw new AppError("forbidden", "The user is locked or gone.");
     const userRef: TopicRef = { kind: "user", id: user.id, channel: `user:${claims.user}` };
-    return { userRef, expiresAtMs: claims.expiresAtMs };
+    const sockets = { ofUser: tenant.limits.userSockets, ofTenant: tenant.limits.tenantSockets };
+    return { userRef, tenantId: tenant.id, expiresAtMs: claims.expiresAtMs, sockets };
   };
 }
 

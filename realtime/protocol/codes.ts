@@ -17,6 +17,8 @@ export const CLOSE = {
   badRequest: { code: 3501, reason: "bad request" },
   stale: { code: 3502, reason: "stale" },
   forceDisconnect: { code: 3503, reason: "force disconnect" },
+  /** The user has opened more sockets than one user may have: the oldest ends. */
+  connectionLimit: { code: 3504, reason: "connection limit" },
   inappropriateProtocol: { code: 3506, reason: "inappropriate protocol" },
   notAvailable: { code: 3508, reason: "not available" },
   tooManyErrors: { code: 3509, reason: "too many errors" },

@@ -1,17 +1,20 @@
 import { AppError, errorText } from "../../shared/contract/errors.ts";
 import type { Log } from "../../shared/platform/log.ts";
-import type { Semaphore } from "../../shared/platform/concurrency/semaphore.ts";
+import type { FairQueue } from "../../shared/platform/concurrency/fair-queue.ts";
 import { CLOSE, CONNECT_REFUSAL, REPLY_ERROR } from "../protocol/codes.ts";
 import type { CommandOf } from "../protocol/commands.ts";
 import type { ConnectResult, StreamPosition } from "../protocol/frames.ts";
-import type { Policy, Rights } from "../policy/policy.ts";
+import type { AwaitTurn, Identity, Policy, Rights } from "../policy/policy.ts";
 import { liveChannelOf, type TopicRef } from "../channels/topic-ref.ts";
+import type { SocketQuotas } from "../quotas/socket-quotas.ts";
 import type { Connection } from "./connection.ts";
 import { subscribe, type Outcome, type SubscribeDeps, type Want } from "./subscribe.ts";
 
 export type ConnectDeps = SubscribeDeps & {
   policy: Policy;
-  semaphore: Semaphore;
+  /** The connects that run, by turns over tenants and their users. */
+  turns: FairQueue;
+  quotas: Pick<SocketQuotas, "admit" | "leave">;
   log: Log;
   version: string;
   /** Called for a connection whose rooms may have changed while it was connecting. */
@@ -27,20 +30,48 @@ export async function connect(deps: ConnectDeps, connection: Connection, command
     return;
   }
   connection.state = "connecting";
+  let leave: () => void = () => undefined;
+  const awaitTurn: AwaitTurn = async ({ tenantId, user }) => {
+    leave = await deps.turns.enter(tenantId, user);
+  };
   try {
-    await deps.semaphore.run(() => authorize(deps, connection, command));
+    const identity = await deps.policy.authenticate(command.request.token, connection.origin, awaitTurn);
+    if (!connection.isClosed) await authorize(deps, connection, identity, command);
   } catch (error) {
+    deps.quotas.leave(connection.id);
     refuse(deps, connection, command, error);
+  } finally {
+    leave();
   }
 }
 
-async function authorize(deps: ConnectDeps, connection: Connection, { id, request }: Connect): Promise<void> {
-  const { policy, hub, streams } = deps;
-  const identity = await policy.authenticate(request.token, connection.origin);
+/** Takes a place for a socket, while its rights are read. */
+async function admit({ quotas, limits }: ConnectDeps, connection: Connection, identity: Identity) {
+  const { userRef, tenantId, sockets } = identity;
+  await quotas.admit({
+    connectionId: connection.id,
+    userId: userRef.id,
+    tenantId,
+    userSockets: sockets.ofUser ?? limits.userSockets,
+    tenantSockets: sockets.ofTenant ?? limits.tenantSockets,
+  });
+}
+
+async function authorize(
+  deps: ConnectDeps,
+  connection: Connection,
+  identity: Identity,
+  { id, request }: Connect,
+): Promise<void> {
+  const { policy, hub, streams, quotas } = deps;
   const { userRef } = identity;
-  const planned = requireActive(await policy.rightsOf(userRef.id));
+  const [read] = await Promise.all([policy.rightsOf(userRef.id), admit(deps, connection, identity)]);
+  const planned = requireActive(read);
   // The client may have closed meanwhile.
-  if (connection.isClosed) return;
+  if (connection.isClosed) {
+    quotas.leave(connection.id);
+    return;
+  }
   connection.identity = identity;
   hub.addUser(connection, userRef);
   let rights = planned;
@@ -61,7 +92,7 @@ async function authorize(deps: ConnectDeps, connection: Connection, { id, reques
       if (outcomes.some((outcome) => "refusal" in outcome)) connection.needsReview = true;
       // A token is accepted a little after its end. The client still has the whole delay to refresh.
       connection.expiresAtMs = Math.max(identity.expiresAtMs, nowMs);
-      connection.state = "ready";
+      connection.connected();
       connection.membershipVersion = rights.membershipVersion;
       const result = createResult(deps, connection, outcomes, identity.expiresAtMs - nowMs);
       connection.send({ kind: "reply", id, method: "connect", result });

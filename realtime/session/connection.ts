@@ -29,8 +29,11 @@ export type ConnectionDeps = {
   onRefused: (error: ReplyError) => void;
 };
 
-/** `origin`: of the page that opened the socket; null where no browser did. */
-export type Client = { origin: string | null; codec: Codec };
+/**
+ * `origin`: of the page that opened the socket; null where no browser did. `leaveAddress`: gives back the place that the
+ * socket has at its address until it is connected, or gone.
+ */
+export type Client = { origin: string | null; codec: Codec; leaveAddress: () => void };
 
 type Subscription = { topic: Topic; isServerSide: boolean };
 
@@ -52,6 +55,7 @@ export class Connection implements Subscriber, Life, Session {
   readonly origin: string | null;
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #optedOut = new Set<string>();
+  readonly #leaveAddress: () => void;
   readonly #codec: Codec;
   readonly #deps: ConnectionDeps;
   readonly #socket: Socket;
@@ -62,8 +66,9 @@ export class Connection implements Subscriber, Life, Session {
   #isRunning = false;
   #expectsPong = false;
 
-  constructor(socket: Socket, { origin, codec }: Client, deps: ConnectionDeps) {
+  constructor(socket: Socket, { origin, codec, leaveAddress }: Client, deps: ConnectionDeps) {
     this.#socket = socket;
+    this.#leaveAddress = leaveAddress;
     this.origin = origin;
     this.#codec = codec;
     this.#deps = deps;
@@ -129,14 +134,24 @@ export class Connection implements Subscriber, Life, Session {
     else void this.#work();
   }
 
-  /** A ping of the WebSocket protocol counts as a command. */
-  receivePing(): boolean {
+  /** A ping or a pong of the WebSocket protocol counts as a command. */
+  receiveControl(): boolean {
     if (this.isClosed) return false;
     const nowMs = Date.now();
     this.lastReceivedAtMs = nowMs;
     if (!this.#commands.take(nowMs)) this.close(CLOSE.tooManyRequests);
     else if (this.#queue.isOverLimit) this.close(CLOSE.slow);
     return !this.isClosed;
+  }
+
+  /** The socket has a user now. */
+  connected(): void {
+    this.state = "ready";
+    this.#leaveAddress();
+  }
+
+  gone(): void {
+    this.#leaveAddress();
   }
 
   #accept(command: Command, nowMs: number): void {
@@ -209,10 +224,13 @@ export class Connection implements Subscriber, Life, Session {
   close(close: Close): void {
     if (this.isClosed) return;
     if (close !== CLOSE.slow) this.#queue.flush();
+    const isUnknownFlood = close === CLOSE.tooManyRequests && this.state === "new";
     // The flush closes a client that is too slow.
     if (!this.#shut()) return;
     this.#deps.onClosed(this, close, true);
-    this.#socket.close(close.code, close.reason);
+    // No client of the protocol does that before it connects: it gets no time to read a close frame.
+    if (isUnknownFlood) this.#socket.terminate();
+    else this.#socket.close(close.code, close.reason);
   }
 
   closed(code: number): void {

@@ -1,4 +1,5 @@
 import type { HealthReply } from "../../shared/platform/health.ts";
+import type { ReadNetwork } from "../quotas/client-networks.ts";
 import type { Payload } from "../protocol/frames.ts";
 
 /** What a session needs of its socket. */
@@ -17,16 +18,21 @@ export type Socket = {
 export type Session = {
   /** A message of the client. Its bytes are only valid during the call. */
   receive(message: Buffer, isBinary: boolean): void;
-  /** The client has sent a WebSocket ping. Returns whether a pong may be sent. */
-  receivePing(): boolean;
+  /** The client has sent a ping or a pong of the WebSocket protocol. Returns whether a ping may be answered. */
+  receiveControl(): boolean;
   /** The socket has ended, or was closed by `close`. */
   closed(code: number): void;
+  /** Nothing of the socket is left in this process. Follows `closed`. */
+  gone(): void;
 };
 
 /** An answer to a plain HTTP request. */
 export type Answer = HealthReply;
 
-export type UpgradeRefusal = "origin" | "protocol" | "full";
+export type UpgradeRefusal = "origin" | "protocol" | "full" | "address";
+
+/** What a transport knows of a client. `subprotocol` is null for a client that named none; `origin` where no browser opened the socket. */
+export type UpgradedClient = { origin: string | null; subprotocol: string | null; network: string };
 
 export type TransportOptions = {
   /** 0 takes a free one. */
@@ -42,8 +48,11 @@ export type TransportOptions = {
   isKnownOrigin: (origin: string) => boolean;
   /** Whether there is no room for another socket. */
   isFull: () => boolean;
-  /** `subprotocol` is null for a client that named none; `origin` is null where no browser opened the socket. */
-  accept: (socket: Socket, client: { origin: string | null; subprotocol: string | null }) => Session;
+  /** Names the network of a client, which may be behind proxies. */
+  readNetwork: ReadNetwork;
+  /** Whether a network has too many sockets that no user has connected. */
+  isNetworkFull: (network: string) => boolean;
+  accept: (socket: Socket, client: UpgradedClient) => Session;
   onRefused: (reason: UpgradeRefusal) => void;
   /** Answers a plain GET request; null for an unknown path. */
   answer: (path: string) => Promise<Answer> | null;
@@ -67,5 +76,8 @@ export type OpenTransport = (options: TransportOptions) => Promise<Transport>;
 
 export const SOCKET_PATH = "/connection/websocket";
 
-/** A longer message ends the socket without a close code. Between `frameBytes` and this, the session closes with 1009. */
+/**
+ * With uws a longer message ends the socket without a close code: the library reads its length and ends the socket, and a
+ * larger limit would let clients without a token fill more memory. Between `frameBytes` and this, the session closes with 1009.
+ */
 export const MAX_MESSAGE_BYTES = 1024 * 1024;

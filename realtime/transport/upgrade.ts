@@ -1,22 +1,28 @@
-import type { Answer, TransportOptions, UpgradeRefusal } from "./transport.ts";
+import type { Answer, TransportOptions, UpgradedClient, UpgradeRefusal } from "./transport.ts";
 
 export type UpgradeDecision =
-  | { refusal: UpgradeRefusal; answer: Answer }
-  | { refusal: null; origin: string | null; subprotocol: string | null };
+  { refusal: UpgradeRefusal; answer: Answer } | ({ refusal: null } & UpgradedClient);
 
 const refuse = (refusal: UpgradeRefusal, status: number, body: string): UpgradeDecision => ({
   refusal,
   answer: { status, type: "text/plain", body },
 });
 
-/** Whether a client gets a socket. `origin` and `protocols` are the values of its headers; empty for an absent one. */
+/** Whether a client gets a socket. The values of its headers are empty for an absent one. */
 export function decideUpgrade(
   {
     isKnownOrigin,
     subprotocols,
     isFull,
-  }: Pick<TransportOptions, "isKnownOrigin" | "subprotocols" | "isFull">,
-  { origin, protocols }: { origin: string; protocols: string },
+    readNetwork,
+    isNetworkFull,
+  }: Pick<TransportOptions, "isKnownOrigin" | "subprotocols" | "isFull" | "readNetwork" | "isNetworkFull">,
+  {
+    origin,
+    protocols,
+    peer,
+    forwardedFor,
+  }: { origin: string; protocols: string; peer: string; forwardedFor: () => string },
 ): UpgradeDecision {
   const offered = protocols
     .split(",")
@@ -27,5 +33,7 @@ export function decideUpgrade(
   if (offered.length > 0 && subprotocol === null)
     return refuse("protocol", 400, `the sub-protocols are: ${subprotocols.join(", ")}`);
   if (isFull()) return refuse("full", 503, "no room for another connection");
-  return { refusal: null, origin: origin === "" ? null : origin, subprotocol };
+  const network = readNetwork(peer, forwardedFor);
+  if (isNetworkFull(network)) return refuse("address", 503, "too many connections of this address");
+  return { refusal: null, origin: origin === "" ? null : origin, subprotocol, network };
 }

@@ -19,12 +19,15 @@ import {
 } from "./transport.ts";
 import { answerPlain, type PlainRequest } from "./plain.ts";
 import { decideUpgrade } from "./upgrade.ts";
-import { UwsSocket, type SocketData } from "./uws-socket.ts";
+import { Lingering } from "./lingering.ts";
+import { UwsSocket, type ClosingSockets, type SocketData } from "./uws-socket.ts";
 
 type Uws = typeof uws;
 
 /** The library's own limit of silence, in seconds. The session's pings come first. */
 const IDLE_S = 120;
+/** The longest time for which the library keeps a socket whose client does not end it after a close. */
+const LINGER_MS = 16_000;
 
 /** Loads the native library. @throws when there is no binary for this system and Node. */
 export async function loadUws(): Promise<OpenTransport> {
@@ -34,7 +37,11 @@ export async function loadUws(): Promise<OpenTransport> {
 
 async function openUws(library: Uws, options: TransportOptions): Promise<Transport> {
   const app = library.App();
-  const closing = new Set<UwsSocket>();
+  const closing: ClosingSockets = {
+    waiting: new Set(),
+    lingering: new Lingering(LINGER_MS),
+    lingeringCount: 0,
+  };
   app.ws<SocketData>(SOCKET_PATH, {
     compression: library.DISABLED,
     ...createBehavior(options, closing),
@@ -47,7 +54,7 @@ async function openUws(library: Uws, options: TransportOptions): Promise<Transpo
   return {
     name: "uws",
     port: library.us_socket_local_port(listening),
-    closingSockets: () => closing.size,
+    closingSockets: () => closing.waiting.size + closing.lingeringCount,
     stopAccepting: () => {
       if (isListening) library.us_listen_socket_close(listening);
       isListening = false;
@@ -58,7 +65,7 @@ async function openUws(library: Uws, options: TransportOptions): Promise<Transpo
 
 function createBehavior(
   options: TransportOptions,
-  closing: Set<UwsSocket>,
+  closing: ClosingSockets,
 ): Omit<WebSocketBehavior<SocketData>, "compression"> {
   const { limits } = options;
   return {
@@ -81,15 +88,18 @@ function createBehavior(
     },
     // The library has sent the pong already. A session that is over a limit closes here.
     ping: (ws) => {
-      ws.getUserData().session?.receivePing();
+      ws.getUserData().session?.receiveControl();
+    },
+    pong: (ws) => {
+      ws.getUserData().session?.receiveControl();
     },
     drain: (ws) => {
       ws.getUserData().socket?.drained();
     },
     close: (ws, code) => {
       const { socket, session } = ws.getUserData();
-      socket?.ended();
       session?.closed(code);
+      socket?.ended(code, () => session?.gone());
     },
   };
 }
@@ -122,14 +132,16 @@ function upgrade(
   const decision = decideUpgrade(options, {
     origin: req.getHeader("origin"),
     protocols: req.getHeader("sec-websocket-protocol"),
+    peer: Buffer.from(res.getRemoteAddressAsText()).toString(),
+    forwardedFor: () => readForwardedFor(req),
   });
   if (decision.refusal !== null) {
     options.onRefused(decision.refusal);
     end(res, decision.answer);
     return;
   }
-  const { origin, subprotocol } = decision;
-  const data: SocketData = { origin, subprotocol, socket: null, session: null };
+  const { origin, subprotocol, network } = decision;
+  const data: SocketData = { origin, subprotocol, network, socket: null, session: null };
   res.upgrade(
     data,
     req.getHeader("sec-websocket-key"),
@@ -143,6 +155,15 @@ function readRequest(req: HttpRequest): PlainRequest {
   const rawHeaders: string[] = [];
   req.forEach((name, value) => rawHeaders.push(name, value));
   return { method: req.getMethod().toUpperCase(), path: req.getUrl(), rawHeaders };
+}
+
+/** The values of all headers of this name: the library's `getHeader` knows one of them only. */
+function readForwardedFor(req: HttpRequest): string {
+  const values: string[] = [];
+  req.forEach((name, value) => {
+    if (name === "x-forwarded-for") values.push(value);
+  });
+  return values.join(",");
 }
 
 async function respond(options: TransportOptions, res: HttpResponse, request: PlainRequest): Promise<void> {

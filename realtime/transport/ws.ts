@@ -1,8 +1,8 @@
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
+import { MESSAGE_TOO_BIG } from "../protocol/codes.ts";
 import {
-  MAX_MESSAGE_BYTES,
   SOCKET_PATH,
   type Answer,
   type Session,
@@ -17,6 +17,9 @@ import { decideUpgrade } from "./upgrade.ts";
 
 /** Connections that are no sockets, or not yet. */
 const MAX_PLAIN_CONNECTIONS = 20_000;
+
+/** The library's error of a message over its limit. */
+const TOO_BIG = "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH";
 
 /** The transport of plain Node. One process only: it cannot share its port. @throws when the port is taken. */
 export async function openWs(options: TransportOptions): Promise<Transport> {
@@ -34,7 +37,7 @@ export async function openWs(options: TransportOptions): Promise<Transport> {
     // The stream's end follows an error.
     stream.on("error", () => undefined);
     const decision =
-      pathOf(request.url ?? "/") === SOCKET_PATH ? decideUpgrade(options, readHeaders(request)) : null;
+      pathOf(request.url ?? "/") === SOCKET_PATH ? decideUpgrade(options, readClient(request)) : null;
     if (!decision) refuse(stream, NOT_FOUND);
     else if (decision.refusal !== null) {
       options.onRefused(decision.refusal);
@@ -65,7 +68,8 @@ function createSocketServer({ limits, subprotocols }: TransportOptions): WebSock
   const options = {
     noServer: true,
     perMessageDeflate: false,
-    maxPayload: MAX_MESSAGE_BYTES,
+    // The library closes with 1009 over it.
+    maxPayload: limits.frameBytes,
     // Pongs are sent under the session's limits.
     autoPong: false,
     closeTimeout: limits.closeMs,
@@ -93,16 +97,20 @@ function serve(ws: WebSocket, closing: Set<WebSocket>, accept: (socket: Socket) 
     session.receive(toBuffer(data), isBinary);
   });
   ws.on("ping", (data) => {
-    if (session.receivePing()) ws.pong(data);
+    if (session.receiveControl()) ws.pong(data);
+  });
+  ws.on("pong", () => {
+    session.receiveControl();
   });
   // The library closes after an error by itself: the client broke the WebSocket protocol, or the connection did.
-  ws.on("error", () => {
-    closing.add(ws);
-    session.closed(1_006);
+  ws.on("error", (error) => {
+    if (ws.readyState !== ws.CLOSED) closing.add(ws);
+    session.closed("code" in error && error.code === TOO_BIG ? MESSAGE_TOO_BIG.code : 1_006);
   });
   ws.on("close", (code) => {
     closing.delete(ws);
     session.closed(code);
+    session.gone();
   });
 }
 
@@ -111,8 +119,14 @@ function toBuffer(data: RawData): Buffer {
   return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
 }
 
-function readHeaders({ headers }: IncomingMessage): { origin: string; protocols: string } {
-  return { origin: headers.origin ?? "", protocols: headers["sec-websocket-protocol"] ?? "" };
+function readClient({ headers, socket }: IncomingMessage) {
+  const forwardedFor = headers["x-forwarded-for"] ?? "";
+  return {
+    origin: headers.origin ?? "",
+    protocols: headers["sec-websocket-protocol"] ?? "",
+    peer: socket.remoteAddress ?? "",
+    forwardedFor: () => (typeof forwardedFor === "string" ? forwardedFor : forwardedFor.join(",")),
+  };
 }
 
 const FULL: Answer = { status: 503, type: "text/plain", body: "too many connections" };

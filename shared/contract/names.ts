@@ -25,6 +25,13 @@ export const roomSlug = z
   .string()
   .regex(/^[a-z0-9][a-z0-9._:@-]{0,63}$/, "must match ^[a-z0-9][a-z0-9._:@-]{0,63}$");
 
+/** A slug of any kind of room, for the OpenAPI document: it cannot say which slugs belong to which kind. */
+export const anySlug = z
+  .string()
+  .regex(
+    /^([a-z0-9][a-z0-9._:@-]{0,63}|[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}~[A-Za-z0-9][A-Za-z0-9._:@-]{0,63})$/,
+  );
+
 const directSlug = z.string().refine((slug) => isDirectSlug(slug), {
   message: "must be two user ids, sorted by bytes and joined by ~",
 });

@@ -12,35 +12,38 @@ export type DueJob = { [N in DueName]: { name: N; payload: JobPayload<N> } }[Due
 export const DUE_GRACE_MS = 500;
 const GRACE = `interval '${DUE_GRACE_MS} milliseconds'`;
 
+/** By turns over the tenants, the oldest first: the backlog of one does not keep the others from being found. */
+const inTurn = (row: string, due: string) =>
+  `row_number() over (partition by ${row}.tenant_id order by ${row}.${due}), ${row}.${due}`;
+
 const FIND_DUE = `
     with idle as not materialized (
        select x.room_id from room_outbox x where x.lease_until is null or x.lease_until < now()
      )
-     -- By turns over the tenants: the backlog of one does not keep the others from being found.
-    (select 'outbound-message' as name, x.tenant_id, x.room_id as id, null as subject
+     (select 'outbound-message' as name, x.tenant_id, x.room_id as id, null as subject
         from room_outbox x join tenants t on t.id = x.tenant_id
        where x.next_attempt_at <= now() - ${GRACE} and (x.lease_until is null or x.lease_until < now()) and t.status = 'active'
-       order by row_number() over (partition by x.tenant_id order by x.next_attempt_at), x.next_attempt_at limit :limit)
+       order by ${inTurn("x", "next_attempt_at")} limit :limit)
      union all
      (select 'membership', r.tenant_id, r.id, null
         from rooms r join tenants t on t.id = r.tenant_id join idle on idle.room_id = r.id
        where r.members_next_attempt_at <= now() - ${GRACE} and r.deleted_at is null and t.status = 'active'
-       order by r.members_next_attempt_at limit :limit)
+       order by ${inTurn("r", "members_next_attempt_at")} limit :limit)
      union all
      (select 'provisioning', r.tenant_id, r.id, 'room'
         from rooms r join tenants t on t.id = r.tenant_id join idle on idle.room_id = r.id
        where r.next_attempt_at <= now() - ${GRACE} and t.status = 'active'
-       order by r.next_attempt_at limit :limit)
+       order by ${inTurn("r", "next_attempt_at")} limit :limit)
      union all
      (select 'provisioning', u.tenant_id, u.id, 'user'
         from users u join tenants t on t.id = u.tenant_id
        where u.next_attempt_at <= now() - ${GRACE} and t.status = 'active'
-       order by u.next_attempt_at limit :limit)
+       order by ${inTurn("u", "next_attempt_at")} limit :limit)
      union all
      (select 'room-sync', g.tenant_id, g.room_id, null
         from room_timeline g join rooms r on r.id = g.room_id
        where g.gap_next_attempt_at <= now() - ${GRACE} and r.observer_left_at is null
-       order by g.gap_next_attempt_at limit :limit)`;
+       order by ${inTurn("g", "gap_next_attempt_at")} limit :limit)`;
 
 /** Work that has been due for half a second, `limit` of each kind at most. */
 export async function findDueWork(db: Db, limit: number): Promise<DueJob[]> {

@@ -51,6 +51,9 @@ const environment = z.object({
     .optional(),
   API_CONNECTIONS: count(1, 100_000).default(5_000),
   REALTIME_PROCESSES: count(1, 64).default(1),
+  SOCKETS_PER_USER: count(1, 10_000).default(20),
+  SOCKETS_PER_TENANT: count(1, 1_000_000).default(10_000),
+  SOCKETS_PER_ADDRESS: count(1, 1_000_000).default(100),
   TRANSPORT: z.enum(["auto", "uws", "ws"]).default("auto"),
   ALLOWED_ORIGINS: list.pipe(z.array(webOrigin)),
   TRUSTED_PROXIES: list.refine(
@@ -77,6 +80,8 @@ export type Config = {
   /** Connections that an api process holds at most. */
   apiConnections: number;
   realtimeProcesses: number;
+  /** Open sockets over all realtime processes: of one user, of one tenant, and of one address before they connect. */
+  socketLimits: { userSockets: number; tenantSockets: number; addressSockets: number };
   /** The WebSocket server. `auto`: uws, or ws where the native library of uws does not load. */
   transport: z.infer<typeof environment>["TRANSPORT"];
   /** Origins that may open a socket or read the API from a browser. Empty: every origin. */
@@ -139,6 +144,11 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     bindAddress: values.BIND_ADDRESS,
     apiConnections: values.API_CONNECTIONS,
     realtimeProcesses: values.REALTIME_PROCESSES,
+    socketLimits: {
+      userSockets: values.SOCKETS_PER_USER,
+      tenantSockets: values.SOCKETS_PER_TENANT,
+      addressSockets: values.SOCKETS_PER_ADDRESS,
+    },
     transport: values.TRANSPORT,
     allowedOrigins: values.ALLOWED_ORIGINS,
     trustedProxies: values.TRUSTED_PROXIES,

@@ -37,6 +37,21 @@ export function limitKey(owner: string, what: string): string {
   return `omc:{${owner}}:limit:${what}`;
 }
 
+/** The open sockets of one user, by connection id, with when each began and until when it counts. */
+export function userSocketsKey(userId: string): string {
+  return `omc:{${userId}}:sockets`;
+}
+
+/** How many open sockets of one tenant each realtime process has, and until when that counts. */
+export function tenantSocketsKey(tenantId: string): string {
+  return `omc:{${tenantId}}:sockets`;
+}
+
+/** The same of the sockets of one address that no user has connected. `name` stands for the address. */
+export function addressSocketsKey(name: string): string {
+  return `omc:{${name}}:unconnected`;
+}
+
 /** Absent after a flush or on an empty replica: then the streams must be rebuilt. */
 export const MARKER_KEY = "omc:marker";
 

@@ -6,6 +6,8 @@ import type { Counter } from "../platform/metrics.ts";
 import { withTimeout } from "../platform/concurrency/with-timeout.ts";
 import type { Redis } from "../platform/redis.ts";
 
+export { removeStaleKey } from "./remove-stale-key.ts";
+
 /** How long a caller waits until Redis has taken a wake-up. What is committed does not depend on it. */
 const WAKE_LIMIT_MS = 250;
 

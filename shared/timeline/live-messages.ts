@@ -25,8 +25,9 @@ export const userLiveMessage = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("subscribe"), roomId: z.uuid() }),
   z.strictObject({ kind: z.literal("unsubscribe"), roomId: z.uuid() }),
   z.strictObject({ kind: z.literal("disconnect"), code: z.int() }),
+  z.strictObject({ kind: z.literal("close-socket"), connection: z.uuid(), code: z.int() }),
 ]);
 export type UserLiveMessage = z.infer<typeof userLiveMessage>;
 
-/** Subscribes or unsubscribes a room for all of a user's connections, or closes them. */
+/** Subscribes or unsubscribes a room for all of a user's connections, closes them, or closes one of them. */
 export type ControlMessage = Exclude<UserLiveMessage, { kind: "hint" }>;

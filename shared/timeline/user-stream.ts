@@ -2,6 +2,7 @@ import type { Publication } from "../contract/frames.ts";
 import type { ControlMessage } from "./live-messages.ts";
 import { newFence } from "../platform/ids.ts";
 import { userEpochKey, userLiveChannel, userStreamKey } from "../platform/redis-keys.ts";
+import { createScript, runScripts, type ScriptCall } from "../platform/redis-script.ts";
 import type { Redis } from "../platform/redis.ts";
 
 /** User events that a user's stream keeps, and for how long. The truth is `GET /v1/me/rooms`. */
@@ -12,7 +13,7 @@ const STREAM_TTL_S = 86_400;
 export type StreamPosition = { epoch: string; offset: number };
 
 // KEYS stream, epoch; ARGV a new epoch, channel, length, ttl, data (empty: only read the position).
-const USER_EVENT_SCRIPT = `
+const USER_EVENT_SCRIPT = createScript(`
 local epoch = redis.call('GET', KEYS[2])
 if not epoch then
   epoch = ARGV[1]
@@ -29,31 +30,41 @@ if ARGV[5] ~= '' then
 end
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[4])
-return {epoch, top}`;
+return {epoch, top}`);
 
 /** Adds an event to a user's stream and publishes it to the user's connections. */
 export function publishUserEvent(redis: Redis, userId: string, event: Publication): Promise<StreamPosition> {
   return runUserEventScript(redis, userId, JSON.stringify(event));
 }
 
-/** Where a user's stream stands. A stream without an event yet begins with a random epoch. */
-export function readUserPosition(redis: Redis, userId: string): Promise<StreamPosition> {
-  return runUserEventScript(redis, userId, "");
+/** Where the streams of users stand, in one round trip. A stream without an event yet begins with a random epoch. */
+export async function readUserPositions(
+  redis: Redis,
+  userIds: readonly string[],
+): Promise<Map<string, StreamPosition>> {
+  const replies = await runScripts(
+    redis,
+    userIds.map((userId) => userEventCall(userId, "")),
+  );
+  return new Map(userIds.map((userId, index) => [userId, readPosition(replies[index])]));
 }
 
 async function runUserEventScript(redis: Redis, userId: string, data: string): Promise<StreamPosition> {
-  const answer = (await redis.eval(
-    USER_EVENT_SCRIPT,
-    2,
-    userStreamKey(userId),
-    userEpochKey(userId),
-    newFence(),
-    userLiveChannel(userId),
-    STREAM_ENTRIES,
-    STREAM_TTL_S,
-    data,
-  )) as [string, number];
-  return { epoch: answer[0], offset: answer[1] };
+  const [reply] = await runScripts(redis, [userEventCall(userId, data)]);
+  return readPosition(reply);
+}
+
+function userEventCall(userId: string, data: string): ScriptCall {
+  return {
+    script: USER_EVENT_SCRIPT,
+    keys: [userStreamKey(userId), userEpochKey(userId)],
+    args: [newFence(), userLiveChannel(userId), STREAM_ENTRIES, STREAM_TTL_S, data],
+  };
+}
+
+function readPosition(reply: unknown): StreamPosition {
+  const [epoch, offset] = reply as [string, number];
+  return { epoch, offset };
 }
 
 /** Publishes a control message to the processes that hold a user's connections. */

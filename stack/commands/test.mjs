@@ -6,6 +6,7 @@ import { describeFailure, Fault, runMain } from "../machine/fault.mjs";
 import { ensureDependencies } from "../packages/install.mjs";
 import { createProgress } from "../machine/log.mjs";
 import { ensureNioPython } from "../packages/nio.mjs";
+import { ensureSchemathesisPython } from "../packages/schemathesis.mjs";
 import { checkoutDir, openPaths } from "../machine/paths.mjs";
 import { startThrowAwayServers, withoutServers } from "../servers/throw-away.mjs";
 
@@ -24,9 +25,9 @@ async function main() {
     process.stderr.write(`${describeFailure(new Fault(`stopped by ${early}`))}\n`);
     process.exit(1); // Downloads that were interrupted may still hold this process.
   }
-  const { servers, nioPython } = early;
+  const { servers, pythons } = early;
   try {
-    return await runJest(process.argv.slice(2), createTestEnv(servers, nioPython), asked);
+    return await runJest(process.argv.slice(2), createTestEnv(servers, pythons), asked);
   } finally {
     await servers.stop();
   }
@@ -40,24 +41,33 @@ async function prepare({ paths, log, onService }) {
   const { cacheDir, stackDir } = paths;
   const installed = ensureDependencies({ cacheDir, stackDir, log });
   const starting = startThrowAwayServers({ cacheDir, log, installed, onService });
-  const [servers, nioPython, built] = await Promise.allSettled([
+  const [servers, pythons, built] = await Promise.allSettled([
     starting,
-    ensureNioPython({ cacheDir, log }),
+    ensurePythons({ cacheDir, log }),
     installed.then(() => ensureBuild({ stackDir, log })),
   ]);
-  if (servers.status === "fulfilled" && nioPython.status === "fulfilled" && built.status === "fulfilled") {
-    return { servers: servers.value, nioPython: nioPython.value };
+  if (servers.status === "fulfilled" && pythons.status === "fulfilled" && built.status === "fulfilled") {
+    return { servers: servers.value, pythons: pythons.value };
   }
   if (servers.status === "fulfilled") await servers.value.stop();
-  throw [servers, nioPython, built].find((result) => result.status === "rejected")?.reason;
+  throw [servers, pythons, built].find((result) => result.status === "rejected")?.reason;
+}
+
+/**
+ * The programs in Python that the tests use.
+ * @param {{cacheDir: string, log: (line: string) => void}} given
+ */
+async function ensurePythons(given) {
+  const [nio, schemathesis] = await Promise.all([ensureNioPython(given), ensureSchemathesisPython(given)]);
+  return { nio, schemathesis };
 }
 
 /**
  * @param {Awaited<ReturnType<typeof startThrowAwayServers>>} servers
- * @param {string} nioPython
+ * @param {Awaited<ReturnType<typeof ensurePythons>>} pythons
  * @returns {NodeJS.ProcessEnv}
  */
-function createTestEnv(servers, nioPython) {
+function createTestEnv(servers, pythons) {
   return {
     ...withoutServers(process.env),
     TEST_DATABASE_URL: servers.databaseUrl,
@@ -66,7 +76,8 @@ function createTestEnv(servers, nioPython) {
     TEST_SYNAPSE_SERVER_NAME: servers.synapseServerName,
     TEST_SYNAPSE_AS_TOKEN: servers.asToken,
     TEST_SYNAPSE_REGISTRATION_SECRET: servers.registrationSecret,
-    TEST_NIO_PYTHON: nioPython,
+    TEST_NIO_PYTHON: pythons.nio,
+    TEST_SCHEMATHESIS_PYTHON: pythons.schemathesis,
     TEST_REDIS_BINARY: servers.programs.redisBinary,
     TEST_POSTGRES_BIN: servers.programs.postgresBin,
   };

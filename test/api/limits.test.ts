@@ -524,3 +524,75 @@ describe("counting", () => {
     redis.disconnect();
   });
 });
+
+describe("what is not made on Matrix yet", () => {
+  const direct = { users: ["new-1", "new-2"] };
+  const people = (...users: string[]) => ({ members: users.map((user) => ({ user })) });
+  const FULL: [string, string, string, unknown, Record<string, number>][] = [
+    ["PUT of a user", "PUT", "/v1/users/new-1", {}, { pendingUsers: 2 }],
+    ["PUT of an unknown member", "PUT", "/v1/rooms/group/old/members/new-1", {}, { pendingUsers: 2 }],
+    [
+      "POST of members",
+      "POST",
+      "/v1/rooms/group/old/members",
+      people("ada", "new-1", "new-2"),
+      { pendingUsers: 3 },
+    ],
+    ["PUT of a room", "PUT", "/v1/rooms/group/new", { name: "New" }, { pendingRooms: 1 }],
+    [
+      "PUT of a room with people",
+      "PUT",
+      "/v1/rooms/group/new",
+      { name: "New", ...people("new-1") },
+      { pendingUsers: 2 },
+    ],
+    ["PUT of a room with its address", "PUT", "/v1/rooms/direct/new-1~new-2", {}, { pendingUsers: 3 }],
+    ["PUT of a direct room", "PUT", "/v1/rooms/direct", direct, { pendingRooms: 1 }],
+    ["PUT of a direct room of unknown people", "PUT", "/v1/rooms/direct", direct, { pendingUsers: 3 }],
+  ];
+
+  test.each(FULL)(
+    "%s over the tenant's limit is refused as a whole",
+    async (_, method, path, body, limits) => {
+      const { tenant } = await limited({});
+      expect((await tenant.server("PUT", "/v1/rooms/group/old", { body: { name: "Old" } })).status).toBe(202);
+      const countAll = async () => {
+        const { rows } = await world.db.raw<{ rows: unknown[] }>(
+          `select (select count(*) from users where tenant_id = :id) as users, (select count(*) from rooms where tenant_id = :id) as rooms,
+                (select count(*) from memberships s join rooms r on r.id = s.room_id where r.tenant_id = :id) as members`,
+          { id: tenant.row.id },
+        );
+        return rows;
+      };
+      const before = await countAll();
+      await setTenantLimits(world.db, tenant.row.slug, limits);
+      const reply = await tenant.server(method, path, { body });
+      expect(reply).toMatchObject({ status: 503, body: { code: "unavailable" } });
+      expect(reply.headers.get("retry-after")).toBe("5");
+      expect(await countAll()).toEqual(before);
+
+      // What makes nothing new is served all the same.
+      for (const [verb, known, fields] of [
+        ["PUT", "/v1/users/ada", { displayName: "Ada" }],
+        ["PUT", "/v1/rooms/group/old/members/ada", { role: "speaker" }],
+        ["PUT", "/v1/rooms/group/old", { name: "Older", ...people("bob") }],
+      ] as const)
+        expect((await tenant.server(verb, known, { body: fields })).status).toBe(202);
+
+      // Matrix has caught up.
+      await world.db.raw("update users set status = 'ready' where tenant_id = ?", [tenant.row.id]);
+      await world.db.raw("update rooms set status = 'ready' where tenant_id = ?", [tenant.row.id]);
+      expect((await tenant.server(method, path, { body })).status).toBe(202);
+    },
+  );
+
+  test("one tenant's limit is no other's", async () => {
+    const [full, other] = [await limited({ pendingRooms: 1 }), await limited({})];
+    const make = (tenant: TestTenant, slug: string) =>
+      tenant.server("PUT", `/v1/rooms/group/${slug}`, { body: { name: slug } });
+    expect((await make(full.tenant, "one")).status).toBe(202);
+    expect((await make(full.tenant, "two")).status).toBe(503);
+    expect((await make(other.tenant, "one")).status).toBe(202);
+    expect((await make(other.tenant, "two")).status).toBe(202);
+  });
+});

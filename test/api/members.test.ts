@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { maxRoles } from "../../shared/contract/role-limit.ts";
-import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
+import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
+import { countRows, openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
 import { until } from "../support/wait.ts";
 
 let world: ApiWorld;
@@ -48,6 +49,100 @@ test("a removal is final when Matrix has it, and a repetition returns that", asy
   expect(await tenant.server("DELETE", `${room}/members/never`)).toMatchObject({
     status: 200,
     body: { status: "removed" },
+  });
+});
+
+test("a PUT of a member without a body adds the member, and leaves the role of a present one", async () => {
+  const room = await makeRoom("bodiless", [{ user: "ada", role: "owner" }]);
+  expect(await tenant.server("PUT", `${room}/members/ada`)).toMatchObject({ body: { role: "owner" } });
+  expect(await tenant.server("PUT", `${room}/members/bob`)).toMatchObject({
+    status: 202,
+    body: { user: "bob", role: "member" },
+  });
+  expect(await tenant.server("PUT", `${room}/members/ada`, { body: {} })).toMatchObject({
+    body: { role: "member" },
+  });
+  await tenant.server("PUT", `${room}/members/ada`, { body: { role: "owner" } });
+  await tenant.server("DELETE", `${room}/members/ada`);
+  expect(await tenant.server("PUT", `${room}/members/ada`)).toMatchObject({ body: { role: "member" } });
+  expect(await readEntryTypes("bodiless")).toEqual([
+    "member.joined",
+    "member.joined",
+    "member.changed",
+    "member.changed",
+    "member.left",
+    "member.joined",
+  ]);
+});
+
+test("a repeated PUT of a direct room leaves the roles of its two people", async () => {
+  const room = "/v1/rooms/direct/ada~bob";
+  await tenant.server("PUT", room, { body: { members: [{ user: "ada", role: "guest" }] } });
+  await tenant.server("PUT", room);
+  await tenant.server("PUT", "/v1/rooms/direct", { body: { users: ["bob", "ada"] } });
+  expect(await tenant.server("GET", `${room}/members`)).toMatchObject({
+    body: {
+      items: [
+        { user: "ada", role: "guest" },
+        { user: "bob", role: "member" },
+      ],
+    },
+  });
+});
+
+describe("a tenant that refuses unknown users", () => {
+  const refusal = (places: Record<string, string>) => ({
+    status: 422,
+    body: {
+      code: "invalid",
+      errors: Object.entries(places).map(([path, user]) => ({
+        path,
+        message: `names a user who does not exist: ${user}`,
+      })),
+    },
+  });
+  let strict: TestTenant;
+
+  beforeAll(async () => {
+    strict = await world.tenant("strict");
+    await setTenantLimits(world.db, "strict", { unknownUsers: "refuse" });
+    await strict.server("PUT", "/v1/users/ada", { body: { displayName: "Ada" } });
+    await strict.server("PUT", "/v1/users/bob");
+    await strict.server("PUT", "/v1/users/gone");
+    await strict.server("DELETE", "/v1/users/gone");
+    await strict.server("PUT", "/v1/rooms/group/known", { body: { name: "K", members: [{ user: "ada" }] } });
+  });
+
+  const members = [{ user: "new-1" }, { user: "ada" }, { user: "gone" }];
+  const inMembers = { "members.0.user": "new-1", "members.2.user": "gone" };
+
+  test.each<[string, string, string, object | undefined, Record<string, string>]>([
+    ["a PUT of a new room", "PUT", "/v1/rooms/group/new", { name: "N", members }, inMembers],
+    ["a PUT of a room", "PUT", "/v1/rooms/group/known", { name: "K", members }, inMembers],
+    ["a POST of members", "POST", "/v1/rooms/group/known/members", { members }, inMembers],
+    ["a PUT of a member", "PUT", "/v1/rooms/group/known/members/new-1", undefined, { user: "new-1" }],
+    ["a direct room", "PUT", "/v1/rooms/direct", { users: ["new-1", "ada"] }, { "users.0": "new-1" }],
+    ["a direct room's path", "PUT", "/v1/rooms/direct/ada~new-1", undefined, { slug: "new-1" }],
+    [
+      "a direct room's list",
+      "PUT",
+      "/v1/rooms/direct/ada~new-1",
+      { members: [{ user: "new-1", role: "guest" }] },
+      { "members.0.user": "new-1" },
+    ],
+  ])("names each unknown user of %s, and makes nothing", async (_what, method, path, body, places) => {
+    const { users, rooms, memberships } = await countRows(world.db);
+    const options = body === undefined ? {} : { body };
+    expect(await strict.server(method, path, options)).toMatchObject(refusal(places));
+    expect(await countRows(world.db)).toMatchObject({ users, rooms, memberships });
+  });
+
+  test("has rooms of known users, and names a thousand unknown ones", async () => {
+    const known = await strict.server("PUT", "/v1/rooms/direct", { body: { users: ["ada", "bob"] } });
+    expect(known).toMatchObject({ status: 202, body: { members: 2 } });
+    const many = Array.from({ length: 1_000 }, (_, index) => ({ user: `u-${index}` }));
+    const refused = await strict.server("POST", "/v1/rooms/group/known/members", { body: { members: many } });
+    expect((refused.body as { errors: unknown[] }).errors).toHaveLength(1_000);
   });
 });
 

@@ -5,7 +5,7 @@ import { createRoutes, type RouteDeps } from "../../api/routes/index.ts";
 import { openApiWorld, type ApiWorld } from "../support/api.ts";
 
 let world: ApiWorld;
-type Parameter = { name: string; in: string; example?: string };
+type Parameter = { name: string; in: string; example?: string; description?: string };
 type Described = {
   summary: string;
   security: object[];
@@ -113,6 +113,37 @@ test("every route describes its answers to an invalid query, body and path", asy
       expect(seen).toEqual([422, 415, 413, 400].slice(0, seen.length));
       expect(Object.keys(responses)).toEqual(expect.arrayContaining(seen.map(String)));
     }
+  }
+});
+
+test("the document says of a request what JSON Schema can, and the description says the rest", () => {
+  const schemas = document.components.schemas as Record<
+    string,
+    { properties: Record<string, { uniqueItems?: boolean; pattern?: string; description?: string }> }
+  >;
+  const field = (schema: string, name: string) => schemas[schema]?.properties[name] ?? {};
+  expect(field("DirectRoomRequest", "users").uniqueItems).toBe(true);
+  for (const schema of ["RoomRequest", "MembersRequest"]) {
+    expect(field(schema, "members").uniqueItems).toBe(true);
+    expect(field(schema, "members").description).toMatch(/named once.*unknownUsers=refuse gets 422/);
+  }
+  expect(new RegExp(field("NewMessage", "text").pattern ?? "", "u").test(" \u200b\n")).toBe(false);
+  const parameter = (method: string, path: string, name: string) =>
+    document.paths[path]?.[method]?.parameters.find((one) => one.name === name)?.description;
+  const room = "/v1/rooms/{kind}/{slug}";
+  expect(parameter("get", `${room}/messages`, "before")).toMatch(/Not together with after/);
+  expect(parameter("get", `${room}/messages`, "after")).toMatch(/Not together with before/);
+  for (const path of [`${room}/members`, "/v1/me/rooms"])
+    expect(parameter("get", path, "cursor")).toMatch(/Any other text is refused with 422/);
+  expect(parameter("put", room, "slug")).toMatch(/joined by ~.*422/);
+  for (const [method, path] of [
+    ["put", room],
+    ["put", `${room}/members/{user}`],
+    ["post", `${room}/members`],
+    ["put", "/v1/rooms/direct"],
+  ] as const) {
+    const described = JSON.stringify(document.paths[path]?.[method]) + JSON.stringify(schemas["RoomRequest"]);
+    expect(described).toMatch(/unknownUsers=refuse/);
   }
 });
 

@@ -39,6 +39,42 @@ test("a repeated request for a user returns 200, and a changed one makes the use
   expect((await User.query(world.db).findOne({ external_id: "ready" }))?.next_attempt_at).not.toBeNull();
 });
 
+test("a PUT of a user without a body makes a user who does not exist, and changes no other one", async () => {
+  const fields = { displayName: "Kim", avatar: "https://example.org/kim.png" };
+  await tenant.server("PUT", "/v1/users/kept", { body: fields });
+  expect(await tenant.server("PUT", "/v1/users/kept")).toMatchObject({ status: 202, body: fields });
+  expect(await tenant.server("PUT", "/v1/users/kept", { raw: "" })).toMatchObject({ body: fields });
+  expect(await tenant.server("PUT", "/v1/users/bodiless")).toMatchObject({
+    status: 202,
+    body: { user: "bodiless", displayName: null, avatar: null },
+  });
+  expect(await tenant.server("PUT", "/v1/users/kept", { body: {} })).toMatchObject({
+    body: { displayName: null, avatar: null },
+  });
+});
+
+test("a PATCH of a user changes the fields that it names, clears those that are null and leaves the others", async () => {
+  const avatar = "https://example.org/pat.png";
+  await tenant.server("PUT", "/v1/users/pat", { body: { displayName: "Pat", avatar } });
+  await world.db.raw(
+    "update users set status = 'ready', applied_version = desired_version where external_id = 'pat'",
+  );
+  const patch = (body: object, type = "application/merge-patch+json") =>
+    tenant.server("PATCH", "/v1/users/pat", { body, headers: { "content-type": type } });
+  expect(await patch({})).toMatchObject({ status: 200, body: { displayName: "Pat", avatar } });
+  const renamed = await patch({ displayName: "Pat B." });
+  expect(renamed).toMatchObject({ status: 202, body: { displayName: "Pat B.", avatar, status: "pending" } });
+  expect(renamed.headers.get("location")).toBe("/v1/users/pat");
+  expect(await patch({ avatar: null }, "application/json")).toMatchObject({
+    body: { displayName: "Pat B.", avatar: null },
+  });
+  expect(await patch({ displayName: "" })).toMatchObject({ status: 422 });
+  expect(await patch({ user: "other" })).toMatchObject({ status: 422 });
+  expect((await tenant.server("PATCH", "/v1/users/pat")).status).toBe(415);
+  const unknown = await tenant.server("PATCH", "/v1/users/nobody", { body: { displayName: "N" } });
+  expect(unknown).toMatchObject({ status: 404, body: { code: "not_found" } });
+});
+
 test("a caller that prefers to wait gets the answer when the account is ready", async () => {
   await tenant.server("PUT", "/v1/users/slow");
   const waiting = tenant.server("PUT", "/v1/users/slow", { headers: { prefer: "wait=10" } });

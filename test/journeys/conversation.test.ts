@@ -1,6 +1,8 @@
 import { expect, test } from "@jest/globals";
+import { ClientExample } from "../support/journey/client-example.ts";
 import { roomPath } from "../support/journey/clients.ts";
 import { messagesOf, useJourney } from "../support/journey/journey.ts";
+import { waitUntil } from "../support/stack-wait.ts";
 
 const journey = useJourney();
 
@@ -188,4 +190,38 @@ test.each([
   const observer = await tenant.observer();
   const onMatrix = await journey.synapse.texts(observer, await tenant.matrixRoomId("group:texts"));
   expect(onMatrix.at(-1)?.body).toBe(text);
+});
+
+test("the example of docs/client.md shows a room from the first message to the removal, and says why it shows none before", async () => {
+  const { tenant } = journey;
+  const [ada, bob] = await tenant.people("ada", "bob");
+  await tenant.server.putRoom("group:example", { members: [{ user: "ada" }] });
+  await ada.say("group:example", "before bob");
+  const example = new ClientExample({
+    apiUrl: journey.apiUrl,
+    socketUrl: journey.socketUrl,
+    room: "group:example",
+    token: bob.token,
+  });
+  const shows = (what: string, line: string) =>
+    waitUntil(`the example shows ${what}`, () => example.lines.at(-1) === line, {
+      limitMs: 30_000,
+      explain: () => example.lines.join("\n"),
+    });
+  const refusal = "group:example cannot be shown: 404 There is no such room.";
+  try {
+    await shows("that bob is not in the room", refusal);
+    await tenant.server.putMember("group:example", "bob");
+    await shows("what was there", "ada: before bob");
+    await ada.say("group:example", "hello bob");
+    await shows("a new message", "ada: before bob | ada: hello bob");
+    example.send("hello ada");
+    await shows("its own message", "ada: before bob | ada: hello bob | bob: hello ada");
+    await tenant.settled("group:example");
+    await tenant.server.removeMember("group:example", "bob");
+    await shows("that bob is out of the room", refusal);
+    expect(await example.end()).toBe(0);
+  } finally {
+    await example.remove();
+  }
 });

@@ -121,7 +121,7 @@ describe("a publication to 100 subscribers", () => {
       close: () => undefined,
       terminate: () => undefined,
     };
-    new Connection(socket, { origin: null, codec }, deps).attach(topic, true);
+    new Connection(socket, { origin: null, codec, leaveAddress: () => undefined }, deps).attach(topic, true);
     return written;
   }
 

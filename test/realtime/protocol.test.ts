@@ -18,7 +18,7 @@ beforeAll(async () => {
   world = await openWorld({ redisDatabase: 7 });
   node = await world.node({
     allowedOrigins: ["https://app.example"],
-    limits: { channels: 8, commandBurst: 40, errorBurst: 12 },
+    limits: { channels: 8, commandBurst: 40, errorBurst: 12, userSockets: 100 },
   });
   await world.room("group:chess", ["ada", "bob"]);
 });

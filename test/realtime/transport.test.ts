@@ -127,6 +127,17 @@ describe.each(["uws", "ws"] as const)("the transport %s", (transport) => {
     expect(await closes(node, 1009)).toBe(1);
   });
 
+  test("closes with 1009 whatever the size of a message that the transport reads to its end", async () => {
+    const node = await open();
+    const sizes = transport === "ws" ? [65, 1_024, 4_096] : [65, 512, 1_023];
+    for (const kib of sizes) {
+      const raw = await connected(node);
+      raw.socket.send(" ".repeat(kib * KIB));
+      expect(await raw.closed()).toBe(1009);
+    }
+    expect(await closes(node, 1009)).toBe(sizes.length);
+  });
+
   test("counts a message in bytes, not in characters", async () => {
     const raw = await connected(await open());
     raw.socket.send(`"${"é".repeat(40 * KIB)}"`);
@@ -158,6 +169,35 @@ describe.each(["uws", "ws"] as const)("the transport %s", (transport) => {
     const raw = await connected(await open({ limits: { commandBurst: 20 } }));
     for (let sent = 0; sent < 40; sent++) raw.socket.ping();
     expect(await raw.closed()).toBe(3013);
+  });
+
+  test("closes with 3013 on too many WebSocket pongs", async () => {
+    const raw = await connected(await open({ limits: { commandBurst: 20 } }));
+    for (let sent = 0; sent < 40; sent++) raw.socket.pong();
+    expect(await raw.closed()).toBe(3013);
+  });
+
+  test("ends a client at once that sends too many pings without a connect", async () => {
+    const node = await open({ limits: { commandBurst: 20 } });
+    const plain = await openPlain(node);
+    plain.pause();
+    await plain.sendPings(2_000);
+    await waitFor(async () => (await closes(node, 3013)) === 1);
+    expect(await node.metric("omc_realtime_closing")).toBe(0);
+    expect(await node.metric("omc_realtime_unconnected")).toBe(0);
+    await plain.ended();
+  });
+
+  test("counts a client that does not answer the close, also at its address", async () => {
+    const limits = { authenticateMs: 200, deadlineCheckMs: 50, connections: 1, addressSockets: 1 };
+    const node = await open({ limits });
+    await openPlain(node);
+    await waitFor(async () => (await closes(node, 3502)) === 1);
+    expect(await node.metric("omc_realtime_closing")).toBe(1);
+    expect(await node.metric("omc_realtime_unconnected")).toBe(1);
+    const second = new RawSocket(node);
+    expect(await second.closed()).toBe(1006);
+    expect(await node.metric('omc_realtime_upgrades_refused_total{reason="full"}')).toBe(1);
   });
 
   test("holds no more than the limit for a client that pings and reads nothing, and ends it", async () => {

@@ -20,6 +20,8 @@ test("a client that keeps its side open after a refused upgrade leaves no socket
     subprotocols: [],
     isKnownOrigin: () => false,
     isFull: () => false,
+    readNetwork: () => "",
+    isNetworkFull: () => false,
     accept: () => {
       throw new Error("nothing is accepted here");
     },

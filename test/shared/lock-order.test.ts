@@ -30,7 +30,11 @@ test.each<[string, () => Promise<unknown>]>([
   ["removing somebody", () => removeMember(place.db, place.tenantId, address(), `bob-${count}`)],
   [
     "giving another role",
-    () => putMembers(place.db, place.tenantId, address(), [{ user: `bob-${count}`, role: "owner" }]),
+    () =>
+      putMembers(place.db, place.tenantId, address(), {
+        members: [{ user: `bob-${count}`, role: "owner", place: "user" }],
+        unknownUsers: "create",
+      }),
   ],
   ["deleting a user", () => deleteUser(place.db, place.tenantId, `bob-${count}`)],
 ])("%s, and reading from Matrix in the same room, wait for each other in one order", async (_, act) => {

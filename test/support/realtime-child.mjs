@@ -38,6 +38,7 @@ const app = await openRealtime({
   port: options.port ?? 0,
   isSharedPort: options.isSharedPort ?? false,
   allowedOrigins: options.allowedOrigins ?? [],
+  trustedProxies: options.trustedProxies ?? [],
   limits,
   version: "test",
   db,

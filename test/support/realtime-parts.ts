@@ -98,7 +98,16 @@ function openPerson(hub: Hub<Connection>, { id, channel }: { id: string; channel
     onClosed: () => undefined,
     onRefused: () => undefined,
   };
-  const connection = new Connection(socket, { origin: null, codec: jsonCodec }, deps);
-  connection.identity = { userRef: { kind: "user", id, channel }, expiresAtMs: Number.MAX_SAFE_INTEGER };
+  const connection = new Connection(
+    socket,
+    { origin: null, codec: jsonCodec, leaveAddress: () => undefined },
+    deps,
+  );
+  connection.identity = {
+    userRef: { kind: "user", id, channel },
+    expiresAtMs: Number.MAX_SAFE_INTEGER,
+    tenantId: "",
+    sockets: { ofUser: undefined, ofTenant: undefined },
+  };
   return { id, connection, received: () => frames.flatMap((frame) => frame.split("\n")) };
 }

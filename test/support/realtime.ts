@@ -31,6 +31,7 @@ export type NodeOptions = {
   isSharedPort?: boolean;
   transport?: TransportName;
   allowedOrigins?: string[];
+  trustedProxies?: string[];
   redisUrl?: string;
   databaseUrl?: string;
   /** Hides standard error, for a start that must fail. */

@@ -20,11 +20,10 @@ import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
-import { createTenantSemaphore } from "../../workers/outbound/tenant-semaphore.ts";
 import { openTestDatabase, type TestDatabase } from "./db.ts";
 import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
 
-const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 3) }];
+export const SEAL_KEYS = [{ id: "t", key: Buffer.alloc(32, 3) }];
 
 /** The context of worker code on real Postgres and Redis: one tenant, and the rooms that a test makes. */
 export class Workplace {
@@ -67,7 +66,7 @@ export class Workplace {
       stopping: new AbortController().signal,
       chance: () => 0.5,
       readsStream: false,
-      outboundSemaphore: createTenantSemaphore({ perProcess: 100, perTenant: 100 }),
+      isContended: () => false,
       outboundBatchSize: createAdaptiveBatchSize(),
       hitFailpoint: () => undefined,
     };

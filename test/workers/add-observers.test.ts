@@ -19,8 +19,8 @@ async function observers(): Promise<string[]> {
 
 function fill(count: number): Promise<unknown> {
   return place.sql(
-    `insert into rooms (id, tenant_id, kind, slug, generation, name, visibility, observer_id)
-     select gen_random_uuid(), ?, 'group', 'fill-' || gen_random_uuid(), 1, 'x', 'private',
+    `insert into rooms (id, tenant_id, kind, slug, generation, name, visibility, status, observer_id)
+     select gen_random_uuid(), ?, 'group', 'fill-' || gen_random_uuid(), 1, 'x', 'private', 'ready',
             (select id from observers order by created_at desc limit 1)
        from generate_series(1, ?)`,
     [place.tenantId, count],

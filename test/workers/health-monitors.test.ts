@@ -53,6 +53,7 @@ function watch(own: Partial<QueueProgress> = {}, redis = place.redis): () => num
       looks++;
       return [progress];
     },
+    isWaiting: () => false,
     close: () => Promise.resolve(),
   };
   monitor = watchQueues(

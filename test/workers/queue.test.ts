@@ -1,9 +1,14 @@
 import { Worker } from "bullmq";
 import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
-import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { findDueWork } from "../../shared/db/due-work.ts";
+import { findRoom, insertRoom, type Room } from "../../shared/db/rooms/rooms.ts";
+import { enqueueUserEvents, lockUserEvents } from "../../shared/db/users/user-event-outbox.ts";
+import { ensureUsers } from "../../shared/db/users/users.ts";
+import { newId } from "../../shared/platform/ids.ts";
+import { JOBS } from "../../shared/queues/index.ts";
 import { QUEUE_PREFIX } from "../../shared/platform/redis-keys.ts";
 import { counter, createMetrics } from "../../shared/platform/metrics.ts";
-import { asConnection, createWake, jobOptions } from "../../shared/queues/open.ts";
+import { asConnection, createWake, jobOptions, removeStaleKey } from "../../shared/queues/open.ts";
 import { openWorkerRedis, type Redis } from "../../shared/platform/redis.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { makeMemberCountDue } from "../../shared/timeline/member-counts.ts";
@@ -152,6 +157,148 @@ test("the sweeper removes a deduplication key whose job is in no list, and the w
   sweeper = startSweeper(context, place.queues);
   await until(async () => (await waiting()).includes(room.id), "the job is there", WAIT_MS);
   expect((await context.metrics.keysRepaired.get()).values[0]?.value).toBe(1);
+});
+
+test("a key whose job is completed is removed too, and one whose job waits, runs or is delayed stays", async () => {
+  const queue = place.queues[NAME];
+  const room = await place.room("group:states");
+  const id = JOBS[NAME].deduplicationId(payloadOf(room));
+  const remove = () => removeStaleKey(place.redis, queue, id);
+  expect(await remove()).toBeNull();
+  await wakeFor(room);
+  expect(await remove()).toBeNull();
+  let finish: () => void = () => undefined;
+  let runs = 0;
+  work(async () => {
+    runs++;
+    await new Promise<void>((resolve) => (finish = resolve));
+  });
+  await until(() => runs === 1, "it runs", WAIT_MS);
+  expect(await remove()).toBeNull();
+  finish();
+  await until(async () => (await queue.getCompletedCount()) === 1, "it is completed", WAIT_MS);
+  await worker?.close();
+  const options = jobOptions(NAME, payloadOf(room), { reschedule: false });
+  await queue.add(NAME, payloadOf(room), { ...options, delay: 3_600_000 });
+  expect(await remove()).toBeNull();
+
+  const [completed] = await queue.getCompleted();
+  await place.redis.set(queue.toKey(`de:${id}`), completed?.id ?? "");
+  expect(await remove()).toBe(completed?.id);
+  expect(await place.redis.exists(queue.toKey(`de:${id}`))).toBe(0);
+});
+
+test("no key is removed while a thousand jobs run and end, each woken again while it runs", async () => {
+  const queue = place.queues[NAME];
+  const payloads = Array.from({ length: 500 }, () => ({ tenantId: place.tenantId, roomId: newId() }));
+  const wake = () =>
+    Promise.all(
+      payloads.map((payload) => queue.add(NAME, payload, jobOptions(NAME, payload, { reschedule: true }))),
+    );
+  await wake();
+  let runs = 0;
+  worker = new Worker(NAME, () => Promise.resolve(void runs++), {
+    connection: asConnection(connection),
+    prefix: QUEUE_PREFIX,
+    concurrency: 20,
+  });
+  const removed: (string | null)[] = [];
+  const check = async () => {
+    const ids = payloads.map((payload) => JOBS[NAME].deduplicationId(payload));
+    removed.push(...(await Promise.all(ids.map((id) => removeStaleKey(place.redis, queue, id)))));
+  };
+  await until(
+    async () => {
+      await check();
+      if (runs < 1_000) await wake();
+      const { waiting: waits = 0, active = 0 } = await queue.getJobCounts("waiting", "active");
+      return runs >= 1_000 && waits + active === 0;
+    },
+    "all jobs have ended",
+    WAIT_MS * 2,
+  );
+  expect(removed.filter((job) => job !== null)).toEqual([]);
+});
+
+test("the sweeper finds each tenant's work though another has more due than it finds at once", async () => {
+  const busy = await Promise.all(
+    Array.from({ length: 12 }, (_, n) => place.room(`group:busy-${n}`, [`busy-${n}`])),
+  );
+  const other = newId();
+  await place.sql(
+    `insert into tenants (id, slug, homeserver_id, sealed_token_keys)
+     select ?, 'other', homeserver_id, sealed_token_keys from tenants where id = ?`,
+    [other, place.tenantId],
+  );
+  await place.sql("insert into observers (id, tenant_id, matrix_user_id) values (?, ?, '@other:test')", [
+    newId(),
+    other,
+  ]);
+  const address = { kind: "group", slug: "quiet" } as const;
+  await insertRoom(place.db, other, address, { name: "q", topic: null, avatar: null, visibility: "private" });
+  await ensureUsers(place.db, other, ["quiet"]);
+  const room = await findRoom(place.db, other, address);
+  const ids = [...busy.map(({ id }) => id), room?.id ?? ""];
+  // The other tenant's is due last.
+  const due = (tenantId: string) =>
+    tenantId === other ? "now() - interval '1 minute'" : "now() - interval '1 hour'";
+  for (const tenantId of [place.tenantId, other]) {
+    const at = due(tenantId);
+    await place.sql(`update users set next_attempt_at = ${at} where tenant_id = ?`, [tenantId]);
+    await place.sql(
+      `update rooms set next_attempt_at = ${at}, members_next_attempt_at = ${at} where tenant_id = ? and id = any(?)`,
+      [tenantId, ids],
+    );
+    await place.sql(
+      `update room_outbox set next_attempt_at = ${at} where tenant_id = ? and room_id = any(?)`,
+      [tenantId, ids],
+    );
+    await place.sql(
+      `update room_timeline set gap_from = 'a', gap_to = 'b', gap_next_attempt_at = ${at} where tenant_id = ? and room_id = any(?)`,
+      [tenantId, ids],
+    );
+  }
+  const found = await findDueWork(place.db, 5);
+  const ofOther = found.filter(({ payload }) => payload.tenantId === other);
+  expect(
+    ofOther
+      .map(({ name, payload }) => ("subject" in payload ? `${name} ${payload.subject}` : name))
+      .toSorted(),
+  ).toEqual(["membership", "outbound-message", "provisioning room", "provisioning user", "room-sync"]);
+  await place.sql("update tenants set status = 'paused' where id = ?", [other]);
+  await place.sql("update room_timeline set gap_from = null, gap_to = null, gap_next_attempt_at = null");
+});
+
+test("each tenant's user events come by turns, its own in their order", async () => {
+  const [busy, quiet] = [newId(), newId()];
+  const names = Array.from({ length: 21 }, (_, index) => `turn-${String(index).padStart(2, "0")}`);
+  const ids = [...(await ensureUsers(place.db, place.tenantId, names)).values()].map(({ id }) => id);
+  const event = (tenantId: string, userId: string) => ({
+    ...{ tenantId, userId, kind: "user.gone" as const, roomId: null },
+  });
+  await place.db.transaction(async (trx) => {
+    const ofBusy = ids.slice(0, 20).map((id) => event(busy, id));
+    await enqueueUserEvents(trx, [...ofBusy, event(quiet, ids[20] ?? "")]);
+    const users = (await lockUserEvents(trx, 5)).map(({ user_id: id }) => id);
+    expect(users.toSorted()).toEqual([...ids.slice(0, 4), ids[20]].toSorted());
+    expect(users.filter((id) => id !== ids[20])).toEqual(ids.slice(0, 4));
+    await trx.raw("delete from notices");
+  });
+});
+
+test("the sweeper does not wake work that waits in this process for a slot of its tenant", async () => {
+  const [kept, other] = [
+    await place.room("group:kept", ["ada"]),
+    await place.room("group:not-kept", ["ada"]),
+  ];
+  for (const room of [kept, other]) await place.accept(room, "ada", "hello");
+  sweeper = startSweeper(
+    place.context(),
+    place.queues,
+    (_, payload) => "roomId" in payload && payload.roomId === kept.id,
+  );
+  await until(async () => (await waiting()).includes(other.id), "the other's job is there", WAIT_MS);
+  expect(await waiting()).not.toContain(kept.id);
 });
 
 test("the sweeper wakes nothing of a paused tenant", async () => {

@@ -12,6 +12,7 @@ import {
   setTenantStatus,
   tenantLimits,
   desiredTenantLimits,
+  type TenantLimits,
   type Tenant,
 } from "../../shared/db/tenants/tenants.ts";
 import { AppError } from "../../shared/contract/errors.ts";
@@ -92,6 +93,9 @@ function requireValid<T>(schema: z.ZodType<T>, value: unknown): T {
   throw new AppError("invalid", faults.join("\n"));
 }
 
+/** The limits whose value is one of a few words. */
+const WORDS: ReadonlySet<string> = new Set(["join", "unknownUsers"] satisfies (keyof TenantLimits)[]);
+
 function parseLimit(change: string): { name: string; value: number | string | string[] | null } {
   const [, name = "", text = ""] = /^(\w+)=(.*)$/.exec(change) ?? [];
   if (!(name in desiredTenantLimits.shape))
@@ -101,7 +105,7 @@ function parseLimit(change: string): { name: string; value: number | string | st
     );
   if (text === "") return { name, value: null };
   if (name === "allowedOrigins") return { name, value: text.split(",") };
-  return { name, value: name === "join" ? text : Number(text) };
+  return { name, value: WORDS.has(name) ? text : Number(text) };
 }
 
 /** @throws AppError `not_found`. */

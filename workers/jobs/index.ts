@@ -1,5 +1,6 @@
 import type { JobName, JobPayload } from "../../shared/queues/index.ts";
 import type { JobResult, WorkerContext } from "../runtime/context.ts";
+import type { TenantSlots } from "../runtime/tenant-semaphore.ts";
 import { handleMaintenance } from "./maintenance.ts";
 import { handleMembership } from "./membership.ts";
 import { handleOutboundMessage } from "./outbound-message.ts";
@@ -10,22 +11,20 @@ import { handleTimelineConsumer } from "./timeline-consumer.ts";
 type Handlers = {
   [N in JobName]: {
     handle: (context: WorkerContext, payload: JobPayload<N>) => Promise<JobResult>;
-    concurrency: number;
+    slots: TenantSlots;
   };
 };
 
 /**
- * Rooms that one process drains at a time, and how many of them one tenant may have. With more, requests would wait inside
- * the homeserver, which does not divide its time fairly between tenants.
+ * The handler of every queue, how many of its jobs one process runs at a time, and how many of them one tenant may have.
+ * With more rooms that are sent to at a time, requests would wait inside the homeserver, which does not divide its time
+ * fairly between tenants.
  */
-export const OUTBOUND_CONCURRENCY = { perProcess: 32, perTenant: 20 };
-
-/** The handler of every queue, and how many of its jobs one process runs at a time. */
 export const HANDLERS: Handlers = {
-  "outbound-message": { handle: handleOutboundMessage, concurrency: OUTBOUND_CONCURRENCY.perProcess },
-  membership: { handle: handleMembership, concurrency: 10 },
-  provisioning: { handle: handleProvisioning, concurrency: 10 },
-  "room-sync": { handle: handleRoomSync, concurrency: 5 },
-  "timeline-consumer": { handle: handleTimelineConsumer, concurrency: 10 },
-  maintenance: { handle: handleMaintenance, concurrency: 1 },
+  "outbound-message": { handle: handleOutboundMessage, slots: { perProcess: 32, perTenant: 20 } },
+  membership: { handle: handleMembership, slots: { perProcess: 10, perTenant: 6 } },
+  provisioning: { handle: handleProvisioning, slots: { perProcess: 10, perTenant: 6 } },
+  "room-sync": { handle: handleRoomSync, slots: { perProcess: 5, perTenant: 3 } },
+  "timeline-consumer": { handle: handleTimelineConsumer, slots: { perProcess: 10, perTenant: 6 } },
+  maintenance: { handle: handleMaintenance, slots: { perProcess: 1, perTenant: 1 } },
 };

@@ -34,20 +34,13 @@ export async function handleOutboundMessage(
   context: WorkerContext,
   payload: JobPayload<"outbound-message">,
 ): Promise<JobResult> {
-  const { tenantId, roomId } = payload;
-  if (!context.outboundSemaphore.acquire(tenantId, roomId)) return DONE;
-  try {
-    const result = await withRoomLease(
-      context,
-      payload,
-      (lease, room) => drainIfActive(context, room, lease),
-      context.outboundBatchSize.batchMessages(),
-    );
-    return result ?? DONE;
-  } finally {
-    const next = context.outboundSemaphore.release(tenantId);
-    if (next !== null) void context.wake("outbound-message", { tenantId, roomId: next });
-  }
+  const result = await withRoomLease(
+    context,
+    payload,
+    (lease, room) => drainIfActive(context, room, lease),
+    context.outboundBatchSize.batchMessages(),
+  );
+  return result ?? DONE;
 }
 
 async function drainIfActive(context: WorkerContext, room: LeasedRoom, lease: RoomLease): Promise<JobResult> {
@@ -61,7 +54,7 @@ async function drainIfActive(context: WorkerContext, room: LeasedRoom, lease: Ro
 async function drain(context: WorkerContext, room: LeasedRoom, lease: RoomLease): Promise<JobResult> {
   // Not due yet: a new message wakes a room whose delayed job Redis has lost, for example. Postgres decides.
   if (room.outbox_wait_ms > 0) return { retryInMs: room.outbox_wait_ms };
-  const isOver = startSlice(context, room.tenant_id);
+  const isOver = startSlice(context);
   let claim: Claim = { lastOrder: room.claimed_order, messages: room.claimed, isWanted: false };
   for (;;) {
     const { sent, failure } = await sendBatch(context, room, claim.messages, { lease, isOver });
@@ -86,10 +79,10 @@ async function drain(context: WorkerContext, room: LeasedRoom, lease: RoomLease)
 }
 
 /** Starts a room's time slice. The function returns whether it is over: the process stops, or other rooms may wait. */
-function startSlice(context: WorkerContext, tenantId: string): () => boolean {
+function startSlice(context: WorkerContext): () => boolean {
   const startedAtMs = performance.now();
   return () => {
-    const sliceMs = context.outboundSemaphore.isContended(tenantId) ? CONTENDED_SLICE_MS : SLICE_MS;
+    const sliceMs = context.isContended() ? CONTENDED_SLICE_MS : SLICE_MS;
     return context.stopping.aborted || performance.now() - startedAtMs > sliceMs;
   };
 }

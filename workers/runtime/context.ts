@@ -8,17 +8,19 @@ import type { NewRoomVersion } from "../matrix/homeserver/room-versions.ts";
 import type { WorkerMetrics } from "./metrics.ts";
 import type { RunningConsumer } from "../consumers/deliver.ts";
 import type { AdaptiveBatchSize } from "../outbound/adaptive-batch-size.ts";
-import type { TenantSemaphore } from "../outbound/tenant-semaphore.ts";
 
 /** What every handler works with. */
 export type WorkerContext = {
   db: Db;
   redis: Redis;
   wake: Wake;
-  /** The homeserver of a tenant's rooms and accounts, by its row id. */
-  homeserver: (homeserverId: string) => Promise<Homeserver>;
   /** The version in which a homeserver's new rooms are created. */
   newRoomVersion: NewRoomVersion;
+  /**
+   * The homeserver of a tenant's rooms and accounts, by its row id. With a tenant, its calls that change accounts and
+   * rooms take turns with those of other tenants; a job's context has the tenant of the job.
+   */
+  homeserver: (homeserverId: string, tenantId?: string) => Promise<Homeserver>;
   /** The timeline consumers that this process runs. */
   consumers: readonly RunningConsumer[];
   metrics: WorkerMetrics;
@@ -27,8 +29,8 @@ export type WorkerContext = {
   stopping: AbortSignal;
   /** Whether observers read the homeserver's stream of events: see MATRIX_READ. */
   readsStream: boolean;
-  /** Divides the concurrency of `outbound-message` between the tenants. */
-  outboundSemaphore: TenantSemaphore;
+  /** Whether other work may wait for the slot of the job that runs. */
+  isContended: () => boolean;
   /** How many messages of a room are claimed and sent before they are marked. */
   outboundBatchSize: AdaptiveBatchSize;
   /** Returns a random number in [0, 1). */

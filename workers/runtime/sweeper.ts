@@ -1,6 +1,6 @@
 import { DUE_GRACE_MS, findDueWork, type DueJob } from "../../shared/db/due-work.ts";
 import { every, type Repeating } from "../../shared/platform/concurrency/every.ts";
-import { jobOptions, type Queues } from "../../shared/queues/open.ts";
+import { jobOptions, removeStaleKey, type Queues } from "../../shared/queues/open.ts";
 import { JOBS } from "../../shared/queues/index.ts";
 import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
@@ -8,6 +8,7 @@ import { findDueCursors } from "../../shared/db/timeline/consumers.ts";
 import { findUnpublishedRooms } from "../../shared/db/timeline/publish-state.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "./context.ts";
+import type { IsWaiting } from "./run-jobs.ts";
 
 const EVERY_MS = 1_000;
 const MAX_FOUND = 500;
@@ -16,13 +17,18 @@ const STUCK_AFTER_MS = 5_000;
 
 /**
  * Finds the due work in Postgres every second and wakes it: Redis may have lost any job. Every jobs process sweeps; the
- * same work found twice is one job. The sweeper also publishes what is not published yet.
+ * same work found twice is one job. Work that this process keeps until its tenant has a slot is not woken before. The
+ * sweeper also publishes what is not published yet.
  */
-export function startSweeper(context: WorkerContext, queues: Queues): Repeating {
+export function startSweeper(
+  context: WorkerContext,
+  queues: Queues,
+  isWaiting: IsWaiting = () => false,
+): Repeating {
   const dueSince = new Map<string, number>();
   return every(
     EVERY_MS,
-    () => sweepOnce(context, queues, dueSince),
+    () => sweepOnce(context, queues, { dueSince, isWaiting }),
     (error) => {
       context.log.warn({ err: error }, "sweeping failed");
     },
@@ -32,9 +38,10 @@ export function startSweeper(context: WorkerContext, queues: Queues): Repeating 
 async function sweepOnce(
   context: WorkerContext,
   queues: Queues,
-  dueSince: Map<string, number>,
+  { dueSince, isWaiting }: { dueSince: Map<string, number>; isWaiting: IsWaiting },
 ): Promise<void> {
-  const due = [...(await findDueWork(context.db, MAX_FOUND)), ...(await findDueConsumers(context))];
+  const found = [...(await findDueWork(context.db, MAX_FOUND)), ...(await findDueConsumers(context))];
+  const due = found.filter(({ name, payload }) => !isWaiting(name, payload));
   const nowMs = performance.now();
   const keys = new Set(due.map(keyOf));
   for (const key of dueSince.keys()) if (!keys.has(key)) dueSince.delete(key);
@@ -80,13 +87,8 @@ async function wakeDue(
 
 /** Removes a deduplication key whose job is in no list: BullMQ would drop every further job with that key. */
 async function removeLostKey(context: WorkerContext, queues: Queues, work: DueJob): Promise<void> {
-  const queue = queues[work.name];
-  const id = deduplicationIdOf(work);
-  const jobId = await queue.getDeduplicationJobId(id);
+  const jobId = await removeStaleKey(context.redis, queues[work.name], deduplicationIdOf(work));
   if (jobId === null) return;
-  const state = await queue.getJobState(jobId);
-  if (state !== "unknown" && state !== "completed" && state !== "failed") return;
-  await queue.removeDeduplicationKey(id);
   context.metrics.keysRepaired.inc();
   context.log.error(
     { queue: work.name, job: jobId },

@@ -15,7 +15,7 @@ export function listMembersRoute({ db }: Pick<MemberDeps, "db">): Route {
       method: "get",
       path: listPath,
       tag,
-      summary: "List a room's members by name",
+      summary: "List a room's members, sorted by their ids",
       query: listQuery,
       answers: { 200: { schema: memberPage, description: "A page of members" } },
       problems: ["not_found", "invalid"],

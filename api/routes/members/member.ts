@@ -6,6 +6,7 @@ import type { RoomAddress } from "../../../shared/contract/names.ts";
 import { memberResource, type MemberResource } from "../../../shared/contract/resources.ts";
 import type { KeyedMutex } from "../../../shared/platform/concurrency/keyed-mutex.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
+import { nextCursor } from "../../http/fields.ts";
 import { answerResource, type Answer } from "../../http/route.ts";
 
 export const tag = "members";
@@ -15,7 +16,7 @@ export const path = `${listPath}/{user}`;
 export type MemberDeps = { db: Db; afterCommit: AfterCommit; mutex: KeyedMutex };
 
 export const memberPage = z
-  .strictObject({ items: z.array(memberResource), next: z.string().nullable() })
+  .strictObject({ items: z.array(memberResource), next: nextCursor })
   .meta({ id: "MemberPage" });
 
 /** @throws AppError `not_found`. */

@@ -16,6 +16,8 @@ export function getMessageRoute({ db }: { db: Db }): Route {
       path: `${listPath}/{id}`,
       tag,
       summary: "Read a message",
+      description:
+        "403 for a locked user, 404 for a room that the user is not in. A message of mine shows here how far it has come.",
       answers: { 200: { schema: messageResource, description: "The message" } },
       problems: ["forbidden", "not_found"],
     },

@@ -14,7 +14,15 @@ import { listPath, requireReadAccess, tag } from "./room-access.ts";
 const MAX_PENDING = 100;
 
 const pageQuery = z
-  .strictObject({ limit: pageLimit, before: timelineNumber.optional(), after: timelineNumber.optional() })
+  .strictObject({
+    limit: pageLimit,
+    before: timelineNumber
+      .meta({ description: "The newest messages with a smaller number. Not together with after: 422." })
+      .optional(),
+    after: timelineNumber
+      .meta({ description: "The oldest messages with a greater number. Not together with before: 422." })
+      .optional(),
+  })
   .refine(({ before, after }) => before === undefined || after === undefined, {
     path: ["after"],
     message: "cannot be given together with before",

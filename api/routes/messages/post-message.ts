@@ -33,7 +33,10 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
       summary: "Send a message",
       description:
         "Accepted messages reach the room in the order of acceptance, each exactly once. A repeated Idempotency-Key or " +
-        "clientId with the same body returns the same message; with another body it is refused.",
+        "clientId with the same text returns the same message, with Idempotency-Replayed: true; with another text or another " +
+        "room it is refused: 422 idempotency_key_reused. After a lost answer, 429 or 503 send the same body with the same key " +
+        "again. 403 for a guest, who only reads, and for a locked user; 404 for a room that the user is not in. 503 also while " +
+        "too many messages of the tenant wait to be sent.",
       body: { schema: messageBody, example: { text: "See you at seven", clientId: "c-17" } },
       answers: {
         200: { schema: messageResource, description: "The message is sent, or dead: it will never be sent" },

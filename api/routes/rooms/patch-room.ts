@@ -1,12 +1,11 @@
 import { z } from "zod";
 import { pathRoom } from "../../http/fields.ts";
-import { serverRoute, type Route } from "../../http/route.ts";
+import { MERGE_PATCH, namedFields, serverRoute, type Route } from "../../http/route.ts";
 import { patchRoom } from "../../mutations/put-room.ts";
 import { roomMutexKey } from "../../mutations/room-mutex-key.ts";
 import {
   changeAnswers,
   path,
-  namedFields,
   requirePrivateDirect,
   roomFields,
   settleRoom,
@@ -26,7 +25,7 @@ export function patchRoomRoute({ db, afterCommit, mutex }: RoomDeps): Route {
       description: "A merge patch (RFC 7396): an absent field stays, null clears it.",
       body: {
         schema: patchBody,
-        types: ["application/merge-patch+json", "application/json"],
+        types: MERGE_PATCH,
         example: { topic: "Bring a laptop" },
       },
       answers: changeAnswers,

@@ -46,19 +46,6 @@ export async function readRoom(db: Db, tenantId: string, address: RoomAddress): 
   return presentRoom(room);
 }
 
-/** The fields that a body names. An absent field stays as it is; null clears it. */
-export function namedFields(body: {
-  [K in keyof DesiredRoom]?: DesiredRoom[K] | undefined;
-}): Partial<DesiredRoom> {
-  const { name, topic, avatar, visibility: visible } = body;
-  return {
-    ...(name === undefined ? {} : { name }),
-    ...(topic === undefined ? {} : { topic }),
-    ...(avatar === undefined ? {} : { avatar }),
-    ...(visible === undefined ? {} : { visibility: visible }),
-  };
-}
-
 /** @throws AppError `invalid` for a direct room that is to be public. */
 export function requirePrivateDirect({ kind }: RoomAddress, fields: Partial<DesiredRoom>): void {
   if (kind === "direct" && fields.visibility === "public")

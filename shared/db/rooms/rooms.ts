@@ -5,6 +5,7 @@ import type { RoomResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { membersDue } from "../memberships/members-due.ts";
 import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
+import { requirePendingQuota } from "../tenants/pending-quota.ts";
 
 /**
  * A room of a tenant, and the desired state of a room on Matrix.
@@ -65,13 +66,17 @@ export async function findRoom(
   return Room.query(db).findOne({ tenant_id: tenantId, kind, slug, deleted_at: null });
 }
 
-/** Inserts a room with its outbox and its timeline. Returns false when an existing room has the address. */
+/**
+ * Inserts a room with its outbox and its timeline. Returns false when an existing room has the address.
+ * @throws AppError `unavailable` when the tenant has too many pending rooms for one more.
+ */
 export async function insertRoom(
   trx: Db,
   tenantId: string,
   address: RoomAddress,
   desired: DesiredRoom,
 ): Promise<boolean> {
+  await requirePendingQuota(trx, tenantId, "rooms", 1);
   const inserted = await rowsOf<{ id: string }>(
     trx,
     `with room as (

@@ -16,6 +16,9 @@ export const DEFAULT_MAX_AGE_MS = 7 * DAY_MS;
 export const tenantLimits = z.object({
   /** Open messages of all rooms together. */
   queuedMessages: z.int().min(1).default(10_000),
+  /** Users and rooms that are not made on Matrix yet. */
+  pendingUsers: z.int().min(1).max(100_000).default(10_000),
+  pendingRooms: z.int().min(1).max(100_000).default(2_000),
   /** A message that could not be sent for this long is dead. In milliseconds. */
   maxAgeMs: z
     .int()
@@ -24,12 +27,17 @@ export const tenantLimits = z.object({
     .default(DEFAULT_MAX_AGE_MS),
   /** Whom the jobs join on Matrix in the background: `lazy`, members who have opened the room; `eager`, all who may post. */
   join: z.enum(["lazy", "eager"]).default("lazy"),
+  /** What happens to users who do not exist and are named as members: `create`, they are made; `refuse`, the call is refused. */
+  unknownUsers: z.enum(["create", "refuse"]).default("create"),
   /** Requests in 10 s: of one user, of one API key, and of the whole tenant. */
   userRequests: z.int().min(1).default(1_000),
   keyRequests: z.int().min(1).default(10_000),
   tenantRequests: z.int().min(1).default(20_000),
   /** Requests that wait at once for their outcome (`Prefer: wait=N`), in each api process. */
   longPolls: z.int().min(1).max(250).default(100),
+  /** Open sockets of one user and of the whole tenant, over all processes. Absent: those of the configuration. */
+  userSockets: z.int().min(1).max(10_000).optional(),
+  tenantSockets: z.int().min(1).max(1_000_000).optional(),
   /** Origins whose pages may call for the tenant's users. Absent: those of the configuration. */
   allowedOrigins: z
     .array(z.url({ protocol: /^https?$/ }))
@@ -85,6 +93,13 @@ export async function findTenantBySlug(db: Db, slug: string): Promise<Tenant | u
   return Tenant.query(db).findOne({ slug });
 }
 
+/** Of many tenants by slug, those that are not paused, in one query. */
+export async function findActiveTenants(db: Db, slugs: readonly string[]): Promise<Tenant[]> {
+  return Tenant.query(db)
+    .whereIn("slug", [...slugs])
+    .where({ status: "active" });
+}
+
 export async function listTenants(db: Db, limit: number): Promise<Tenant[]> {
   return Tenant.query(db).orderBy("slug").limit(limit);
 }
@@ -122,6 +137,23 @@ export async function setTenantStatus(db: Db, slug: string, status: Tenant["stat
 export function openTokenKeys(sealKeys: readonly SealKey[], tenant: Tenant): TokenKeys {
   return tokenKeys.parse(JSON.parse(unseal(sealKeys, sealContext(tenant.id), tenant.sealed_token_keys)));
 }
+
+/** Opens the token keys of tenants. Those that are still sealed as before are not opened again. */
+export function createKeyOpener(sealKeys: readonly SealKey[]): (tenant: Tenant) => TokenKeys {
+  const opened = new Map<string, { sealed: string; keys: TokenKeys }>();
+  return (tenant) => {
+    const known = opened.get(tenant.id);
+    if (known?.sealed === tenant.sealed_token_keys) return known.keys;
+    const keys = openTokenKeys(sealKeys, tenant);
+    opened.delete(tenant.id);
+    opened.set(tenant.id, { sealed: tenant.sealed_token_keys, keys });
+    const [oldest] = opened.keys();
+    if (oldest !== undefined && opened.size > OPENED_AT_MOST) opened.delete(oldest);
+    return keys;
+  };
+}
+
+const OPENED_AT_MOST = 1_000;
 
 /** Replaces the signing key. Tokens of the former key stay valid; those of the key before that do not. */
 export async function rotateTokenKeys(

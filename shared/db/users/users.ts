@@ -3,6 +3,7 @@ import { newId, randomToken } from "../../platform/ids.ts";
 import type { UserResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
+import { requirePendingQuota } from "../tenants/pending-quota.ts";
 import { StaleView, transact } from "../connection/transaction.ts";
 
 /**
@@ -39,17 +40,52 @@ export async function findUser(db: Db, tenantId: string, name: string): Promise<
   return User.query(db).findOne({ tenant_id: tenantId, external_id: name, deleted_at: null });
 }
 
-/** Creates or changes a user. A user who has the desired fields is not changed. Two calls at once create one user. */
-export async function putUser(db: Db, tenantId: string, name: string, desired: DesiredUser): Promise<User> {
+/**
+ * Creates or changes a user. A user who has the desired fields is not changed; with `desired` null no user is changed.
+ * Two calls at once create one user.
+ * @throws AppError `unavailable` when the tenant has too many pending users for one more.
+ */
+export async function putUser(
+  db: Db,
+  tenantId: string,
+  name: string,
+  desired: DesiredUser | null,
+): Promise<User> {
   const existing = await findUser(db, tenantId, name);
-  if (existing?.display_name === desired.displayName && existing.avatar === desired.avatar) return existing;
+  if (existing && (desired === null || isUserAsDesired(existing, desired))) return existing;
   return transact(db, async (trx) => {
-    await insertUsers(trx, tenantId, [{ name, ...desired }]);
-    await changeUser(trx, tenantId, name, desired);
+    if (!existing) await requirePendingQuota(trx, tenantId, "users", 1);
+    await insertUsers(trx, tenantId, [{ name, ...(desired ?? NO_FIELDS) }]);
+    if (desired) await changeUser(trx, tenantId, name, desired);
     const user = await findUser(trx, tenantId, name);
     if (!user) throw new StaleView("the user was deleted while being changed");
     return user;
   });
+}
+
+/** Changes the given fields of a user, and leaves the others as they are. Undefined if there is no such user. */
+export function patchUser(
+  db: Db,
+  tenantId: string,
+  name: string,
+  fields: Partial<DesiredUser>,
+): Promise<User | undefined> {
+  return transact(db, async (trx) => {
+    const user = await User.query(trx)
+      .findOne({ tenant_id: tenantId, external_id: name, deleted_at: null })
+      .forNoKeyUpdate();
+    if (!user) return undefined;
+    const desired = { displayName: user.display_name, avatar: user.avatar, ...fields };
+    if (isUserAsDesired(user, desired)) return user;
+    await changeUser(trx, tenantId, name, desired);
+    return findUser(trx, tenantId, name);
+  });
+}
+
+const NO_FIELDS: DesiredUser = { displayName: null, avatar: null };
+
+function isUserAsDesired(user: User, { displayName, avatar }: DesiredUser): boolean {
+  return user.display_name === displayName && user.avatar === avatar;
 }
 
 async function changeUser(trx: Db, tenantId: string, name: string, desired: DesiredUser): Promise<void> {
@@ -71,26 +107,30 @@ export type ExistingUser = {
   avatar: string | null;
 };
 
-/** The users of these names, by name, locked against a deletion. Those that do not exist are created. */
+/**
+ * The users of these names, by name, locked against a deletion. Those that do not exist are created.
+ * @throws AppError `unavailable` when the tenant has too many pending users for all of them.
+ */
 export async function ensureUsers(
   trx: Db,
   tenantId: string,
   names: readonly string[],
 ): Promise<Map<string, ExistingUser>> {
-  const users = await shareLockUsers(trx, tenantId, names);
+  const users = await lockKnownUsers(trx, tenantId, names);
   const missing = names.filter((name) => !users.has(name));
   if (missing.length === 0) return users;
+  await requirePendingQuota(trx, tenantId, "users", missing.length);
   await insertUsers(
     trx,
     tenantId,
-    missing.map((name) => ({ name, displayName: null, avatar: null })),
+    missing.map((name) => ({ name, ...NO_FIELDS })),
   );
-  for (const [name, user] of await shareLockUsers(trx, tenantId, missing)) users.set(name, user);
+  for (const [name, user] of await lockKnownUsers(trx, tenantId, missing)) users.set(name, user);
   return users;
 }
 
 /** Locks the existing users of these names against a deletion, in the order of their names. Returns them by name. */
-async function shareLockUsers(
+export async function lockKnownUsers(
   trx: Db,
   tenantId: string,
   names: readonly string[],

@@ -11,11 +11,9 @@ import { createWake, openQueues } from "../../../shared/queues/open.ts";
 import { defineConsumer, numbersOf } from "../../../shared/timeline/consumers/define.ts";
 import type { RunningConsumer } from "../../../workers/consumers/deliver.ts";
 import { registerConsumerGauge } from "../../../workers/consumers/due-gauge.ts";
-import { OUTBOUND_CONCURRENCY } from "../../../workers/jobs/index.ts";
 import { openHomeserverPool } from "../../../workers/matrix/homeserver/pool.ts";
 import { createNewRoomVersion } from "../../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../../workers/outbound/adaptive-batch-size.ts";
-import { createTenantSemaphore } from "../../../workers/outbound/tenant-semaphore.ts";
 import type { WorkerContext } from "../../../workers/runtime/context.ts";
 import { createWorkerMetrics } from "../../../workers/runtime/metrics.ts";
 import { createResumeAfterOutage } from "../../../workers/runtime/resume-after-outage.ts";
@@ -61,13 +59,13 @@ const context: WorkerContext = {
   homeserver: openHomeserverPool({ db, sealKeys: config.sealKeys, metrics, log, onRecovered }).get,
   newRoomVersion: createNewRoomVersion(),
   stopping: new AbortController().signal,
-  outboundSemaphore: createTenantSemaphore(OUTBOUND_CONCURRENCY),
+  isContended: () => false,
   outboundBatchSize: createAdaptiveBatchSize(),
   chance: Math.random,
   hitFailpoint: createFailpoint(config.failpoint),
 };
-runJobs(context, openWorkerRedis(config.redisUrl, log, "workers"));
-startSweeper(context, queues);
+const jobs = runJobs(context, openWorkerRedis(config.redisUrl, log, "workers"));
+startSweeper(context, queues, jobs.isWaiting);
 await openHealthServer({
   port: config.ports.jobs,
   host: config.bindAddress,

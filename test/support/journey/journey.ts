@@ -92,6 +92,10 @@ export class Journey {
     return `http://127.0.0.1:${this.tier("api").port}`;
   }
 
+  get socketUrl(): string {
+    return `ws://127.0.0.1:${this.tier("realtime").port}/connection/websocket`;
+  }
+
   /** Makes a tenant as an operator does. */
   async createTenant(slug: string): Promise<TenantSide> {
     await this.admin(["tenant", "create", slug]);
@@ -142,8 +146,7 @@ export class Journey {
   }
 
   async openSocket(person: Person): Promise<Socket> {
-    const url = `ws://127.0.0.1:${this.tier("realtime").port}/connection/websocket`;
-    const socket = new Socket(url, person.token);
+    const socket = new Socket(this.socketUrl, person.token);
     this.#sockets.add(socket);
     return socket.connect(person.user);
   }

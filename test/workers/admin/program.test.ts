@@ -80,6 +80,9 @@ test("a command shows and changes a tenant's limits, and refuses a wrong one", a
   expect(back).toMatchObject({ join: "lazy", maxAgeMs: 7 * 86_400_000 });
   const waits = await admin("tenant", "limits", "limits", "maxAgeMs=3600000", "join=eager", "--json");
   expect(JSON.parse(waits.out)).toMatchObject({ maxAgeMs: 3_600_000, join: "eager" });
+  expect(JSON.parse(waits.out)).toMatchObject({ unknownUsers: "create" });
+  const strict = await admin("tenant", "limits", "limits", "unknownUsers=refuse", "--json");
+  expect(JSON.parse(strict.out)).toMatchObject({ unknownUsers: "refuse", join: "eager" });
   const requests = ["userRequests=0", "userRequests=many", "nothing=1", "allowedOrigins=nonsense"];
   const origins = ["allowedOrigins=https://a.example/", "allowedOrigins=https://a.example,*"];
   for (const wrong of [
@@ -89,6 +92,7 @@ test("a command shows and changes a tenant's limits, and refuses a wrong one", a
     "maxAgeMs=2592000001",
     "join=sometimes",
     "join=1",
+    "unknownUsers=ignore",
   ]) {
     expect(await admin("tenant", "limits", "limits", wrong)).toMatchObject({
       code: 2,

@@ -6,10 +6,18 @@ import type { MatrixCall, Requester } from "../http/client.ts";
 import { MatrixFailure } from "../http/failure.ts";
 import type { Homeserver } from "./homeserver.ts";
 import { openHomeserver } from "./open-homeserver.ts";
+import { createTenantTurns, isSlowCall, type TenantTurns } from "./tenant-turns.ts";
 import type { WorkerMetrics } from "../../runtime/metrics.ts";
 
+/**
+ * Slow calls that one process makes to one homeserver at a time. A Synapse process is busy with fewer. As many as open
+ * the breaker when none of them is answered.
+ */
+const SLOW_CALLS_AT_ONCE = 5;
+
 export type HomeserverPool = {
-  get: (homeserverId: string) => Promise<Homeserver>;
+  /** With a tenant, its slow calls take turns with those of the homeserver's other tenants. */
+  get: (homeserverId: string, tenantId?: string) => Promise<Homeserver>;
   openBreakers: () => number;
 };
 
@@ -24,11 +32,13 @@ export function openHomeserverPool(options: {
   log: Log;
   onRecovered: (homeserverId: string) => void;
 }): HomeserverPool {
-  const opened = new Map<string, Promise<{ homeserver: Homeserver; breaker: Breaker }>>();
+  const opened = new Map<string, Promise<Opened>>();
   const breakers: Breaker[] = [];
-  const open = async (id: string) => {
+  const open = async (id: string): Promise<Opened> => {
+    const turns = createTenantTurns(SLOW_CALLS_AT_ONCE);
     const breaker = createBreaker({
       open: () => {
+        turns.startAll();
         options.metrics.breakerOpen.inc();
         options.log.error({ homeserver: id }, "the homeserver does not respond: calls are refused");
       },
@@ -39,20 +49,37 @@ export function openHomeserverPool(options: {
     });
     const homeserver = await openHomeserver(options.db, options.sealKeys, id);
     breakers.push(breaker);
-    return { breaker, homeserver: guardHomeserver(homeserver, breaker, options.metrics) };
+    return { breaker, turns, homeserver: guardHomeserver(homeserver, breaker, options.metrics) };
   };
   return {
     openBreakers: () => breakers.filter((breaker) => breaker.isOpen()).length,
-    get: async (id) => {
+    get: async (id, tenantId) => {
       const pending = opened.get(id) ?? open(id);
       opened.set(id, pending);
       try {
-        return (await pending).homeserver;
+        const found = await pending;
+        return tenantId === undefined ? found.homeserver : takeTurns(found, tenantId);
       } catch (error) {
         opened.delete(id);
         throw error;
       }
     },
+  };
+}
+
+type Opened = { homeserver: Homeserver; breaker: Breaker; turns: TenantTurns };
+
+function takeTurns({ homeserver, breaker, turns }: Opened, tenantId: string): Homeserver {
+  // While the breaker is open, a call is refused at once: it waits for none of those that hang.
+  const inTurn = <T>(work: () => Promise<T>) => (breaker.isOpen() ? work() : turns.run(tenantId, work));
+  return {
+    ...homeserver,
+    as: async (matrixUserId) => {
+      const request = await homeserver.as(matrixUserId);
+      return (call) => (isSlowCall(call) ? inTurn(() => request(call)) : request(call));
+    },
+    ensureAccount: (matrixUserId) => inTurn(() => homeserver.ensureAccount(matrixUserId)),
+    removeAccount: (matrixUserId) => inTurn(() => homeserver.removeAccount(matrixUserId)),
   };
 }
 

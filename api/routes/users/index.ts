@@ -1,0 +1,17 @@
+import type { Route } from "../../http/route.ts";
+import { deleteUserRoute } from "./delete-user.ts";
+import { getUserRoute } from "./get-user.ts";
+import { patchUserRoute } from "./patch-user.ts";
+import { postTokenRoute, type TokenDeps } from "./post-token.ts";
+import { putUserRoute } from "./put-user.ts";
+import type { UserDeps } from "./user.ts";
+
+export function userRoutes(deps: UserDeps & TokenDeps): Route[] {
+  return [
+    putUserRoute(deps),
+    getUserRoute(deps),
+    patchUserRoute(deps),
+    deleteUserRoute(deps),
+    postTokenRoute(deps),
+  ];
+}

@@ -1,0 +1,127 @@
+import { createRest, type Rest } from "../rest.ts";
+import { percentile } from "../percentile.ts";
+import type { DemoStack } from "../stack.ts";
+import { holdsWithin, pause, runInFlight } from "../wait.ts";
+import type { Attack } from "./define.ts";
+import { createTenantWithKey } from "./tenants.ts";
+
+/**
+ * Tenant A makes work for the homeserver as fast as the API takes it; tenant B makes a room each second and posts a first
+ * message in it. Figures: how long B waits until its room is ready and until its message is sent.
+ */
+const ROOMS = 1_500;
+const MEMBERS = 5_000;
+const MEMBERS_AT_ONCE = 1_000;
+const IN_FLIGHT = 16;
+const SENDERS = 20;
+const SAMPLES = 45;
+const LIMIT_MS = 180_000;
+const POLL_MS = 25;
+
+/** What A makes. `messages`: the rooms, and a first message in each. `members`: people who are joined at once. */
+type Flood = "rooms" | "messages" | "members";
+
+export function createProvisioningAttack(flood: Flood): Attack {
+  return async (stack, write) => {
+    const run = Date.now().toString(36);
+    const a = await openTenant(stack, `noisy-${run}`, flood === "members" ? ["join=eager"] : []);
+    const b = await openTenant(stack, `quiet-${run}`, []);
+    const before = await countRepairedKeys();
+    const flooded = FLOODS[flood](a, stack);
+    const samples: Sample[] = [];
+    const running: Promise<unknown>[] = [];
+    // From the first second on there is a backlog.
+    await pause(1_000);
+    for (let index = 0; index < SAMPLES; index++) {
+      running.push(takeSample(stack, b, index).then((sample) => samples.push(sample)));
+      await pause(1_000);
+      if (index % 10 === 9) write(`${String(samples.length)} of ${String(index + 1)} rooms of B are done`);
+    }
+    await Promise.all(running);
+    await flooded;
+    return {
+      ...describe(
+        "ready",
+        samples.map(({ readyMs }) => readyMs),
+      ),
+      ...describe(
+        "sent",
+        samples.map(({ sentMs }) => sentMs),
+      ),
+      keysRepaired: (await countRepairedKeys()) - before,
+    };
+  };
+}
+
+type Tenant = { rest: Rest; tokens: readonly string[] };
+
+async function openTenant(stack: DemoStack, slug: string, limits: readonly string[]): Promise<Tenant> {
+  const key = await createTenantWithKey(slug, limits);
+  const rest = createRest(stack.apiUrl, key);
+  const users = Array.from({ length: SENDERS }, (_, index) => `person-${String(index)}`);
+  for (const user of users) await rest.putUser(user, user);
+  const tokens = await Promise.all(users.map((user) => rest.token(user)));
+  return { rest, tokens };
+}
+
+const memberOf = (index: number) => ({ user: `person-${String(index % SENDERS)}`, role: "member" });
+
+const FLOODS: Record<Flood, (tenant: Tenant, stack: DemoStack) => Promise<unknown>> = {
+  rooms: ({ rest }) => runInFlight(ROOMS, IN_FLIGHT, (index) => makeRoom(rest, index)),
+  messages: ({ rest, tokens }, { apiUrl }) =>
+    runInFlight(ROOMS, IN_FLIGHT, async (index) => {
+      await makeRoom(rest, index);
+      await createRest(apiUrl, tokens[index % SENDERS] ?? "").post(
+        `group:room-${String(index)}`,
+        "hello",
+        `first-room-${String(index)}`,
+      );
+    }),
+  members: ({ rest }) =>
+    runInFlight(MEMBERS / MEMBERS_AT_ONCE, 1, (index) =>
+      rest.putRoom(`/v1/rooms/group/room-${String(index)}`, {
+        name: "Many",
+        members: Array.from({ length: MEMBERS_AT_ONCE }, (_, member) => ({
+          user: `member-${String(index * MEMBERS_AT_ONCE + member)}`,
+        })),
+      }),
+    ),
+};
+
+function makeRoom(rest: Rest, index: number): Promise<unknown> {
+  return rest.putRoom(`/v1/rooms/group/room-${String(index)}`, { name: "Room", members: [memberOf(index)] });
+}
+
+type Sample = { readyMs: number; sentMs: number };
+
+/** Makes a room and posts in it, without waiting for the room. What is not done within the limit counts as the limit. */
+async function takeSample({ apiUrl }: DemoStack, b: Tenant, index: number): Promise<Sample> {
+  const startedAtMs = performance.now();
+  const elapsedMs = () => performance.now() - startedAtMs;
+  await makeRoom(b.rest, index);
+  const slug = `room-${String(index)}`;
+  const sender = createRest(apiUrl, b.tokens[index % SENDERS] ?? "");
+  await sender.post(`group:${slug}`, "hello", `first-${slug}`);
+  const whenDone = async (isDone: () => Promise<boolean>) => {
+    await holdsWithin(LIMIT_MS, isDone, POLL_MS);
+    return elapsedMs();
+  };
+  const [readyMs, sentMs] = await Promise.all([
+    whenDone(async () => (await b.rest.room(`/v1/rooms/group/${slug}`)).status === "ready"),
+    // A repeated post answers with the message as it is now.
+    whenDone(async () => (await sender.post(`group:${slug}`, "hello", `first-${slug}`)).status === "sent"),
+  ]);
+  return { readyMs, sentMs };
+}
+
+function describe(what: string, values: readonly number[]): Record<string, number> {
+  const at = (share: number) => Math.round(percentile(values, share) ?? 0);
+  return { [`${what}P50Ms`]: at(0.5), [`${what}P95Ms`]: at(0.95), [`${what}MaxMs`]: at(1) };
+}
+
+/** How often the jobs processes have removed a deduplication key of a lost job. */
+async function countRepairedKeys(): Promise<number> {
+  const port = process.env["JOBS_PORT"] ?? "3002";
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  return Number(/^omc_deduplication_keys_repaired_total(?:{[^}]*})? (\d+)/m.exec(text)?.[1] ?? 0);
+}
