@@ -79,7 +79,7 @@ function createProgram(runWork: Run): Command {
       await runWork(
         command,
         ({ db, config }) => diagnose(db, config, { tenant, address, repair }),
-        ({ differences }) => differences.length > 0,
+        ({ differences, notRepaired }) => differences.length > 0 || notRepaired !== undefined,
       );
     });
   const matrix = program.command("matrix").description("The homeserver");

@@ -104,15 +104,21 @@ export function endAllMemberships(
   );
 }
 
-/** How many members of a room the power-level map names. */
-export async function countLevels(db: Db, tenantId: string, roomId: string): Promise<number> {
-  const rows = await rowsOf<{ count: number }>(
+/** How many members of a room the power-level map names, and the name of the tenant's homeserver. */
+export async function countLevels(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+): Promise<{ count: number; serverName: string }> {
+  const rows = await rowsOf<{ count: number; serverName: string }>(
     db,
-    `select count(*) as count from memberships
-      where tenant_id = ? and room_id = ? and desired = 'in' and role = any(?)`,
-    [tenantId, roomId, [...ROLES_WITH_LEVEL]],
+    `select h.server_name as "serverName",
+            (select count(*) from memberships
+              where tenant_id = t.id and room_id = :roomId and desired = 'in' and role = any(:withLevel)) as count
+       from tenants t join homeservers h on h.id = t.homeserver_id where t.id = :tenantId`,
+    { tenantId, roomId, withLevel: [...ROLES_WITH_LEVEL] },
   );
-  return rows[0]?.count ?? 0;
+  return rows[0] ?? { count: 0, serverName: "" };
 }
 
 /** The rooms that a user is a member of, and the user's direct rooms, even those that the user was removed from. */
