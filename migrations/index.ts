@@ -15,6 +15,7 @@ import * as attemptsByTime from "./0013-attempts-by-time.ts";
 import * as memberCounts from "./0014-member-counts.ts";
 import * as roomsByObserver from "./0015-rooms-by-observer.ts";
 import * as timelineConsumers from "./0016-timeline-consumers.ts";
+import * as removalsOnMatrix from "./0020-removals-on-matrix.ts";
 
 type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
 
@@ -36,6 +37,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0014-member-counts", ...memberCounts },
   { name: "0015-rooms-by-observer", ...roomsByObserver },
   { name: "0016-timeline-consumers", ...timelineConsumers },
+  { name: "0020-removals-on-matrix", ...removalsOnMatrix },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -41,7 +41,7 @@ async function read(since: string | null): Promise<void> {
     fence: observer.fence,
     signal: stop.signal,
     known: new Map<string, string>(),
-    reading: { fromStream: false, isConfirmed: false },
+    reading: { fromStream: false, isConfirmed: false, roomsComparedAtMs: null },
   };
   await runObserver(place.context(homeserver), run, (isSuccess) => {
     if (isSuccess) stop.abort();

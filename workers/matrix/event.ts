@@ -8,6 +8,14 @@ export const matrixEvent = z.object({
   origin_server_ts: z.number(),
   state_key: z.string().optional(),
   content: z.record(z.string(), z.unknown()),
+  /** What the homeserver adds. `prev_content`: of the state event that this one replaces. */
+  unsigned: z
+    .object({
+      prev_content: z.record(z.string(), z.unknown()).optional(),
+      replaces_state: z.string().optional(),
+    })
+    .optional()
+    .catch(undefined),
 });
 export type MatrixEvent = z.infer<typeof matrixEvent>;
 

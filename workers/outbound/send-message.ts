@@ -8,8 +8,9 @@ import { sendEvent } from "../matrix/rooms/events.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { applyPowerLevels } from "../reconcile/apply-power-levels.ts";
 import { ensureAccount } from "../reconcile/ensure-account.ts";
-import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
+import { ensureJoined, NotWanted, requireMember } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
+import { isObserverIn, isRefused, recordObserverOut } from "../reconcile/observer/presence.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 
 /**
@@ -27,37 +28,108 @@ export async function sendMessage(
   // A message that a crashed drain had claimed may be sent already. Sending it again with its transaction id settles that.
   if (!message.was_sending && !message.sender_is_wanted) throw new NotWanted("the sender was removed");
   const homeserver = await context.homeserver(room.homeserver_id);
-  // Recorded in the snapshot, for the other messages of the batch.
-  if (room.matrix_room_id === null || room.observer_is_out || room.successor_matrix_room_id !== null) {
-    const former = room.matrix_room_id;
-    room.matrix_room_id = await ensureRoom(context, homeserver, room, lease);
-    if (former !== null && room.matrix_room_id !== former) message = { ...message, sender_is_joined: false };
-    room.observer_is_out = false;
-    room.successor_matrix_room_id = null;
+  const isMoved = await prepareRoom(context, homeserver, room, lease);
+  if (isMoved) message = { ...message, sender_is_joined: false };
+  const send = () => prepareAndSend(context, homeserver, room, message, lease);
+  try {
+    return await send();
+  } catch (error) {
+    if (!isRefused(error)) throw error;
+    const isRoomMended = await mendRoom(context, homeserver, room, lease);
+    if (!isRoomMended && error.kind !== "forbidden") throw error;
+    await mendSender(context, homeserver, requireExisting(room), message, lease);
+    message = { ...message, sender_is_registered: true, sender_is_joined: true };
   }
-  const existing = { ...room, matrix_room_id: room.matrix_room_id };
+  return send();
+}
+
+type MatrixRoom = RoomSnapshot & { matrix_room_id: string };
+
+function requireExisting(room: RoomSnapshot): MatrixRoom {
+  if (room.matrix_room_id === null) throw new Error("the room is not on Matrix");
+  return { ...room, matrix_room_id: room.matrix_room_id };
+}
+
+/**
+ * Ensures that the room is on Matrix with its observer, and records in the snapshot, for the other messages of the batch,
+ * what it is there. Returns whether it moved to another Matrix room.
+ * @throws MatrixFailure `transient` while the observer cannot come back: nothing is said about the message.
+ */
+async function prepareRoom(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomSnapshot,
+  lease: RoomLease,
+): Promise<boolean> {
+  const { matrix_room_id: former, observer_is_out: isOut, successor_matrix_room_id: successor } = room;
+  if (former !== null && !isOut && successor === null) return false;
+  try {
+    room.matrix_room_id = await ensureRoom(context, homeserver, room, lease);
+  } catch (error) {
+    if (!(isOut && error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
+    throw new MatrixFailure("transient", {
+      errcode: error.errcode,
+      httpStatus: error.httpStatus,
+      cause: error,
+    });
+  }
+  room.observer_is_out = false;
+  room.successor_matrix_room_id = null;
+  return former !== null && room.matrix_room_id !== former;
+}
+
+/** Brings the observer back, or the room, when a call was refused because the observer is out. Returns whether it was out. */
+async function mendRoom(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomSnapshot,
+  lease: RoomLease,
+): Promise<boolean> {
+  const existing = requireExisting(room);
+  if (await isObserverIn(homeserver, existing)) return false;
+  await recordObserverOut(context, existing);
+  room.observer_is_out = true;
+  await prepareRoom(context, homeserver, room, lease);
+  return true;
+}
+
+/**
+ * The join, the level or, after a restore, the account is not on Matrix though our tables say so: ensures them.
+ * @throws NotWanted when somebody who may has taken the sender out of the room there
+ */
+async function mendSender(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: MatrixRoom,
+  message: ClaimedMessage,
+  lease: RoomLease,
+): Promise<void> {
+  if (!message.sender_is_wanted) throw new NotWanted("the sender was removed");
+  const sender = { userId: message.sender_id, matrixUserId: message.sender_matrix_id };
+  await requireMember(context, homeserver, room, sender, lease);
+  await prepareSender(context, homeserver, room, { ...message, sender_is_registered: false }, lease);
+  await applyPowerLevels(context, homeserver, room, lease);
+}
+
+/** Sends a message once, after it has ensured what the sender needs on Matrix. Returns the event's id. */
+async function prepareAndSend(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomSnapshot,
+  message: ClaimedMessage,
+  lease: RoomLease,
+): Promise<string> {
+  const existing = requireExisting(room);
   if (!message.sender_is_registered || !message.sender_is_joined) {
     await prepareSender(context, homeserver, existing, message, lease);
   }
   const event = toMatrix(parseContent(message.content), { targetEventId: null });
-  const send = async () => {
-    lease.check();
-    return sendEvent(await homeserver.as(message.sender_matrix_id), {
-      matrixRoomId: existing.matrix_room_id,
-      id: message.id,
-      event,
-    });
-  };
-  try {
-    return await send();
-  } catch (error) {
-    if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
-  }
-  // Refused: the join, the level or, after a restore, the account is not on Matrix though our tables say so. Ensure them
-  // and send once more.
-  await prepareSender(context, homeserver, existing, { ...message, sender_is_registered: false }, lease);
-  await applyPowerLevels(context, homeserver, existing, lease);
-  return send();
+  lease.check();
+  return sendEvent(await homeserver.as(message.sender_matrix_id), {
+    matrixRoomId: existing.matrix_room_id,
+    id: message.id,
+    event,
+  });
 }
 
 async function prepareSender(

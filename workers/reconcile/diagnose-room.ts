@@ -12,15 +12,19 @@ import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
 import { EventType } from "../matrix/names.ts";
-import { listJoined, listPresent } from "../matrix/rooms/members.ts";
+import { listJoined, listMemberships, presentOf } from "../matrix/rooms/members.ts";
 import { getState } from "../matrix/rooms/state.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
+import { compareBans } from "./compare-bans.ts";
+import { diagnoseObserver } from "./observer/diagnose-observer.ts";
 
 /** One difference between what the tenant wants and what there is. `what` is printed by the CLI. */
 export type Difference = {
   what:
     | "no Matrix room"
     | "observer is out"
+    | "observer cannot come back"
+    | "Matrix room is gone"
     | "upgraded"
     | "encrypted"
     | "name"
@@ -28,12 +32,15 @@ export type Difference = {
     | "power levels"
     | "member should be out"
     | "member should be in"
+    | "member is banned"
     | "stranger is in"
     | "gap open"
     | "sent but not seen"
     | "not published";
   wanted: unknown;
   found: unknown;
+  /** The event on Matrix that makes the difference, of a ban. */
+  event?: string | null;
 };
 
 const name = z.object({ name: z.string() });
@@ -70,6 +77,8 @@ async function diagnoseMatrix(
 ): Promise<Difference[]> {
   const request = await homeserver.as(room.observer_matrix_id);
   const matrixRoomId = room.matrix_room_id;
+  const outside = await diagnoseObserver(db, homeserver, room);
+  if (outside !== null) return [outside];
   const state = (type: string) => getState(request, { matrixRoomId, type });
   const joined = new Set(await listJoined(request, matrixRoomId));
   const differences: Difference[] = [];
@@ -94,8 +103,12 @@ async function diagnoseMatrix(
       .map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
   );
   if (!isSameLevels(levels, wanted)) differences.push({ what: "power levels", wanted, found: levels });
-  const unwanted = await findUnknownUsers(db, room, await listPresent(request, matrixRoomId));
-  return [...differences, ...compareMembers(members, joined, unwanted)];
+  const present = await listMemberships(request, matrixRoomId);
+  const unwanted = await findUnknownUsers(db, room, presentOf(present));
+  const bans = compareBans(members, present);
+  const banned = new Set(bans.map(({ found }) => found));
+  const others = members.filter(({ user }) => !banned.has(user));
+  return [...differences, ...compareMembers(others, joined, unwanted), ...bans];
 }
 
 function compareMembers(
@@ -141,7 +154,11 @@ export async function repairRoom(db: Db, roomId: string, differences: readonly D
     inside: users("member should be out"),
     outside: users("member should be in"),
     rereads: has("gap open") || has("sent but not seen"),
-    observerIsOut: has("observer is out"),
+    bans: differences.flatMap(({ what, found, event = null }) =>
+      what === "member is banned" ? [{ user: String(found), eventId: event }] : [],
+    ),
+    observerIsOut: has("observer is out") || has("observer cannot come back") || has("Matrix room is gone"),
+    isBeyondRepair: has("observer cannot come back"),
     hasUnknownUsers: has("stranger is in"),
     successor: typeof successor === "string" ? successor : null,
   });

@@ -2,10 +2,10 @@ import { markRoomCreated, markRoomDescribed } from "../../shared/db/rooms/room-p
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { ensureMatrixRoom } from "../matrix/rooms/ensure-matrix-room.ts";
 import { EventType } from "../matrix/names.ts";
 import { putState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
+import { createMatrixRoom } from "./create-room.ts";
 import { ensureObserver } from "./ensure-account.ts";
 import { followUpgrade } from "./follow-upgrade.ts";
 import { rejoinObserver } from "./rejoin-observer.ts";
@@ -25,13 +25,7 @@ export async function ensureRoom(
       matrixUserId: room.observer_matrix_id,
     });
   }
-  lease.check();
-  const matrixRoomId = await ensureMatrixRoom(await homeserver.as(room.observer_matrix_id), {
-    identity: { tenantId: room.tenant_id, kind: room.kind, slug: room.slug, generation: room.generation },
-    serverName: homeserver.serverName,
-    observerMatrixId: room.observer_matrix_id,
-    description: describe(room),
-  });
+  const { matrixRoomId } = await createMatrixRoom(context, homeserver, room, { lease, predecessor: null });
   await markRoomCreated(context.db, room.id, {
     fence: lease.fence,
     matrixRoomId,
@@ -40,14 +34,17 @@ export async function ensureRoom(
   return matrixRoomId;
 }
 
-/** Brings the observer back into an existing room, and follows an upgrade of the room. */
+/** Brings the observer back into an existing room, or replaces that, and follows an upgrade of the room. */
 async function repairRoom(
   context: WorkerContext,
   homeserver: Homeserver,
   room: RoomSnapshot & { matrix_room_id: string },
   lease: RoomLease,
 ): Promise<string> {
-  if (room.observer_is_out) await rejoinObserver(context, homeserver, room, lease);
+  if (room.observer_is_out) {
+    const matrixRoomId = await rejoinObserver(context, homeserver, room, lease);
+    if (matrixRoomId !== room.matrix_room_id) return matrixRoomId;
+  }
   if (room.successor_matrix_room_id === null) return room.matrix_room_id;
   return followUpgrade(
     context,

@@ -54,6 +54,35 @@ export async function listObservedRooms(db: Db, observerId: string): Promise<str
   return rows.map((row) => row.matrix_room_id);
 }
 
+/** The same, without those of which it is recorded that the observer is out. */
+export async function listRoomsWithObserver(db: Db, observerId: string): Promise<string[]> {
+  const rows = await rowsOf<{ matrix_room_id: string }>(
+    db,
+    `select matrix_room_id from rooms
+      where observer_id = ? and matrix_room_id is not null and observer_left_at is null and deleted_at is null`,
+    [observerId],
+  );
+  return rows.map((row) => row.matrix_room_id);
+}
+
+/**
+ * Records that the observer is not in rooms where no response showed it leave. Returns the row ids of those of which it was
+ * not recorded before.
+ */
+export async function noteObserverOut(
+  db: Db,
+  observerId: string,
+  matrixRoomIds: readonly string[],
+): Promise<string[]> {
+  const rows = await rowsOf<{ id: string }>(
+    db,
+    `update rooms set observer_left_at = now(), next_attempt_at = now()
+      where observer_id = ? and matrix_room_id = any(?) and observer_left_at is null and deleted_at is null returning id`,
+    [observerId, [...matrixRoomIds]],
+  );
+  return rows.map(({ id }) => id);
+}
+
 /** Records that the observer was removed from rooms that the tenant still has. The provisioning job brings it back. */
 export function markObserverOut(observerId: string, matrixRoomIds: readonly string[]): Statement {
   return {

@@ -58,6 +58,8 @@ const BY_ERRCODE: Record<string, FailureKind> = {
   M_USER_DEACTIVATED: "permanent",
   M_USER_SUSPENDED: "permanent",
   M_FORBIDDEN: "forbidden",
+  // A ban is in the way, or a ban is to be ended that there is not.
+  M_BAD_STATE: "forbidden",
   M_UNKNOWN_DEVICE: "forbidden",
   M_USER_IN_USE: "conflict",
   M_ROOM_IN_USE: "conflict",
