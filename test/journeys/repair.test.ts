@@ -128,35 +128,37 @@ test("an observer that nobody in the room can invite is reported, messages wait,
   const socket = await tenant.socket(ada);
 
   expect((await journey.synapse.as(observer, "POST", `${path}/leave`, {})).status).toBe(200);
-  const waiting = await ada.say(room, "two");
+  // It is sent to the room that nobody reads, or it waits.
+  await ada.say(room, "two");
   const names = async () =>
     ((await diagnose(room))["differences"] as { what: string }[]).map(({ what }) => what);
   await journey.waitFor("the diagnosis says so", async () =>
     (await names()).includes("observer cannot come back"),
   );
-  await journey.waitFor("the message was tried", async () => {
+  await journey.waitFor("it is counted", async () => {
+    return (await journey.tier("workers").metric("omc_observers_out")) === 1;
+  });
+  const waiting = await ada.say(room, "three");
+  await journey.waitFor("the message was tried more often than a refusal may be", async () => {
     const [row] = await journey.sql<{ attempts: number }>(
-      "select attempts from room_outbox where room_id in (select id from rooms where matrix_room_id = ?)",
+      "select attempts from room_outbox join rooms on id = room_id where matrix_room_id = ?",
       [matrixRoomId],
     );
     return (row?.attempts ?? 0) > 3;
   });
-  const { pending } = await ada.read(room);
-  expect(pending).toMatchObject([{ id: waiting.id, error: null }]);
-  expect(await journey.tier("workers").metric("omc_observers_out")).toBe(1);
+  expect((await ada.read(room)).pending).toContainEqual(
+    expect.objectContaining({ id: waiting.id, error: null }),
+  );
 
   const repaired = await diagnose(room, "--repair");
-  expect(repaired).toMatchObject({
-    room,
-    differences: [],
-    repaired: [{ what: "observer cannot come back" }, {}],
-  });
-  await socket.waitFor("the message is received", () => socket.texts(room).includes("two"));
+  expect(repaired).toMatchObject({ room, differences: [] });
+  await socket.waitFor("the messages are received", () => socket.texts(room).length === 2);
   expect(await tenant.matrixRoomId(room)).not.toBe(matrixRoomId);
   expect(await journey.synapse.joinedRooms(await tenant.matrixUserId("ada"))).not.toContain(matrixRoomId);
   expect((await ada.read(room)).items.map(({ text, status, number }) => [text, status, number])).toEqual([
     ["one", "sent", 2],
     ["two", "sent", 3],
+    ["three", "sent", 4],
   ]);
   expect(await journey.tier("workers").metric("omc_observers_out")).toBe(0);
 }, 90_000);

@@ -43,6 +43,8 @@ export async function sendMessage(
   return send();
 }
 
+const ROOM_REPLACED = "the room has a new Matrix room";
+
 type MatrixRoom = RoomSnapshot & { matrix_room_id: string };
 
 function requireExisting(room: RoomSnapshot): MatrixRoom {
@@ -53,7 +55,8 @@ function requireExisting(room: RoomSnapshot): MatrixRoom {
 /**
  * Ensures that the room is on Matrix with its observer, and records in the snapshot, for the other messages of the batch,
  * what it is there. Returns whether it moved to another Matrix room.
- * @throws MatrixFailure `transient` while the observer cannot come back: nothing is said about the message.
+ * @throws MatrixFailure `transient` while the observer cannot come back, and when the Matrix room was replaced: nothing is
+ *   said about the message.
  */
 async function prepareRoom(
   context: WorkerContext,
@@ -73,9 +76,12 @@ async function prepareRoom(
       cause: error,
     });
   }
+  const isMoved = former !== null && room.matrix_room_id !== former;
+  // Messages before this one may be queued again, since the former Matrix room is gone with them.
+  if (isOut && isMoved) throw new MatrixFailure("transient", { errcode: ROOM_REPLACED, httpStatus: null });
   room.observer_is_out = false;
   room.successor_matrix_room_id = null;
-  return former !== null && room.matrix_room_id !== former;
+  return isMoved;
 }
 
 /** Brings the observer back, or the room, when a call was refused because the observer is out. Returns whether it was out. */
