@@ -72,7 +72,10 @@ export type RemovalRow = {
   actor: { user: string; role: Role } | null;
 };
 
-/** What decides about a removal, where the room's outbox is locked. Undefined for one who never was a member. */
+/**
+ * What decides about a removal, where the room's outbox is locked: nobody else changes memberships meanwhile. Undefined for one
+ * who never was a member.
+ */
 export async function findRemoval(
   trx: Db,
   roomId: string,
@@ -86,7 +89,7 @@ export async function findRemoval(
                from users a join memberships p on p.user_id = a.id and p.room_id = r.id and p.desired = 'in'
               where a.matrix_user_id = :sender and a.tenant_id = r.tenant_id and a.deleted_at is null) as actor
        from memberships s join rooms r on r.id = s.room_id
-      where s.room_id = :roomId and s.user_id = :userId for update of s`,
+      where s.room_id = :roomId and s.user_id = :userId`,
     { roomId, ...removal },
   );
   return rows[0];

@@ -62,6 +62,8 @@ export async function isInRoom(self: Requester, target: Target): Promise<boolean
   const { matrixRoomId, matrixUserId: key } = target;
   try {
     const content = await getState(self, { matrixRoomId, type: EventType.RoomMember, key });
+    // Null: the account never was in the room.
+    if (content === null) return false;
     const parsed = membershipContent.safeParse(content);
     return !parsed.success || parsed.data.membership === Membership.Join;
   } catch (error) {
