@@ -65,6 +65,7 @@ describe("a ban", () => {
     await place.sql("update memberships set applied = 'in', updated_at = '2026-01-01' where room_id = ?", [
       room.id,
     ]);
+    await place.sql("update users set applied_version = 1");
     const role = "update memberships set role = 'moderator' where room_id = ? and user_id = ?";
     await place.sql(role, [room.id, await place.userId("ada")]);
     const [row] = await place.sql<typeof ids>(
@@ -87,15 +88,15 @@ describe("a ban", () => {
     content: { membership },
   });
 
-  /** Matrix shows bob's membership, and refuses his messages and joins until the observer ends the ban. */
+  /** Matrix shows what somebody made bob's membership. */
   function show(sender: string, membership = "ban"): void {
     const path = new RegExp(`state/m.room.member/${encodeURIComponent(ids.bob)}$`);
     homeserver.answer(path, memberEvent(sender, membership), { isKept: true });
-    if (membership !== "ban") return;
-    for (const refused of [/\/send\//, /\/invite$/]) {
-      const errcode = refused.test("/invite") ? "M_BAD_STATE" : "M_FORBIDDEN";
-      homeserver.fail(refused, new MatrixFailure("forbidden", { errcode, httpStatus: 403 }));
-    }
+  }
+
+  /** The next such call is refused. */
+  function refuse(call: "send/" | "invite" | "unban" | "kick", errcode: "M_FORBIDDEN" | "M_BAD_STATE"): void {
+    homeserver.fail(new RegExp(`/${call}`), new MatrixFailure("forbidden", { errcode, httpStatus: 403 }));
   }
 
   /** The observer reads the event. */
@@ -125,18 +126,27 @@ describe("a ban", () => {
   const messages = () =>
     place.sql("select status, error_code as code, attempts from messages where room_id = ?", [room.id]);
 
-  test("that nobody has read yet is undone before the member's message, in the same attempt", async () => {
-    await place.accept(room, "bob", "hello");
-    show("@operator:test");
-    await drain();
-    expect(unbans()).toHaveLength(1);
-    expect(await messages()).toEqual([{ status: "sent", code: null, attempts: 0 }]);
-    expect(await bob()).toEqual({ desired: "in", isBanned: false, due: null });
-  });
+  test.each([
+    ["is on Matrix", "in", "send/", "M_FORBIDDEN"],
+    ["is not on Matrix yet", "out", "invite", "M_BAD_STATE"],
+  ] as const)(
+    "of a member who %s, that nobody has read yet, is undone before the member's message, in the same attempt",
+    async (_, applied, call, errcode) => {
+      await place.sql("update memberships set applied = ? where room_id = ?", [applied, room.id]);
+      await place.accept(room, "bob", "hello");
+      show("@operator:test");
+      refuse(call, errcode);
+      await drain();
+      expect(unbans()).toHaveLength(1);
+      expect(await messages()).toEqual([{ status: "sent", code: null, attempts: 0 }]);
+      expect(await bob()).toEqual({ desired: "in", isBanned: false, due: null });
+    },
+  );
 
   test("by a moderator that nobody has read yet removes the member before the member's message is sent", async () => {
     await place.accept(room, "bob", "hello");
     show(ids.ada);
+    refuse("send/", "M_FORBIDDEN");
     await drain();
     expect(unbans()).toEqual([]);
     expect(await messages()).toEqual([{ status: "dead", code: "sender_removed", attempts: 0 }]);
@@ -145,15 +155,14 @@ describe("a ban", () => {
 
   test("that the homeserver does not let the observer end leaves the message waiting, however often it is tried", async () => {
     await place.accept(room, "bob", "hello");
+    show("@operator:test");
     for (let attempt = 0; attempt < 5; attempt++) {
-      show("@operator:test");
-      homeserver.fail(
-        /\/unban$/,
-        new MatrixFailure("forbidden", { errcode: "M_FORBIDDEN", httpStatus: 403 }),
-      );
+      refuse("send/", "M_FORBIDDEN");
+      refuse("unban", "M_FORBIDDEN");
       await drain();
       await place.sql("update room_outbox set next_attempt_at = now() where room_id = ?", [room.id]);
     }
+    expect(unbans()).toHaveLength(5);
     expect(await messages()).toMatchObject([{ status: "sending", code: null }]);
   });
 
@@ -194,7 +203,7 @@ describe("a ban", () => {
       "update memberships set desired = 'out', version = version + 1 where room_id = ? and user_id = ?",
       [room.id, await place.userId("bob")],
     );
-    homeserver.fail(/\/kick$/, new MatrixFailure("forbidden", { errcode: "M_BAD_STATE", httpStatus: 403 }));
+    refuse("kick", "M_BAD_STATE");
     expect(await converge()).toEqual({ retryInMs: null });
   });
 
