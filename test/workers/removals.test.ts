@@ -9,7 +9,7 @@ import { handleMembership } from "../../workers/jobs/membership.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 import { diagnoseRoom, repairRoom } from "../../workers/reconcile/diagnose-room.ts";
-import { isRemovalHere } from "../../workers/reconcile/settle-removal.ts";
+import { isRemovalHere } from "../../workers/reconcile/removals/settle-removal.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 

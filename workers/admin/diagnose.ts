@@ -5,7 +5,7 @@ import { hasDueWork } from "../../shared/db/rooms/room-diagnosis.ts";
 import { findRoom } from "../../shared/db/rooms/rooms.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
-import type { Difference } from "../reconcile/diagnose-room.ts";
+import type { Difference } from "../reconcile/configuration/difference.ts";
 import { requireTenant } from "./tenants.ts";
 
 const REPAIR_LIMIT_MS = 60_000;

@@ -19,7 +19,7 @@ import { ensureAccount } from "../reconcile/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
 import { noticeObserverOut } from "../reconcile/observer/presence.ts";
-import { settleRemovals } from "../reconcile/settle-removal.ts";
+import { settleRemovals } from "../reconcile/removals/settle-removal.ts";
 import { removeUnknownUsers } from "../reconcile/remove-unknown-users.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { isForOperators, MatrixFailure } from "../matrix/http/failure.ts";

@@ -15,33 +15,9 @@ import { EventType } from "../matrix/names.ts";
 import { listJoined, listMemberships, presentOf } from "../matrix/rooms/members.ts";
 import { getState } from "../matrix/rooms/state.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import { compareBans } from "./compare-bans.ts";
+import type { Difference } from "./configuration/difference.ts";
 import { diagnoseObserver } from "./observer/diagnose-observer.ts";
-
-/** One difference between what the tenant wants and what there is. `what` is printed by the CLI. */
-export type Difference = {
-  what:
-    | "no Matrix room"
-    | "observer is out"
-    | "observer cannot come back"
-    | "Matrix room is gone"
-    | "upgraded"
-    | "encrypted"
-    | "name"
-    | "topic"
-    | "power levels"
-    | "member should be out"
-    | "member should be in"
-    | "member is banned"
-    | "stranger is in"
-    | "gap open"
-    | "sent but not seen"
-    | "not published";
-  wanted: unknown;
-  found: unknown;
-  /** The event on Matrix that makes the difference, of a ban. */
-  event?: string | null;
-};
+import { compareBans } from "./removals/compare-bans.ts";
 
 const name = z.object({ name: z.string() });
 const topic = z.object({ topic: z.string() });

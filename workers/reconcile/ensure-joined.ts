@@ -5,7 +5,7 @@ import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { isRefusedByBan, joinMember } from "../matrix/rooms/members.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { actAs } from "./act-as.ts";
-import { settleRemoval } from "./settle-removal.ts";
+import { settleRemoval } from "./removals/settle-removal.ts";
 
 /** The tenant does not want this user on Matrix in the room: there is no join. */
 export class NotWanted extends Error {}

@@ -5,7 +5,7 @@ import type { Statement } from "../connection/pipelined-transaction.ts";
 import { membersDue } from "./members-due.ts";
 
 /**
- * A removal on Matrix: somebody else kicked or banned a person. It is settled once, by `workers/reconcile/settle-removal.ts`.
+ * A removal on Matrix: somebody else kicked or banned a person. It is settled once, by `workers/reconcile/removals/settle-removal.ts`.
  * In `memberships`:
  *
  * - `removal_event_id`: the event of a removal that is still to be settled. The sync writes it (`noteRemovals`), for

@@ -1,7 +1,7 @@
 import type { Db } from "../../../shared/db/connection/open.ts";
 import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
 import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";
-import type { Difference } from "../diagnose-room.ts";
+import type { Difference } from "../configuration/difference.ts";
 import { findWayBack, isObserverIn, type WayBack } from "./presence.ts";
 
 const WHAT = {

@@ -1,5 +1,5 @@
-import { isAllowedOver } from "../../shared/contract/permissions.ts";
-import { transact } from "../../shared/db/connection/transaction.ts";
+import { isAllowedOver } from "../../../shared/contract/permissions.ts";
+import { transact } from "../../../shared/db/connection/transaction.ts";
 import {
   clearRemoval,
   findNotedRemoval,
@@ -8,20 +8,20 @@ import {
   markRemovalSettled,
   type RemovalRow,
   type RemovedMember,
-} from "../../shared/db/memberships/removals.ts";
-import { lockOutboxes } from "../../shared/db/rooms/rooms.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import { endMembership, type EndedMembership } from "../../shared/timeline/end-membership.ts";
-import { publishRooms } from "../../shared/timeline/publish.ts";
-import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
-import { wakeConsumers } from "../consumers/wake.ts";
-import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { MatrixFailure } from "../matrix/http/failure.ts";
-import { findRemovalOnMatrix, type Removal } from "../matrix/rooms/member-event.ts";
-import { unbanMember } from "../matrix/rooms/members.ts";
-import { reportDeadMessage } from "../outbound/report-dead-message.ts";
-import type { WorkerContext } from "../runtime/context.ts";
-import type { RoomLease } from "../runtime/room-lease.ts";
+} from "../../../shared/db/memberships/removals.ts";
+import { lockOutboxes } from "../../../shared/db/rooms/rooms.ts";
+import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
+import { endMembership, type EndedMembership } from "../../../shared/timeline/end-membership.ts";
+import { publishRooms } from "../../../shared/timeline/publish.ts";
+import { publishUserEventOutbox } from "../../../shared/timeline/publish-user-events.ts";
+import { wakeConsumers } from "../../consumers/wake.ts";
+import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";
+import { MatrixFailure } from "../../matrix/http/failure.ts";
+import { findRemovalOnMatrix, type Removal } from "../../matrix/rooms/member-event.ts";
+import { unbanMember } from "../../matrix/rooms/members.ts";
+import { reportDeadMessage } from "../../outbound/report-dead-message.ts";
+import type { WorkerContext } from "../../runtime/context.ts";
+import type { RoomLease } from "../../runtime/room-lease.ts";
 
 /** User events that are published at once; the sweeper publishes the others. */
 const MAX_USER_EVENTS = 500;

@@ -1,7 +1,7 @@
-import type { DiagnosedMember } from "../../shared/db/rooms/room-diagnosis.ts";
-import { Membership } from "../matrix/names.ts";
-import type { PresentMember } from "../matrix/rooms/members.ts";
-import type { Difference } from "./diagnose-room.ts";
+import type { DiagnosedMember } from "../../../shared/db/rooms/room-diagnosis.ts";
+import { Membership } from "../../matrix/names.ts";
+import type { PresentMember } from "../../matrix/rooms/members.ts";
+import type { Difference } from "../configuration/difference.ts";
 
 /** Members who are banned on Matrix. Whom the tenant does not want in the room may be banned there. */
 export function compareBans(
