@@ -2,11 +2,11 @@ import js from "@eslint/js";
 import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
-/** The files that may read the environment and end the process: the programs, and the shutdown of a tier. */
+/** The files that may read the environment and end the process: the programs, and the start and shutdown of a tier. */
 const programs = [
   "{api,migrations,realtime,workers}/main.ts",
   "workers/admin.ts",
-  "shared/platform/shutdown.ts",
+  "shared/platform/{process-config,shutdown}.ts",
   "{bench,deploy,stack,test}/**",
   "*.mjs",
 ];

@@ -29,6 +29,10 @@ export function createApiMetrics(registry: Registry) {
       { name: "omc_rate_limited_total", help: "Requests refused by a rate limit, by limit" },
       ["limit"],
     ),
+    connectionsRefused: counter(registry, {
+      name: "omc_http_connections_refused_total",
+      help: "Connections beyond the limit of the process, refused with 503 or cut",
+    }),
     countedAlone: counter(registry, {
       name: "omc_limits_alone_total",
       help: "Requests that this process counted alone because Redis was away or slow",

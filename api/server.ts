@@ -1,8 +1,11 @@
-import { createServer, type Server } from "node:http";
+import { randomUUID } from "node:crypto";
+import type { RequestListener, Server } from "node:http";
 import type { Config } from "../shared/platform/config.ts";
 import { countOpenMessages } from "../shared/db/messages/messages.ts";
 import { openDb, type Db } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
+import { AppError } from "../shared/contract/errors.ts";
+import { createHttpServer, listen } from "../shared/platform/http-server.ts";
 import { openOrigins } from "../shared/auth/origins.ts";
 import { createFailpoint } from "../shared/platform/failpoints.ts";
 import type { Log } from "../shared/platform/log.ts";
@@ -19,9 +22,11 @@ import { docsPage } from "./http/docs.ts";
 import { healthPages } from "./http/health.ts";
 import { createSharedCounters } from "./rate-limit/shared-counters.ts";
 import { createRateLimits } from "./rate-limit/rate-limits.ts";
+import { createIdentifyCaller } from "./rate-limit/identify-caller.ts";
 import { createApiMetrics } from "./metrics.ts";
 import { createOpenApi } from "./http/openapi.ts";
 import { createMessageQuota } from "./rate-limit/message-quota.ts";
+import { describeProblem, problemHeaders } from "./http/problem.ts";
 import { createRoutes } from "./routes/index.ts";
 import { createKeyedMutex } from "../shared/platform/concurrency/keyed-mutex.ts";
 import { withTimeout } from "../shared/platform/concurrency/with-timeout.ts";
@@ -53,8 +58,9 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
   const authenticate = createAuthenticate({ db, findTenant, now });
   const mutex = createKeyedMutex();
   const routes = createRoutes({ db, afterCommit, mutex, accept, withinQuota, findTenant, now });
-  const countAll = createSharedCounters(redis, now, () => void metrics.countedAlone.inc());
-  const limits = createRateLimits(countAll, metrics.rateLimited);
+  const counters = createSharedCounters(redis, now, () => void metrics.countedAlone.inc());
+  const limits = createRateLimits(counters, metrics.rateLimited);
+  const identifyCaller = createIdentifyCaller(limits, now);
   const origins = resources.add("origins", await openOrigins(db, config.allowedOrigins), (it) => {
     it.close();
   });
@@ -64,7 +70,7 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
     authenticate,
     routes,
     longPoll: createLongPoll(),
-    limits,
+    identifyCaller,
     allowedOrigins: config.allowedOrigins,
     isKnownOrigin: origins.isKnown,
     trustedProxies: config.trustedProxies,
@@ -72,10 +78,18 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
     pages: [
       ...healthPages({ db, redis, metrics: registry, isClosing: () => isClosing }),
       docsPage(createOpenApi(routes, CONTRACT_VERSION)),
-      adminPage({ db, redis, queues, authenticate, limits, sealKeys: config.sealKeys, now }),
+      adminPage({
+        ...{ db, redis, queues, authenticate, identifyCaller, limits, now },
+        sealKeys: config.sealKeys,
+      }),
     ],
   });
-  const server = await listen(app, config.ports.api);
+  const server = createHttpServer(app as RequestListener, {
+    maxConnections: config.apiConnections,
+    onFull: refuseConnection,
+    onRefused: () => void metrics.connectionsRefused.inc(),
+  });
+  await listen(server, { port: config.ports.api, host: config.bindAddress });
   return resources.add("http", server, async (it) => {
     isClosing = true;
     await stopServing(it);
@@ -98,20 +112,11 @@ async function openStores(
   return { db, redis, queues };
 }
 
-async function listen(app: ReturnType<typeof createApp>, port: number): Promise<Server> {
-  const server = createServer(app);
-  server.requestTimeout = 15_000;
-  server.headersTimeout = 10_000;
-  server.keepAliveTimeout = 65_000;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-  return server;
-}
+const refuseConnection: RequestListener = (_request, response) => {
+  const error = new AppError("unavailable", "This process has too many connections. Try again.");
+  const { status, ...problem } = describeProblem(error, randomUUID());
+  response.writeHead(status, problemHeaders(error)).end(JSON.stringify({ ...problem, status }));
+};
 
 /** Accepts no more connections, lets running requests end for 5 s, then cuts the rest. */
 async function stopServing(server: Server): Promise<void> {

@@ -16,8 +16,14 @@ import * as memberCounts from "./0014-member-counts.ts";
 import * as roomsByObserver from "./0015-rooms-by-observer.ts";
 import * as timelineConsumers from "./0016-timeline-consumers.ts";
 import * as removalsOnMatrix from "./0020-removals-on-matrix.ts";
+import * as deadMessages from "./0023-dead-messages.ts";
 
-type Migration = { name: string; up: (db: Knex) => Promise<void>; down: (db: Knex) => Promise<void> };
+type Migration = {
+  name: string;
+  up: (db: Knex) => Promise<void>;
+  down: (db: Knex) => Promise<void>;
+  config?: { transaction: boolean };
+};
 
 /** Every migration, in order. A migration that is not in this list does not run. */
 const MIGRATIONS: readonly Migration[] = [
@@ -38,6 +44,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0015-rooms-by-observer", ...roomsByObserver },
   { name: "0016-timeline-consumers", ...timelineConsumers },
   { name: "0020-removals-on-matrix", ...removalsOnMatrix },
+  { name: "0023-dead-messages", ...deadMessages },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {
@@ -46,14 +53,35 @@ const migrationSource: Knex.MigrationSource<Migration> = {
   getMigration: (migration) => Promise.resolve(migration),
 };
 
-/** Applies the missing migrations and returns their names. Several processes may call it at the same time. */
+/**
+ * Applies the missing migrations and returns their names. Several processes may call it at the same time. Migrations of a
+ * newer version stay as they are, so that the former version can be started again.
+ */
 export async function migrateUp(db: Knex): Promise<string[]> {
-  const [, names] = (await db.migrate.latest({ migrationSource })) as [number, string[]];
+  const [, names] = (await db.migrate.latest({ migrationSource, disableMigrationsListValidation: true })) as [
+    number,
+    string[],
+  ];
   return names;
 }
 
-/** Reverts the last migration. Returns its name, or an empty list when there is none. */
+/**
+ * Reverts the last migration. Returns its name, or an empty list when there is none.
+ * @throws Error that names the migration, when it belongs to a newer version.
+ */
 export async function migrateDown(db: Knex): Promise<string[]> {
+  const newer = await findNewerMigration(db);
+  if (newer !== undefined)
+    throw new Error(`the last migration ${newer} is of a newer version: revert it with that version`);
   const [, names] = (await db.migrate.down({ migrationSource })) as [number, string[]];
   return names;
+}
+
+async function findNewerMigration(db: Knex): Promise<string | undefined> {
+  const known = new Set(MIGRATIONS.map(({ name }) => name));
+  const [applied] = (await db.migrate.list({ migrationSource, disableMigrationsListValidation: true })) as [
+    { name: string }[],
+    unknown,
+  ];
+  return applied.map(({ name }) => name).findLast((name) => !known.has(name));
 }

@@ -1,3 +1,4 @@
+import { errorText } from "../shared/contract/errors.ts";
 import { openDb } from "../shared/db/connection/open.ts";
 import { migrateDown, migrateUp } from "./index.ts";
 
@@ -16,6 +17,9 @@ try {
       ? "schema is up to date\n"
       : `${isDown ? "took back" : "applied"} ${names.join(", ")}\n`,
   );
+} catch (error) {
+  process.stderr.write(`the migration failed: ${errorText(error)}\n`);
+  process.exitCode = 1;
 } finally {
   await db.destroy();
 }

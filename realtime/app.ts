@@ -15,6 +15,8 @@ import type { OpenTransport, Transport, TransportName } from "./transport/transp
 export type RealtimeOptions = AssembleOptions & {
   openTransport: OpenTransport;
   port: number;
+  /** Absent: every address of the machine. */
+  host?: string | undefined;
   isSharedPort: boolean;
   allowedOrigins: readonly string[];
   /** Reads the text of `/metrics`; with several processes it is the sum of all. */
@@ -72,6 +74,7 @@ async function openTransport(
   const deps = createConnectionDeps(options, parts);
   const transport: Transport = await options.openTransport({
     port: options.port,
+    host: options.host,
     isShared: options.isSharedPort,
     limits,
     subprotocols: CODECS.map(({ subprotocol }) => subprotocol),

@@ -1,4 +1,4 @@
-import { readConfig } from "../shared/platform/config.ts";
+import { readProcessConfig } from "../shared/platform/process-config.ts";
 import { openDb } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
 import { createLog } from "../shared/platform/log.ts";
@@ -18,14 +18,19 @@ import { openRealtime } from "./app.ts";
 const STOP_LIMIT_MS = LIMITS.drainMs + 5_000;
 const START_WAIT_MS = 2_000;
 
-const config = readConfig(process.env);
+const config = readProcessConfig(process.env);
 const log = createLog({ level: config.logLevel, tier: "realtime" });
 
 await runProcess(log, STOP_LIMIT_MS, async (resources) => {
   const processes = config.realtimeProcesses;
   const openTransport = await loadTransport(config.transport, { processes, log });
   if (processes > 1 && !isChild()) {
-    const supervisor = await superviseProcesses({ count: processes, port: config.ports.realtime, log });
+    const supervisor = await superviseProcesses({
+      count: processes,
+      port: config.ports.realtime,
+      host: config.bindAddress,
+      log,
+    });
     resources.add("processes", supervisor, (value) => value.close());
     return;
   }
@@ -46,6 +51,7 @@ await runProcess(log, STOP_LIMIT_MS, async (resources) => {
   const app = await openRealtime({
     openTransport,
     port: config.ports.realtime,
+    host: config.bindAddress,
     isSharedPort: isChild(),
     allowedOrigins,
     limits: LIMITS,

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
-import { readConfig, type Config } from "../shared/platform/config.ts";
+import type { Config } from "../shared/platform/config.ts";
+import { readProcessConfig } from "../shared/platform/process-config.ts";
 import { ensureHomeserver } from "../shared/db/homeservers/homeservers.ts";
 import { isDbUp, openDb, type Db } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
@@ -41,7 +42,7 @@ type WorkerRole = (typeof ROLES)[number];
 const STOP_LIMIT_MS = 10_000;
 
 const roles = readRoles();
-const config = readConfig(process.env);
+const config = readProcessConfig(process.env);
 const log = createLog({ level: config.logLevel, tier: roles.join("+") });
 await runProcess(log, STOP_LIMIT_MS, (resources) => start(resources, config, log, roles));
 
@@ -139,6 +140,7 @@ async function startJobs(
   const readiness = () => jobsReadiness(context.db, context.redis);
   const server = await openHealthServer({
     port: config.ports.jobs,
+    host: config.bindAddress,
     metrics: context.metrics.registry,
     readiness,
   });
@@ -179,6 +181,7 @@ async function startSync(resources: Resources, config: Config, context: WorkerCo
   const readiness = () => syncReadiness(context, observers, config.homeserver.baseUrl);
   const server = await openHealthServer({
     port: config.ports.sync,
+    host: config.bindAddress,
     metrics: context.metrics.registry,
     readiness,
   });

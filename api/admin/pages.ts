@@ -3,11 +3,20 @@ import { insertAudit } from "../../shared/db/tenants/audit.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { Queues } from "../../shared/queues/open.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
-import type { Page } from "../http/health.ts";
+import { EXACT_PATHS, type Page } from "../http/page.ts";
 import { contextOf } from "../http/request-context.ts";
-import { identifyCaller, type RateLimits } from "../rate-limit/rate-limits.ts";
+import type { IdentifyCaller } from "../rate-limit/identify-caller.ts";
+import type { RateLimits } from "../rate-limit/rate-limits.ts";
+import { allowMethods, refuseKnown } from "../http/methods.ts";
 import { loginRouter } from "./login.ts";
-import { identifyOperator, isRead, requireWriteAccess, type OperatorDeps } from "./operator.ts";
+import {
+  authenticateOperator,
+  isRead,
+  readOperatorCredential,
+  requireOperator,
+  requireWriteAccess,
+  type OperatorDeps,
+} from "./operator.ts";
 import { createQueuesBoard } from "./queue-board.ts";
 import { requireSameSite } from "./same-site.ts";
 
@@ -16,9 +25,16 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
   "connect-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'";
 
+type PageDeps = OperatorDeps & {
+  queues: Queues;
+  redis: Redis;
+  limits: RateLimits;
+  identifyCaller: IdentifyCaller;
+};
+
 /** The operators' pages under `/admin`. All tenants share the queues; a job carries row ids only. */
-export function adminPage(deps: OperatorDeps & { queues: Queues; redis: Redis; limits: RateLimits }): Page {
-  const router = Router();
+export function adminPage(deps: PageDeps): Page {
+  const router = Router(EXACT_PATHS);
   const boards = {
     operator: createQueuesBoard(deps.queues, QUEUES_PATH, { isReadOnly: false }),
     viewer: createQueuesBoard(deps.queues, QUEUES_PATH, { isReadOnly: true }),
@@ -26,28 +42,31 @@ export function adminPage(deps: OperatorDeps & { queues: Queues; redis: Redis; l
   router.get("/", (_request, response) => {
     response.redirect(303, QUEUES_PATH);
   });
+  router.all("/", allowMethods("GET"));
   router.use(loginRouter(deps));
+  router.use(refuseKnown);
   router.use("/queues", showQueues(deps, boards));
-  return { path: "/admin", handler: router };
+  return { path: "/admin", handler: router, isFolder: true };
 }
 
-function showQueues(
-  deps: OperatorDeps & { redis: Redis; limits: RateLimits },
-  boards: Record<"operator" | "viewer", Handler>,
-): Handler {
+function showQueues(deps: PageDeps, boards: Record<"operator" | "viewer", Handler>): Handler {
   return async (request, response, next) => {
-    contextOf(response).route = QUEUES_PATH;
-    const identified = identifyCaller(deps.limits, request, identifyOperator(deps, request));
-    const caller = await identified.catch((error: unknown) => {
-      if (error instanceof AppError && error.code === "unauthorized" && acceptsHtml(request.get("accept")))
-        return null;
-      throw error;
-    });
-    if (!caller) {
+    const context = contextOf(response);
+    context.route = QUEUES_PATH;
+    const client = { address: context.address, credential: readOperatorCredential(request) };
+    const identified = await deps
+      .identifyCaller(client, () => authenticateOperator(deps, request))
+      .catch((error: unknown) => {
+        if (error instanceof AppError && error.code === "unauthorized" && acceptsHtml(request.get("accept")))
+          return null;
+        throw error;
+      });
+    if (!identified) {
       response.redirect(303, "/admin/login");
       return;
     }
-    contextOf(response).caller = caller;
+    context.caller = identified;
+    const caller = requireOperator(identified);
     requireWriteAccess(caller, request);
     if (!isRead(request)) requireSameSite(request);
     if (deps.redis.status !== "ready")

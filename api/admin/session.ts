@@ -1,5 +1,5 @@
 import { parseCookie } from "cookie";
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import type { SealKey } from "../../shared/platform/seal.ts";
 
@@ -31,6 +31,11 @@ export function readSession(sealKeys: readonly SealKey[], session: string, nowMs
 /** The session in a request's `Cookie` header. */
 export function findSession(header: string | undefined): string | null {
   return parseCookie(header ?? "")[SESSION_COOKIE] ?? null;
+}
+
+/** A hash that stands for a session where it is stored: it opens nothing. */
+export function nameSession(session: string): string {
+  return createHash("sha256").update(session).digest("base64url");
 }
 
 function sign({ key }: SealKey, keyId: string, expiresAtMs: number): string {

@@ -1,13 +1,17 @@
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
+import { createClientAddresses } from "../../shared/auth/client-address.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { Histogram } from "../../shared/platform/metrics.ts";
 import type { Authenticate, Caller } from "../auth/authenticate.ts";
+import { findRepeatedHeader } from "../../shared/platform/http-server.ts";
 import { checkShape, MAX_BODY_BYTES, readJson } from "./body.ts";
 import { createCors, requireOrigin } from "./cors.ts";
-import { identifyCaller, type RateLimits } from "../rate-limit/rate-limits.ts";
+import type { IdentifyCaller } from "../rate-limit/identify-caller.ts";
 import { describeProblem, problemHeaders, toAppError } from "./problem.ts";
 import { contextOf, createRequestLog } from "./request-context.ts";
+import { allowMethods, refuseRest } from "./methods.ts";
+import { EXACT_PATHS, type Page } from "./page.ts";
 import type { Access, Answer, Call, Route } from "./route.ts";
 import { readPreferredWaitS, type LongPoll } from "./long-poll.ts";
 
@@ -16,14 +20,14 @@ export type AppDeps = {
   authenticate: Authenticate;
   routes: readonly Route[];
   longPoll: LongPoll;
-  limits: RateLimits;
+  identifyCaller: IdentifyCaller;
   allowedOrigins: readonly string[];
   isKnownOrigin: (origin: string) => boolean;
   /** Addresses of proxies that are trusted about a client's address and protocol. */
   trustedProxies: readonly string[];
   durations: Histogram<"method" | "route" | "status">;
-  /** Paths with handlers of their own: health, the OpenAPI document, the operators' pages. */
-  pages: readonly { path: string; handler: express.Handler }[];
+  /** Health, the OpenAPI document, the operators' pages. */
+  pages: readonly Page[];
 };
 
 /** The API as an Express application: pages, routes, and a problem for everything else. */
@@ -32,21 +36,41 @@ export function createApp(deps: AppDeps): Express {
   app.disable("x-powered-by");
   app.disable("etag");
   app.set("query parser", "simple");
-  app.set("trust proxy", deps.trustedProxies.length > 0 ? [...deps.trustedProxies] : false);
-  app.use(createRequestLog(deps.log, deps.durations));
+  app.set("case sensitive routing", EXACT_PATHS.caseSensitive);
+  app.set("strict routing", EXACT_PATHS.strict);
+  // Express would answer 304 to `If-None-Match: *`, though no answer of the API has a validator.
+  Object.defineProperty(app.request, "fresh", { value: false });
+  const addresses = createClientAddresses(deps.trustedProxies);
+  app.set("trust proxy", addresses.isTrusted);
+  app.use(createRequestLog(deps.log, deps.durations, addresses));
   app.use(setSecurityHeaders);
+  app.use(requireSingleHeaders);
   app.use(createCors(deps.isKnownOrigin));
-  for (const { path, handler } of deps.pages) app.use(path, handler);
+  for (const { path, handler, isFolder = false } of deps.pages) {
+    if (isFolder) app.use(path, handler);
+    else app.get(path, handler).all(path, allowMethods("GET"));
+  }
   const readBytes = express.raw({ type: () => true, limit: MAX_BODY_BYTES, inflate: false });
   for (const route of deps.routes) {
     const { method, path } = route.shape;
-    app[method](path.replace(/\{(\w+)\}/g, ":$1"), identify(deps, route), readBytes, run(deps, route));
+    app[method](expressPath(path), identify(deps, route), readBytes, run(deps, route));
   }
-  app.use(() => {
-    throw new AppError("not_found", "There is nothing at this address.");
-  });
+  for (const { shape } of deps.routes) app.all(expressPath(shape.path), allowMethods(shape.method));
+  app.use(refuseRest);
   app.use(sendProblem(deps.log));
   return app;
+}
+
+/** A route's path as Express writes it. */
+function expressPath(path: string): string {
+  return path.replace(/\{(\w+)\}/g, ":$1");
+}
+
+/** Refuses a header that a proxy and this process could read differently, because it was sent twice. */
+function requireSingleHeaders(request: Request, _response: Response, next: NextFunction): void {
+  const repeated = findRepeatedHeader(request.rawHeaders);
+  if (repeated !== null) throw new AppError("malformed", `Send the header ${repeated} once.`);
+  next();
 }
 
 const HTTPS_FOR_S = 31_536_000;
@@ -64,11 +88,13 @@ function setSecurityHeaders(request: Request, response: Response, next: NextFunc
 }
 
 /** Checks the caller, the rate limits and the kind of credential before the body is read. */
-function identify({ authenticate, limits, allowedOrigins }: AppDeps, route: Route): express.Handler {
+function identify({ authenticate, identifyCaller, allowedOrigins }: AppDeps, route: Route): express.Handler {
   return async (request, response, next) => {
     const context = contextOf(response);
     context.route = route.shape.path;
-    const caller = await identifyCaller(limits, request, authenticate(request.get("authorization")));
+    const authorization = request.get("authorization");
+    const client = { address: context.address, credential: authorization ?? null };
+    const caller = await identifyCaller(client, () => authenticate(authorization));
     context.caller = caller;
     requireOrigin(request, caller, allowedOrigins);
     requireAccess(caller, route.access);
@@ -87,6 +113,7 @@ function run(deps: AppDeps, route: Route): express.Handler {
     const { caller } = contextOf(response);
     if (!caller) throw new Error("a route ran without a caller");
     const waitS = route.shape.headers?.includes("Prefer") ? readPreferredWaitS(request.get("prefer")) : 0;
+    const wait = { isKept: false };
     const call: Call<Caller, unknown, unknown> = {
       caller,
       params: readParams(request),
@@ -94,12 +121,18 @@ function run(deps: AppDeps, route: Route): express.Handler {
       body: readBody(route, request),
       requestId: contextOf(response).requestId,
       header: (name) => request.get(name),
-      settle: (first, read, isFinal) =>
-        deps.longPoll(first, read, isFinal, { waitS, signal: closedSignal(response) }),
+      settle: async (first, read, isFinal) => {
+        const { value, isKept } = await deps.longPoll(first, read, isFinal, {
+          ...{ waitS, signal: closedSignal(response) },
+          ...{ tenantId: caller.tenantId, places: caller.limits.longPolls },
+        });
+        wait.isKept = isKept;
+        return value;
+      },
     };
     const answer = await route.handle(call);
     contextOf(response).about = answer.about ?? {};
-    if (waitS > 0) response.set("Preference-Applied", `wait=${waitS}`);
+    if (wait.isKept) response.set("Preference-Applied", `wait=${waitS}`);
     send(response, answer);
   };
 }

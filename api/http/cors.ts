@@ -44,8 +44,12 @@ export function requireOrigin(request: Request, caller: Caller, configured: read
     throw new AppError("forbidden", "Pages of this origin may not act for this tenant.");
 }
 
-/** Whether a page of the API itself sends the request. */
+/**
+ * Whether a page of the API itself sends the request: of the same scheme, host and port. Behind a proxy that ends TLS,
+ * the scheme is the one that a trusted proxy names.
+ */
 export function isOwnOrigin(request: Request): boolean {
   const origin = request.get("origin");
-  return origin !== undefined && URL.canParse(origin) && new URL(origin).host === request.get("host");
+  const own = `${request.protocol}://${request.get("host") ?? ""}`;
+  return origin !== undefined && URL.canParse(own) && new URL(own).origin === origin;
 }

@@ -1,7 +1,8 @@
 import { Router } from "express";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import type { Page } from "./health.ts";
+import { allowMethods, refuseKnown } from "./methods.ts";
+import { EXACT_PATHS, type Page } from "./page.ts";
 
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; " +
@@ -26,9 +27,11 @@ const PAGE = `<!doctype html>
 const START = `SwaggerUIBundle({ url: "/docs/openapi.json", dom_id: "#api", deepLinking: true, validatorUrl: null });
 `;
 
+const FILES = ["swagger-ui.css", "swagger-ui-bundle.js"];
+
 /** `/docs` (Swagger UI, which loads nothing from other hosts) and `/docs/openapi.json`. */
 export function docsPage(document: unknown): Page {
-  const router = Router();
+  const router = Router(EXACT_PATHS);
   const assets = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
   router.use((_request, response, next) => {
     response.set("Content-Security-Policy", POLICY);
@@ -37,10 +40,13 @@ export function docsPage(document: unknown): Page {
   router.get("/", (_request, response) => void response.type("html").send(PAGE));
   router.get("/start.js", (_request, response) => void response.type("js").send(START));
   router.get("/openapi.json", (_request, response) => void response.json(document));
-  for (const file of ["swagger-ui.css", "swagger-ui-bundle.js"]) {
+  for (const file of FILES) {
     router.get(`/${file}`, (_request, response) => {
       response.set("Cache-Control", "public, max-age=3600").sendFile(join(assets, file));
     });
   }
-  return { path: "/docs", handler: router };
+  for (const path of ["/", "/start.js", "/openapi.json", ...FILES.map((file) => `/${file}`)])
+    router.all(path, allowMethods("GET"));
+  router.use(refuseKnown);
+  return { path: "/docs", handler: router, isFolder: true };
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { boundedText } from "../../shared/contract/bounded-text.ts";
+import { webUrl } from "../../shared/contract/web-url.ts";
 import {
   roomAddress,
   roomSlug,
@@ -16,11 +17,13 @@ export const roomTopic = boundedText(1_024);
 export const visibility = z.enum(["private", "public"]);
 
 export const avatarUrl = boundedText(2_048)
-  .refine(
-    (text) => /^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : ""),
-    "must be an http or https URL",
-  )
-  .meta({ description: "An http or https URL", examples: ["https://example.org/ada.png"] });
+  .regex(webUrl, "must be an http or https URL without spaces, backslashes, quotes and credentials")
+  .refine((text) => URL.canParse(text), "must be an http or https URL")
+  .meta({
+    description:
+      "An http or https URL of 1 to 2048 bytes. Its host is a name in ASCII or an IPv4 address; it has no credentials",
+    examples: ["https://example.org/ada.png"],
+  });
 
 export const clientId = z
   .string()

@@ -1,10 +1,8 @@
-import type { Handler } from "express";
 import { isDbUp, type Db } from "../../shared/db/connection/open.ts";
 import type { Readiness } from "../../shared/platform/health.ts";
 import type { Registry } from "../../shared/platform/metrics.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
-
-export type Page = { path: string; handler: Handler };
+import type { Page } from "./page.ts";
 
 /** `/livez`, `/readyz` and `/metrics`. Only Postgres is needed to be ready: without Redis the sweepers find the work. */
 export function healthPages(deps: {

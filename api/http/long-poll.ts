@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 const MAX_WAIT_S = 30;
+/** Requests that wait at once in a process, of all tenants. */
 const MAX_WAITING = 500;
 const MIN_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 250;
@@ -14,24 +15,40 @@ export function readPreferredWaitS(prefer: string | undefined): number {
   return 0;
 }
 
-export type SettleOptions = { waitS: number; signal: AbortSignal };
+/** `places`: how many requests of the tenant wait at once. */
+export type SettleOptions = { waitS: number; signal: AbortSignal; tenantId: string; places: number };
+/** `isKept`: whether the request waited as long as it preferred, or had no need to. */
+export type Settled<T> = { value: T; isKept: boolean };
 export type LongPoll = <T>(
   first: T,
   read: () => Promise<T>,
   isFinal: (value: T) => boolean,
   options: SettleOptions,
-) => Promise<T>;
+) => Promise<Settled<T>>;
 
-/** Reads a value with growing pauses until it is final. At most 500 requests wait; further ones get the first value. */
+/**
+ * Reads a value with growing pauses until it is final. A request for which there is no place gets the first value. A tenant
+ * has no more places than are still free, so that however many tenants wait, another one finds a place.
+ */
 export function createLongPoll(): LongPoll {
+  const waitingOf = new Map<string, number>();
   let waiting = 0;
-  return async (first, read, isFinal, { waitS, signal }) => {
-    if (waitS === 0 || isFinal(first) || waiting >= MAX_WAITING) return first;
-    waiting++;
+  const count = (tenantId: string, change: 1 | -1) => {
+    const own = (waitingOf.get(tenantId) ?? 0) + change;
+    waiting += change;
+    if (own === 0) waitingOf.delete(tenantId);
+    else waitingOf.set(tenantId, own);
+  };
+  return async (first, read, isFinal, { waitS, signal, tenantId, places }) => {
+    if (waitS === 0 || isFinal(first)) return { value: first, isKept: waitS > 0 };
+    const own = waitingOf.get(tenantId) ?? 0;
+    if (own >= Math.min(places, MAX_WAITING - waiting)) return { value: first, isKept: false };
+    count(tenantId, 1);
     try {
-      return await readUntil(first, read, isFinal, { untilMs: performance.now() + waitS * 1_000, signal });
+      const untilMs = performance.now() + waitS * 1_000;
+      return { value: await readUntil(first, read, isFinal, { untilMs, signal }), isKept: true };
     } finally {
-      waiting--;
+      count(tenantId, -1);
     }
   };
 }

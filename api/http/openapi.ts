@@ -54,7 +54,9 @@ const PATH_PARAMETERS: Record<string, z.ZodType> = {
 const HEADER_PARAMETERS: Record<string, z.ZodType> = {
   Prefer: parameter(
     z.string().optional(),
-    "wait=N delays the answer until the status is final, for N seconds at most (up to 30)",
+    "wait=N delays the answer until the status is final (sent or dead; ready or failed), for N seconds at most (up to 30). " +
+      "A message that is sent may still have no number: that comes when it is in the timeline. Few requests of a tenant wait " +
+      "at once: without the header Preference-Applied the answer did not wait",
     "wait=10",
   ),
   "Idempotency-Key": parameter(
@@ -75,7 +77,7 @@ const RETRY_AFTER: oas31.HeadersObject = {
 const ANSWER_HEADERS: Record<string, oas31.HeadersObject> = {
   Prefer: {
     "Preference-Applied": {
-      description: "The wait that was applied: wait=N",
+      description: "wait=N: the answer waited as preferred, or had no need to. Absent: it did not wait",
       schema: { type: "string" },
     },
   },

@@ -9,6 +9,7 @@ export const PROBLEMS = {
   forbidden: { status: 403, title: "This is not allowed" },
   wrong_credential: { status: 403, title: "This needs another kind of credential" },
   not_found: { status: 404, title: "There is nothing here" },
+  method_not_allowed: { status: 405, title: "This path does not take that method" },
   conflict: { status: 409, title: "This contradicts what is there" },
   too_many_roles: { status: 409, title: "The room has too many members with a role" },
   too_large: { status: 413, title: "The body is too large" },
@@ -80,6 +81,7 @@ export function problemHeaders(error: AppError): Record<string, string> {
   return {
     "Content-Type": "application/problem+json",
     ...(retryAfterMs === undefined ? {} : { "Retry-After": String(Math.ceil(retryAfterMs / 1_000)) }),
+    ...(error.allowedMethods === undefined ? {} : { Allow: error.allowedMethods.join(", ") }),
     ...(PROBLEMS[error.code].status === 401 ? { "WWW-Authenticate": "Bearer" } : {}),
   };
 }

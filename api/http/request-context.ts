@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Handler, Response } from "express";
+import type { ClientAddresses } from "../../shared/auth/client-address.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { Histogram } from "../../shared/platform/metrics.ts";
 import type { Caller } from "../auth/authenticate.ts";
@@ -7,6 +8,8 @@ import type { Caller } from "../auth/authenticate.ts";
 /** Facts about a request, for its line in the log. `route` is the template, never the path; `about` has ids of what was made. */
 export type RequestContext = {
   requestId: string;
+  /** The client's address, canonical. */
+  address: string;
   route: string;
   caller: Caller | null;
   about: Record<string, string>;
@@ -22,12 +25,17 @@ export function contextOf(response: Response): RequestContext {
 }
 
 /** Gives each request an id (the caller's if it is well formed), logs its outcome and observes its duration. */
-export function createRequestLog(log: Log, durations: Histogram<"method" | "route" | "status">): Handler {
+export function createRequestLog(
+  log: Log,
+  durations: Histogram<"method" | "route" | "status">,
+  addresses: ClientAddresses,
+): Handler {
   return (request, response, next) => {
     const startMs = performance.now();
     const asked = request.get("x-request-id");
     const requestId = asked !== undefined && WELL_FORMED_ID.test(asked) ? asked : randomUUID();
-    const context: RequestContext = { requestId, route: "other", caller: null, about: {} };
+    const address = addresses.read(request.socket.remoteAddress, request.get("x-forwarded-for"));
+    const context: RequestContext = { requestId, address, route: "other", caller: null, about: {} };
     contexts.set(response, context);
     response.set("X-Request-Id", requestId);
     response.once("close", () => {

@@ -9,6 +9,15 @@ export type Bound = { key: string; most: number; windowS: number };
 /** Counts one request under each bound. Returns, in their order, how many milliseconds to wait: 0 within the bound. */
 export type CountAll = (bounds: readonly Bound[]) => Promise<number[]>;
 
+export type SharedCounters = {
+  countAll: CountAll;
+  /**
+   * How many milliseconds are left of a window whose bound is used up, as far as this process knows; 0 within the bound.
+   * Counts nothing and waits for nothing.
+   */
+  waitMs: (bound: Bound) => number;
+};
+
 /** How long a request waits for Redis. */
 const REDIS_LIMIT_MS = 50;
 /** How long a process counts alone after Redis failed or was late, so that not every request waits for it. */
@@ -42,7 +51,11 @@ type Limiters = { shared: RateLimiterRedis; own: RateLimiterMemory };
  * A caller that is far from all its bounds does not wait for Redis: the process counts such requests together, at most
  * 50 ms later. A caller that uses many processes at once may therefore exceed a bound for that time and one round trip.
  */
-export function createSharedCounters(redis: Redis, now: () => number, onCountedAlone: () => void): CountAll {
+export function createSharedCounters(
+  redis: Redis,
+  now: () => number,
+  onCountedAlone: () => void,
+): SharedCounters {
   // An evicted key is unknown, and an unknown key is never deferred: its next request asks Redis, after what is on its
   // way for that key. So an eviction costs one round trip and no count.
   const usages = new LRUCache<string, Usage>({ max: MAX_USAGES });
@@ -84,7 +97,7 @@ export function createSharedCounters(redis: Redis, now: () => number, onCountedA
   };
   const isFarFromBound = ({ bound, usage: { counted, counting } }: Increment): boolean =>
     counted + counting + (deferred.get(bound.key)?.points ?? 0) < bound.most * DEFERRED_SHARE;
-  return async (bounds) => {
+  const countAll: CountAll = async (bounds) => {
     const increments = bounds.map((bound): Increment => ({ bound, usage: usageOf(bound), points: 1 }));
     if (increments.every(isFarFromBound)) {
       defer(increments);
@@ -94,6 +107,11 @@ export function createSharedCounters(redis: Redis, now: () => number, onCountedA
     countDeferred(bounds.map(({ key }) => key));
     return countNow(increments);
   };
+  const waitMs: SharedCounters["waitMs"] = ({ key, most }) => {
+    const usage = usages.get(key);
+    return usage && usage.counted >= most ? Math.max(0, usage.untilMs - now()) : 0;
+  };
+  return { countAll, waitMs };
 }
 
 /** Counts in Redis, or in this process alone while Redis is away or slow. Never fails. Returns counts in the order asked. */

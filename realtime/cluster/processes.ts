@@ -19,13 +19,15 @@ export type ProcessSupervisor = { close: () => Promise<void> };
 export async function superviseProcesses({
   count,
   port,
+  host,
   log,
 }: {
   count: number;
   port: number;
+  host: string | undefined;
   log: Log;
 }): Promise<ProcessSupervisor> {
-  await requireFreePort(port);
+  await requireFreePort(port, host);
   const children = new Set<ChildProcess>();
   let isClosing = false;
   const start = (delayMs: number) => {

@@ -60,6 +60,7 @@ export const CONNECT_REFUSAL = {
   token_expired: { error: REPLY_ERROR.tokenExpired },
   forbidden: { close: CLOSE.forceDisconnect },
   not_found: { close: CLOSE.invalidToken },
+  method_not_allowed: PERMANENT,
   malformed: PERMANENT,
   invalid: PERMANENT,
   conflict: PERMANENT,

@@ -1,3 +1,4 @@
+import type { HealthReply } from "../../shared/platform/health.ts";
 import type { Payload } from "../protocol/frames.ts";
 
 /** What a session needs of its socket. */
@@ -23,13 +24,15 @@ export type Session = {
 };
 
 /** An answer to a plain HTTP request. */
-export type Answer = { status: number; type: string; body: string };
+export type Answer = HealthReply;
 
 export type UpgradeRefusal = "origin" | "protocol" | "full";
 
 export type TransportOptions = {
   /** 0 takes a free one. */
   port: number;
+  /** Absent: every address of the machine. */
+  host?: string | undefined;
   /** Whether other processes may listen on the same port and share its connections. */
   isShared: boolean;
   limits: { frameBytes: number; queueBytes: number; closeMs: number };

@@ -29,7 +29,3 @@ export function decideUpgrade(
   if (isFull()) return refuse("full", 503, "no room for another connection");
   return { refusal: null, origin: origin === "" ? null : origin, subprotocol };
 }
-
-export const NOT_FOUND: Answer = { status: 404, type: "application/json", body: '{"error":"not found"}' };
-
-export const NOT_ALLOWED: Answer = { status: 405, type: "text/plain", body: "method not allowed" };

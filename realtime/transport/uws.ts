@@ -17,7 +17,8 @@ import {
   type Transport,
   type TransportOptions,
 } from "./transport.ts";
-import { decideUpgrade, NOT_ALLOWED, NOT_FOUND } from "./upgrade.ts";
+import { answerPlain, type PlainRequest } from "./plain.ts";
+import { decideUpgrade } from "./upgrade.ts";
 import { UwsSocket, type SocketData } from "./uws-socket.ts";
 
 type Uws = typeof uws;
@@ -38,11 +39,8 @@ async function openUws(library: Uws, options: TransportOptions): Promise<Transpo
     compression: library.DISABLED,
     ...createBehavior(options, closing),
   });
-  app.get("/*", (res, req) => {
-    void respond(options, res, req.getUrl());
-  });
-  app.any("/*", (res) => {
-    end(res, NOT_ALLOWED);
+  app.any("/*", (res, req) => {
+    void respond(options, res, readRequest(req));
   });
   const listening = await listen(app, options);
   let isListening = true;
@@ -102,13 +100,16 @@ const DEFAULT_PORT = 0 as ListenOptions;
 const EXCLUSIVE_PORT = 1 as ListenOptions;
 /* eslint-enable @typescript-eslint/no-unsafe-enum-assignment */
 
-function listen(app: TemplatedApp, { port, isShared }: TransportOptions): Promise<us_listen_socket> {
+function listen(app: TemplatedApp, { port, host, isShared }: TransportOptions): Promise<us_listen_socket> {
   const mode = isShared ? DEFAULT_PORT : EXCLUSIVE_PORT;
   return new Promise((resolve, reject) => {
-    app.listen(port, mode, (listening) => {
+    const onListening = (listening: us_listen_socket | false) => {
       if (listening) resolve(listening);
       else reject(new Error(`port ${port} is taken`));
-    });
+    };
+    if (host === undefined) app.listen(port, mode, onListening);
+    // @ts-expect-error The library takes options behind a host too; its types do not say so.
+    else app.listen(host, port, mode, onListening);
   });
 }
 
@@ -138,22 +139,30 @@ function upgrade(
   );
 }
 
-async function respond({ answer }: TransportOptions, res: HttpResponse, path: string): Promise<void> {
+function readRequest(req: HttpRequest): PlainRequest {
+  const rawHeaders: string[] = [];
+  req.forEach((name, value) => rawHeaders.push(name, value));
+  return { method: req.getMethod().toUpperCase(), path: req.getUrl(), rawHeaders };
+}
+
+async function respond(options: TransportOptions, res: HttpResponse, request: PlainRequest): Promise<void> {
   const aborted = new AbortController();
   res.onAborted(() => {
     aborted.abort();
   });
-  const reply = (await answer(path)) ?? NOT_FOUND;
+  const reply = await answerPlain(options, request);
   if (!aborted.signal.aborted)
     res.cork(() => {
-      end(res, reply);
+      end(res, reply, request.method);
     });
 }
 
-function end(res: HttpResponse, { status, type, body }: Answer): void {
+function end(res: HttpResponse, { status, type, body, allow }: Answer, method = "GET"): void {
   res
     .writeStatus(`${status} ${STATUS_CODES[status] ?? ""}`)
     .writeHeader("content-type", type)
-    .writeHeader("cache-control", "no-store")
-    .end(body);
+    .writeHeader("cache-control", "no-store");
+  if (allow !== undefined) res.writeHeader("allow", allow);
+  if (method === "HEAD") res.endWithoutBody(Buffer.byteLength(body));
+  else res.end(body);
 }

@@ -1,11 +1,4 @@
-import { once } from "node:events";
-import {
-  createServer,
-  STATUS_CODES,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
+import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer, type RawData, type WebSocket } from "ws";
 import {
@@ -17,20 +10,31 @@ import {
   type Transport,
   type TransportOptions,
 } from "./transport.ts";
-import { decideUpgrade, NOT_ALLOWED, NOT_FOUND } from "./upgrade.ts";
+import { NOT_FOUND, pathOf, sendReply } from "../../shared/platform/health.ts";
+import { createHttpServer, listen as listenOn } from "../../shared/platform/http-server.ts";
+import { answerPlain } from "./plain.ts";
+import { decideUpgrade } from "./upgrade.ts";
+
+/** Connections that are no sockets, or not yet. */
+const MAX_PLAIN_CONNECTIONS = 20_000;
 
 /** The transport of plain Node. One process only: it cannot share its port. @throws when the port is taken. */
 export async function openWs(options: TransportOptions): Promise<Transport> {
   if (options.isShared) throw new Error("the transport ws cannot share its port with other processes");
   const sockets = createSocketServer(options);
   const closing = new Set<WebSocket>();
-  const server = createServer((request, response) => {
-    void respond(options, request, response);
+  const server = createHttpServer((request, response) => void respond(options, request, response), {
+    maxConnections: MAX_PLAIN_CONNECTIONS,
+    upgrades: true,
+    onFull: (_request, response) => {
+      sendReply(response, FULL);
+    },
   });
   server.on("upgrade", (request, stream: Duplex, head) => {
     // The stream's end follows an error.
     stream.on("error", () => undefined);
-    const decision = pathOf(request) === SOCKET_PATH ? decideUpgrade(options, readHeaders(request)) : null;
+    const decision =
+      pathOf(request.url ?? "/") === SOCKET_PATH ? decideUpgrade(options, readHeaders(request)) : null;
     if (!decision) refuse(stream, NOT_FOUND);
     else if (decision.refusal !== null) {
       options.onRefused(decision.refusal);
@@ -41,7 +45,7 @@ export async function openWs(options: TransportOptions): Promise<Transport> {
       });
     }
   });
-  const port = await listen(server, options.port);
+  const port = await listen(server, options);
   return {
     name: "ws",
     port,
@@ -111,18 +115,14 @@ function readHeaders({ headers }: IncomingMessage): { origin: string; protocols:
   return { origin: headers.origin ?? "", protocols: headers["sec-websocket-protocol"] ?? "" };
 }
 
-function pathOf({ url = "/" }: IncomingMessage): string {
-  return url.split("?", 1)[0] ?? url;
-}
+const FULL: Answer = { status: 503, type: "text/plain", body: "too many connections" };
 
 async function respond(
-  { answer }: TransportOptions,
-  request: IncomingMessage,
+  options: TransportOptions,
+  { method = "GET", url = "/", rawHeaders }: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { status, type, body } =
-    request.method === "GET" ? ((await answer(pathOf(request))) ?? NOT_FOUND) : NOT_ALLOWED;
-  response.writeHead(status, { "content-type": type, "cache-control": "no-store" }).end(body);
+  sendReply(response, await answerPlain(options, { method, path: pathOf(url), rawHeaders }));
 }
 
 function refuse(stream: Duplex, { status, type, body }: Answer): void {
@@ -137,10 +137,9 @@ function refuse(stream: Duplex, { status, type, body }: Answer): void {
   stream.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => stream.destroy());
 }
 
-async function listen(server: Server, port: number): Promise<number> {
-  server.listen(port);
+async function listen(server: Server, { port, host }: TransportOptions): Promise<number> {
   try {
-    await once(server, "listening");
+    await listenOn(server, { port, host });
   } catch (error) {
     throw new Error(`port ${port} is taken`, { cause: error });
   }

@@ -6,6 +6,7 @@ export type ErrorCode =
   | "forbidden"
   | "wrong_credential"
   | "not_found"
+  | "method_not_allowed"
   | "conflict"
   | "too_many_roles"
   | "too_large"
@@ -19,13 +20,20 @@ export type ErrorCode =
 /** What is wrong with one field of a body, a path or a query. `path` is dotted, and empty for the whole. */
 export type FieldError = { path: string; message: string };
 
-type AppErrorOptions = { cause?: unknown; errors?: FieldError[]; retryAfterMs?: number };
+type AppErrorOptions = {
+  cause?: unknown;
+  errors?: FieldError[];
+  retryAfterMs?: number;
+  /** The methods of the path, for the header `Allow`. */
+  allowedMethods?: readonly string[];
+};
 
 /** An expected failure. The caller sees `message`: it must hold no Matrix id, token or server name. */
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly errors: FieldError[] | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly allowedMethods: readonly string[] | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
@@ -33,6 +41,7 @@ export class AppError extends Error {
     this.code = code;
     this.errors = options.errors;
     this.retryAfterMs = options.retryAfterMs;
+    this.allowedMethods = options.allowedMethods;
   }
 }
 

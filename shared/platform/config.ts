@@ -45,6 +45,11 @@ const environment = z.object({
   REALTIME_PORT: port.default(3001),
   JOBS_PORT: port.default(3002),
   SYNC_PORT: port.default(3003),
+  BIND_ADDRESS: z
+    .string()
+    .refine((text) => isIP(text) !== 0, "must be an IPv4 or IPv6 address of this machine")
+    .optional(),
+  API_CONNECTIONS: count(1, 100_000).default(5_000),
   REALTIME_PROCESSES: count(1, 64).default(1),
   TRANSPORT: z.enum(["auto", "uws", "ws"]).default("auto"),
   ALLOWED_ORIGINS: list.pipe(z.array(webOrigin)),
@@ -67,6 +72,10 @@ export type Config = {
   readsStream: boolean;
   sealKeys: SealKey[];
   ports: { api: number; realtime: number; jobs: number; sync: number };
+  /** The address on which every process listens; undefined: every address of the machine, IPv4 and IPv6. */
+  bindAddress: string | undefined;
+  /** Connections that an api process holds at most. */
+  apiConnections: number;
   realtimeProcesses: number;
   /** The WebSocket server. `auto`: uws, or ws where the native library of uws does not load. */
   transport: z.infer<typeof environment>["TRANSPORT"];
@@ -127,6 +136,8 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       jobs: values.JOBS_PORT,
       sync: values.SYNC_PORT,
     },
+    bindAddress: values.BIND_ADDRESS,
+    apiConnections: values.API_CONNECTIONS,
     realtimeProcesses: values.REALTIME_PROCESSES,
     transport: values.TRANSPORT,
     allowedOrigins: values.ALLOWED_ORIGINS,

@@ -15,14 +15,6 @@ export function isPortFree(port) {
 }
 
 /**
- * Whether a process of the product can listen on a port of every address of the machine, IPv4 and IPv6.
- * @param {number} port
- */
-function isPortFreeEverywhere(port) {
-  return canListen({ port });
-}
-
-/**
  * @param {{port: number, host?: string}} place
  * @returns {Promise<boolean>}
  */
@@ -67,10 +59,11 @@ export function readPort(env, variable, fallback) {
 }
 
 /**
- * @throws Fault when another program holds a port of a process of the product, on any address.
+ * @throws Fault when another program holds a port of a process of the product, on the address where it will listen.
  * @param {Record<string, number>} ports by the variable that chooses each
+ * @param {string} bindAddress
  */
-export async function refuseTakenPorts(ports) {
+export async function refuseTakenPorts(ports, bindAddress) {
   const entries = Object.entries(ports);
   for (const [index, [variable, port]] of entries.entries()) {
     const same = entries.slice(0, index).find(([, other]) => other === port);
@@ -79,7 +72,7 @@ export async function refuseTakenPorts(ports) {
         advice: `choose another ${variable}`,
         exitCode: 2,
       });
-    if (await isPortFreeEverywhere(port)) continue;
+    if (await canListen({ port, host: bindAddress })) continue;
     throw new Fault(`port ${port} is taken by another program`, {
       advice: `stop that program, or choose another port: ${variable}=${port + 1_000} npm run up`,
       exitCode: 2,

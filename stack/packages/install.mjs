@@ -23,9 +23,7 @@ export async function ensureDependencies({ cacheDir, stackDir, log }) {
     if (areInstalled()) return;
     if (await restoreCachedPackages({ cacheDir, stackDir, log })) return;
     log("npm: installing the packages of package-lock.json");
-    const clean = await runNpm("ci", log);
-    // The lockfile lacks packages for other systems, as after a change on one system. Its versions are kept.
-    const done = clean.output.includes("EUSAGE") ? await runNpm("install", log) : clean;
+    const done = await runNpmCi(log);
     if (done.code !== 0) throw describeNpmFailure(done.output);
     writeFileSync(stamp, hashLockfile());
     log("npm: installed");
@@ -33,11 +31,8 @@ export async function ensureDependencies({ cacheDir, stackDir, log }) {
   });
 }
 
-/**
- * @param {"ci" | "install"} verb
- * @param {(line: string) => void} log
- */
-function runNpm(verb, log) {
+/** @param {(line: string) => void} log */
+function runNpmCi(log) {
   let last = "";
   const flags = [
     "--include=dev",
@@ -46,13 +41,12 @@ function runNpm(verb, log) {
     "--no-fund",
     // `npm run -s` passes its silence on: without this flag, npm prints neither the reason nor the code of a failure.
     "--loglevel=error",
-    ...(verb === "install" ? ["--no-save"] : []),
   ];
-  const work = runToEnd([...npmCommand(), verb, ...flags], {
+  const work = runToEnd([...npmCommand(), "ci", ...flags], {
     cwd: checkoutDir,
     onLine: (line) => (last = line.slice(0, 70)),
   });
-  return withProgress(log, `npm: ${verb}`, work, { detail: () => last });
+  return withProgress(log, "npm: ci", work, { detail: () => last });
 }
 
 /** The npm that runs us, else the one on PATH. */

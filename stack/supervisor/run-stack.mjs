@@ -7,7 +7,7 @@ import { withProgress } from "../machine/log.mjs";
 import { refuseTakenPorts } from "../machine/ports.mjs";
 import { removeData } from "../servers/remove-data.mjs";
 import { startServers } from "../servers/servers.mjs";
-import { chooseMatrixMode, createStackEnv, ensureSealKeys } from "./stack-env.mjs";
+import { chooseBindAddress, chooseMatrixMode, createStackEnv, ensureSealKeys, hostOf } from "./stack-env.mjs";
 import { createTier, readTierPorts, tiers } from "./tiers.mjs";
 
 /**
@@ -28,7 +28,8 @@ export async function startStack({ paths, fresh, log, registry, announce }) {
   const startedAtMs = Date.now();
   const ports = readTierPorts(process.env);
   const mode = chooseMatrixMode(process.env);
-  await refuseTakenPorts(ports);
+  const bindAddress = chooseBindAddress(process.env);
+  await refuseTakenPorts(ports, bindAddress);
   if (fresh) removeData({ paths, env: process.env, log });
   const { servers, env } = await openServersAndBuild({
     paths,
@@ -45,12 +46,13 @@ export async function startStack({ paths, fresh, log, registry, announce }) {
   await startTiers({
     env,
     ports,
+    host: hostOf(bindAddress),
     logDir: join(stackDir, "logs"),
     log,
     adopt: (service) => registry.adopt(service),
   });
-  const apiUrl = `http://127.0.0.1:${ports.API_PORT}`;
-  const socketUrl = `ws://127.0.0.1:${ports.REALTIME_PORT}/connection/websocket`;
+  const apiUrl = `http://${hostOf(bindAddress)}:${ports.API_PORT}`;
+  const socketUrl = `ws://${hostOf(bindAddress)}:${ports.REALTIME_PORT}/connection/websocket`;
   log(`keys: ${join(stackDir, "demo.json")}, logs: ${join(stackDir, "logs")}`);
   const seconds = Math.round((Date.now() - startedAtMs) / 1_000);
   const readyLine = `ready api=${apiUrl} socket=${socketUrl} seconds=${seconds}`;
@@ -88,10 +90,10 @@ async function openServersAndBuild({ paths, mode, ports, log, adopt }) {
   return { servers, env: { ...process.env, ...stackEnv } };
 }
 
-/** @param {{env: NodeJS.ProcessEnv, ports: Record<string, number>, logDir: string, log: (line: string) => void, adopt: (service: import("./service.mjs").Service) => void}} given */
-async function startTiers({ env, ports, logDir, log, adopt }) {
+/** @param {{env: NodeJS.ProcessEnv, ports: Record<string, number>, host: string, logDir: string, log: (line: string) => void, adopt: (service: import("./service.mjs").Service) => void}} given */
+async function startTiers({ env, ports, host, logDir, log, adopt }) {
   const services = tiers.map((tier) =>
-    createTier({ tier, env, port: ports[tier.portVariable] ?? tier.port, logDir }),
+    createTier({ tier, env, port: ports[tier.portVariable] ?? tier.port, host, logDir }),
   );
   for (const service of services) adopt(service);
   await Promise.all(

@@ -24,8 +24,26 @@ export function createStackEnv({ servers, mode, ports, sealKeys }) {
     // A Synapse that was started here is one process. Only the operator of another one knows. The caller's value wins.
     ...(servers.services.synapse && !process.env.MATRIX_READ ? { MATRIX_READ: "events" } : {}),
     SEAL_KEYS: sealKeys,
+    BIND_ADDRESS: chooseBindAddress(process.env),
     ...Object.fromEntries(Object.entries(ports).map(([variable, port]) => [variable, String(port)])),
   };
+}
+
+/**
+ * Where the processes listen: where the caller says, else on this machine alone.
+ * @param {NodeJS.ProcessEnv} env
+ */
+export function chooseBindAddress(env) {
+  return env.BIND_ADDRESS || "127.0.0.1";
+}
+
+/**
+ * The host by which this machine reaches processes that listen on an address, as a URL writes it.
+ * @param {string} bindAddress
+ */
+export function hostOf(bindAddress) {
+  if (["0.0.0.0", "::"].includes(bindAddress)) return "127.0.0.1";
+  return bindAddress.includes(":") ? `[${bindAddress}]` : bindAddress;
 }
 
 /**

@@ -31,25 +31,28 @@ export function readTierPorts(env) {
 const runHere = (args) => [process.execPath, ...args];
 
 /**
- * @param {{tier: typeof tiers[number], env: NodeJS.ProcessEnv, port: number, logDir: string, command?: (args: readonly string[]) => string[]}} given
+ * @param {{tier: typeof tiers[number], env: NodeJS.ProcessEnv, port: number, host?: string, logDir: string, command?: (args: readonly string[]) => string[]}} given
  *   `command` makes the command line from Node's arguments; this Node runs them unless it is given
  */
-export function createTier({ tier, env, port, logDir, command = runHere }) {
+export function createTier({ tier, env, port, host = "127.0.0.1", logDir, command = runHere }) {
   return createService({
     name: tier.name,
     command: command(tier.args),
     cwd: checkoutDir,
     env,
     logPath: join(logDir, `${tier.name}.log`),
-    isReady: () => answersReady(port),
+    isReady: () => answersReady(host, port),
     readyLimitMs: 120_000,
   });
 }
 
-/** @param {number} port */
-async function answersReady(port) {
+/**
+ * @param {string} host
+ * @param {number} port
+ */
+async function answersReady(host, port) {
   try {
-    const answer = await fetch(`http://127.0.0.1:${port}/readyz`, { signal: AbortSignal.timeout(2_000) });
+    const answer = await fetch(`http://${host}:${port}/readyz`, { signal: AbortSignal.timeout(2_000) });
     return answer.status === 200;
   } catch {
     // Not listening yet.

@@ -178,8 +178,33 @@ test("a long poll ends when the caller disconnects", async () => {
     0,
     () => Promise.resolve(0),
     () => false,
-    { waitS: 30, signal: controller.signal },
+    { waitS: 30, signal: controller.signal, tenantId: "t", places: 1 },
   );
   controller.abort();
-  expect(await waiting).toBe(0);
+  expect(await waiting).toEqual({ value: 0, isKept: true });
+});
+
+test("a tenant waits in no more places than it has, nor than are still free, and others find one", async () => {
+  const controller = new AbortController();
+  const longPoll = createLongPoll();
+  const wait = (tenantId: string, { places = 1_000, isFinal = false } = {}) =>
+    longPoll(
+      "first",
+      () => Promise.resolve("read"),
+      () => isFinal,
+      { waitS: 30, signal: controller.signal, tenantId, places },
+    );
+  const refused = { value: "first", isKept: false };
+  const few = [wait("few", { places: 2 }), wait("few", { places: 2 })];
+  expect(await wait("few", { places: 2 })).toEqual(refused);
+  const greedy = Array.from({ length: 600 }, () => wait("greedy"));
+  expect(await greedy.at(-1)).toEqual(refused);
+  const others = Array.from({ length: 20 }, (_, index) => wait(`other ${String(index)}`));
+  // What needs no wait needs no place.
+  expect(await wait("greedy", { isFinal: true })).toEqual({ value: "first", isKept: true });
+  controller.abort();
+  const kept = async (waits: typeof greedy) =>
+    (await Promise.all(waits)).filter(({ isKept }) => isKept).length;
+  expect([await kept(few), await kept(greedy), await kept(others)]).toEqual([2, 249, 20]);
+  expect(await wait("few", { places: 1 })).toMatchObject({ isKept: true });
 });

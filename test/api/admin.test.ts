@@ -119,6 +119,32 @@ test("an ended session, a changed one and one of a revoked key are refused", asy
   expect(await look(session)).toBe(401);
 });
 
+test("a logout ends its session for every copy of the cookie, and no other session", async () => {
+  const { sealKeys } = world.config;
+  const anonymous = world.as(null);
+  const look = async (session: string) =>
+    (await anonymous("GET", QUEUES, { headers: { cookie: `omc_session=${session}` } })).status;
+  const logOut = (session: string) =>
+    anonymous("POST", "/admin/logout", { headers: { cookie: `omc_session=${session}` } });
+  const { id } = await tenant.key("operator");
+  const [mine, other] = [60_000, 70_000].map((ms) => signSession(sealKeys, id, Date.now() + ms)) as [
+    string,
+    string,
+  ];
+  expect([await look(mine), await look(other)]).toEqual([200, 200]);
+  const answer = await logOut(mine);
+  expect([answer.status, answer.headers.get("location")]).toEqual([303, "/admin/login"]);
+  expect(answer.headers.get("set-cookie")).toMatch(/^omc_session=;.*Expires=Thu, 01 Jan 1970/);
+  expect([await look(mine), await look(other)]).toEqual([401, 200]);
+  // Once more, and with sessions that open nothing: neither writes anything.
+  await logOut(mine);
+  await logOut(other.replace(/.$/, "!"));
+  await logOut(signSession(sealKeys, "a".repeat(16), Date.now() + 60_000));
+  expect(await world.db("audit").where({ action: "logout" }).select("actor", "tenant_id")).toEqual([
+    { actor: id, tenant_id: tenant.row.id },
+  ]);
+});
+
 test("jobs carry ids only", async () => {
   await tenant.server("PUT", "/v1/rooms/group/jobs", {
     body: { name: "Secret name", members: [{ user: "secret-user" }] },

@@ -1,3 +1,4 @@
+import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { newId } from "../../shared/platform/ids.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
@@ -208,7 +209,32 @@ test("a caller that prefers to wait gets the answer when the message is sent", a
     );
     return rows.length > 0;
   }, "the message was sent");
-  expect(await waiting).toMatchObject({ status: 200, body: { status: "sent" } });
+  const answer = await waiting;
+  // Sent, and not read back yet: it has no number.
+  expect(answer).toMatchObject({ status: 200, body: { status: "sent", number: null } });
+  expect(answer.headers.get("preference-applied")).toBe("wait=20");
+});
+
+test("a wait for which the tenant has no place is not said to be kept", async () => {
+  const busy = await world.tenant("no-places");
+  await busy.server("PUT", "/v1/rooms/group/busy", { body: { name: "Busy", members: [{ user: "ada" }] } });
+  await setTenantLimits(world.db, "no-places", { longPolls: 1 });
+  const path = "/v1/rooms/group/busy/messages";
+  const first = (await busy.user("ada"))("POST", path, {
+    body: { text: "one", clientId: "one" },
+    headers: { prefer: "wait=25" },
+  });
+  const ask = await busy.user("ada");
+  const apply = async () =>
+    (
+      await ask("POST", path, { body: { text: "two", clientId: "two" }, headers: { prefer: "wait=1" } })
+    ).headers.get("preference-applied");
+  await until(async () => (await apply()) === null, "the first request has the only place");
+  await world.db.raw("update messages set status = 'sent', event_id = id::text where tenant_id = ?", [
+    busy.row.id,
+  ]);
+  expect((await first).headers.get("preference-applied")).toBe("wait=25");
+  expect(await apply()).toBe("wait=1");
 });
 
 test("a guest may read and not write, and others find no room", async () => {

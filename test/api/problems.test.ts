@@ -116,7 +116,7 @@ const cases: Case[] = [
     POST,
   ],
   ["an unknown path", "not_found", server, "GET", "/v1/nothing"],
-  ["an unknown method", "not_found", server, "POST", ROOM],
+  ["a method that a path does not take", "method_not_allowed", server, "POST", ROOM],
   ["an unknown room", "not_found", server, "GET", "/v1/rooms/group/none"],
   ["an unknown kind", "not_found", server, "PUT", "/v1/rooms/club/x", { body: { name: "x" } }],
   ["a room that cannot be", "not_found", server, "GET", "/v1/rooms/group/UPPER"],

@@ -15,7 +15,7 @@ import {
 
 const { raw, services, volumes } = readCompose();
 const entries = Object.entries(services);
-const ours = entries.filter(([, service]) => service.image === "openmeet-chat");
+const ours = entries.filter(([, service]) => service.image.startsWith("openmeet-chat:"));
 const product = ours.filter(([, service]) => service.environment["SEAL_KEYS"] !== undefined);
 
 /** A source file of a program in dist/. */
@@ -70,6 +70,20 @@ describe("docker-compose.yml", () => {
       expect(() => readConfig(env)).not.toThrow();
     },
   );
+
+  test("runs the image of the version that package.json and the newest entry of CHANGELOG.md name", () => {
+    const { version } = JSON.parse(readRoot("package.json")) as { version: string };
+    for (const [, service] of ours) expect(interpolate(service.image, {})).toBe(`openmeet-chat:${version}`);
+    expect(/^## (\S+)/m.exec(readRoot("CHANGELOG.md"))?.[1]).toBe(version);
+  });
+
+  test("scrapes each process on the port that it listens on", () => {
+    const scraped = [
+      ...readRoot("deploy/prometheus.yml").matchAll(/names: \[(\w+)\], type: A, port: (\d+)/g),
+    ];
+    const { ports } = readConfig(fillIn());
+    expect(Object.fromEntries(scraped.map(([, name, port]) => [name, Number(port)]))).toEqual(ports);
+  });
 
   test("takes from .env only what .env.example has", () => {
     const known = Object.keys(readEnvFile(".env.example"));

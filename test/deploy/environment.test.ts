@@ -8,7 +8,14 @@ const variables = [...readRoot("shared/platform/config.ts").matchAll(/^ {2}([A-Z
   .flatMap((match) => match[1] ?? [])
   .filter((name) => !testOnly.includes(name));
 /** For the containers beside ours. */
-const composeOnly = ["POSTGRES_PASSWORD", "SYNAPSE_POSTGRES_PASSWORD", "PUBLISH_ADDRESS", "SYNAPSE_PORT"];
+const composeOnly = [
+  "POSTGRES_PASSWORD",
+  "SYNAPSE_POSTGRES_PASSWORD",
+  "PUBLISH_ADDRESS",
+  "SYNAPSE_PORT",
+  "OPENMEET_CHAT_VERSION",
+  "PROMETHEUS_PORT",
+];
 
 describe(".env.example", () => {
   test("has every variable that the processes read, and no other", () => {

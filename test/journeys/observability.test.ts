@@ -1,3 +1,4 @@
+import { listeningAddresses } from "../support/listening-addresses.ts";
 import { afterAll, describe, expect, test } from "@jest/globals";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -285,6 +286,34 @@ describe("after a conversation with failures", () => {
     ]).toEqual([]);
   });
 });
+
+test.each(TIER_NAMES)(
+  "the %s process listens on BIND_ADDRESS alone, and exactly its paths of health answer",
+  async (name) => {
+    const { port } = journey.tier(name);
+    expect(listeningAddresses(port)).toEqual(["loopback"]);
+    const ask = async (path: string, method = "GET") => {
+      const response = await fetch(`http://127.0.0.1:${String(port)}${path}`, { method });
+      await response.arrayBuffer();
+      return [response.status, response.headers.get("allow")];
+    };
+    for (const path of ["/livez", "/readyz", "/metrics", "/metrics?x=1"])
+      expect(await ask(path)).toEqual([200, null]);
+    expect(await ask("/metrics", "HEAD")).toEqual([200, null]);
+    for (const path of [
+      "/METRICS",
+      "/Livez",
+      "/metrics/",
+      "/metrics/x",
+      "/livez/anything",
+      "//metrics",
+      "/%6detrics",
+    ])
+      expect([path, ...(await ask(path))]).toEqual([path, 404, null]);
+    const [status, allow] = await ask("/metrics", "POST");
+    expect([status, allow]).toEqual([405, expect.stringMatching(/^GET, HEAD/)]);
+  },
+);
 
 test("every process ends with code 0 within 10 s after SIGTERM", async () => {
   await Promise.all(

@@ -101,7 +101,11 @@ test("an operator sees what differs on Matrix and repairs it", async () => {
   const levels = await journey.synapse.state(observer, matrixRoomId, "m.room.power_levels");
   await put("m.room.power_levels", { ...levels, users: { [observer]: 100 } });
 
-  const found = (await diagnose(room))["differences"] as { what: string; wanted: unknown; found: unknown }[];
+  const diagnosis = await journey.adminWithCode(["room", "diagnose", "acme", room]);
+  expect(diagnosis.exitCode).toBe(1);
+  const { differences: found } = diagnosis.printed as {
+    differences: { what: string; wanted: unknown; found: unknown }[];
+  };
   expect(found.map(({ what }) => what)).toEqual(["name", "power levels"]);
   expect(found[0]).toEqual({ what: "name", wanted: "Ours", found: "Theirs" });
 

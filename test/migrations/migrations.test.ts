@@ -38,6 +38,16 @@ test("a schema that is up to date is left alone, from two places at once too", a
   expect(await migrateUp(database.db)).toEqual([]);
 });
 
+test("a former version starts on the schema of a newer one, and leaves the newer migrations to that version", async () => {
+  await migrateUp(database.db);
+  const newer = "9999-of-a-newer-version";
+  await database.db("knex_migrations").insert({ name: newer, batch: 99, migration_time: new Date() });
+  expect(await migrateUp(database.db)).toEqual([]);
+  await requireSchema(database.db);
+  await expect(migrateDown(database.db)).rejects.toThrow(`${newer} is of a newer version`);
+  await database.db("knex_migrations").where({ name: newer }).delete();
+});
+
 test("a program does not start on a schema that lacks its newest migration, and says what to run", async () => {
   const names = await migrateUp(database.db);
   const all =

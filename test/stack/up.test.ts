@@ -18,6 +18,7 @@ import { findFreePort } from "../../stack/machine/ports.mjs";
 import { readStartedAt } from "../../stack/machine/processes.mjs";
 import { makeTemporaryFolder } from "../../stack/servers/throw-away.mjs";
 import { removeFolder, resolvePaths } from "../../stack/machine/paths.mjs";
+import { listeningAddresses } from "../support/listening-addresses.ts";
 import { makeFakeCheckout } from "./fake-checkout.ts";
 
 const limitMs = 180_000;
@@ -116,6 +117,7 @@ describe("npm run up", () => {
       expect(second.output).toMatch(/already running[^]*\nready api=/);
       expect((await fetch(`${readDemo(checkout).apiUrl}/readyz`)).status).toBe(200);
       expect(first.output).toContain("synapse: its data is in Postgres");
+      for (const port of Object.values(env)) expect(listeningAddresses(Number(port))).toEqual(["loopback"]);
       for (const name of ["demo.json", "env.json"])
         expect(statSync(join(checkout, ".stack", name)).mode & 0o777).toBe(0o600);
     },
@@ -168,7 +170,7 @@ describe("npm run up", () => {
   );
 
   test(
-    "is undone by npm run down, which leaves no process and is content when nothing runs",
+    "is undone by npm run down, which leaves no process, is content when nothing runs, and removes the data with --purge",
     async () => {
       await up();
       const { pids } = readDemo(checkout);
@@ -182,6 +184,15 @@ describe("npm run up", () => {
         code: 0,
         output: expect.stringContaining("nothing is running"),
       });
+      const { stateDir, stackDir } = resolvePaths({
+        root: isRoot,
+        checkout,
+        home: homedir(),
+        env: process.env,
+      });
+      expect([stateDir, stackDir].map((path) => existsSync(path))).toEqual([true, true]);
+      expect((await run(checkout, ["stack/commands/down.mjs", "--purge"], env)).code).toBe(0);
+      expect([stateDir, stackDir].map((path) => existsSync(path))).toEqual([false, false]);
     },
     limitMs,
   );
@@ -264,6 +275,9 @@ describe("npm run up", () => {
     const refused = await run(checkout, ["stack/commands/up.mjs", argument], env);
     expect(refused.code).toBe(2);
     expect(refused.output).toContain("npm run up [-- [--detach] [--fresh]]");
+    const down = await run(checkout, ["stack/commands/down.mjs", argument], env);
+    expect(down.code).toBe(2);
+    expect(down.output).toContain("npm run down [-- --purge]");
   });
 });
 

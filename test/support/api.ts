@@ -120,7 +120,7 @@ function createAsk(url: string, credential: string | null): Ask {
         : { body: typeof payload === "string" ? payload : new Uint8Array(payload) }),
     });
     const text = await response.text();
-    const isJson = response.headers.get("content-type")?.includes("json") === true;
+    const isJson = response.headers.get("content-type")?.includes("json") === true && text !== "";
     return {
       status: response.status,
       headers: response.headers,

@@ -1,5 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ConfigError, readConfig, type Config } from "../../shared/platform/config.ts";
+import { isDbUnavailable } from "../../shared/db/connection/failures.ts";
 import { openDb, type Db } from "../../shared/db/connection/open.ts";
 import { AppError, errorText } from "../../shared/contract/errors.ts";
 import { scrub } from "../../shared/platform/log.ts";
@@ -13,25 +14,34 @@ import { createTenantNamed, limitTenant, listAllTenants, setStatus } from "./ten
 import { createToken } from "./token.ts";
 
 /** The work of a command. Its result is plain data, printed as JSON or as lines. */
-type Work = (context: { db: Db; config: Config }) => Promise<unknown>;
+type Work<Result> = (context: { db: Db; config: Config }) => Promise<Result>;
+/** Runs the work of a command and prints its result. `isWrong`: whether the result makes the command exit with 1. */
+type Run = <Result>(
+  command: Command,
+  work: Work<Result>,
+  isWrong?: (result: Result) => boolean,
+) => Promise<void>;
 
 const EXIT = { ok: 0, failed: 1, wrongUse: 2 } as const;
 
-/** Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong use. */
+/** Runs one command and returns its exit code: 0 done, 1 failed or found something wrong, 2 wrong use. */
 export async function run(args: readonly string[], env: Record<string, string | undefined>): Promise<number> {
-  const program = createProgram(env);
+  let exitCode: number = EXIT.ok;
+  const program = createProgram(async (command, work, isWrong) => {
+    const result = await runCommand(command, env, work);
+    if (isWrong?.(result)) exitCode = EXIT.failed;
+  });
   try {
     await program.parseAsync([...args], { from: "user" });
-    return EXIT.ok;
+    return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.wrongUse;
     process.stderr.write(`${describeFailure(error)}\n`);
-    return EXIT.failed;
+    return error instanceof AppError && error.code === "invalid" ? EXIT.wrongUse : EXIT.failed;
   }
 }
 
-function createProgram(env: Record<string, string | undefined>): Command {
-  const runWork = (command: Command, work: Work) => runCommand(command, env, work);
+function createProgram(runWork: Run): Command {
   const program = new Command("admin").description("Operators' commands").exitOverride();
   addTenantCommands(program.command("tenant").description("Customer products"), runWork);
   addKeyCommands(program.command("key").description("API keys"), runWork);
@@ -51,10 +61,14 @@ function createProgram(env: Record<string, string | undefined>): Command {
     });
   withRoom(room.command("diagnose"))
     .option("--repair", "repair the room and report what is left")
-    .description("How a room differs from what the tenant wants; audited")
+    .description("How a room differs from what the tenant wants; exits with 1 when it does; audited")
     .action(async (tenant: string, address: RoomAddress, options: { repair?: boolean }, command: Command) => {
       const repair = options.repair === true;
-      await runWork(command, ({ db, config }) => diagnose(db, config, { tenant, address, repair }));
+      await runWork(
+        command,
+        ({ db, config }) => diagnose(db, config, { tenant, address, repair }),
+        ({ differences }) => differences.length > 0,
+      );
     });
   const matrix = program.command("matrix").description("The homeserver");
   withTenant(matrix.command("login"))
@@ -65,8 +79,6 @@ function createProgram(env: Record<string, string | undefined>): Command {
     });
   return program;
 }
-
-type Run = (command: Command, work: Work) => Promise<void>;
 
 function addSecretCommands(program: Command, runWork: Run): void {
   const tokenKey = program.command("token-key").description("The key that signs a tenant's user tokens");
@@ -158,11 +170,11 @@ function withTenant(command: Command): Command {
   return withJson(command).requiredOption("--tenant <slug>", "which tenant", parseSlug);
 }
 
-async function runCommand(
+async function runCommand<Result>(
   command: Command,
   env: Record<string, string | undefined>,
-  work: Work,
-): Promise<void> {
+  work: Work<Result>,
+): Promise<Result> {
   const config = readConfig(env);
   const db = openDb({ url: config.databaseUrl, name: "admin", max: 2 });
   try {
@@ -170,6 +182,7 @@ async function runCommand(
     process.stdout.write(
       command.opts()["json"] === true ? `${JSON.stringify(result)}\n` : formatPlain(result),
     );
+    return result;
   } finally {
     await db.destroy();
   }
@@ -203,5 +216,10 @@ function parseKey(text: string): RoomAddress {
 
 function describeFailure(error: unknown): string {
   if (error instanceof ConfigError || error instanceof AppError) return error.message;
-  return `It failed: ${scrub(errorText(error))}`;
+  const why = scrub(errorText(error));
+  if (isDbUnavailable(error)) return `Postgres (DATABASE_URL) did not answer: ${why}`;
+  // By its name: loading its class loads the Matrix client, which is slow.
+  if (error instanceof Error && error.name === "MatrixFailure")
+    return `The homeserver (SYNAPSE_URL) ${"httpStatus" in error && error.httpStatus !== null ? "refused" : "did not answer"}: ${why}`;
+  return `It failed: ${why}`;
 }

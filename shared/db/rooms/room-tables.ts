@@ -1,12 +1,17 @@
 import { rowsOf, type Db } from "../connection/open.ts";
+import { describeFailedTry } from "../messages/failures-in-words.ts";
 
 const MEMBERS_SHOWN = 200;
 const MESSAGES_SHOWN = 50;
+const DEAD_SHOWN = 20;
 
 /** A row as it stands in its table, for operators. */
 export type Row = Record<string, unknown>;
 
-/** Everything that the tables hold of a room beside its own row: 200 members and 50 open messages at most. */
+/**
+ * Everything that the tables hold of a room beside its own row: at most 200 members, the 50 oldest open messages and the
+ * 20 newest dead ones, each message with its failed tries.
+ */
 export async function readRoomTables(
   db: Db,
   tenantId: string,
@@ -17,6 +22,7 @@ export async function readRoomTables(
   observer: Row | undefined;
   members: Row[];
   open: Row[];
+  dead: Row[];
 }> {
   const ofRoom = [tenantId, room.id];
   const [outbox] = await rowsOf<Row>(
@@ -43,11 +49,29 @@ export async function readRoomTables(
       where s.tenant_id = ? and s.room_id = ? order by u.external_id limit ?`,
     [...ofRoom, MEMBERS_SHOWN],
   );
-  const open = await rowsOf<Row>(
+  const open = await rowsOf<TriedMessage>(
     db,
-    `select id, order_number, status, attempts, error_code, accepted_at from messages
-      where tenant_id = ? and room_id = ? and open order by order_number limit ?`,
+    `select m.id, m.order_number, m.status, m.accepted_at, ${FAILED_TRIES} from messages m
+      where m.tenant_id = ? and m.room_id = ? and m.open order by m.order_number limit ?`,
     [...ofRoom, MESSAGES_SHOWN],
   );
-  return { outbox, timeline, observer, members, open };
+  const dead = await rowsOf<TriedMessage>(
+    db,
+    `select m.id, m.order_number, m.status, m.accepted_at, m.error_code, m.error_message, ${FAILED_TRIES} from messages m
+      where m.tenant_id = ? and m.room_id = ? and m.error_code is not null and m.status = 'dead' order by m.order_number desc limit ?`,
+    [...ofRoom, DEAD_SHOWN],
+  );
+  return { outbox, timeline, observer, members, open: open.map(present), dead: dead.map(present) };
+}
+
+type TriedMessage = Row & { last_failure: { at: string; failure: string; detail: string } | null };
+
+/** Of a message `m`: how many tries failed, and the last of them. The records are deleted after 30 days. */
+const FAILED_TRIES = `
+  (select count(*) from delivery_attempts a where a.message_id = m.id) as failed_tries,
+  (select json_build_object('at', a.at, 'failure', a.failure, 'detail', a.detail) from delivery_attempts a
+    where a.message_id = m.id order by a.at desc limit 1) as last_failure`;
+
+function present({ last_failure: last, ...message }: TriedMessage): Row {
+  return { ...message, last_failure: last && { at: last.at, why: describeFailedTry(last) } };
 }

@@ -28,6 +28,8 @@ export const tenantLimits = z.object({
   userRequests: z.int().min(1).default(1_000),
   keyRequests: z.int().min(1).default(10_000),
   tenantRequests: z.int().min(1).default(20_000),
+  /** Requests that wait at once for their outcome (`Prefer: wait=N`), in each api process. */
+  longPolls: z.int().min(1).max(250).default(100),
   /** Origins whose pages may call for the tenant's users. Absent: those of the configuration. */
   allowedOrigins: z
     .array(z.url({ protocol: /^https?$/ }))

@@ -68,6 +68,7 @@ runJobs(context, openWorkerRedis(config.redisUrl, log, "workers"));
 startSweeper(context, queues);
 await openHealthServer({
   port: config.ports.jobs,
+  host: config.bindAddress,
   metrics: metrics.registry,
   readiness: () => Promise.resolve({ ready: true, degraded: [] }),
 });

@@ -7,7 +7,7 @@ import { findTenantBySlug } from "../../../shared/db/tenants/tenants.ts";
 import { Backend, Person, Socket, type ReceivedPublication } from "./clients.ts";
 import { Synapse } from "./synapse.ts";
 import { TIER_NAMES, type TierName } from "../../faults/environment/tiers.ts";
-import { createTiers, runProgram, type Tier } from "./tiers.ts";
+import { createTiers, runProgram, runToEnd, type Tier } from "./tiers.ts";
 import { openTestDatabase, type TestDatabase } from "../db.ts";
 import { openOwnRedis, readTestSynapse, type OwnRedis } from "../stack-servers.ts";
 import { waitUntil } from "../stack-wait.ts";
@@ -65,6 +65,7 @@ export class Journey {
       SYNAPSE_REGISTRATION_SECRET: synapse.registrationSecret,
       // As the stack sets it for a Synapse of its own.
       MATRIX_READ: "events",
+      BIND_ADDRESS: "127.0.0.1",
       SEAL_KEYS: `test:${randomBytes(32).toString("base64")}`,
       ...(await this.#extraEnv()),
     };
@@ -100,9 +101,16 @@ export class Journey {
     return new TenantSide(this, slug, new Backend(this.apiUrl, key));
   }
 
-  /** Runs an operators' command. */
+  /** Runs an operators' command and returns what it printed. A command that found something wrong prints it too. */
   async admin(args: readonly string[]): Promise<unknown> {
-    return JSON.parse(await runProgram(["workers/admin.js", ...args, "--json"], this.#env));
+    return (await this.adminWithCode(args)).printed;
+  }
+
+  /** Runs an operators' command. @throws Error when it printed no result. */
+  async adminWithCode(args: readonly string[]): Promise<{ exitCode: number | null; printed: unknown }> {
+    const { exitCode, output, errors } = await runToEnd(["workers/admin.js", ...args, "--json"], this.#env);
+    if (output === "") throw new Error(`${args.join(" ")} failed (${String(exitCode)}): ${errors}`);
+    return { exitCode, printed: JSON.parse(output) as unknown };
   }
 
   /** Adds an observer to a tenant, as a tenant with many rooms has. */

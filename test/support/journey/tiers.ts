@@ -114,6 +114,17 @@ export async function runProgram(
   env: NodeJS.ProcessEnv,
   cwd = process.cwd(),
 ): Promise<string> {
+  const { exitCode, output, errors } = await runToEnd(args, env, cwd);
+  if (exitCode !== 0) throw new Error(`${args.join(" ")} failed (${String(exitCode)}): ${errors}${output}`);
+  return output;
+}
+
+/** Runs one of the built programs, whatever its exit code. */
+export async function runToEnd(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  cwd = process.cwd(),
+): Promise<{ exitCode: number | null; output: string; errors: string }> {
   const [program = "", ...rest] = args;
   const child = spawn(process.execPath, [resolve(readDistFolder(), program), ...rest], {
     env,
@@ -125,9 +136,7 @@ export async function runProgram(
   child.stdout.on("data", (data: Buffer) => (output += data.toString()));
   child.stderr.on("data", (data: Buffer) => (errors += data.toString()));
   await once(child, "close");
-  if (child.exitCode !== 0)
-    throw new Error(`${args.join(" ")} failed (${String(child.exitCode)}): ${errors}${output}`);
-  return output;
+  return { exitCode: child.exitCode, output, errors };
 }
 
 function hasEnded(child: ChildProcess): boolean {

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { findKeyHolder } from "../../../shared/db/tenants/api-keys.ts";
 import { findTenantBySlug, setTenantLimits } from "../../../shared/db/tenants/tenants.ts";
+import { recordAttempt } from "../../../shared/db/messages/delivery-attempts.ts";
+import { newId } from "../../../shared/platform/ids.ts";
 import { ensureUsers } from "../../../shared/db/users/users.ts";
 import { run } from "../../../workers/admin/program.ts";
 import { openTestDatabase, type TestDatabase } from "../../support/db.ts";
@@ -88,7 +90,10 @@ test("a command shows and changes a tenant's limits, and refuses a wrong one", a
     "join=sometimes",
     "join=1",
   ]) {
-    expect((await admin("tenant", "limits", "limits", wrong)).code).toBe(1);
+    expect(await admin("tenant", "limits", "limits", wrong)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining(wrong.split("=")[0] ?? ""),
+    });
   }
 });
 
@@ -98,6 +103,64 @@ test("an origin that was set before origins were checked does not keep other lim
   await setTenantLimits(database.db, "old-origins", { allowedOrigins });
   const { out } = await admin("tenant", "limits", "old-origins", "queuedMessages=20000", "--json");
   expect(JSON.parse(out)).toMatchObject({ queuedMessages: 20_000, allowedOrigins });
+});
+
+test("the tables of a room show how often each message was tried in vain, why the last try failed, and the dead ones", async () => {
+  await admin("tenant", "create", "tried");
+  const { db } = database;
+  const tenant = await findTenantBySlug(db, "tried");
+  const tenant_id = tenant?.id ?? "";
+  const sender = (await ensureUsers(db, tenant_id, ["ada"])).get("ada");
+  const observer = await db("observers").where({ tenant_id }).first<{ id: string }>("id");
+  const room_id = newId();
+  await db("rooms").insert({
+    id: room_id,
+    tenant_id,
+    kind: "group",
+    slug: "tried",
+    name: "Tried",
+    observer_id: observer.id,
+  });
+  await db("room_outbox").insert({ room_id, tenant_id });
+  await db("room_timeline").insert({ room_id, tenant_id, epoch: "e" });
+  const message = { tenant_id, room_id, sender_id: sender?.id, content: { kind: "text", text: "secret" } };
+  const [waiting, dead] = [newId(), newId()];
+  await db("messages").insert({ ...message, id: waiting, order_number: 2 });
+  const refused = { status: "dead", open: false, error_code: "refused", error_message: "It was refused." };
+  await db("messages").insert({ ...message, ...refused, id: dead, order_number: 1 });
+  for (const detail of ["no connection", "M_UNKNOWN (HTTP 502)"])
+    await recordAttempt(db, { tenantId: tenant_id, messageId: waiting, failure: "transient", detail });
+
+  const { out } = await admin("room", "show", "tried", "group:tried", "--json");
+  expect(JSON.parse(out)).toMatchObject({
+    open: [
+      {
+        id: waiting,
+        status: "queued",
+        failed_tries: 2,
+        last_failure: {
+          at: expect.any(String),
+          why: "the homeserver did not answer, or failed: M_UNKNOWN (HTTP 502)",
+        },
+      },
+    ],
+    dead: [{ id: dead, error_code: "refused", error_message: "It was refused.", failed_tries: 0 }],
+  });
+  expect(out).not.toContain("secret");
+});
+
+test("a command names the server whose answer did not come", async () => {
+  await admin("tenant", "create", "away");
+  const nowhere = { DATABASE_URL: "postgres://openmeet@127.0.0.1:1/chat" };
+  const noPostgres = await adminWith(nowhere, "room", "diagnose", "away", "group:none");
+  expect(noPostgres).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/^Postgres \(DATABASE_URL\) did not answer: /),
+  });
+  const tenant = await findTenantBySlug(database.db, "away");
+  await ensureUsers(database.db, tenant?.id ?? "", ["ada"]);
+  const noSynapse = await admin("matrix", "login", "--tenant", "away", "--user", "ada");
+  expect(noSynapse.err).toMatch(/SYNAPSE/);
 });
 
 test("a key works until it is revoked, and only its hash is kept", async () => {
