@@ -145,7 +145,7 @@ test("an observer that nobody in the room can invite is reported, messages wait,
   const waiting = await ada.say(room, "three");
   await journey.waitFor("the message was tried more often than a refusal may be", async () => {
     const [row] = await journey.sql<{ attempts: number }>(
-      "select attempts from room_outbox join rooms on id = room_id where matrix_room_id = ?",
+      "select o.attempts from room_outbox o join rooms r on r.id = o.room_id where r.matrix_room_id = ?",
       [matrixRoomId],
     );
     return (row?.attempts ?? 0) > 3;
@@ -169,7 +169,7 @@ test("an observer that nobody in the room can invite is reported, messages wait,
 
 test.each([
   ["while it is read", "group:deleted", { block: false, purge: true }],
-  ["while no worker runs, for ever", "group:deleted-blocked", { block: true, purge: true }],
+  ["for ever, while no worker runs", "group:deleted-blocked", { block: true, purge: true }],
   ["and kept in its tables", "group:deleted-kept", { block: false, purge: false }],
 ])(
   "a room that the homeserver's operator deletes %s goes on in a new Matrix room",
@@ -181,7 +181,7 @@ test.each([
     await ada.say(room, "two");
     if (!isRead) {
       const { differences } = await diagnose(room);
-      expect(differences).toEqual([{ what: "Matrix room is gone", wanted: "Ours", found: null }]);
+      expect(differences).toContainEqual({ what: "Matrix room is gone", wanted: "Ours", found: null });
       await journey.tier("workers").start();
     }
     await socket.waitFor("the message is received", () => socket.texts(room).length === 1, 60_000);

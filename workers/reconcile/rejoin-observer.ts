@@ -38,7 +38,6 @@ export async function rejoinObserver(
     await leaveAsMembers(context, homeserver, room, lease);
     return replaceMatrixRoom(context, homeserver, room, lease);
   }
-  context.log.error({ room: room.id }, "the observer is out of the room and no joined member can invite it");
   throw new MatrixFailure("forbidden", {
     errcode: "the observer is out and no joined member can invite it",
     httpStatus: null,
