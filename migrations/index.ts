@@ -17,6 +17,7 @@ import * as roomsByObserver from "./0015-rooms-by-observer.ts";
 import * as timelineConsumers from "./0016-timeline-consumers.ts";
 import * as tokenValidity from "./0017-token-validity.ts";
 import * as pending from "./0018-pending.ts";
+import * as removalsOnMatrix from "./0020-removals-on-matrix.ts";
 import * as homeserverStates from "./0021-homeserver-states.ts";
 import * as deadMessages from "./0023-dead-messages.ts";
 
@@ -47,6 +48,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0016-timeline-consumers", ...timelineConsumers },
   { name: "0017-token-validity", ...tokenValidity },
   { name: "0018-pending", ...pending },
+  { name: "0020-removals-on-matrix", ...removalsOnMatrix },
   { name: "0021-homeserver-states", ...homeserverStates },
   { name: "0023-dead-messages", ...deadMessages },
 ];

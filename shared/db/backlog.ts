@@ -20,6 +20,8 @@ const BACKLOG = {
       from room_timeline t join timeline e on e.room_id = t.room_id and e.number = t.published_number + 1
      where t.published_number < t.last_number`,
   openGaps: "select count(*) as value from room_timeline where gap_next_attempt_at is not null",
+  observersOut:
+    "select count(*) as value from rooms where observer_left_at is not null and deleted_at is null",
 } as const;
 
 export type Backlog = keyof typeof BACKLOG;

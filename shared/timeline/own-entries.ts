@@ -2,13 +2,14 @@ import { newId } from "../platform/ids.ts";
 import type { Role } from "../contract/roles.ts";
 import type { NewEntry } from "./append.ts";
 
-/** An entry about a member, caused by the tenant's backend. */
+/** An entry about a member. `by`: the user who caused it; null for the tenant's backend. */
 export function memberEntry(
   type: "member.joined" | "member.changed" | "member.left",
   userId: string,
   role: Role,
+  by: string | null = null,
 ): NewEntry {
-  return { ...ownEntry(), type, senderId: userId, content: { role, by: null } };
+  return { ...ownEntry(), type, senderId: userId, content: { role, by } };
 }
 
 /** An entry about the room itself; `changed`: the new values by name. */

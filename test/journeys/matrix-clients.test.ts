@@ -310,6 +310,130 @@ test("a member who leaves on Matrix but not in the product joins again with the 
   expect(socket.in(room).map(({ data }) => data.type)).toEqual(["message.created"]);
 });
 
+/** A room of the moderator ada with bob and cleo, all on Matrix. `act` changes a membership as an account. */
+async function roomOfThree(room: string) {
+  const { tenant, synapse } = journey;
+  const people = await tenant.people("ada", "bob", "cleo");
+  const [ada, bob, cleo] = people;
+  await tenant.server.putRoom(room, {
+    members: [{ user: "ada", role: "moderator" }, { user: "bob" }, { user: "cleo", role: "speaker" }],
+  });
+  for (const person of people) await person.say(room, `I am ${person.user}`, { waitS: 20 });
+  await tenant.settled(room);
+  const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
+  const path = `/rooms/${encodeURIComponent(matrixRoomId)}`;
+  const act = async (by: string, action: "ban" | "kick" | "unban", user: string) => {
+    const actor = by === "observer" ? observer : await tenant.matrixUserId(by);
+    const user_id = await tenant.matrixUserId(user);
+    const { status, body } = await synapse.as(actor, "POST", `${path}/${action}`, { user_id });
+    expect([status, body]).toEqual([200, {}]);
+  };
+  const membership = async (user: string) => {
+    const key = await tenant.matrixUserId(user);
+    const { body } = await synapse.as(observer, "GET", `${path}/state/m.room.member/${key}`);
+    return body["membership"];
+  };
+  const removed = (user: string) =>
+    journey.waitFor(`${user} is removed here`, async () => {
+      return (await tenant.server.member(room, user)).status === "removed";
+    });
+  return { ada, bob, cleo, act, membership, removed };
+}
+
+async function differencesOf(room: string): Promise<unknown> {
+  return ((await journey.admin(["room", "diagnose", "acme", room])) as { differences: unknown }).differences;
+}
+
+test("a ban or a kick by a moderator on Matrix removes the member here too; who is added again is not banned any more", async () => {
+  const { tenant } = journey;
+  const room = "group:bans";
+  const { ada, bob, cleo, act, membership, removed } = await roomOfThree(room);
+  const [socket, bobsSocket] = [await tenant.socket(ada), await tenant.socket(bob)];
+
+  await act("ada", "ban", "bob");
+  await act("ada", "kick", "cleo");
+  await Promise.all([removed("bob"), removed("cleo")]);
+
+  await socket.waitFor("both removals are received", () => socket.in(room).length === 2);
+  const entries = socket.in(room).map(({ data }) => data);
+  expect(entries).toHaveLength(2);
+  for (const [user, role] of [
+    ["bob", "member"],
+    ["cleo", "speaker"],
+  ] as const) {
+    expect(entries).toContainEqual(
+      expect.objectContaining({
+        type: "member.left",
+        user: expect.objectContaining({ user }),
+        role,
+        by: "ada",
+      }),
+    );
+  }
+  await bobsSocket.waitFor("bob's socket is out of the room", () => bobsSocket.left.includes(room));
+  for (const person of [bob, cleo]) {
+    const { status } = await person.call("POST", `/v1/rooms/group/bans/messages`, {
+      body: { text: "hello?" },
+    });
+    expect(status).toBe(404);
+  }
+  await tenant.settled(room);
+  expect([await membership("bob"), await membership("cleo")]).toEqual(["ban", "leave"]);
+  expect(await differencesOf(room)).toEqual([]);
+
+  await tenant.server.putMembers(room, [{ user: "bob" }, { user: "cleo", role: "speaker" }]);
+  await journey.waitFor("bob is not banned any more", async () => (await membership("bob")) !== "ban");
+  for (const person of [bob, cleo]) {
+    expect(await person.say(room, "here again", { waitS: 20 })).toMatchObject({ status: "sent" });
+  }
+  await tenant.settled(room);
+  expect(await tenant.server.member(room, "bob")).toMatchObject({ status: "ready" });
+  expect(await differencesOf(room)).toEqual([]);
+}, 60_000);
+
+test("a ban by an account without a role that may ban is undone; a ban and a message that meet while no worker runs are settled in order", async () => {
+  const { tenant } = journey;
+  const room = "group:undone";
+  const { ada, bob, cleo, act, membership, removed } = await roomOfThree(room);
+  const undone = () => journey.tier("workers").metric('omc_drift_repaired_total{what="bans"}');
+  const before = await undone();
+
+  // As the observer: the homeserver's operator can act as every account.
+  await act("observer", "ban", "cleo");
+  await journey.waitFor("cleo's ban is undone", async () => (await membership("cleo")) !== "ban");
+  await journey.waitFor("the ban is counted", async () => (await undone()) === before + 1);
+  expect(await cleo.say(room, "still here", { waitS: 20 })).toMatchObject({ status: "sent" });
+  // An unban by a moderator is no removal, though it looks like a kick.
+  await act("observer", "ban", "cleo");
+  await act("ada", "unban", "cleo").catch(() => undefined);
+  await journey.waitFor("cleo's ban is over", async () => (await membership("cleo")) !== "ban");
+  expect(await cleo.say(room, "and still", { waitS: 20 })).toMatchObject({ status: "sent" });
+  await tenant.settled(room);
+  expect(await tenant.server.member(room, "cleo")).toMatchObject({ status: "ready" });
+
+  await journey.tier("workers").stop();
+  const [ofBob, ofCleo] = [await bob.say(room, "from bob"), await cleo.say(room, "from cleo")];
+  await act("ada", "ban", "bob");
+  await act("observer", "ban", "cleo");
+  for (const found of ["bob", "cleo"])
+    expect(await differencesOf(room)).toContainEqual(
+      expect.objectContaining({ what: "member is banned", wanted: "in", found }),
+    );
+  await journey.tier("workers").start();
+  await removed("bob");
+  await tenant.settled(room);
+
+  const [row] = await journey.sql<{ bob: string; cleo: string }>(
+    `select (select status || ' ' || error_code from messages where id = ?) as bob,
+            (select status from messages where id = ?) as cleo`,
+    [ofBob.id, ofCleo.id],
+  );
+  expect(row).toEqual({ bob: "dead sender_removed", cleo: "sent" });
+  expect(await ada.read(room)).toMatchObject({ pending: [] });
+  expect(await membership("bob")).toBe("ban");
+  expect(await differencesOf(room)).toEqual([]);
+}, 90_000);
+
 test("no Matrix id, token or homeserver name is in a response, a frame or Redis", async () => {
   const { tenant, synapse } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");

@@ -277,3 +277,86 @@ test("an operator sees what differs on Matrix and repairs it", async () => {
   const right = await journey.synapse.state(observer, matrixRoomId, "m.room.power_levels");
   expect(right?.["users"]).toEqual({ [ada]: 90 });
 });
+
+test("an observer that nobody in the room can invite is reported, messages wait, and a repair makes a new Matrix room", async () => {
+  const { tenant } = journey;
+  const room = "group:no-way-back";
+  const [ada] = await tenant.people("ada");
+  await tenant.server.putRoom(room, { members: [{ user: "ada" }] });
+  await ada.say(room, "one", { waitS: 20 });
+  await tenant.settled(room);
+  const [observer, matrixRoomId] = [await tenant.observer(), await tenant.matrixRoomId(room)];
+  const path = `/rooms/${encodeURIComponent(matrixRoomId)}`;
+  const socket = await tenant.socket(ada);
+
+  expect((await journey.synapse.as(observer, "POST", `${path}/leave`, {})).status).toBe(200);
+  // It is sent to the room that nobody reads, or it waits.
+  await ada.say(room, "two");
+  const names = async () =>
+    ((await diagnose(room))["differences"] as { what: string }[]).map(({ what }) => what);
+  await journey.waitFor("the diagnosis says so", async () =>
+    (await names()).includes("observer cannot come back"),
+  );
+  await journey.waitFor("it is counted", async () => {
+    return (await journey.tier("workers").metric("omc_observers_out")) === 1;
+  });
+  const waiting = await ada.say(room, "three");
+  await journey.waitFor("the message was tried more often than a refusal may be", async () => {
+    const [row] = await journey.sql<{ attempts: number }>(
+      "select o.attempts from room_outbox o join rooms r on r.id = o.room_id where r.matrix_room_id = ?",
+      [matrixRoomId],
+    );
+    return (row?.attempts ?? 0) > 3;
+  });
+  expect((await ada.read(room)).pending).toContainEqual(
+    expect.objectContaining({ id: waiting.id, error: null }),
+  );
+
+  const repaired = await diagnose(room, "--repair");
+  expect(repaired).toMatchObject({ room, differences: [] });
+  await socket.waitFor("the messages are received", () => socket.texts(room).length === 2);
+  expect(await tenant.matrixRoomId(room)).not.toBe(matrixRoomId);
+  expect(await journey.synapse.joinedRooms(await tenant.matrixUserId("ada"))).not.toContain(matrixRoomId);
+  expect((await ada.read(room)).items.map(({ text, status, number }) => [text, status, number])).toEqual([
+    ["one", "sent", 2],
+    ["two", "sent", 3],
+    ["three", "sent", 4],
+  ]);
+  expect(await journey.tier("workers").metric("omc_observers_out")).toBe(0);
+}, 90_000);
+
+test.each([
+  ["while it is read", "group:deleted", { block: false, purge: true }],
+  ["for ever, while no worker runs", "group:deleted-blocked", { block: true, purge: true }],
+  ["and kept in its tables", "group:deleted-kept", { block: false, purge: false }],
+])(
+  "a room that the homeserver's operator deletes %s goes on in a new Matrix room",
+  async (when, room, how) => {
+    const { ada, matrixRoomId, socket } = await openRoom(room);
+    const isRead = !when.includes("no worker");
+    if (!isRead) await journey.tier("workers").stop();
+    await journey.synapse.deleteRoom(matrixRoomId, how);
+    await ada.say(room, "two");
+    if (!isRead) {
+      const { differences } = await diagnose(room);
+      expect(differences).toContainEqual({ what: "Matrix room is gone", wanted: "Ours", found: null });
+      await journey.tier("workers").start();
+    }
+    await socket.waitFor("the message is received", () => socket.texts(room).length === 1, 60_000);
+    await ada.say(room, "three", { waitS: 20 });
+    await journey.tenant.settled(room);
+    await journey.waitFor(
+      "nothing differs",
+      async () => ((await diagnose(room))["differences"] as unknown[]).length === 0,
+    );
+    expect(await journey.tenant.matrixRoomId(room)).not.toBe(matrixRoomId);
+    const { items, pending } = await ada.read(room);
+    expect(pending).toEqual([]);
+    expect(items.map(({ text, status, number }) => [text, status, number])).toEqual([
+      ["one", "sent", 3],
+      ["two", "sent", 4],
+      ["three", "sent", 5],
+    ]);
+  },
+  120_000,
+);

@@ -27,7 +27,7 @@ describe("an observer reads", () => {
         since: SINCE,
       },
       signal: new AbortController().signal,
-      reading: { fromStream: true, isConfirmed: true },
+      reading: { fromStream: true, isConfirmed: true, roomsComparedAtMs: null },
     };
   });
 

@@ -5,6 +5,9 @@ import { handleProvisioning } from "../../workers/jobs/provisioning.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
 import { ResponseTooLarge } from "../../workers/matrix/http/bounded-fetch.ts";
 import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
+import { noteLeftRooms } from "../../workers/inbound/observers/note-left-rooms.ts";
+import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
+import { repairRoom } from "../../workers/reconcile/diagnose-room.ts";
 import { runObserver } from "../../workers/inbound/observers/observer-loop.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
@@ -41,7 +44,7 @@ async function read(since: string | null): Promise<void> {
     fence: observer.fence,
     signal: stop.signal,
     known: new Map<string, string>(),
-    reading: { fromStream: false, isConfirmed: false },
+    reading: { fromStream: false, isConfirmed: false, roomsComparedAtMs: null },
   };
   await runObserver(place.context(homeserver), run, (isSuccess) => {
     if (isSuccess) stop.abort();
@@ -130,4 +133,54 @@ test("an observer that was removed within a response that is too large is record
   homeserver.answer(/\/sync$/, { next_batch: "s9" }, { isKept: true });
   await read("s1");
   expect(await state()).toEqual(isOutOf({ from: "s1", to: "s8" }));
+});
+
+const refusal = (errcode: string, httpStatus = 403) =>
+  new MatrixFailure(errcode === "M_FORBIDDEN" ? "forbidden" : "permanent", { errcode, httpStatus });
+
+test("a member who may not invite any more is passed over: the next one invites the observer", async () => {
+  const cleo = await place.userId("cleo");
+  await place.sql(
+    "insert into memberships (room_id, user_id, tenant_id, role, applied) values (?, ?, ?, 'moderator', 'in')",
+    [room.id, cleo, place.tenantId],
+  );
+  await leave();
+  homeserver.fail(/\/join$/, refusal("M_FORBIDDEN"));
+  homeserver.fail(/\/invite$/, refusal("M_USER_LOCKED"));
+  await comeBack("s100");
+  const inviters = homeserver.calls.filter(({ path }) => path.endsWith("/invite")).map(({ as }) => as);
+  expect(new Set(inviters).size).toBe(2);
+});
+
+test("a repair does not end the record that the observer is out, and asks for its return", async () => {
+  await leave();
+  await place.sql("update rooms set next_attempt_at = null where id = ?", [room.id]);
+  await repairRoom(place.db, room.id, []);
+  expect(await state()).toMatchObject({ isOut: true, isDue: true });
+});
+
+test("rooms that the observer is not in are noted, though no response showed it leave", async () => {
+  homeserver.answer(/\/joined_rooms$/, { joined_rooms: ["!another"] });
+  const run = {
+    observer: { ...observer, since: "s1" },
+    fence: observer.fence,
+    signal: new AbortController().signal,
+    known: new Map<string, string>(),
+    reading: { fromStream: false, isConfirmed: true, roomsComparedAtMs: null },
+  };
+  await noteLeftRooms(place.context(homeserver), run, 1_000);
+  expect(await state()).toMatchObject({ isOut: true, isDue: true });
+  // Not before 5 minutes have passed.
+  await noteLeftRooms(place.context(homeserver), run, 2_000);
+  expect(homeserver.calls.filter(({ path }) => path === "/joined_rooms")).toHaveLength(1);
+});
+
+test("a message that is refused because the observer is out waits until it is back, and is then sent", async () => {
+  await place.accept(room, "ada", "hello");
+  homeserver.fail(/\/send\//, refusal("M_FORBIDDEN"));
+  homeserver.answer(/\/state\/m\.room\.member\//, { membership: "leave" });
+  homeserver.answer(/\/sync$/, { next_batch: "s7" });
+  await handleOutboundMessage(place.context(homeserver), key());
+  expect(homeserver.texts).toEqual(["hello"]);
+  expect(await state()).toMatchObject({ isOut: false, gap_to: "s7" });
 });

@@ -71,7 +71,7 @@ function save(since: string, changes: SyncResponse, as = fence): Promise<void> {
     fence: as,
     signal: new AbortController().signal,
     known,
-    reading: { fromStream: false, isConfirmed: false },
+    reading: { fromStream: false, isConfirmed: false, roomsComparedAtMs: null },
   };
   return saveChanges(place.context(homeserver), run, since, changes);
 }
@@ -168,7 +168,7 @@ test("after reading starts again, the gap begins at the room's beginning, and kn
     fence,
     signal: new AbortController().signal,
     known: new Map<string, string>(),
-    reading: { fromStream: false, isConfirmed: false },
+    reading: { fromStream: false, isConfirmed: false, roomsComparedAtMs: null },
   };
   await restartReading(place.context(homeserver), run, { to: "n1", left: [] });
   homeserver.answer(/\/messages$/, { chunk: [known, text("missed")] });
@@ -434,7 +434,7 @@ async function runUntilSuccess(): Promise<void> {
     fence,
     signal: stop.signal,
     known,
-    reading: { fromStream: false, isConfirmed: false },
+    reading: { fromStream: false, isConfirmed: false, roomsComparedAtMs: null },
   };
   await runObserver(place.context(homeserver), run, (isSuccess) => {
     if (isSuccess) stop.abort();

@@ -139,14 +139,38 @@ test.each([
   expect(translateEvent(room, event(given), context)).toEqual({ kind: "nothing" });
 });
 
+const moderator = "@omc_moderator:test";
+const wasBanned = { prev_content: { membership: "ban" } };
+
 test.each([
-  ["join", "in"],
-  ["leave", "out"],
-  ["ban", "out"],
-] as const)("after a %s, a user of the tenant is %s on Matrix", (membership, applied) => {
-  const member = event({ type: "m.room.member", state_key: adaId, content: { membership } });
-  expect(translateEvent(room, member, context)).toEqual({ kind: "membership", userId: ada, applied });
-});
+  ["joins", "join", adaId, {}, "in", null],
+  ["leaves", "leave", adaId, {}, "out", null],
+  ["is banned", "ban", moderator, {}, "out", { isBan: true }],
+  ["is kicked", "leave", moderator, {}, "out", { isBan: false }],
+  ["is banned by an account that we do not know", "ban", unknownUser, {}, "out", { isBan: true }],
+  [
+    "is banned by the observer's account, which never bans",
+    "ban",
+    context.observerMatrixId,
+    {},
+    "out",
+    { isBan: true },
+  ],
+  ["is removed by our observer", "leave", context.observerMatrixId, {}, "out", null],
+  ["is not banned any more", "leave", moderator, wasBanned, "out", null],
+] as const)(
+  "when a user of the tenant %s, the removal by others is to be settled, and nothing else",
+  (_, membership, sender, unsigned, applied, removal) => {
+    const content = { membership };
+    const member = event({ type: "m.room.member", sender, state_key: adaId, content, unsigned });
+    expect(translateEvent(room, member, context)).toEqual({
+      kind: "membership",
+      userId: ada,
+      applied,
+      ...(applied === "in" ? {} : { removal: removal && { eventId: member.event_id, ...removal } }),
+    });
+  },
+);
 
 test.each(["invite", "join"])("the %s of an unknown user is recorded", (membership) => {
   const coming = event({ type: "m.room.member", state_key: unknownUser, content: { membership } });

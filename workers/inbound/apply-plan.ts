@@ -1,6 +1,7 @@
 import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { applyMemberships } from "../../shared/db/memberships/applied-members.ts";
+import { noteRemovals } from "../../shared/db/memberships/removals.ts";
 import {
   appendOwnMessages,
   settleMessages,
@@ -66,6 +67,7 @@ async function apply(
 function sideEffectsOf(plan: SyncPlan): Statement[] {
   return [
     ...(plan.memberships.length > 0 ? [applyMemberships(plan.memberships)] : []),
+    ...(plan.removals.length > 0 ? [noteRemovals(plan.removals)] : []),
     ...(plan.unknownUsers.length > 0 ? [noteUnknownUsers(plan.unknownUsers)] : []),
     ...plan.successors.map(noteSuccessor),
     ...(plan.configurationDrifts.length > 0 ? [markConfigurationDrift(plan.configurationDrifts)] : []),

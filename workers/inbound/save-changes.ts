@@ -149,6 +149,7 @@ async function afterSaving(
         ? context.wake("membership", { tenantId, roomId: drift.roomId })
         : context.wake("provisioning", { tenantId, subject: "room" as const, id: drift.roomId }),
     ),
+    ...plan.removals.map(({ roomId }) => context.wake("membership", { tenantId, roomId })),
   ];
   await Promise.all([published, ...wakes]);
   await redactDuplicates(context, observer, plan, rooms);

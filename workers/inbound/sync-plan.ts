@@ -1,4 +1,5 @@
 import type { AppliedMembership } from "../../shared/db/memberships/applied-members.ts";
+import type { NotedRemoval } from "../../shared/db/memberships/removals.ts";
 import type { OwnEvent } from "../../shared/db/messages/settle.ts";
 import type { ConfigurationDrift, Successor } from "../../shared/db/rooms/changed-on-matrix.ts";
 import type { RoomEntries } from "../../shared/timeline/append.ts";
@@ -17,6 +18,8 @@ export type SyncPlan = {
   /** To be redacted. */
   duplicates: { roomId: string; eventId: string }[];
   memberships: AppliedMembership[];
+  /** To be settled. */
+  removals: NotedRemoval[];
   unknownUsers: string[];
   configurationDrifts: ConfigurationDrift[];
   encrypted: string[];
@@ -52,6 +55,7 @@ function emptyPlan(): SyncPlan {
     settled: [],
     duplicates: [],
     memberships: [],
+    removals: [],
     unknownUsers: [],
     configurationDrifts: [],
     encrypted: [],
@@ -78,7 +82,7 @@ function addSideEffect(
       plan.duplicates.push({ roomId, eventId: translation.eventId });
       break;
     case "membership":
-      plan.memberships.push({ roomId, userId: translation.userId, applied: translation.applied });
+      addMembership(plan, roomId, translation);
       break;
     case "unknown-user":
       plan.unknownUsers.push(roomId);
@@ -102,4 +106,15 @@ function addSideEffect(
     case "nothing":
       break;
   }
+}
+
+function addMembership(
+  plan: SyncPlan,
+  roomId: string,
+  translation: Extract<Translation, { kind: "membership" }>,
+): void {
+  const { userId, applied } = translation;
+  plan.memberships.push({ roomId, userId, applied });
+  if (applied === "out" && translation.removal !== null)
+    plan.removals.push({ roomId, userId, ...translation.removal });
 }

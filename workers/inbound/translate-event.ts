@@ -7,6 +7,7 @@ import { CONTENT_EVENT_TYPES, fromMatrix } from "../matrix/content/index.ts";
 import { readRedacted, type MatrixEvent } from "../matrix/event.ts";
 import { MARKER } from "../matrix/marker.ts";
 import { EventType, Membership } from "../matrix/names.ts";
+import { readRemoval } from "../matrix/rooms/member-event.ts";
 
 /** What the tables and the homeserver hold of the people and messages that some events name. */
 export type EventContext = {
@@ -25,7 +26,7 @@ export type EventContext = {
  * What an event changes here.
  * - `message`: an entry is appended; `settles` names our message that the event is.
  * - `duplicate`: a second event of a message that is in the timeline already. It is redacted and makes no entry.
- * - `membership`: a user of the tenant is in the room on Matrix, or is not.
+ * - `membership`: a user of the tenant is in the room on Matrix, or is not; `removal`: somebody else took the user out.
  * - `unknown-user`: a user whom the tenant does not know joined the room or was invited.
  * - `configuration-drift`: someone changed what the tenant decides.
  * - `redacted-state`: someone redacted what the tenant decides; `what` has all of which it may be a part.
@@ -34,7 +35,13 @@ export type EventContext = {
 export type Translation =
   | { kind: "message"; entry: NewEntry; settles: string | null; isForged: boolean }
   | { kind: "duplicate"; eventId: string }
-  | { kind: "membership"; userId: string; applied: "in" | "out" }
+  | { kind: "membership"; userId: string; applied: "in" }
+  | {
+      kind: "membership";
+      userId: string;
+      applied: "out";
+      removal: { eventId: string; isBan: boolean } | null;
+    }
   | { kind: "unknown-user" }
   | { kind: "configuration-drift"; what: ConfigurationDrift["what"] }
   | { kind: "redacted-state"; what: readonly ConfigurationDrift["what"][] }
@@ -173,5 +180,17 @@ function translateMember(event: MatrixEvent, context: EventContext): Translation
   }
   if (membership === Membership.Join) return { kind: "membership", userId, applied: "in" };
   const isOut = membership === Membership.Leave || membership === Membership.Ban;
-  return isOut ? { kind: "membership", userId, applied: "out" } : NOTHING;
+  return isOut
+    ? { kind: "membership", userId, applied: "out", removal: othersRemoval(event, context) }
+    : NOTHING;
+}
+
+/** A removal that our observer did not cause. It never bans: a ban by its account is of the homeserver's operator. */
+function othersRemoval(
+  event: MatrixEvent,
+  { observerMatrixId }: EventContext,
+): { eventId: string; isBan: boolean } | null {
+  const removal = readRemoval(event);
+  if (removal === null || (removal.sender === observerMatrixId && !removal.isBan)) return null;
+  return { eventId: removal.eventId, isBan: removal.isBan };
 }

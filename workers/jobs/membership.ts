@@ -18,6 +18,8 @@ import { applyPowerLevels } from "../reconcile/apply-power-levels.ts";
 import { ensureAccount } from "../reconcile/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
+import { noticeObserverOut } from "../reconcile/observer/presence.ts";
+import { settleRemovals } from "../reconcile/removals/settle-removal.ts";
 import { removeUnknownUsers } from "../reconcile/remove-unknown-users.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { isForOperators, isLasting, MatrixFailure } from "../matrix/http/failure.ts";
@@ -50,25 +52,43 @@ export async function handleMembership(
 async function converge(context: WorkerContext, room: RoomSnapshot, lease: RoomLease): Promise<JobResult> {
   const { db } = context;
   await markAppliedWithoutMatrix(db, room.id, room.join_policy);
-  const moves = await listMemberMoves(db, room.id, { joinPolicy: room.join_policy, limit: MAX_MOVES + 1 });
-  if (room.matrix_room_id === null && moves.length === 0) {
+  if (room.matrix_room_id === null && (await listMoves(context, room)).length === 0) {
     await markMembersApplied(db, room.id, room.members_desired_version);
     return DONE;
   }
   const homeserver = await context.homeserver(room.homeserver_id);
   const matrixRoomId = await ensureRoom(context, homeserver, room, lease);
-  const existing = { ...room, matrix_room_id: matrixRoomId };
-  for (const move of moves.slice(0, MAX_MOVES)) {
-    await moveMember(context, homeserver, existing, move, lease);
-  }
-  const areUnknownUsersRemoved = await removeUnknownUsers(context, homeserver, existing, lease);
-  await applyPowerLevels(context, homeserver, existing, lease);
-  if (moves.length > MAX_MOVES || !areUnknownUsersRemoved) {
+  const existing = { ...room, matrix_room_id: matrixRoomId, observer_is_out: false };
+  const isDone = await noticeObserverOut(context, homeserver, existing, () =>
+    bringMembers(context, homeserver, existing, lease),
+  );
+  if (!isDone) {
     await continueMembersLater(db, room.id, BACKGROUND_PAUSE_MS);
     return { retryInMs: BACKGROUND_PAUSE_MS };
   }
   await markMembersApplied(db, room.id, room.members_desired_version);
   return DONE;
+}
+
+/** Returns false when more is left to do. */
+async function bringMembers(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: RoomSnapshot & { matrix_room_id: string },
+  lease: RoomLease,
+): Promise<boolean> {
+  // Before the moves: whom a moderator has removed on Matrix does not join again.
+  const areRemovalsSettled = await settleRemovals(context, homeserver, room, { lease, limit: MAX_MOVES });
+  const moves = await listMoves(context, room);
+  for (const move of moves.slice(0, MAX_MOVES)) await moveMember(context, homeserver, room, move, lease);
+  const areUnknownUsersRemoved = await removeUnknownUsers(context, homeserver, room, lease);
+  await applyPowerLevels(context, homeserver, room, lease);
+  return moves.length <= MAX_MOVES && areRemovalsSettled && areUnknownUsersRemoved;
+}
+
+/** The moves of one run, and one more where more are left. */
+function listMoves({ db }: WorkerContext, room: RoomSnapshot): Promise<MemberMove[]> {
+  return listMemberMoves(db, room.id, { joinPolicy: room.join_policy, limit: MAX_MOVES + 1 });
 }
 
 async function moveMember(
@@ -113,7 +133,10 @@ async function join(
   } catch (error) {
     // The member was removed since the moves were read: the removal has made the room's members due.
     if (error instanceof NotWanted) return null;
-    if (!(error instanceof MatrixFailure && isOfMember(error, room.members_attempts))) throw error;
+    // A 404 is about the room: the homeserver does not have it any more.
+    const isTheirs =
+      error instanceof MatrixFailure && error.httpStatus !== 404 && isOfMember(error, room.members_attempts);
+    if (!isTheirs) throw error;
     context.log.error({ room: room.id, err: error }, "a member cannot be joined");
     return errorText(error);
   }

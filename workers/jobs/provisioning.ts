@@ -1,4 +1,3 @@
-import { listJoinedMatrixIds } from "../../shared/db/memberships/applied-members.ts";
 import {
   markRoomRemoved,
   markRoomUpToDate,
@@ -16,7 +15,8 @@ import { applyProfile } from "../reconcile/ensure-account.ts";
 import { describeRoom } from "../reconcile/configuration/describe-room.ts";
 import { wholeAlias } from "../reconcile/configuration/desired-states.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
-import { actAs } from "../reconcile/act-as.ts";
+import { noticeObserverOut } from "../reconcile/observer/presence.ts";
+import { leaveAsMembers } from "../reconcile/observer/replace-matrix-room.ts";
 import { unlessForbidden } from "../matrix/http/failure.ts";
 import { removeAlias } from "../matrix/rooms/alias.ts";
 import { leaveRoom, listJoined, removeMember } from "../matrix/rooms/members.ts";
@@ -89,7 +89,11 @@ async function updateRoom(
   // The successor of an upgraded room is due by itself.
   if (room.matrix_room_id !== null && matrixRoomId !== room.matrix_room_id) return;
   const isDescribed = room.matrix_room_id === null || room.applied_version >= room.desired_version;
-  if (!isDescribed) await describeRoom(context, homeserver, { ...room, matrix_room_id: matrixRoomId }, lease);
+  const existing = { ...room, matrix_room_id: matrixRoomId, observer_is_out: false };
+  if (!isDescribed)
+    await noticeObserverOut(context, homeserver, existing, () =>
+      describeRoom(context, homeserver, existing, lease),
+    );
   else if (room.matrix_room_id !== null) await markRoomUpToDate(context.db, room.id);
 }
 
@@ -112,21 +116,10 @@ async function removeRoom(
         await removeMember(observer, { matrixRoomId, matrixUserId });
     }
     // The observer is not in the room and cannot remove anybody: our members leave by themselves.
-    if (joined === null) await leaveAsMembers(context, homeserver, room.id, { matrixRoomId, lease });
+    if (joined === null)
+      await leaveAsMembers(context, homeserver, { id: room.id, matrix_room_id: matrixRoomId }, lease);
     lease.check();
     await leaveRoom(observer, matrixRoomId);
   }
   await markRoomRemoved(context.db, room.id);
-}
-
-async function leaveAsMembers(
-  context: WorkerContext,
-  homeserver: Homeserver,
-  roomId: string,
-  { matrixRoomId, lease }: { matrixRoomId: string; lease: RoomLease },
-): Promise<void> {
-  for (const matrixUserId of await listJoinedMatrixIds(context.db, roomId)) {
-    lease.check();
-    await actAs(homeserver, matrixUserId, (self) => leaveRoom(self, matrixRoomId));
-  }
 }

@@ -10,6 +10,7 @@ import {
   shortenGap,
   type Gap,
 } from "../../shared/db/observers/room-gaps.ts";
+import { noticeObserverOut } from "../reconcile/observer/presence.ts";
 import { fetchPage } from "../matrix/sync/fetch-page.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
@@ -42,7 +43,10 @@ export async function handleRoomSync(
   return convergeOrReschedule(
     context,
     gap.attempts,
-    () => fill(context, existing),
+    async () => {
+      const homeserver = await context.homeserver(room.homeserver_id);
+      return noticeObserverOut(context, homeserver, existing, () => fill(context, existing));
+    },
     (failure) => rescheduleGap(context.db, room.id, failure),
   );
 }

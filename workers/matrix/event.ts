@@ -11,6 +11,14 @@ export const matrixEvent = z.object({
   content: z.record(z.string(), z.unknown()),
   /** What a redaction redacts, in the room versions before 11. */
   redacts: z.string().optional(),
+  /** What the homeserver adds. `prev_content`: of the state event that this one replaces. */
+  unsigned: z
+    .object({
+      prev_content: z.record(z.string(), z.unknown()).optional(),
+      replaces_state: z.string().optional(),
+    })
+    .optional()
+    .catch(undefined),
 });
 export type MatrixEvent = z.infer<typeof matrixEvent>;
 

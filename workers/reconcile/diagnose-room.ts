@@ -9,10 +9,12 @@ import {
 } from "../../shared/db/rooms/room-diagnosis.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { listJoined, listPresent } from "../matrix/rooms/members.ts";
+import { listJoined, listMemberships, presentOf } from "../matrix/rooms/members.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { comparePower, compareState } from "./configuration/compare-configuration.ts";
 import type { Difference } from "./configuration/difference.ts";
+import { diagnoseObserver } from "./observer/diagnose-observer.ts";
+import { compareBans } from "./removals/compare-bans.ts";
 
 /**
  * Compares a room on Matrix with what the tenant wants, and our tables with what Matrix showed. Changes nothing.
@@ -44,6 +46,8 @@ async function diagnoseMatrix(
 ): Promise<Difference[]> {
   const request = await homeserver.as(room.observer_matrix_id);
   const matrixRoomId = room.matrix_room_id;
+  const outside = await diagnoseObserver(db, homeserver, room);
+  if (outside !== null) return [outside];
   const joined = new Set(await listJoined(request, matrixRoomId));
   const members = await listDiagnosedMembers(db, room.id);
   const configuration = [
@@ -54,8 +58,12 @@ async function diagnoseMatrix(
       members.filter((member) => member.desired === "in" && joined.has(member.matrix_user_id)),
     )),
   ];
-  const unwanted = await findUnknownUsers(db, room, await listPresent(request, matrixRoomId));
-  return [...configuration, ...compareMembers(members, joined, unwanted)];
+  const present = await listMemberships(request, matrixRoomId);
+  const unwanted = await findUnknownUsers(db, room, presentOf(present));
+  const bans = compareBans(members, present);
+  const banned = new Set(bans.map(({ found }) => found));
+  const others = members.filter(({ user }) => !banned.has(user));
+  return [...configuration, ...compareMembers(others, joined, unwanted), ...bans];
 }
 
 function compareMembers(
@@ -101,9 +109,13 @@ export async function repairRoom(db: Db, roomId: string, differences: readonly D
     inside: users("member should be out"),
     outside: users("member should be in"),
     rereads: has("gap open") || has("sent but not seen"),
-    observerIsOut: has("observer is out"),
+    bans: differences.flatMap(({ what, found, event = null }) =>
+      what === "member is banned" ? [{ user: String(found), eventId: event }] : [],
+    ),
+    observerIsOut: has("observer is out") || has("observer cannot come back") || has("Matrix room is gone"),
     hasUnknownUsers: has("stranger is in"),
     successor: typeof successor === "string" ? successor : null,
-    isBeyondRepair: has("power cannot be taken from") || has("observer lacks power"),
+    isBeyondRepair:
+      has("observer cannot come back") || has("power cannot be taken from") || has("observer lacks power"),
   });
 }

@@ -34,14 +34,17 @@ export async function ensureRoom(
   return matrixRoomId;
 }
 
-/** Brings the observer back into an existing room, and follows an upgrade of the room. */
+/** Brings the observer back into an existing room, or replaces that, and follows an upgrade of the room. */
 async function repairRoom(
   context: WorkerContext,
   homeserver: Homeserver,
   room: RoomSnapshot & { matrix_room_id: string },
   lease: RoomLease,
 ): Promise<string> {
-  if (room.observer_is_out) await rejoinObserver(context, homeserver, room, lease);
+  if (room.observer_is_out) {
+    const matrixRoomId = await rejoinObserver(context, homeserver, room, lease);
+    if (matrixRoomId !== room.matrix_room_id) return matrixRoomId;
+  }
   if (room.successor_matrix_room_id === null) return room.matrix_room_id;
   return followUpgrade(
     context,

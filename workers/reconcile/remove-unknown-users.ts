@@ -6,7 +6,7 @@ import {
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { listPresent, removeMember } from "../matrix/rooms/members.ts";
+import { listMemberships, presentOf, removeMember } from "../matrix/rooms/members.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 
 /** Users that one run removes. Later runs remove the rest, so that the room's messages are sent between them. */
@@ -27,7 +27,8 @@ export async function removeUnknownUsers(
   const matrixRoomId = room.matrix_room_id;
   const observer = await homeserver.as(room.observer_matrix_id);
   lease.check();
-  const unknownUsers = await findUnknownUsers(context.db, room, await listPresent(observer, matrixRoomId));
+  const present = presentOf(await listMemberships(observer, matrixRoomId));
+  const unknownUsers = await findUnknownUsers(context.db, room, present);
   for (const matrixUserId of unknownUsers.slice(0, MAX_REMOVALS)) {
     lease.check();
     await removeMember(observer, { matrixRoomId, matrixUserId });

@@ -29,6 +29,11 @@ const GAUGES: readonly { backlog: Backlog; name: string; help: string }[] = [
     help: "Age of the oldest timeline entry that is not in its stream",
   },
   { backlog: "openGaps", name: "omc_gaps_open", help: "Rooms with a gap that is not yet filled" },
+  {
+    backlog: "observersOut",
+    name: "omc_observers_out",
+    help: "Rooms whose observer is not in them on Matrix: their messages wait",
+  },
 ];
 
 /** Gauges of what waits, read from Postgres when Prometheus asks. Queues do not know it: their jobs are wake-ups. */

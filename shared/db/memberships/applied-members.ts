@@ -57,15 +57,22 @@ export async function markAppliedWithoutMatrix(
   );
 }
 
-/** Whether a user is to be on Matrix in a room. */
-export async function isToBeJoined(db: Db, roomId: string, userId: string): Promise<boolean> {
-  const rows = await rowsOf(
+/**
+ * Whether a user is to be on Matrix in a room: null when not. `isRemoved`: somebody else took the user out there, which is
+ * to be settled first.
+ */
+export async function findJoinWanted(
+  db: Db,
+  roomId: string,
+  userId: string,
+): Promise<{ isRemoved: boolean } | null> {
+  const rows = await rowsOf<{ isRemoved: boolean }>(
     db,
-    `select 1 as wanted from memberships
+    `select removal_event_id is not null as "isRemoved" from memberships
       where room_id = :roomId and user_id = :userId and desired = 'in' and role = any(:posting)`,
     { roomId, userId, posting: [...rolesAllowed("post")] },
   );
-  return rows.length > 0;
+  return rows[0] ?? null;
 }
 
 /** Records a join. The room's members are due where the member's role has a power level, which the room's map must name. */
@@ -135,20 +142,20 @@ export async function markLevelsApplied(
   );
 }
 
-/** The Matrix id of the joined member with the highest applied level of these roles; undefined when there is none. */
-export async function findJoinedMember(
+/** The Matrix ids of joined members of these roles, `limit` at most, the highest applied level first. */
+export async function listJoinedMembers(
   db: Db,
   roomId: string,
-  roles: readonly Role[],
-): Promise<string | undefined> {
+  { roles, limit }: { roles: readonly Role[]; limit: number },
+): Promise<string[]> {
   const rows = await rowsOf<{ matrix_user_id: string }>(
     db,
     `select u.matrix_user_id from memberships s join users u on u.id = s.user_id
       where s.room_id = :roomId and s.applied = 'in' and s.role = any(:roles) and u.deleted_at is null
-      order by s.applied_level desc limit 1`,
-    { roomId, roles: [...roles] },
+      order by s.applied_level desc, u.id limit :limit`,
+    { roomId, roles: [...roles], limit },
   );
-  return rows[0]?.matrix_user_id;
+  return rows.map(({ matrix_user_id: matrixUserId }) => matrixUserId);
 }
 
 /** The Matrix ids of the existing users who are on Matrix in a room. */

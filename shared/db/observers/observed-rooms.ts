@@ -54,6 +54,35 @@ export async function listObservedRooms(db: Db, observerId: string): Promise<str
   return rows.map((row) => row.matrix_room_id);
 }
 
+/** The same, without those of which it is recorded that the observer is out. */
+export async function listRoomsWithObserver(db: Db, observerId: string): Promise<string[]> {
+  const rows = await rowsOf<{ matrix_room_id: string }>(
+    db,
+    `select matrix_room_id from rooms
+      where observer_id = ? and matrix_room_id is not null and observer_left_at is null and deleted_at is null`,
+    [observerId],
+  );
+  return rows.map((row) => row.matrix_room_id);
+}
+
+/**
+ * Records that the observer is not in rooms where no response showed it leave. Returns the row ids of those of which it was
+ * not recorded before.
+ */
+export async function noteObserverOut(
+  db: Db,
+  observerId: string,
+  matrixRoomIds: readonly string[],
+): Promise<string[]> {
+  const rows = await rowsOf<{ id: string }>(
+    db,
+    `update rooms set observer_left_at = now(), next_attempt_at = now()
+      where observer_id = ? and matrix_room_id = any(?) and observer_left_at is null and deleted_at is null returning id`,
+    [observerId, [...matrixRoomIds]],
+  );
+  return rows.map(({ id }) => id);
+}
+
 /** Records that the observer was removed from rooms that the tenant still has. The provisioning job brings it back. */
 export function markObserverOut(observerId: string, matrixRoomIds: readonly string[]): Statement {
   return {
@@ -65,10 +94,15 @@ export function markObserverOut(observerId: string, matrixRoomIds: readonly stri
 
 /**
  * Records that the observer is back in a room. The room's gap, or one from its beginning, ends at `to`, a position after
- * the observer's return, or later where `/sync` has recorded that.
+ * the observer's return, or later where `/sync` has recorded that. In another Matrix room (`isOtherRoom`) it starts at the
+ * beginning: messages that were sent to the former one and not seen are missing then, and are sent again.
  */
-export async function markObserverBack(db: Db, roomId: string, to: string): Promise<void> {
-  await execute(db, MARK_BACK, { roomId, to, beginning: FROM_BEGINNING });
+export async function markObserverBack(
+  db: Db,
+  roomId: string,
+  { to, isOtherRoom }: { to: string; isOtherRoom: boolean },
+): Promise<void> {
+  await execute(db, MARK_BACK, { roomId, to, isOtherRoom, beginning: FROM_BEGINNING });
 }
 
 /** The part of a position by which Synapse orders it. */
@@ -77,6 +111,6 @@ const ordinal = (position: string) => `cast(substring(${position} from '^s([0-9]
 const MARK_BACK = `
     with back as (update rooms set observer_left_at = null where id = :roomId)
      update room_timeline
-        set gap_from = coalesce(gap_from, :beginning), gap_next_attempt_at = now(),
+        set gap_from = case when :isOtherRoom then :beginning else coalesce(gap_from, :beginning) end, gap_next_attempt_at = now(),
             gap_to = case when ${ordinal("gap_to")} > ${ordinal("cast(:to as text)")} then gap_to else :to end
       where room_id = :roomId`;

@@ -47,6 +47,8 @@ export async function findTimelineState(db: Db, roomId: string): Promise<Timelin
 export type Repair = {
   inside: readonly string[];
   outside: readonly string[];
+  /** Members who are banned on Matrix, with the event of the ban: it is undone, whoever banned them. */
+  bans: readonly { user: string; eventId: string | null }[];
   rereads: boolean;
   observerIsOut: boolean;
   hasUnknownUsers: boolean;
@@ -65,6 +67,11 @@ export async function makeRepairDue(db: Db, roomId: string, repair: Repair): Pro
          from users u
         where u.id = s.user_id and s.room_id = :roomId
           and (u.external_id = any(:outside) or u.external_id = any(:inside))
+     ), banned as (
+       update memberships s set is_banned = true, removal_event_id = null, settled_removal_id = b.event_id,
+              applied_version = s.version - 1
+         from users u join unnest(cast(:banned as text[]), cast(:banEvents as text[])) as b(name, event_id) on b.name = u.external_id
+        where u.id = s.user_id and s.room_id = :roomId and s.desired = 'in'
      ), reread as (
        update room_timeline t set gap_from = coalesce(t.gap_from, ''), gap_to = coalesce(t.gap_to, p.since),
               gap_next_attempt_at = now()
@@ -73,12 +80,20 @@ export async function makeRepairDue(db: Db, roomId: string, repair: Repair): Pro
      )
      update rooms set ${PROVISIONING_DUE}, ${membersDue()},
             strangers_seen_at = case when :hasUnknownUsers then now() else strangers_seen_at end,
-            observer_left_at = case when :observerIsOut then coalesce(observer_left_at, now()) end,
+            -- Whether it is back, the job that brings it back says.
+            observer_left_at = case when :observerIsOut then coalesce(observer_left_at, now()) else observer_left_at end,
             -- A room is never its own successor: the job that follows it creates one.
             successor_matrix_room_id =
               coalesce(cast(:successor as text), case when :isBeyondRepair then matrix_room_id end, successor_matrix_room_id)
       where id = :roomId`,
-    { roomId, ...repair, inside: [...repair.inside], outside: [...repair.outside] },
+    {
+      roomId,
+      ...repair,
+      inside: [...repair.inside],
+      outside: [...repair.outside],
+      banned: repair.bans.map(({ user }) => user),
+      banEvents: repair.bans.map(({ eventId }) => eventId),
+    },
   );
 }
 

@@ -1,5 +1,6 @@
 import { createHmac, randomBytes } from "node:crypto";
 import type { TestSynapse } from "../stack-servers.ts";
+import { waitUntil } from "../stack-wait.ts";
 
 type Answer = { status: number; body: Record<string, unknown> };
 
@@ -86,23 +87,41 @@ export class Synapse {
     return status === 200 ? (body["room_id"] as string) : null;
   }
 
+  /** Deletes a room as the homeserver's operator does; returns when it is gone. */
+  async deleteRoom(matrixRoomId: string, options: { block: boolean; purge: boolean }): Promise<void> {
+    const { accessToken } = await this.registerUnknownUser("operator", "Operator", { isAdmin: true });
+    const admin = "/_synapse/admin/v2/rooms";
+    const path = `${admin}/${encodeURIComponent(matrixRoomId)}`;
+    const { status, body } = await this.call("DELETE", path, accessToken, options);
+    if (status !== 200) throw new Error(`deleting a room was answered ${status}: ${JSON.stringify(body)}`);
+    await waitUntil("the room is deleted", async () => {
+      const answer = await this.call(
+        "GET",
+        `${admin}/delete_status/${String(body["delete_id"])}`,
+        accessToken,
+      );
+      return answer.body["status"] === "complete";
+    });
+  }
+
   /** Registers an account that no tenant knows. */
   async registerUnknownUser(
     name: string,
     displayName: string,
+    { isAdmin = false } = {},
   ): Promise<{ matrixUserId: string; accessToken: string }> {
     const path = "/_synapse/admin/v1/register";
     const nonce = String((await this.call("GET", path, null)).body["nonce"]);
     const username = `${name}_${randomBytes(6).toString("hex")}`;
     const password = randomBytes(16).toString("hex");
     const mac = createHmac("sha1", this.#registrationSecret)
-      .update([nonce, username, password, "notadmin"].join("\0"))
+      .update([nonce, username, password, isAdmin ? "admin" : "notadmin"].join("\0"))
       .digest("hex");
     const { status, body } = await this.call("POST", path, null, {
       nonce,
       username,
       password,
-      admin: false,
+      admin: isAdmin,
       mac,
       displayname: displayName,
     });

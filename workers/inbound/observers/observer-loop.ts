@@ -13,6 +13,7 @@ import { ResponseTooLarge } from "../../matrix/http/bounded-fetch.ts";
 import { backoffMs } from "../../outbound/retry.ts";
 import { listObservedRooms } from "../../../shared/db/observers/observed-rooms.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observer-run.ts";
+import { noteLeftRooms } from "./note-left-rooms.ts";
 import { readChanges } from "./read-changes.ts";
 import { saveChanges } from "../save-changes.ts";
 import { saveAsGaps, restartReading } from "../save-gaps.ts";
@@ -43,6 +44,7 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onRo
       failures = 0;
       timeouts = 0;
       onRound(true);
+      if (!isOver(run.signal)) await noteLeftRooms(context, run, performance.now());
     } catch (error) {
       if (isOver(run.signal) || error instanceof ObserverLeaseLost) return;
       onRound(false);

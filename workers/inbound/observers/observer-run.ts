@@ -22,6 +22,7 @@ export type ObserverRun = {
   /**
    * `fromStream`: the homeserver's event stream is read before `/sync`; false after it was not found.
    * `isConfirmed`: `/sync` has accepted the saved position since the lease was taken.
+   * `roomsComparedAtMs`: when `noteLeftRooms` last looked; null when it is to look next.
    */
-  reading: { fromStream: boolean; isConfirmed: boolean };
+  reading: { fromStream: boolean; isConfirmed: boolean; roomsComparedAtMs: number | null };
 };

@@ -116,7 +116,7 @@ function start(context: WorkerContext, running: Set<Running>, observer: LeasedOb
     fence,
     signal: abort.signal,
     known: new LRUCache<string, string>({ max: KNOWN_ROOMS_AT_MOST }),
-    reading: { fromStream: context.readsStream, isConfirmed: false },
+    reading: { fromStream: context.readsStream, isConfirmed: false, roomsComparedAtMs: null },
   };
   run.ended = runObserver({ ...context, log }, given, (isSuccess) => {
     run.rounds++;

@@ -60,6 +60,8 @@ async function readStream(
     throw error;
   });
   if (changes === "no-stream") return changes;
+  // The observer may have left a room of which `/sync` shows nothing any more.
+  if (changes === null) reading.roomsComparedAtMs = null;
   if (changes === null || isBackwards(since, changes.next_batch)) return "not-enough";
   if (isOfManyWriters(changes.next_batch)) {
     reading.fromStream = false;

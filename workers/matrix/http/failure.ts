@@ -69,6 +69,8 @@ const BY_ERRCODE: Record<string, FailureKind> = {
   M_USER_DEACTIVATED: "account",
   M_USER_SUSPENDED: "account",
   M_FORBIDDEN: "forbidden",
+  // A ban is in the way, or a ban is to be ended that there is not.
+  M_BAD_STATE: "forbidden",
   M_UNKNOWN_DEVICE: "forbidden",
   M_USER_IN_USE: "conflict",
   M_ROOM_IN_USE: "conflict",
@@ -79,7 +81,6 @@ const BY_ERRCODE: Record<string, FailureKind> = {
   M_INVALID_PARAM: "permanent",
   M_MISSING_PARAM: "permanent",
   M_TOO_LARGE: "permanent",
-  M_BAD_STATE: "permanent",
   M_BAD_ALIAS: "permanent",
   M_EXCLUSIVE: "permanent",
   M_INVALID_USERNAME: "permanent",

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Requester } from "../http/client.ts";
-import { unlessForbidden, unlessMissing } from "../http/failure.ts";
+import { MatrixFailure, unlessForbidden, unlessMissing } from "../http/failure.ts";
 import { Membership } from "../names.ts";
 import { roomPath } from "./room-path.ts";
 
@@ -20,20 +20,47 @@ export async function joinMember(
   await member({ method: "POST", path: roomPath(target.matrixRoomId, "join"), body: {} });
 }
 
-/** Kicks a person. Does nothing when the person is not in the room: Matrix refuses that. */
+/** Kicks a person. Does nothing when the person is not in the room, or is banned: Matrix refuses that. */
 export async function removeMember(
   observer: Requester,
   target: { matrixRoomId: string; matrixUserId: string },
 ): Promise<void> {
-  await unlessForbidden(
-    unlessMissing(
-      observer({
-        method: "POST",
-        path: roomPath(target.matrixRoomId, "kick"),
-        body: { user_id: target.matrixUserId },
-      }),
+  await unlessBanned(
+    unlessForbidden(
+      unlessMissing(
+        observer({
+          method: "POST",
+          path: roomPath(target.matrixRoomId, "kick"),
+          body: { user_id: target.matrixUserId },
+        }),
+      ),
     ),
   );
+}
+
+/** Ends a ban. Does nothing when the person is not banned: Matrix refuses that. */
+export async function unbanMember(
+  observer: Requester,
+  target: { matrixRoomId: string; matrixUserId: string },
+): Promise<void> {
+  const { matrixRoomId, matrixUserId } = target;
+  const path = roomPath(matrixRoomId, "unban");
+  await unlessBanned(observer({ method: "POST", path, body: { user_id: matrixUserId } }));
+}
+
+/** Whether a call was refused because of a ban: of a banned person, or to end a ban that there is not. */
+export function isRefusedByBan(error: unknown): boolean {
+  return error instanceof MatrixFailure && error.errcode === "M_BAD_STATE";
+}
+
+/** Null when the call is refused because of a ban. */
+async function unlessBanned<T>(call: Promise<T>): Promise<T | null> {
+  try {
+    return await call;
+  } catch (error) {
+    if (isRefusedByBan(error)) return null;
+    throw error;
+  }
 }
 
 /** Leaves a room. Does nothing when the account is not in it. */
@@ -59,16 +86,34 @@ export async function listJoinedRooms(request: Requester): Promise<string[]> {
 }
 
 const membersResponse = z.object({
-  chunk: z.array(z.object({ state_key: z.string(), content: z.looseObject({ membership: z.string() }) })),
+  chunk: z.array(
+    z.object({
+      event_id: z.string().optional(),
+      state_key: z.string(),
+      content: z.looseObject({ membership: z.string() }),
+    }),
+  ),
 });
 
-/** Matrix ids of everyone who is in a room or invited to it. */
-export async function listPresent(request: Requester, matrixRoomId: string): Promise<string[]> {
+/** Everyone who is in a room, invited to it or banned from it; `eventId`: of the membership. */
+export type PresentMember = { matrixUserId: string; membership: string; eventId: string | null };
+
+/** The memberships of a room on Matrix, except of those who left. */
+export async function listMemberships(request: Requester, matrixRoomId: string): Promise<PresentMember[]> {
   const path = roomPath(matrixRoomId, "members");
   const { chunk } = membersResponse.parse(
     await request({ method: "GET", path, query: { not_membership: Membership.Leave } }),
   );
-  return chunk.flatMap(({ state_key, content: { membership } }) =>
-    membership === Membership.Join || membership === Membership.Invite ? [state_key] : [],
+  return chunk.map(({ event_id: eventId = null, state_key: matrixUserId, content: { membership } }) => ({
+    matrixUserId,
+    membership,
+    eventId,
+  }));
+}
+
+/** Of memberships, the Matrix ids of everyone who is in the room or invited to it. */
+export function presentOf(members: readonly PresentMember[]): string[] {
+  return members.flatMap(({ matrixUserId, membership }) =>
+    membership === Membership.Join || membership === Membership.Invite ? [matrixUserId] : [],
   );
 }

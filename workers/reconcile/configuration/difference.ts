@@ -5,6 +5,8 @@ export type Difference = {
   what:
     | "no Matrix room"
     | "observer is out"
+    | "observer cannot come back"
+    | "Matrix room is gone"
     | "upgraded"
     | "encrypted"
     | DesiredState["what"]
@@ -14,10 +16,13 @@ export type Difference = {
     | "too many roles for Matrix"
     | "member should be out"
     | "member should be in"
+    | "member is banned"
     | "stranger is in"
     | "gap open"
     | "sent but not seen"
     | "not published";
   wanted: unknown;
   found: unknown;
+  /** The event on Matrix that makes the difference, of a ban. */
+  event?: string | null;
 };

@@ -1,0 +1,151 @@
+import { isAllowedOver } from "../../../shared/contract/permissions.ts";
+import { transact } from "../../../shared/db/connection/transaction.ts";
+import {
+  clearRemoval,
+  findNotedRemoval,
+  findRemoval,
+  listRemovedMembers,
+  markRemovalSettled,
+  type RemovalRow,
+  type RemovedMember,
+} from "../../../shared/db/memberships/removals.ts";
+import { lockOutboxes } from "../../../shared/db/rooms/rooms.ts";
+import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
+import { endMembership, type EndedMembership } from "../../../shared/timeline/end-membership.ts";
+import { publishRooms } from "../../../shared/timeline/publish.ts";
+import { publishUserEventOutbox } from "../../../shared/timeline/publish-user-events.ts";
+import { wakeConsumers } from "../../consumers/wake.ts";
+import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";
+import { MatrixFailure } from "../../matrix/http/failure.ts";
+import { findRemovalOnMatrix, type Removal } from "../../matrix/rooms/member-event.ts";
+import { unbanMember } from "../../matrix/rooms/members.ts";
+import { reportDeadMessage } from "../../outbound/report-dead-message.ts";
+import type { WorkerContext } from "../../runtime/context.ts";
+import type { RoomLease } from "../../runtime/room-lease.ts";
+
+/** User events that are published at once; the sweeper publishes the others. */
+const MAX_USER_EVENTS = 500;
+
+type MatrixRoom = RoomSnapshot & { matrix_room_id: string };
+
+/**
+ * Settles the removals on Matrix of a room's members, `limit` at most: see `settleRemoval`. Returns false when more are left.
+ */
+export async function settleRemovals(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: MatrixRoom,
+  { lease, limit }: { lease: RoomLease; limit: number },
+): Promise<boolean> {
+  const members = await listRemovedMembers(context.db, room.id, limit + 1);
+  for (const member of members.slice(0, limit)) {
+    lease.check();
+    await settleRemoval(context, homeserver, room, member, lease);
+  }
+  return members.length <= limit;
+}
+
+/**
+ * Settles what Matrix shows now of a person whom somebody else kicked or banned there. When a member may remove this person
+ * here too, the removal is taken over: `taken over`. Otherwise a member's ban is undone: `undone`. A person who is no member
+ * stays banned. Also `undone` when there is nothing in the way of a join.
+ * @throws MatrixFailure `transient` when the homeserver does not let the observer undo a ban.
+ */
+export async function settleRemoval(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: MatrixRoom,
+  member: RemovedMember,
+  lease: RoomLease,
+): Promise<"taken over" | "undone"> {
+  const { db } = context;
+  const place = { roomId: room.id, userId: member.userId };
+  const noted = await findNotedRemoval(db, room.id, member.userId);
+  const observer = await homeserver.as(room.observer_matrix_id);
+  const target = { matrixRoomId: room.matrix_room_id, matrixUserId: member.matrixUserId };
+  const removal = await findRemovalOnMatrix(observer, target);
+  if (removal === null) {
+    await clearRemoval(db, place, noted);
+    return "undone";
+  }
+  const { isMember, ended } = await takeOver(context, room, member.userId, { removal, noted });
+  if (ended !== null) {
+    await publishEnded(context, room, ended);
+    return "taken over";
+  }
+  if (removal.isBan && isMember) {
+    lease.check();
+    await unbanMember(observer, target).catch(waitForObserver);
+    await clearRemoval(db, place, null);
+    context.metrics.driftRepaired.inc({ what: "bans" });
+    context.log.warn({ room: room.id }, "the ban of a member on Matrix does not count here: undone");
+  }
+  return "undone";
+}
+
+/** The observer is out, or has lost its level: the ban waits until that is mended, and so do the member's messages. */
+function waitForObserver(error: unknown): never {
+  if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
+  throw new MatrixFailure("transient", {
+    errcode: "the observer may not end a ban",
+    httpStatus: null,
+    cause: error,
+  });
+}
+
+/** Records a removal as settled. Ends the membership where the removal counts here. */
+function takeOver(
+  { db }: WorkerContext,
+  room: MatrixRoom,
+  userId: string,
+  { removal, noted }: { removal: Removal; noted: string | null },
+): Promise<{ isMember: boolean; ended: EndedMembership | null }> {
+  return transact(db, async (trx) => {
+    await lockOutboxes(trx, room.tenant_id, [room.id]);
+    const found = await findRemoval(trx, room.id, { userId, ...removal });
+    if (!found) return { isMember: false, ended: null };
+    const by = found.actor?.user ?? null;
+    const ended = isRemovalHere(found)
+      ? await endMembership(trx, { tenantId: room.tenant_id, roomId: room.id, userId, by })
+      : null;
+    await markRemovalSettled(trx, { roomId: room.id, userId, ...removal }, noted);
+    return { isMember: found.isMember, ended };
+  });
+}
+
+/**
+ * Whether a removal on Matrix removes the person here too: the one who did it may remove a member of that role, and the
+ * tenant has not added the person since. Nobody removes the other from a direct room.
+ */
+export function isRemovalHere({
+  actor,
+  isMember,
+  isOlderThanMembership,
+  isSettled,
+  kind,
+  role,
+}: RemovalRow): boolean {
+  if (!isMember || isSettled || isOlderThanMembership || actor === null || kind === "direct") return false;
+  return isAllowedOver(actor.role, "remove", role);
+}
+
+/** Publishes the removal and ends the person's subscriptions. What fails here, the sweeper repeats. */
+async function publishEnded(
+  context: WorkerContext,
+  room: RoomSnapshot,
+  { left, dead }: EndedMembership,
+): Promise<void> {
+  context.log.info({ room: room.id }, "a member was removed on Matrix: removed here too");
+  wakeConsumers(context, left);
+  try {
+    await publishRooms(context, [room.id]);
+    await publishUserEventOutbox(context, MAX_USER_EVENTS);
+  } catch (error) {
+    context.log.warn({ err: error }, "publishing a removal failed: the sweeper repeats it");
+  }
+  const [entry] = left;
+  if (!entry) return;
+  const position = { epoch: entry.epoch, lastNumber: entry.last_number };
+  for (const { id } of dead)
+    await reportDeadMessage(context, room, { message: id, code: "sender_removed", position });
+}
