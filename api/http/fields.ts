@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { boundedText } from "../../shared/contract/bounded-text.ts";
+import { boundedText, limitedText } from "../../shared/contract/bounded-text.ts";
 import { webUrl } from "../../shared/contract/web-url.ts";
 import {
   roomAddress,
@@ -16,7 +16,7 @@ export const roomName = boundedText(256);
 export const roomTopic = boundedText(1_024);
 export const visibility = z.enum(["private", "public"]);
 
-export const avatarUrl = boundedText(2_048)
+export const avatarUrl = limitedText(2_048)
   .regex(webUrl, "must be an http or https URL without spaces, backslashes, quotes and credentials")
   .refine((text) => URL.canParse(text), "must be an http or https URL")
   .meta({

@@ -17,13 +17,18 @@ const DESCRIBED_PATTERN = (() => {
   return `^[^${controls}]*[^${controls}${blank}][^${controls}]*$`;
 })();
 
-/** Text of 1 to `maxBytes` bytes in UTF-8, of which one character at least is visible. */
-export function boundedText(maxBytes: number) {
+/** Text of 1 to `maxBytes` bytes in UTF-8. */
+export function limitedText(maxBytes: number) {
   return z
     .string()
     .min(1)
     .max(maxBytes)
-    .refine((text) => hasAtMost(text, maxBytes), `must have at most ${maxBytes} bytes in UTF-8`)
+    .refine((text) => hasAtMost(text, maxBytes), `must have at most ${maxBytes} bytes in UTF-8`);
+}
+
+/** Text of 1 to `maxBytes` bytes in UTF-8, of which one character at least is visible. */
+export function boundedText(maxBytes: number) {
+  return limitedText(maxBytes)
     .refine((text) => text === "" || VISIBLE.test(text), "must have a visible character")
     .meta({
       description: `1 to ${maxBytes} bytes in UTF-8, with a visible character: not only white space and characters that are never drawn`,

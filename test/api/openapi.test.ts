@@ -128,6 +128,8 @@ test("the document says of a request what JSON Schema can, and the description s
     expect(field(schema, "members").description).toMatch(/named once.*unknownUsers=refuse gets 422/);
   }
   expect(new RegExp(field("NewMessage", "text").pattern ?? "", "u").test(" \u200b\n")).toBe(false);
+  const avatar = JSON.stringify(schemas["UserRequest"]?.properties["avatar"]);
+  expect(avatar).toContain("[Hh][Tt][Tt][Pp]");
   const parameter = (method: string, path: string, name: string) =>
     document.paths[path]?.[method]?.parameters.find((one) => one.name === name)?.description;
   const room = "/v1/rooms/{kind}/{slug}";

@@ -25,6 +25,8 @@ async function openTenant(): Promise<{ tenant: TestTenant; messageId: string }> 
   const tenant = await world.tenant(slug);
   await setTenantLimits(world.db, slug, {
     queuedMessages: NO_LIMIT,
+    pendingUsers: 100_000,
+    pendingRooms: 100_000,
     userRequests: NO_LIMIT,
     keyRequests: NO_LIMIT,
     tenantRequests: NO_LIMIT,
