@@ -8,7 +8,9 @@ import { readDemoStack } from "./stack.ts";
  */
 const CHOICES = { name: Object.keys(ATTACKS) };
 
-async function main({ name, json }: Options<Record<never, never>, typeof CHOICES>): Promise<number> {
+type NoNumbers = { [Name in never]: { otherwise: number; from: number; to: number } };
+
+async function main({ name, json }: Options<NoNumbers, typeof CHOICES>): Promise<number> {
   const attack = name === null ? undefined : ATTACKS[name];
   if (!attack) {
     process.stderr.write(`--name takes ${CHOICES.name.join(", ")}\n`);
