@@ -34,7 +34,7 @@ const folderDoors = {
   "shared/queues": "index|open",
   "workers/admin": "program",
   "workers/jobs": "index",
-  "workers/matrix/homeserver": "homeserver|open-homeserver|pool|breaker",
+  "workers/matrix/homeserver": "homeserver|open-homeserver|pool|breaker|room-versions",
   "workers/matrix/http": "client|failure|bounded-fetch",
 };
 

@@ -15,6 +15,7 @@ import * as attemptsByTime from "./0013-attempts-by-time.ts";
 import * as memberCounts from "./0014-member-counts.ts";
 import * as roomsByObserver from "./0015-rooms-by-observer.ts";
 import * as timelineConsumers from "./0016-timeline-consumers.ts";
+import * as tokenValidity from "./0017-token-validity.ts";
 import * as pending from "./0018-pending.ts";
 import * as homeserverStates from "./0021-homeserver-states.ts";
 import * as deadMessages from "./0023-dead-messages.ts";
@@ -44,6 +45,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0014-member-counts", ...memberCounts },
   { name: "0015-rooms-by-observer", ...roomsByObserver },
   { name: "0016-timeline-consumers", ...timelineConsumers },
+  { name: "0017-token-validity", ...tokenValidity },
   { name: "0018-pending", ...pending },
   { name: "0021-homeserver-states", ...homeserverStates },
   { name: "0023-dead-messages", ...deadMessages },

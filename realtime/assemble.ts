@@ -61,7 +61,7 @@ export function assemble(options: AssembleOptions): Parts {
     () => deps,
     new Semaphore({ atWork: reviewsAtWork, waiting: reviewsWaiting, waitMs: reviewWaitMs }),
   );
-  const quotas = createSocketQuotas({ redis, hub, log, metrics, leaseMs: limits.socketLeaseMs });
+  const quotas = createSocketQuotas({ redis, log, metrics, leaseMs: limits.socketLeaseMs });
   const addresses = new AddressQuota(redis, limits.addressSockets);
   const deps: ConnectDeps = {
     ...{ hub, live, streams, catchUp, limits, metrics, policy, log, version },
@@ -100,33 +100,24 @@ export function assemble(options: AssembleOptions): Parts {
 
 function createSocketQuotas({
   redis,
-  hub,
   log,
   metrics,
   leaseMs,
 }: {
   redis: Redis;
-  hub: Hub<Connection>;
   log: Log;
   metrics: RealtimeMetrics;
   leaseMs: number;
 }): SocketQuotas {
-  const { connectionLimit } = CLOSE;
+  const { code } = CLOSE.connectionLimit;
   return new SocketQuotas({
     ...{ redis, log, leaseMs },
     onOver: (quota) => {
       metrics.overQuota(quota);
     },
-    closeOldest: (userId, id) => {
-      const here = [...(hub.users.get(userId) ?? [])].find((connection) => connection.id === id);
-      if (here) here.close(connectionLimit);
-      // A message that is lost leaves the socket over the limit, until its process renews its count.
-      else
-        sendControlMessage(redis, userId, {
-          kind: "close-socket",
-          connection: id,
-          code: connectionLimit.code,
-        }).catch(() => undefined);
+    // If the message is lost, the other process renews its count, and finds the socket over the limit again.
+    closeElsewhere: (userId, connection) => {
+      sendControlMessage(redis, userId, { kind: "close-socket", connection, code }).catch(() => undefined);
     },
   });
 }

@@ -21,6 +21,7 @@ import { watchProblems, type ProblemWatch } from "../shared/platform/problems/pr
 import { exitStalled, runProcess, type Resources } from "../shared/platform/shutdown.ts";
 import type { WorkerContext } from "./runtime/context.ts";
 import { createResumeAfterOutage } from "./runtime/resume-after-outage.ts";
+import { createNewRoomVersion } from "./matrix/homeserver/room-versions.ts";
 import { openHomeserverPool, type HomeserverPool } from "./matrix/homeserver/pool.ts";
 import { createWorkerMetrics } from "./runtime/metrics.ts";
 import { watchObservers, watchQueues, type OnStalled } from "./runtime/health-monitors.ts";
@@ -93,6 +94,7 @@ async function start(
     redis,
     wake,
     homeserver: homeservers.get,
+    newRoomVersion: createNewRoomVersion(),
     consumers: RUNNING_CONSUMERS,
     metrics,
     log,

@@ -10,7 +10,14 @@ import {
 } from "../../shared/db/tenants/tenants.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { SealKey } from "../../shared/platform/seal.ts";
-import { readTokenTenant, verifyUserToken, type TokenKeys } from "../../shared/auth/tokens.ts";
+import {
+  hasKey,
+  readTokenIssuer,
+  unknownTokenError,
+  verifyUserToken,
+  type TokenKeys,
+} from "../../shared/auth/tokens.ts";
+import type { TokenStamp } from "../../shared/auth/token-claims.ts";
 
 /** The holder of the credential. The tenant comes from the credential, never from a body, a header or a path. */
 export type KeyCaller = {
@@ -25,6 +32,8 @@ export type UserCaller = {
   tenantId: string;
   tenantSlug: string;
   user: string;
+  /** Of its token. What reads the user's row checks it: `requireHolder`, or the SQL of `holdsToken`. */
+  stamp: TokenStamp;
   limits: TenantLimits;
 };
 export type Caller = KeyCaller | UserCaller;
@@ -77,21 +86,25 @@ async function authenticateToken(
   { findTenant, now }: { findTenant: FindTenant; now: () => number },
   token: string,
 ): Promise<UserCaller> {
-  const slug = readTokenTenant(token);
-  const tenant = slug === null ? null : await findTenant(slug);
-  if (!tenant) throw new AppError("unauthorized", "The token is not valid.");
-  const { user } = await verifyUserToken(tenant.keys, tenant.slug, token, now());
+  const { tenant: slug, kid } = readTokenIssuer(token);
+  const tenant = slug === null ? null : await findTenant(slug, kid);
+  if (!tenant) throw unknownTokenError();
+  const { user, stamp } = await verifyUserToken(tenant.keys, tenant.slug, token, now());
   requireActive(tenant.status);
-  return { kind: "user", tenantId: tenant.id, tenantSlug: tenant.slug, user, limits: tenant.limits };
+  return { kind: "user", tenantId: tenant.id, tenantSlug: tenant.slug, user, stamp, limits: tenant.limits };
 }
 
 function requireActive(status: Tenant["status"]): void {
   if (status !== "active") throw new AppError("forbidden", "The tenant is paused.");
 }
 
-export type FindTenant = (slug: string) => Promise<KnownTenant | null>;
+/** `kid`: of a token to verify. A cached tenant is not used for a key that it does not have. */
+export type FindTenant = (slug: string, kid?: string) => Promise<KnownTenant | null>;
 
-/** Finds tenants by slug and caches them for a second. */
+/**
+ * Finds tenants by slug and caches them for a second. A token with an unknown key costs one reading, whether its tenant
+ * exists or not, so that an outsider cannot tell by the time either; and a key that was rotated counts at once.
+ */
 export function createFindTenant(db: Db, sealKeys: readonly SealKey[], now: () => number): FindTenant {
   const known = new LRUCache<string, KnownTenant>({
     max: MAX_TENANTS,
@@ -99,9 +112,9 @@ export function createFindTenant(db: Db, sealKeys: readonly SealKey[], now: () =
     ttlResolution: 0,
     perf: { now },
   });
-  return async (slug) => {
+  return async (slug, kid) => {
     const cached = known.get(slug);
-    if (cached) return cached;
+    if (cached && (kid === undefined || hasKey(cached.keys, kid))) return cached;
     const row = await findTenantBySlug(db, slug);
     if (!row) return null;
     const tenant: KnownTenant = {

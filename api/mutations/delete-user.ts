@@ -1,5 +1,5 @@
 import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
-import { endMemberships, listRoomIdsOf } from "../../shared/db/memberships/memberships.ts";
+import { endMemberships, listRoomsOf } from "../../shared/db/memberships/memberships.ts";
 import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
@@ -10,29 +10,40 @@ import { appendEntries } from "../../shared/timeline/append.ts";
 import { memberEntry } from "../../shared/timeline/own-entries.ts";
 import { membersChanged, type SideEffect } from "../after-commit/side-effects.ts";
 import { describeDeadMessages } from "./dead-messages.ts";
+import { endRooms } from "./end-rooms.ts";
 
-/** Removes a user from all rooms and deletes the user, in one transaction. Null if there is no such user. */
+/**
+ * Removes a user from all rooms and deletes the user, in one transaction. The user's direct rooms are deleted: made again,
+ * with whoever has the name then, each is a new generation without a history. Null if there is no such user.
+ */
 export function deleteUser(db: Db, tenantId: string, name: string): Promise<SideEffect[] | null> {
   return transact(db, async (trx) => {
     const seen = await findUser(trx, tenantId, name);
     if (!seen) return null;
-    const locked = await listRoomIdsOf(trx, tenantId, seen.id);
-    await lockOutboxes(trx, tenantId, locked);
+    const locked = new Set(idsOf(await listRoomsOf(trx, tenantId, seen.id)));
+    await lockOutboxes(trx, tenantId, [...locked]);
     if (!(await lockUser(trx, tenantId, seen.id))) return null;
-    const roomIds = await listRoomIdsOf(trx, tenantId, seen.id);
-    if (roomIds.some((roomId) => !locked.includes(roomId)))
+    const rooms = await listRoomsOf(trx, tenantId, seen.id);
+    if (rooms.some(({ room_id: roomId }) => !locked.has(roomId)))
       throw new StaleView("the user was added to another room");
-    await lockTimelines(trx, tenantId, roomIds);
+    await lockTimelines(trx, tenantId, idsOf(rooms));
+    const roomIds = idsOf(rooms.filter(({ kind }) => kind !== "direct"));
     const failed = await leaveRooms(trx, tenantId, seen.id, roomIds);
+    const ended = await endRooms(trx, tenantId, idsOf(rooms.filter(({ kind }) => kind === "direct")));
     await markUserDeleted(trx, tenantId, seen.id);
     await enqueueUserEvents(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);
     return [
       { type: "wakeJob", name: "provisioning", payload: { tenantId, subject: "user", id: seen.id } },
       ...roomIds.flatMap((roomId) => membersChanged({ tenantId, roomId })),
       { type: "publishUserEvents" },
+      ...ended,
       ...failed,
     ];
   });
+}
+
+function idsOf(rooms: readonly { room_id: string }[]): string[] {
+  return rooms.map(({ room_id: roomId }) => roomId);
 }
 
 /** Removes a user from locked rooms, with an entry in each. The user's queued messages there are dead. */

@@ -13,7 +13,8 @@ import { ensureUsers, lockKnownUsers, type ExistingUser } from "../../shared/db/
 import type { TenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { parseDirectSlug } from "../../shared/contract/names.ts";
-import type { Role } from "../../shared/contract/roles.ts";
+import { maxRoles } from "../../shared/contract/role-limit.ts";
+import { ROLES_WITH_LEVEL, type Role } from "../../shared/contract/roles.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
 import { makeMemberCountDue } from "../../shared/timeline/member-counts.ts";
 import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries.ts";
@@ -25,8 +26,6 @@ import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries
 export type DesiredMember = { user: string; role: Role | null; place: string };
 type UnknownUsers = TenantLimits["unknownUsers"];
 
-/** Members with a power level of their own: a room's power-level map must stay below Matrix's size limit. */
-const MAX_LEVELS = 1_000;
 /** Above this size a room has no entry for each person who joins. */
 const BIG_ROOM_MEMBERS = 100;
 
@@ -62,7 +61,7 @@ export async function setMembers(
   const joined = changes.filter(({ type }) => type === "member.joined");
   await upsertMembers(trx, room.tenant_id, room.id, changes);
   const count = await makeMembersDue(trx, room.tenant_id, [room.id], joined.length);
-  await requireFewLevels(trx, room);
+  if (addsLevel(changes, current)) await requireFewLevels(trx, room);
   await enqueueUserEvents(
     trx,
     joined.map(({ userId }) => ({ tenantId: room.tenant_id, kind: "room.added", userId, roomId: room.id })),
@@ -155,11 +154,26 @@ function requireOwnPair(room: Room, desired: readonly DesiredMember[]): void {
   }
 }
 
+/** Whether a change gives a role above member to somebody who has none. */
+function addsLevel(
+  changes: readonly MemberChange[],
+  current: readonly Pick<MemberRow, "user_id" | "desired" | "role">[],
+): boolean {
+  const hasLevel = (role: Role) => ROLES_WITH_LEVEL.includes(role);
+  const before = new Set(
+    current.flatMap(({ user_id: id, desired, role }) => (desired === "in" && hasLevel(role) ? [id] : [])),
+  );
+  return changes.some(({ userId, role }) => hasLevel(role) && !before.has(userId));
+}
+
+/** @throws AppError `too_many_roles` when one event of Matrix cannot name all members with a role. */
 async function requireFewLevels(trx: Db, room: Room): Promise<void> {
-  if ((await countLevels(trx, room.tenant_id, room.id)) > MAX_LEVELS) {
+  const { count, serverName } = await countLevels(trx, room.tenant_id, room.id);
+  const most = maxRoles(serverName);
+  if (count > most) {
     throw new AppError(
       "too_many_roles",
-      `A room has at most ${MAX_LEVELS} members with a role above member.`,
+      `On this homeserver a room has at most ${most} members with a role above member.`,
     );
   }
 }

@@ -9,6 +9,7 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { findUser } from "../../shared/db/users/users.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { myRoomResource } from "../../shared/contract/resources.ts";
+import { requireHolder } from "../auth/require-holder.ts";
 import { cursorText, decodeCursor, encodeCursor, nextCursor, pageLimit } from "../http/fields.ts";
 import { userRoute, type Route } from "../http/route.ts";
 
@@ -36,8 +37,7 @@ export function meRoutes({ db }: { db: Db }): Route[] {
       },
       async ({ caller, query }) => {
         const cursor = decodeCursor(query.cursor, parseActivityCursor);
-        const user = await findUser(db, caller.tenantId, caller.user);
-        if (!user) throw new AppError("unauthorized", "The token is of a user who does not exist.");
+        const user = requireHolder(await findUser(db, caller.tenantId, caller.user), caller);
         if (user.status === "locked") throw new AppError("forbidden", "The user is locked.");
         const rows = await listMyRooms(db, caller.tenantId, caller.user, { limit: query.limit + 1, cursor });
         const page = rows.slice(0, query.limit);

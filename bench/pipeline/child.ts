@@ -4,6 +4,7 @@ import { openDb } from "../../shared/db/connection/open.ts";
 import { closeQueues, createWake, openQueues } from "../../shared/queues/open.ts";
 import { closeRedis, openWorkerRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
+import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
 import { runJobs } from "../../workers/runtime/run-jobs.ts";
 import { startSweeper } from "../../workers/runtime/sweeper.ts";
@@ -46,6 +47,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     redis,
     wake: createWake(queues, metrics.wakeFailures),
     homeserver: () => Promise.resolve(homeserver),
+    newRoomVersion: createNewRoomVersion(),
     metrics,
     log,
     stopping: stopping.signal,

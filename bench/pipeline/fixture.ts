@@ -36,6 +36,7 @@ export async function createFixture(db: Db, rooms: number): Promise<Fixture> {
       content: { kind: "text", text: TEXT },
       clientId: null,
       requestHash: null,
+      stamp: null,
     }),
   };
 }

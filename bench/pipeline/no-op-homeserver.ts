@@ -7,7 +7,11 @@ export function createNoOpHomeserver(): Homeserver {
     id: "no-op",
     serverName: "no-op",
     baseUrl: "",
-    as: () => Promise.resolve(() => Promise.resolve({ event_id: `$no-op-${String(++events)}` })),
+    // Each response is also an event, for those who read one.
+    as: (sender) =>
+      Promise.resolve(() =>
+        Promise.resolve({ event_id: `$no-op-${String(++events)}`, sender, content: { room_version: "11" } }),
+      ),
     ensureAccount: () => Promise.resolve(),
     removeAccount: () => Promise.resolve(),
     login: () => Promise.reject(new Error("this homeserver has no login")),

@@ -2,7 +2,7 @@ import { errorText } from "../../shared/contract/errors.ts";
 import { every, type Repeating } from "../../shared/platform/concurrency/every.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { CatchUp } from "./catch-up.ts";
-import { USER_STATE_CLOSE } from "../protocol/codes.ts";
+import { REVOKED_CLOSE, USER_STATE_CLOSE } from "../protocol/codes.ts";
 import type { Connection } from "../session/connection.ts";
 import type { Hub } from "./hub.ts";
 import type { ControlMessages } from "../policy/control-messages.ts";
@@ -153,6 +153,7 @@ export class AntiEntropy {
     const state = access?.state ?? "gone";
     for (const connection of [...(hub.users.get(userId) ?? [])]) {
       if (state !== "active") connection.close(USER_STATE_CLOSE[state]);
+      else if (!connection.hasTokenSince(access?.tokensValidFromMs ?? 0)) connection.close(REVOKED_CLOSE);
       else if (connection.state === "ready" && connection.membershipVersion !== access?.membershipVersion)
         await controlMessages.review(connection);
     }

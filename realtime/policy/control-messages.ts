@@ -28,7 +28,9 @@ export class ControlMessages {
 
   handle(userId: string, message: ControlMessage): void {
     if (message.kind === "disconnect") {
-      for (const connection of this.#connectionsOf(userId)) connection.close(closeOfCode(message.code));
+      const { code, issuedBeforeMs = Number.POSITIVE_INFINITY } = message;
+      for (const connection of this.#connectionsOf(userId))
+        if (!connection.hasTokenSince(issuedBeforeMs)) connection.close(closeOfCode(code));
       return;
     }
     if (message.kind === "close-socket") {

@@ -6,25 +6,29 @@ import {
   readUserAccess,
   type ConnectableState,
   type GrantRow,
+  type UserAccessRow,
 } from "../../shared/db/memberships/subscription-rights.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
+import { isHeldBy } from "../../shared/db/users/user-tokens.ts";
 import { createKeyOpener, findActiveTenants, tenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, parseRoomKey } from "../../shared/contract/names.ts";
 import { isTenantOrigin } from "../../shared/auth/origins.ts";
 import type { SealKey } from "../../shared/platform/seal.ts";
-import { readTokenTenant, verifyUserToken } from "../../shared/auth/tokens.ts";
+import type { TokenStamp } from "../../shared/auth/token-claims.ts";
+import { readTokenIssuer, unknownTokenError, verifyUserToken } from "../../shared/auth/tokens.ts";
 import { createBatcher } from "../../shared/platform/concurrency/batcher.ts";
 import type { StreamTop, TopicRef } from "../channels/topic-ref.ts";
 
 /**
- * The user of a connection, and when its token expires. `sockets`: how many the user and the tenant may have open, where the
- * tenant has limits of its own.
+ * The user of a connection, and when its token was signed and expires. `sockets`: how many the user and the tenant may have
+ * open, where the tenant has limits of its own.
  */
 export type Identity = {
   userRef: TopicRef;
   tenantId: string;
   expiresAtMs: number;
+  stamp: TokenStamp;
   sockets: { ofUser: number | undefined; ofTenant: number | undefined };
 };
 
@@ -34,7 +38,8 @@ export type AwaitTurn = (caller: { tenantId: string; user: string }) => Promise<
 /** A room that a user may read, and its top at that moment. */
 export type Grant = { ref: TopicRef; top: StreamTop };
 
-export type UserAccess = { state: ConnectableState; membershipVersion: string };
+/** `tokensValidFromMs`: tokens that were signed before are revoked. */
+export type UserAccess = { state: ConnectableState; membershipVersion: string; tokensValidFromMs: number };
 export type Rights = UserAccess & { grants: Grant[] };
 
 /** Who may connect, and who may read what. */
@@ -79,12 +84,8 @@ export function createPolicy({
     authenticate,
     async rightsOf(userId) {
       const row = await readRightsOf(userId);
-      if (!row) return { state: "gone", membershipVersion: "", grants: [] };
-      return {
-        state: row.state,
-        membershipVersion: row.membershipVersion,
-        grants: row.grants.map(presentGrant),
-      };
+      if (!row) return { state: "gone", membershipVersion: "", tokensValidFromMs: 0, grants: [] };
+      return { ...presentAccess(row), grants: row.grants.map(presentGrant) };
     },
     async findRooms(userId, channels) {
       const addresses = channels.flatMap((channel) => parseRoomKey(channel) ?? []);
@@ -97,11 +98,13 @@ export function createPolicy({
     },
     async userAccessOf(userIds) {
       const rows = await readUserAccess(db, userIds);
-      return new Map(
-        rows.map(({ user_id, state, membershipVersion }) => [user_id, { state, membershipVersion }]),
-      );
+      return new Map(rows.map((row) => [row.user_id, presentAccess(row)]));
     },
   };
+}
+
+function presentAccess({ state, membershipVersion, tokensValidFrom }: UserAccessRow): UserAccess {
+  return { state, membershipVersion, tokensValidFromMs: tokensValidFrom.getTime() };
 }
 
 function presentGrant(row: GrantRow): Grant {
@@ -131,10 +134,9 @@ function createAuthentication(
     return new Map(rows.map((row) => [formatUserKey(row.tenant_id, row.external_id), row]));
   });
   return async (token, origin, awaitTurn) => {
-    const slug = readTokenTenant(token);
+    const { tenant: slug } = readTokenIssuer(token);
     const tenant = slug === null ? undefined : await findTenant(slug);
-    if (slug === null || !tenant)
-      throw new AppError("unauthorized", "The token belongs to no active tenant.");
+    if (slug === null || !tenant) throw unknownTokenError();
     const claims = await verifyUserToken(tenant.keys, slug, token, Date.now());
     await awaitTurn?.({ tenantId: tenant.id, user: claims.user });
     const user = await findUser(formatUserKey(tenant.id, claims.user));
@@ -142,9 +144,12 @@ function createAuthentication(
     if (origin !== null && !isTenantOrigin(origin, tenant.limits.allowedOrigins, allowedOrigins))
       throw new AppError("forbidden", "Pages of this origin may not act for this tenant.");
     if (!user.is_active) throw new AppError("forbidden", "The user is locked or gone.");
+    if (!isHeldBy(user, claims.stamp))
+      throw new AppError("forbidden", "The token was revoked, or is of a former user.");
     const userRef: TopicRef = { kind: "user", id: user.id, channel: `user:${claims.user}` };
+    const { expiresAtMs, stamp } = claims;
     const sockets = { ofUser: tenant.limits.userSockets, ofTenant: tenant.limits.tenantSockets };
-    return { userRef, tenantId: tenant.id, expiresAtMs: claims.expiresAtMs, sockets };
+    return { userRef, tenantId: tenant.id, expiresAtMs, stamp, sockets };
   };
 }
 

@@ -81,6 +81,9 @@ export const USER_STATE_CLOSE = {
   paused: CLOSE.invalidToken,
 } as const satisfies Record<Exclude<ConnectableState, "active">, Close>;
 
+/** Why the connection of a revoked token ends. The same code refuses its connect. */
+export const REVOKED_CLOSE = CLOSE.forceDisconnect;
+
 /** The close that a control message names by its code. An unknown code closes for good. */
 export function closeOfCode(code: number): Close {
   return Object.values(CLOSE).find((close) => close.code === code) ?? CLOSE.forceDisconnect;

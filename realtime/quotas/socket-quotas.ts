@@ -5,6 +5,7 @@ import type { Log } from "../../shared/platform/log.ts";
 import { tenantSocketsKey, userSocketsKey } from "../../shared/platform/redis-keys.ts";
 import { runScripts, type ScriptCall } from "../../shared/platform/redis-script.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
+import { groupBy, inBatches } from "./group.ts";
 import { countCall, LEASE_MS, readCount, readOver, removeCall, userCall } from "./counts.ts";
 
 /** A socket that connects, and the limits of its user and of its tenant. */
@@ -14,12 +15,14 @@ export type Applicant = {
   tenantId: string;
   userSockets: number;
   tenantSockets: number;
+  /** Closes the socket when it is the oldest of a user over the limit. It may still be connecting. */
+  close: () => void;
 };
 
 export type SocketQuotasDeps = {
   redis: Redis;
-  /** Closes the oldest socket of a user, in whichever process it is. */
-  closeOldest: (userId: string, connectionId: string) => void;
+  /** Closes a socket of a user in another process. */
+  closeElsewhere: (userId: string, connectionId: string) => void;
   onOver: (quota: "user" | "tenant") => void;
   log: Log;
   /** How long the counts of a process that has ended still count. */
@@ -99,13 +102,10 @@ export class SocketQuotas {
     this.#places.delete(connectionId);
     const { tenantId, userId } = place;
     const tenant = this.#tenants.get(tenantId);
-    if (tenant) {
-      tenant.own -= 1;
-      tenant.isChanged = true;
-    }
+    if (tenant) tenant.own -= 1;
     const user = this.#users.get(userId);
-    if (user?.connections.delete(connectionId))
-      this.#departed.set(userId, [...(this.#departed.get(userId) ?? []), connectionId]);
+    user?.connections.delete(connectionId);
+    this.#removeLater(place);
     if (user?.connections.size === 0) this.#users.delete(userId);
   }
 
@@ -180,10 +180,22 @@ export class SocketQuotas {
     for (const [index, [tenantId, some]] of [...byTenant].entries()) {
       const { granted } = readCount(counts[index]);
       this.#confirm(tenantId, some.length);
-      for (const [place, { settle }] of some.entries()) settle(place < granted);
+      for (const [place, request] of some.entries()) this.#settle(request, place < granted);
     }
     for (const [index, userId] of [...byUser.keys()].entries())
       this.#closeOver(userId, readOver(counts[byTenant.size + index]));
+  }
+
+  #settle({ applicant, settle }: Request, isGranted: boolean): void {
+    // It left while Redis was asked, which counts it now.
+    if (this.#places.get(applicant.connectionId) !== applicant) this.#removeLater(applicant);
+    settle(isGranted);
+  }
+
+  #removeLater({ connectionId, userId, tenantId }: Applicant): void {
+    this.#departed.set(userId, [...(this.#departed.get(userId) ?? []), connectionId]);
+    const tenant = this.#tenants.get(tenantId);
+    if (tenant) tenant.isChanged = true;
   }
 
   /** Without Redis: what the sockets of this process leave free. */
@@ -207,7 +219,9 @@ export class SocketQuotas {
       // Redis has removed it.
       this.#users.get(userId)?.connections.delete(connectionId);
       this.#deps.onOver("user");
-      this.#deps.closeOldest(userId, connectionId);
+      const here = this.#places.get(connectionId);
+      if (here) here.close();
+      else this.#deps.closeElsewhere(userId, connectionId);
     }
   }
 
@@ -255,7 +269,7 @@ export class SocketQuotas {
 
   #takeRemovals(): ScriptCall[] {
     const calls = [...this.#departed].flatMap(([userId, connections]) =>
-      inBatches(connections).map((some) => removeCall(userSocketsKey(userId), some)),
+      inBatches(connections, CALLS_AT_ONCE).map((some) => removeCall(userSocketsKey(userId), some)),
     );
     this.#departed.clear();
     return calls;
@@ -277,21 +291,4 @@ export class SocketQuotas {
       this.#deps.log.warn({ reason: errorText(error) }, "sockets are counted in this process alone");
     this.#isShared = false;
   }
-}
-
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group) group.push(item);
-    else groups.set(key, [item]);
-  }
-  return groups;
-}
-
-function inBatches<T>(items: readonly T[]): T[][] {
-  return Array.from({ length: Math.ceil(items.length / CALLS_AT_ONCE) }, (_, index) =>
-    items.slice(index * CALLS_AT_ONCE, (index + 1) * CALLS_AT_ONCE),
-  );
 }

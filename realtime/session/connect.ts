@@ -54,6 +54,9 @@ async function admit({ quotas, limits }: ConnectDeps, connection: Connection, id
     tenantId,
     userSockets: sockets.ofUser ?? limits.userSockets,
     tenantSockets: sockets.ofTenant ?? limits.tenantSockets,
+    close: () => {
+      connection.close(CLOSE.connectionLimit);
+    },
   });
 }
 
@@ -66,7 +69,7 @@ async function authorize(
   const { policy, hub, streams, quotas } = deps;
   const { userRef } = identity;
   const [read] = await Promise.all([policy.rightsOf(userRef.id), admit(deps, connection, identity)]);
-  const planned = requireActive(read);
+  const planned = requireActive(identity, read);
   // The client may have closed meanwhile.
   if (connection.isClosed) {
     quotas.leave(connection.id);
@@ -82,7 +85,7 @@ async function authorize(
     wants: planWants(deps, planned, userRef, asked),
     isServerSide: true,
     readTops: async () => {
-      rights = requireActive(await policy.rightsOf(userRef.id));
+      rights = requireActive(identity, await policy.rightsOf(userRef.id));
       const tops = await streams.tops([userRef]);
       for (const { ref, top } of rights.grants) tops.set(liveChannelOf(ref), top);
       return tops;
@@ -102,9 +105,11 @@ async function authorize(
   if (connection.needsReview) deps.onNeedsReview(connection);
 }
 
-function requireActive(rights: Rights): Rights {
+/** @throws AppError when the user may not connect any more, or the token was revoked since it was authenticated. */
+function requireActive({ stamp }: Identity, rights: Rights): Rights {
   if (rights.state === "paused") throw new AppError("unauthorized", "The tenant is paused.");
   if (rights.state === "gone") throw new AppError("forbidden", "The user is locked or gone.");
+  if (stamp.issuedAtMs < rights.tokensValidFromMs) throw new AppError("forbidden", "The token was revoked.");
   return rights;
 }
 

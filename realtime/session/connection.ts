@@ -91,6 +91,11 @@ export class Connection implements Subscriber, Life, Session {
     return this.identity?.userRef.id ?? null;
   }
 
+  /** Whether the token that it last showed was signed at a time or later. */
+  hasTokenSince(validFromMs: number): boolean {
+    return this.identity !== null && this.identity.stamp.issuedAtMs >= validFromMs;
+  }
+
   get isClosed(): boolean {
     return this.state === "closed";
   }

@@ -3,11 +3,8 @@ import { LRUCache } from "lru-cache";
 import { SignJWT, decodeJwt, decodeProtectedHeader, errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { AppError } from "../contract/errors.ts";
-import { tenantSlug, userName } from "../contract/names.ts";
-
-const AUDIENCE = "openmeet-chat";
-const MAX_LIFETIME_S = 86_400;
-const SKEW_S = 30;
+import { tenantSlug } from "../contract/names.ts";
+import { AUDIENCE, claimError, GENERATION, readClaims, SKEW_S, type UserClaims } from "./token-claims.ts";
 
 /** A tenant's signing keys. A token is valid under either, so that keys can be rotated. */
 export const tokenKeys = z.strictObject({
@@ -16,34 +13,33 @@ export const tokenKeys = z.strictObject({
 });
 export type TokenKeys = z.infer<typeof tokenKeys>;
 
-export type UserClaims = { tenant: string; user: string; expiresAtMs: number };
-
-const claimSet = z.object({
-  iss: tenantSlug,
-  sub: userName,
-  iat: z.number().int(),
-  exp: z.number().int(),
-});
-
-/** The tenant that a token names, before the token is verified; null if the text is no token. */
-export function readTokenTenant(token: string): string | null {
+/** The tenant and the key that a token names, before it is verified. The tenant is null if the text is no token. */
+export function readTokenIssuer(token: string): { tenant: string | null; kid: string } {
   try {
     const parsed = tenantSlug.safeParse(decodeJwt(token).iss);
-    return parsed.success ? parsed.data : null;
+    return { tenant: parsed.data ?? null, kid: decodeProtectedHeader(token).kid ?? "" };
   } catch (error) {
-    if (error instanceof errors.JWTInvalid) return null;
+    // The second is that of a header that is no header.
+    if (error instanceof errors.JWTInvalid || error instanceof TypeError) return { tenant: null, kid: "" };
     throw error;
   }
 }
 
-/** Signs a user token with HS256 and the tenant's current key, valid for `lifetimeS` seconds from `nowMs`. */
+export function hasKey(keys: TokenKeys, kid: string): boolean {
+  return keys.current.kid === kid || keys.previous?.kid === kid;
+}
+
+/**
+ * Signs a user token with HS256 and the tenant's current key, valid for `lifetimeS` seconds from `nowMs`, or from
+ * `validFromMs` if that is later. Without a generation it is like a token that the product signs.
+ */
 export async function signUserToken(
   keys: TokenKeys,
-  claims: { tenant: string; user: string },
-  { nowMs, lifetimeS }: { nowMs: number; lifetimeS: number },
+  claims: { tenant: string; user: string; generation?: string },
+  { nowMs, validFromMs = 0, lifetimeS }: { nowMs: number; validFromMs?: number; lifetimeS: number },
 ): Promise<{ token: string; expiresAtMs: number }> {
-  const issuedAtS = Math.floor(nowMs / 1_000);
-  const token = await new SignJWT({})
+  const issuedAtS = Math.max(Math.floor(nowMs / 1_000), Math.ceil(validFromMs / 1_000));
+  const token = await new SignJWT(claims.generation === undefined ? {} : { [GENERATION]: claims.generation })
     .setProtectedHeader({ alg: "HS256", kid: keys.current.kid, typ: "JWT" })
     .setIssuer(claims.tenant)
     .setAudience(AUDIENCE)
@@ -55,8 +51,10 @@ export async function signUserToken(
 }
 
 /**
- * Verifies signature, issuer, audience and times (30 s of clock skew, a lifetime of at most 24 h).
- * @throws AppError `token_expired`, or `unauthorized` for anything else.
+ * Verifies signature, issuer, audience and times (30 s of clock skew, a lifetime of at most 24 h). Whether the user still
+ * holds the token is the row's to say: `isHeldBy`.
+ * @throws AppError `token_expired`, or `unauthorized`: in the same words for a tenant that does not exist
+ *   (`unknownTokenError`), a key that is not in use and a wrong signature; after a valid signature it names the claim.
  */
 export async function verifyUserToken(
   keys: TokenKeys,
@@ -69,7 +67,7 @@ export async function verifyUserToken(
   try {
     const { kid } = decodeProtectedHeader(token);
     const key = [keys.current, keys.previous].find((candidate) => candidate?.kid === kid);
-    if (!key) throw new AppError("unauthorized", "The token is signed with a key that is not in use.");
+    if (!key) throw unknownTokenError();
     const { payload } = await jwtVerify(token, await imported.memo(key.secret), {
       algorithms: ["HS256"],
       issuer: tenant,
@@ -77,22 +75,23 @@ export async function verifyUserToken(
       clockTolerance: SKEW_S,
       currentDate: new Date(nowMs),
     });
-    const claims = claimSet.parse(payload);
-    if (claims.exp - claims.iat > MAX_LIFETIME_S)
-      throw new AppError("unauthorized", "The token lives longer than 24 hours.");
-    if (claims.iat * 1_000 > nowMs + SKEW_S * 1_000)
-      throw new AppError("unauthorized", "The token is of the future.");
-    return remember(token, key.secret, {
-      tenant: claims.iss,
-      user: claims.sub,
-      expiresAtMs: claims.exp * 1_000,
-    });
+    return remember(token, key.secret, readClaims(payload, nowMs));
   } catch (error) {
-    if (error instanceof AppError) throw error;
-    if (error instanceof errors.JWTExpired)
-      throw new AppError("token_expired", "The token has expired.", { cause: error });
-    throw new AppError("unauthorized", "The token is not valid.", { cause: error });
+    throw translateRefusal(error);
   }
+}
+
+/** A token that no key in use has signed. An outsider does not learn which tenants exist. */
+export function unknownTokenError(cause?: unknown): AppError {
+  return new AppError("unauthorized", "The token is not valid.", { cause });
+}
+
+function translateRefusal(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  if (error instanceof errors.JWTExpired)
+    return new AppError("token_expired", "The token has expired.", { cause: error });
+  if (error instanceof errors.JWTClaimValidationFailed) return claimError(error.claim, undefined, error);
+  return unknownTokenError(error);
 }
 
 const MAX_VERIFIED = 10_000;

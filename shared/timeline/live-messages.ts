@@ -24,10 +24,13 @@ export const userLiveMessage = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("hint"), offset: z.int(), epoch: z.string(), data: z.string() }),
   z.strictObject({ kind: z.literal("subscribe"), roomId: z.uuid() }),
   z.strictObject({ kind: z.literal("unsubscribe"), roomId: z.uuid() }),
-  z.strictObject({ kind: z.literal("disconnect"), code: z.int() }),
+  z.strictObject({ kind: z.literal("disconnect"), code: z.int(), issuedBeforeMs: z.int().optional() }),
   z.strictObject({ kind: z.literal("close-socket"), connection: z.uuid(), code: z.int() }),
 ]);
 export type UserLiveMessage = z.infer<typeof userLiveMessage>;
 
-/** Subscribes or unsubscribes a room for all of a user's connections, closes them, or closes one of them. */
+/**
+ * Subscribes or unsubscribes a room for all of a user's connections, closes one of them, or closes them: with
+ * `issuedBeforeMs` those alone whose token was signed before.
+ */
 export type ControlMessage = Exclude<UserLiveMessage, { kind: "hint" }>;

@@ -1,12 +1,13 @@
 import { findMyRooms, presentMyRooms } from "../db/rooms/my-rooms.ts";
 import { readRoomKeys } from "../db/rooms/room-keys.ts";
 import { deleteUserEvents, lockUserEvents, type QueuedUserEvent } from "../db/users/user-event-outbox.ts";
+import { readTokensValidFrom } from "../db/users/user-tokens.ts";
 import type { Db } from "../db/connection/open.ts";
 import type { Redis } from "../platform/redis.ts";
 import type { MyRoomResource } from "../contract/resources.ts";
 import { sendControlMessage, publishUserEvent } from "./user-stream.ts";
 
-/** Close code of a user who is locked or deleted. */
+/** Close code of a user who is locked or deleted, and of a revoked token. */
 const LOCKED_CODE = 3503;
 
 /**
@@ -25,13 +26,17 @@ export async function publishUserEventOutbox(
     const removedFrom = events.flatMap(({ kind, room_id }) =>
       kind === "room.removed" && room_id !== null ? [room_id] : [],
     );
-    const rooms = {
+    const read = {
       current: await readCurrentRooms(trx, events),
+      tokensValidFrom: await readTokensValidFrom(
+        trx,
+        events.flatMap(({ kind, user_id: userId }) => (kind === "tokens.revoked" ? [userId] : [])),
+      ),
       keys: await readRoomKeys(trx, removedFrom),
     };
     await Promise.all(
       groupByUser(events).map(async (group) => {
-        for (const event of group) await publish(redis, event, rooms);
+        for (const event of group) await publish(redis, event, read);
       }),
     );
     await deleteUserEvents(
@@ -42,15 +47,25 @@ export async function publishUserEventOutbox(
   });
 }
 
-/** `current`: the rooms that users are in now, by user and room. `keys`: by room. */
-type Rooms = { current: ReadonlyMap<string, MyRoomResource>; keys: ReadonlyMap<string, string> };
+/** `current`: the rooms that users are in now, by user and room. `keys`: by room. `tokensValidFrom`: by user. */
+type Read = {
+  current: ReadonlyMap<string, MyRoomResource>;
+  keys: ReadonlyMap<string, string>;
+  tokensValidFrom: ReadonlyMap<string, Date>;
+};
 
-async function publish(redis: Redis, event: QueuedUserEvent, rooms: Rooms): Promise<void> {
+async function publish(redis: Redis, event: QueuedUserEvent, read: Read): Promise<void> {
   const { user_id: userId, room_id: roomId } = event;
   if (event.kind === "user.gone")
     return sendControlMessage(redis, userId, { kind: "disconnect", code: LOCKED_CODE });
+  if (event.kind === "tokens.revoked") {
+    const validFrom = read.tokensValidFrom.get(userId);
+    if (!validFrom) return;
+    const issuedBeforeMs = validFrom.getTime();
+    return sendControlMessage(redis, userId, { kind: "disconnect", code: LOCKED_CODE, issuedBeforeMs });
+  }
   if (roomId === null) return;
-  const current = rooms.current.get(`${userId} ${roomId}`);
+  const current = read.current.get(`${userId} ${roomId}`);
   if (event.kind === "room.added") {
     if (!current) return;
     await sendControlMessage(redis, userId, { kind: "subscribe", roomId });
@@ -60,7 +75,7 @@ async function publish(redis: Redis, event: QueuedUserEvent, rooms: Rooms): Prom
   // The user is in the room again: a later event says so, and another process may have published it already.
   if (current) return;
   await sendControlMessage(redis, userId, { kind: "unsubscribe", roomId });
-  const room = rooms.keys.get(roomId);
+  const room = read.keys.get(roomId);
   if (room !== undefined) await publishUserEvent(redis, userId, { type: "room.removed", room });
 }
 

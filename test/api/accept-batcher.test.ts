@@ -12,6 +12,7 @@ const message = (text: string, slug = "g"): NewMessage => ({
   content: { kind: "text", text },
   clientId: null,
   requestHash: null,
+  stamp: null,
 });
 const refused: Acceptance = { outcome: "no_such_room" };
 // The batcher does not read messages.

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { maxRoles } from "../../shared/contract/role-limit.ts";
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { countRows, openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
 import { until } from "../support/wait.ts";
@@ -194,6 +195,34 @@ test("a request with too many roles is refused and adds no member", async () => 
   expect(await tenant.server("GET", room)).toMatchObject({ body: { members: 1_000 } });
   expect((await tenant.server("GET", "/v1/users/one-more")).status).toBe(404);
   expect((await tenant.server("PUT", `${room}/members/plain`)).status).toBe(202);
+});
+
+test("fewer roles fit where the homeserver has a long name; a room that has more already may lose some", async () => {
+  const renameHomeserver = (name: string) => world.db.raw("update homeservers set server_name = ?", [name]);
+  const room = await makeRoom("long-name");
+  const post = (names: readonly string[], role: string) =>
+    tenant.server("POST", `${room}/members`, { body: { members: names.map((user) => ({ user, role })) } });
+  const names = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, index) => `speaker-${from + index}`);
+  try {
+    await renameHomeserver("h".repeat(33));
+    const most = maxRoles("h".repeat(33));
+    expect(most).toBeLessThan(1_000);
+    expect((await post(names(0, most), "speaker")).status).toBe(202);
+    const refused = await post(["one-more"], "moderator");
+    expect(refused).toMatchObject({
+      status: 409,
+      body: { code: "too_many_roles", detail: expect.stringContaining(` ${most} members`) },
+    });
+
+    await renameHomeserver("h".repeat(60));
+    expect((await post(names(0, 1), "admin")).status).toBe(202);
+    expect((await post(names(1, 2), "member")).status).toBe(202);
+    expect((await post(["plain"], "member")).status).toBe(202);
+    expect(await post(names(1, 2), "speaker")).toMatchObject({ status: 409 });
+  } finally {
+    await renameHomeserver("hs.test");
+  }
 });
 
 test("a member list continues where the page before ended", async () => {

@@ -116,6 +116,7 @@ test("the first page says how many messages wait, the oldest with its reason, an
     messageId: id,
     failure: "transient",
     detail: "no answer in time",
+    isRefused: false,
   };
   await recordAttempt(world.db, failed);
   await recordAttempt(world.db, failed);

@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { deleteUser } from "../../api/mutations/delete-user.ts";
+import { Room } from "../../shared/db/rooms/rooms.ts";
 import { User } from "../../shared/db/users/users.ts";
 import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
 import { until } from "../support/wait.ts";
@@ -122,6 +123,89 @@ test("deleting a user ends the memberships, makes queued messages dead and frees
     .findOne({ external_id: "gone", deleted_at: null })
     .throwIfNotFound();
   expect(again.matrix_user_id).not.toBe(before.matrix_user_id);
+});
+
+describe("a direct room", () => {
+  const direct = "/v1/rooms/direct";
+  /** Makes a direct room with a message of each. Returns its path. */
+  async function converse(users: [string, string]): Promise<string> {
+    await tenant.server("PUT", direct, { body: { users } });
+    const room = `${direct}/${[...users].sort().join("~")}`;
+    for (const user of users) {
+      const said = await (
+        await tenant.user(user)
+      )("POST", `${room}/messages`, { body: { text: `by ${user}` } });
+      expect(said.status).toBe(202);
+    }
+    return room;
+  }
+  const signedFor = async (user: string) => {
+    const { body } = await tenant.server("POST", `/v1/users/${user}/tokens`);
+    return world.as((body as { token: string }).token);
+  };
+
+  test.each<[string, (pair: [string, string], room: string) => Promise<unknown>]>([
+    ["the first of its people is deleted", ([one]) => tenant.server("DELETE", `/v1/users/${one}`)],
+    ["the second of its people is deleted", ([, two]) => tenant.server("DELETE", `/v1/users/${two}`)],
+    [
+      "one of its people is deleted who had been removed from it",
+      async ([one], room) => {
+        await tenant.server("DELETE", `${room}/members/${one}`);
+        return tenant.server("DELETE", `/v1/users/${one}`);
+      },
+    ],
+    [
+      "both of its people are deleted",
+      async ([one, two]) => {
+        await tenant.server("DELETE", `/v1/users/${one}`);
+        return tenant.server("DELETE", `/v1/users/${two}`);
+      },
+    ],
+  ])("ends when %s, and made again it is a new generation with an empty history", async (title, end) => {
+    const name = title.replace(/\W+/g, ".");
+    const pair: [string, string] = [`${name}.a`, `${name}.b`];
+    const room = await converse(pair);
+    const before = await Room.query(world.db)
+      .findOne({ slug: pair.join("~") })
+      .throwIfNotFound();
+    const { epoch } = (await tenant.server("GET", room)).body as { epoch: string };
+    await end(pair, room);
+
+    expect((await tenant.server("GET", room)).status).toBe(404);
+    const ended = await Room.query(world.db).findById(before.id).throwIfNotFound();
+    expect([ended.deleted_at, ended.next_attempt_at]).toEqual([expect.any(Date), expect.any(Date)]);
+    expect(await world.db("memberships").where({ room_id: before.id, desired: "in" })).toEqual([]);
+    expect(await world.db("messages").where({ room_id: before.id, open: true })).toEqual([]);
+
+    await tenant.server("PUT", direct, { body: { users: pair } });
+    expect((await tenant.server("GET", room)).body).toMatchObject({
+      members: 2,
+      epoch: expect.not.stringMatching(epoch),
+    });
+    for (const user of pair) {
+      const ask = await signedFor(user);
+      expect((await ask("GET", `${room}/messages`)).body).toMatchObject({ items: [], pending: [] });
+      expect((await ask("GET", "/v1/me/rooms")).body).toMatchObject({
+        items: [{ lastMessage: null, unread: 0 }],
+      });
+    }
+    const generations = await world
+      .db("rooms")
+      .where({ slug: pair.join("~") })
+      .orderBy("generation")
+      .pluck("generation");
+    expect(generations).toEqual([1, 2]);
+  });
+
+  test("of others stays when a user is deleted, and so does an event's room", async () => {
+    await converse(["stay.a", "stay.b"]);
+    await tenant.server("PUT", "/v1/rooms/event/stays", {
+      body: { name: "E", members: [{ user: "leaves" }] },
+    });
+    await tenant.server("DELETE", "/v1/users/leaves");
+    for (const room of ["/v1/rooms/direct/stay.a~stay.b", "/v1/rooms/event/stays"])
+      expect((await tenant.server("GET", room)).status).toBe(200);
+  });
 });
 
 test("deleting a user with messages in many rooms takes as many statements as with one room", async () => {

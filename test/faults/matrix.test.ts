@@ -134,6 +134,54 @@ test("a message that Matrix refuses for good is dead with a reason, and the next
   expect(load.subscribers.every((subscriber) => subscriber.failed.includes(poison.id ?? ""))).toBe(true);
 }, 120_000);
 
+test("a message outlives every answer that is no verdict on it, with each try recorded, and one that is ends it", async () => {
+  const answers: [string, FaultKind][] = [
+    ["M_UNRECOGNIZED (HTTP 404)", { do: "refuse", status: 404, errcode: "M_UNRECOGNIZED" }],
+    ["M_UNRECOGNIZED (HTTP 405)", { do: "refuse", status: 405, errcode: "M_UNRECOGNIZED" }],
+    ["M_NOT_JSON (HTTP 400)", { do: "refuse", status: 400, errcode: "M_NOT_JSON" }],
+    ["M_UNKNOWN (HTTP 400)", { do: "refuse", status: 400, errcode: "M_UNKNOWN" }],
+    ["M_UNKNOWN (HTTP 403)", { do: "refuse", status: 403, errcode: "M_UNKNOWN" }],
+    ["M_NOT_FOUND (HTTP 404)", { do: "refuse", status: 404, errcode: "M_NOT_FOUND" }],
+    ["M_UNKNOWN (HTTP 409)", { do: "refuse", status: 409, errcode: "M_UNKNOWN" }],
+    ["no Matrix answer (HTTP 413)", { do: "html", status: 413 }],
+    ["no Matrix answer (HTTP 404)", { do: "html", status: 404 }],
+    ["no Matrix answer (HTTP 403)", { do: "html", status: 403 }],
+  ];
+  // What a message needs before it is sent gets such answers too.
+  for (const path of [/createRoom/, /\/register/, /\/join$/, /\/invite$/])
+    standIn().faults.add({ path, count: 2, fault: { do: "refuse", status: 404, errcode: "M_UNRECOGNIZED" } });
+  const load = await faults.openLoad({ name: "unclear", rooms: answers.length + 1, people: 3 });
+  const [verdictRoom = "", ...rooms] = load.rooms;
+  const say = (room: string, text?: string) => load.post(room, load.members.get(room)?.[0] ?? "", text);
+  const tries = 4;
+  answers.forEach(([, fault], index) => {
+    standIn().faults.add({ path: SEND, body: new RegExp(`answer ${index}\\b`), count: tries, fault });
+  });
+  standIn().faults.add({
+    path: SEND,
+    body: /too large/,
+    fault: { do: "refuse", status: 413, errcode: "M_TOO_LARGE" },
+  });
+  const posts = await Promise.all(rooms.map((room, index) => say(room, `answer ${index}`)));
+  const verdict = await say(verdictRoom, "too large");
+  // What follows in the rooms.
+  await Promise.all(load.rooms.map((room) => say(room)));
+  await faults.expectKept(load, 60_000, { dead: 1 });
+  const failures = async (id: string | null) =>
+    (
+      await faults.environment.sql<{ detail: string }>(
+        "select detail from delivery_attempts where message_id = ? order by at",
+        [id],
+      )
+    ).map(({ detail }) => detail);
+  for (const [index, post] of posts.entries()) {
+    const [detail = ""] = answers[index] ?? [];
+    const found = (await failures(post.id)).filter((text) => text === detail);
+    expect([detail, found.length]).toEqual([detail, tries]);
+  }
+  expect(await failures(verdict.id)).toEqual(["M_TOO_LARGE (HTTP 413)"]);
+}, 120_000);
+
 test("the same message posted twenty times at once is one message, and every post gets the same response", async () => {
   const load = await faults.openLoad({ name: "same", rooms: 1, people: 2 });
   const [room = ""] = load.rooms;

@@ -21,7 +21,7 @@ beforeAll(async () => {
   // One password, so that one can be the other's replica, and a client that reaches the other is let in.
   const { password } = new URL(faults.environment.servers.redisUrl);
   const log = createLog({ level: "silent", tier: "test" });
-  const redis = openRedis(second.redisUrl ?? "", log, "second");
+  const redis = openRedis(second.redisUrl, log, "second");
   await waitForRedis(redis, 5_000);
   await redis.config("SET", "requirepass", password);
   closeRedis(redis);

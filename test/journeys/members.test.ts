@@ -57,7 +57,7 @@ test("a member who posts has the power level of the role on Matrix, and a new ro
   );
   const levelsOf = (roles: Record<string, (typeof ROLES)[number] | "guest">) =>
     buildPowerLevels(
-      observer,
+      { observer, creators: [observer] },
       Object.entries(roles).map(([name, role]) => ({ matrixUserId: ids.get(`the-${name}`) ?? "", role })),
     );
   const first = {
@@ -219,7 +219,7 @@ test("a tenant can have every member who may post on Matrix before a user opens 
     const joined = await synapse.joinedMembers(observer, matrixRoomId);
     expect(joined.toSorted()).toEqual([observer, ...wanted].toSorted());
     const levels = await synapse.state(observer, matrixRoomId, "m.room.power_levels");
-    expect(levels?.["users"]).toEqual({ [observer]: 100, [await tenant.matrixUserId("the-owner")]: 90 });
+    expect(levels?.["users"]).toEqual({ [await tenant.matrixUserId("the-owner")]: 90 });
   };
   await putRoom("group:older");
   await tenant.settled("group:older");

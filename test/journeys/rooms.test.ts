@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { aliasLocalpart } from "../../workers/matrix/rooms/ensure-matrix-room.ts";
+import { aliasLocalpart } from "../../workers/matrix/rooms/alias.ts";
 import { roomResource } from "../../shared/contract/resources.ts";
 import { roomPath, type Answer } from "../support/journey/clients.ts";
 import { required, useJourney } from "../support/journey/journey.ts";
@@ -227,6 +227,35 @@ test("a user who is created again after a deletion is another account on Matrix"
 
   expect(await tenant.matrixUserId("phoenix")).not.toBe(firstId);
   expect((await second.read("group:ashes")).items.map(({ text }) => text)).toEqual(["before", "after"]);
+});
+
+test("a direct room ends with one of its people on Matrix too, and the next user of the name gets another", async () => {
+  const { tenant, synapse } = journey;
+  const room = "direct:dana~dora";
+  const [dana, dora] = await tenant.people("dana", "dora");
+  await tenant.server.call("PUT", "/v1/rooms/direct", { body: { users: ["dana", "dora"] } });
+  await dana.say(room, "private", { waitS: 20 });
+  await dora.say(room, "too", { waitS: 20 });
+  const [doraId, matrixRoomId] = [await tenant.matrixUserId("dora"), await tenant.matrixRoomId(room)];
+  const socket = await tenant.socket(dora);
+
+  await tenant.server.call("DELETE", "/v1/users/dana");
+
+  await socket.waitFor("dora is unsubscribed", () => socket.left.includes(room));
+  expect((await dora.call("GET", roomPath(room, "/messages"))).status).toBe(404);
+  for (const account of [doraId, await tenant.observer()])
+    await journey.waitFor(
+      "it is empty on Matrix",
+      async () => !(await synapse.joinedRooms(account)).includes(matrixRoomId),
+    );
+  const next = await tenant.person("dana");
+  await tenant.server.call("PUT", "/v1/rooms/direct", { body: { users: ["dana", "dora"] } });
+  await next.say(room, "hello");
+  await tenant.settled(room);
+  expect((await next.read(room)).items.map(({ text }) => text)).toEqual(["hello"]);
+  expect(await tenant.matrixRoomId(room)).not.toBe(matrixRoomId);
+  // The token of the former user, who was dana too.
+  expect((await dana.call("GET", roomPath(room, "/messages"))).status).toBe(401);
 });
 
 test("two tenants with rooms and users of the same names are separate", async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { findCredential } from "../../shared/db/homeservers/credentials.ts";
+import { maxRoles } from "../../shared/contract/role-limit.ts";
 import { newId, randomToken } from "../../shared/platform/ids.ts";
 import { startThrowAwayServers } from "../../stack/servers/throw-away.mjs";
 import { actAs } from "../../workers/reconcile/act-as.ts";
@@ -8,6 +9,7 @@ import { createAppserviceHomeserver } from "../../workers/matrix/homeserver/apps
 import { connectTo, createConnection } from "../../workers/matrix/http/client.ts";
 import type { OpenedHomeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-levels.ts";
+import { aliasLocalpart } from "../../workers/matrix/rooms/alias.ts";
 import { ensureMatrixRoom } from "../../workers/matrix/rooms/ensure-matrix-room.ts";
 import { getState, putState } from "../../workers/matrix/rooms/state.ts";
 import { joinMember, listJoined, removeMember } from "../../workers/matrix/rooms/members.ts";
@@ -78,12 +80,15 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
   }
 
   async function make(observer: string, slug: string): Promise<string> {
-    return ensureMatrixRoom(await homeserver.as(observer), {
-      identity: { tenantId: TENANT, kind: "group", slug, generation: 1 },
-      serverName: synapse.synapseServerName,
+    const localpart = aliasLocalpart({ tenantId: TENANT, kind: "group", slug, generation: 1 });
+    const { matrixRoomId } = await ensureMatrixRoom(await homeserver.as(observer), {
+      version: "12",
+      alias: { localpart, whole: `#${localpart}:${synapse.synapseServerName}` },
       observerMatrixId: observer,
       description: { name: "Chess", topic: null, avatar: null },
+      predecessor: null,
     });
+    return matrixRoomId;
   }
 
   test("an account that is registered again, or five times at once, stays the same", async () => {
@@ -154,7 +159,9 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
   test("the room has the level map that was put, and a removed member is out of it", async () => {
     const { member, observer, matrixRoomId } = await room();
     const request = await homeserver.as(observer);
-    const wanted = buildPowerLevels(observer, [{ matrixUserId: member, role: "moderator" }]);
+    const wanted = buildPowerLevels({ observer, creators: [observer] }, [
+      { matrixUserId: member, role: "moderator" },
+    ]);
     await putState(request, { matrixRoomId, type: "m.room.power_levels", content: wanted });
     expect(isSameLevels(await getState(request, { matrixRoomId, type: "m.room.power_levels" }), wanted)).toBe(
       true,
@@ -166,6 +173,22 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     await expect(sendEvent(await homeserver.as(member), message)).rejects.toMatchObject({
       kind: "forbidden",
     });
+  });
+
+  test("the homeserver accepts a map of as many roles as fit a long server name, and of few more", async () => {
+    const { observer, matrixRoomId } = await room();
+    const request = await homeserver.as(observer);
+    const serverName = "s".repeat(100);
+    const put = (count: number) => {
+      const members = Array.from({ length: count }, (_, index) => ({
+        matrixUserId: `@omc_${String(index).padStart(20, "a")}:${serverName}`,
+        role: "speaker" as const,
+      }));
+      const content = buildPowerLevels({ observer, creators: [observer] }, members);
+      return putState(request, { matrixRoomId, type: "m.room.power_levels", content });
+    };
+    await put(maxRoles(serverName));
+    await expect(put(maxRoles(serverName) + 20)).rejects.toMatchObject({ httpStatus: 413 });
   });
 
   test("another Matrix client logs in as the person, with a device of its own", async () => {

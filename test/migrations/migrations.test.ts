@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { migrateDown, migrateUp } from "../../migrations/index.ts";
 import { NEEDED_MIGRATION, requireSchema } from "../../shared/db/connection/schema.ts";
 import { openDb } from "../../shared/db/connection/open.ts";
+import { newId } from "../../shared/platform/ids.ts";
 import { openTestDatabase, type TestDatabase } from "../support/db.ts";
 
 let database: TestDatabase;
@@ -67,4 +68,50 @@ test("a program starts before its Postgres", async () => {
   const away = openDb({ url: "postgres://nobody@127.0.0.1:1/nothing", name: "away" });
   await requireSchema(away);
   await away.destroy();
+});
+
+test("direct rooms of users who were deleted before it end with migration 0017, and tokens of those users are refused", async () => {
+  const { db } = database;
+  await migrateUp(db);
+  for (let last = ""; last !== "0017-token-validity";) [last = ""] = await migrateDown(db);
+  const [homeserver, tenant, observer] = [newId(), newId(), newId()];
+  await db("homeservers").insert({
+    ...{ id: homeserver, server_name: "hs.test", base_url: "http://127.0.0.1:9" },
+    ...{ mode: "appservice", sealed_secrets: "" },
+  });
+  await db("tenants").insert({ id: tenant, slug: "acme", homeserver_id: homeserver, sealed_token_keys: "" });
+  await db("observers").insert({ id: observer, tenant_id: tenant, matrix_user_id: "@o:hs.test" });
+  const [former, next, bob] = [newId(), newId(), newId()];
+  const user = (id: string, name: string, deletedAt: Date | null) => ({
+    ...{ id, tenant_id: tenant, external_id: name, matrix_user_id: `@${id}:hs.test`, deleted_at: deletedAt },
+  });
+  const deletedAt = new Date(Date.now() - 3_600_000);
+  await db("users").insert([user(former, "ada", deletedAt), user(next, "ada", null), user(bob, "bob", null)]);
+  const [inherited, kept] = [newId(), newId()];
+  for (const [id, kind, slug] of [
+    [inherited, "direct", "ada~bob"],
+    [kept, "group", "chess"],
+  ] as const) {
+    const room = { id, kind, slug, tenant_id: tenant, observer_id: observer, generation: 1, name: slug };
+    await db("rooms").insert({ ...room, visibility: "private" });
+    for (const member of [former, bob])
+      await db("memberships").insert({
+        ...{ room_id: id, user_id: member, tenant_id: tenant, role: "member" },
+        desired: member === bob ? "in" : "out",
+      });
+  }
+  await migrateUp(db);
+  const rooms = await db("rooms").whereNotNull("deleted_at").pluck<string[]>("id");
+  expect(rooms).toEqual([inherited]);
+  expect(await db("memberships").where({ desired: "in" }).pluck<string[]>("room_id")).toEqual([kept]);
+  expect(await db("notices").select("kind", "user_id", "room_id")).toEqual([
+    { kind: "room.removed", user_id: bob, room_id: inherited },
+  ]);
+  const bounds = await db("users").orderBy("created_at").select("id", "product_tokens_valid_from");
+  expect(bounds).toEqual(
+    expect.arrayContaining([
+      { id: next, product_tokens_valid_from: new Date(deletedAt.getTime() + 31_000) },
+      { id: bob, product_tokens_valid_from: new Date(0) },
+    ]),
+  );
 });

@@ -80,6 +80,81 @@ describe("a connection", () => {
     expect(codes).toEqual([3500, 3503, 3503]);
   });
 
+  test("with a token of a former user of the same name is refused for good, whoever signed it", async () => {
+    const [ours, products] = [await world.ownToken("phoenix"), await world.token("phoenix")];
+    await world.deleteUser("phoenix");
+    const next = await connectRaw(node, await world.ownToken("phoenix"));
+    raws.push(next);
+    expect(next.replies[0]).toMatchObject({ id: 1, connect: {} });
+    for (const token of [ours, products]) {
+      const raw = await openRaw();
+      raw.send({ id: 1, connect: { token } });
+      expect(await raw.closed()).toBe(3503);
+    }
+    next.send({ id: 2, refresh: { token: ours } });
+    expect(await next.closed()).toBe(3503);
+  });
+
+  test("with a revoked token is closed and refused for good, and one with a later token stays", async () => {
+    const revoked = [await world.ownToken("rita"), await world.token("rita")];
+    const open = await Promise.all(revoked.map((token) => connectRaw(node, token)));
+    raws.push(...open);
+    await world.revoke("rita", { isPublished: false });
+    const later = await connectRaw(node, await world.ownToken("rita"));
+    raws.push(later);
+    await world.revoke("bob");
+    for (const raw of open) expect(await raw.closed()).toBe(3503);
+    for (const token of revoked) {
+      const raw = await openRaw();
+      raw.send({ id: 1, connect: { token } });
+      expect(await raw.closed()).toBe(3503);
+    }
+    later.send({ id: 2, refresh: { token: await world.ownToken("rita") } });
+    expect((await later.reply(2))["refresh"]).toMatchObject({ expires: true });
+    later.send({ id: 3, refresh: { token: revoked[0] } });
+    expect(await later.closed()).toBe(3503);
+  });
+
+  test("is kept by a revocation when it was refreshed with a later token", async () => {
+    const raw = await connectRaw(node, await world.ownToken("renee"));
+    raws.push(raw);
+    await world.revoke("renee", { isPublished: false });
+    raw.send({ id: 2, refresh: { token: await world.ownToken("renee") } });
+    expect((await raw.reply(2))["refresh"]).toMatchObject({ expires: true });
+    // Publishes what is in the outbox, in order.
+    const other = await connectRaw(node, await world.ownToken("bob"));
+    raws.push(other);
+    await world.revoke("bob");
+    expect(await other.closed()).toBe(3503);
+    raw.send({ id: 3, refresh: { token: await world.ownToken("renee") } });
+    expect((await raw.reply(3))["refresh"]).toMatchObject({ expires: true });
+  });
+
+  test("is refused alike for an unknown tenant, an unknown key and another signature", async () => {
+    const signAs = async (slug: string) => {
+      const keys = {
+        current: { kid: "x", secret: Buffer.alloc(32, 1).toString("base64url") },
+        previous: null,
+      };
+      const times = { nowMs: Date.now(), lifetimeS: 60 };
+      return (await signUserToken(keys, { tenant: slug, user: "ada" }, times)).token;
+    };
+    const tokens = [
+      await signAs("no-such-tenant"),
+      await signAs(world.tenant.slug),
+      (await world.token("ada")).replace(/.{8}$/, "AAAAAAAA"),
+    ];
+    const closes = [];
+    for (const token of tokens) {
+      const raw = await openRaw();
+      const closed = once(raw.socket, "close");
+      raw.send({ id: 1, connect: { token } });
+      const [code, reason] = (await closed) as [number, Buffer];
+      closes.push([code, reason.toString(), raw.frames]);
+    }
+    expect(closes).toEqual(tokens.map(() => [3500, "invalid token", []]));
+  });
+
   test("of a paused tenant's user is refused", async () => {
     await world.db("tenants").where({ id: world.tenant.id }).update({ status: "paused" });
     const raw = await openRaw();

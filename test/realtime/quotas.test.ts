@@ -130,11 +130,18 @@ describe("sockets over all processes", () => {
     const quotas = new SocketQuotas({
       redis,
       log,
-      closeOldest: (_user, id) => closed.push(id),
+      closeElsewhere: () => undefined,
       onOver: () => undefined,
     });
     const admit = (connectionId: string) =>
-      quotas.admit({ connectionId, userId: "u", tenantId: "t", userSockets: 2, tenantSockets: 3 });
+      quotas.admit({
+        connectionId,
+        userId: "u",
+        tenantId: "t",
+        userSockets: 2,
+        tenantSockets: 3,
+        close: () => closed.push(connectionId),
+      });
     try {
       for (const id of ["a", "b", "c"]) await admit(id);
       expect(closed).toEqual(["a"]);

@@ -326,6 +326,14 @@ describe("while a client is connected", () => {
     expect(quin.disconnected).toEqual([3503]);
   });
 
+  test("a revoked token's connection is closed though the control message was lost", async () => {
+    const rhea = await connectListener(node, await world.ownToken("rhea"));
+    await world.revoke("rhea", { isPublished: false });
+    const later = await connectListener(node, await world.ownToken("rhea"));
+    await waitFor(() => rhea.disconnected.length > 0);
+    expect([rhea.disconnected, later.disconnected]).toEqual([[3503], []]);
+  });
+
   test("the users of a paused tenant are disconnected with the code that a new connect gets", async () => {
     const other = await world.otherTenant();
     const rosa = await connectListener(node, await other.token("rosa"));

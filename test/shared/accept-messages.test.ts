@@ -23,7 +23,8 @@ afterAll(() => world.close());
 function message(slug: string, text: string, more: Partial<NewMessage> = {}): NewMessage {
   const room = { kind: "group" as const, slug };
   const content = { kind: "text" as const, text };
-  return { tenantId: tenant.row.id, user: "ada", room, content, clientId: null, requestHash: null, ...more };
+  const sender = { tenantId: tenant.row.id, user: "ada", stamp: null };
+  return { ...sender, room, content, clientId: null, requestHash: null, ...more };
 }
 
 test("a batch is answered in the order asked, good ones and refused ones", async () => {

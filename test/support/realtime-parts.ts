@@ -107,6 +107,7 @@ function openPerson(hub: Hub<Connection>, { id, channel }: { id: string; channel
     userRef: { kind: "user", id, channel },
     expiresAtMs: Number.MAX_SAFE_INTEGER,
     tenantId: "",
+    stamp: { issuedAtMs: 0, generation: null },
     sockets: { ofUser: undefined, ofTenant: undefined },
   };
   return { id, connection, received: () => frames.flatMap((frame) => frame.split("\n")) };

@@ -14,7 +14,10 @@ import { createLog } from "../../shared/platform/log.ts";
 import { parseRoomKey } from "../../shared/contract/names.ts";
 import type { Role } from "../../shared/contract/roles.ts";
 import { openRedis, waitForRedis, type Redis } from "../../shared/platform/redis.ts";
+import { readTokensValidFrom, revokeUserTokens } from "../../shared/db/users/user-tokens.ts";
+import { markUserDeleted, putUser } from "../../shared/db/users/users.ts";
 import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
+import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import { sendControlMessage } from "../../shared/timeline/user-stream.ts";
 import { signUserToken, type TokenKeys } from "../../shared/auth/tokens.ts";
@@ -86,18 +89,32 @@ export class World {
     return signed.token;
   }
 
+  /** A token as the api signs it, with the user's generation. */
+  async ownToken(user: string): Promise<string> {
+    const generation = await this.user(user);
+    const nowMs = Date.now();
+    const bounds = await readTokensValidFrom(this.db, [generation]);
+    const times = { nowMs, validFromMs: bounds.get(generation)?.getTime() ?? 0, lifetimeS: 3_600 };
+    return (await signUserToken(this.#keys, { tenant: this.tenant.slug, user, generation }, times)).token;
+  }
+
+  /** Revokes a user's tokens; `isPublished` false: the event stays in the outbox. */
+  async revoke(user: string, { isPublished = true } = {}): Promise<void> {
+    await revokeUserTokens(this.db, this.tenant.id, user, Date.now());
+    if (isPublished) await publishUserEventOutbox(this, 100);
+  }
+
+  /** Deletes a user; the next use of the name makes another one. */
+  async deleteUser(user: string): Promise<void> {
+    await markUserDeleted(this.db, this.tenant.id, await this.user(user));
+    this.userIds.delete(user);
+  }
+
   /** Creates a user when it does not exist. Returns its row id. */
   async user(user: string): Promise<string> {
     const known = this.userIds.get(user);
     if (known) return known;
-    const id = newId();
-    const row = {
-      id,
-      tenant_id: this.tenant.id,
-      external_id: user,
-      matrix_user_id: `@omc_${randomToken(20)}:test`,
-    };
-    await this.db("users").insert(row);
+    const { id } = await putUser(this.db, this.tenant.id, user, { displayName: null, avatar: null });
     this.userIds.set(user, id);
     return id;
   }

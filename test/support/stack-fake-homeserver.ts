@@ -90,6 +90,9 @@ export class FakeHomeserver implements Homeserver {
       if (!found.isKept) this.#answers.splice(given, 1);
       return Promise.resolve(found.body);
     }
+    // Each room was created by the account that asks.
+    if (path.endsWith("/state/m.room.create"))
+      return Promise.resolve({ sender: as, content: { room_version: "11" } });
     return Promise.resolve({
       room_id: `!${String(body["room_alias_name"])}:test`,
       event_id: `$${path}`,

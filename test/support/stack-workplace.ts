@@ -18,6 +18,7 @@ import type { NewEntry } from "../../shared/timeline/append.ts";
 import type { WorkerContext } from "../../workers/runtime/context.ts";
 import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
+import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
 import { openTestDatabase, type TestDatabase } from "./db.ts";
 import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
@@ -58,6 +59,7 @@ export class Workplace {
       },
       homeserver: () =>
         homeserver ? Promise.resolve(homeserver) : Promise.reject(new Error("no homeserver here")),
+      newRoomVersion: createNewRoomVersion(),
       consumers: [],
       metrics: createWorkerMetrics(createMetrics()),
       log: this.log,
@@ -100,6 +102,7 @@ export class Workplace {
       content: { kind: "text" as const, text },
       clientId: null,
       requestHash: null,
+      stamp: null,
     }));
     return (await acceptMessages(this.db, wanted)).map((acceptance) => {
       if (!("message" in acceptance)) throw new Error(`not accepted: ${acceptance.outcome}`);

@@ -101,7 +101,7 @@ async function makeRoom(tenantId: string, slug: string, users: readonly string[]
 async function post(tenantId: string, slug: string, user: string): Promise<void> {
   const [acceptance] = await acceptMessages(place.db, [
     {
-      ...{ tenantId, user, room: { kind: "group", slug }, clientId: null, requestHash: null },
+      ...{ tenantId, user, room: { kind: "group", slug }, clientId: null, requestHash: null, stamp: null },
       content: { kind: "text", text: "hello" },
     },
   ]);

@@ -5,7 +5,7 @@ import {
   parseDirectSlug,
   parseRoomKey,
 } from "../../shared/contract/names.ts";
-import { aliasLocalpart } from "../../workers/matrix/rooms/ensure-matrix-room.ts";
+import { aliasLocalpart } from "../../workers/matrix/rooms/alias.ts";
 
 test("a direct room of two users has one slug in either order, sorted by the bytes of their ids", () => {
   expect(formatDirectSlug("bob", "ada")).toBe("ada~bob");

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { endMemberships } from "../../shared/db/memberships/memberships.ts";
-import { markDeadOfRemovedSender, markDeadOfDeletedRoom } from "../../shared/db/messages/dead-messages.ts";
+import { markDeadOfRemovedSender, markDeadOfDeletedRooms } from "../../shared/db/messages/dead-messages.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";
@@ -136,7 +136,7 @@ test("nothing is created or sent for a deleted room, and none of its messages st
   const [sent] = await place.accept(room, "ada", "sent", "sending", "queued");
   await place.sql("update messages set status = 'sending' where room_id = ? and order_number = 2", [room.id]);
   await place.sql("update messages set status = 'sent', event_id = '$1' where id = ?", [sent?.id]);
-  await markDeadOfDeletedRoom(place.db, place.tenantId, room.id);
+  await markDeadOfDeletedRooms(place.db, place.tenantId, [room.id]);
   await place.sql("update rooms set deleted_at = now() where id = ?", [room.id]);
   await becomeDue();
   place.wakes.length = 0;

@@ -141,6 +141,7 @@ test("acquiring a lease while a message is being accepted waits for that message
     content: { kind: "text" as const, text: "early" },
     clientId: null,
     requestHash: null,
+    stamp: null,
   };
   for (let round = 0; round < 20; round++) {
     let acquiring: ReturnType<typeof acquireRoomLease> = Promise.resolve(null);
@@ -279,6 +280,7 @@ test("the same client id posted twenty times at once is one message", async () =
         content: { kind: "text", text: "once" },
         clientId: "c-1",
         requestHash: "00",
+        stamp: null,
       },
     ]);
   const outcomes = (await Promise.all(Array.from({ length: 20 }, post))).flat().map(({ outcome }) => outcome);

@@ -2,13 +2,20 @@ import { expect, test } from "@jest/globals";
 import type { Role } from "../../shared/contract/roles.ts";
 import { isAllowed } from "../../shared/contract/permissions.ts";
 import { POWER_LEVEL } from "../../shared/contract/roles.ts";
+import { maxRoles } from "../../shared/contract/role-limit.ts";
+import { chooseRoomVersion, createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
+import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-levels.ts";
+import { readCreation } from "../../workers/matrix/rooms/creation.ts";
+import { findObstacle } from "../../workers/reconcile/configuration/find-obstacle.ts";
 
 const observer = "@observer:test";
+/** Before version 12. */
+const room = { observer, creators: [] };
 const member = (name: string, role: Role) => ({ matrixUserId: `@${name}:test`, role });
 
 test("the map names the observer and the members with a level", () => {
-  const levels = buildPowerLevels(observer, [
+  const levels = buildPowerLevels(room, [
     member("ada", "owner"),
     member("bob", "admin"),
     member("cleo", "moderator"),
@@ -26,7 +33,7 @@ test("the map names the observer and the members with a level", () => {
 });
 
 test("the map leaves out no field that Matrix would fill in by itself", () => {
-  const levels = buildPowerLevels(observer, []);
+  const levels = buildPowerLevels(room, []);
   expect(levels).toMatchObject({
     users_default: 0,
     events_default: 0,
@@ -42,14 +49,118 @@ test("the map leaves out no field that Matrix would fill in by itself", () => {
   expect(levels.events["m.room.encryption"]).toBeGreaterThan(100);
 });
 
+test("creators stand in no map, and only they replace their room", () => {
+  const members = [member("ada", "owner"), member("bob", "admin")];
+  const own = buildPowerLevels({ observer, creators: [observer] }, members);
+  expect(own.users).toEqual({ "@ada:test": 90, "@bob:test": 75 });
+  expect(own.events["m.room.tombstone"]).toBe(150);
+  const shared = buildPowerLevels({ observer, creators: [observer, "@ada:test"] }, members);
+  expect(shared.users).toEqual({ "@bob:test": 75 });
+  // An observer at 100 cannot give a level above its own.
+  const others = buildPowerLevels({ observer, creators: ["@ada:test"] }, members);
+  expect(others.users).toEqual({ "@bob:test": 75, [observer]: 100 });
+  expect(others.events["m.room.tombstone"]).toBe(100);
+});
+
+test.each([
+  ["6", {}, []],
+  ["11", {}, []],
+  // Redacted before version 11.
+  [undefined, {}, []],
+  ["11", { additional_creators: ["@eve:test"] }, []],
+  ["12", {}, ["@ada:test"]],
+  ["12", { additional_creators: ["@eve:test", "@ada:test"] }, ["@ada:test", "@eve:test"]],
+  ["12", { additional_creators: "nonsense" }, ["@ada:test"]],
+  ["org.example.13", {}, ["@ada:test"]],
+])("a room of version %s with %j has the creators %j", (version, more, creators) => {
+  const content = { ...(version === undefined ? {} : { room_version: version }), ...more };
+  expect(readCreation({ sender: "@ada:test", content })).toEqual({ creators, predecessor: null });
+});
+
+const weak = { others: [], isObserverWeak: true };
+const stuckAt = (...others: string[]) => ({ others, isObserverWeak: false });
+test.each([
+  ["the observer created it", [observer], {}, null],
+  ["the observer created it, and another has its level", [observer], { "@ada:test": 100 }, null],
+  ["the observer created it with another", [observer, "@ada:test"], {}, stuckAt("@ada:test")],
+  ["another created it", ["@ada:test"], { [observer]: 100 }, stuckAt("@ada:test")],
+  ["the observer is in the map", [], { [observer]: 100, "@ada:test": 99 }, null],
+  ["a level is a text", [], { [observer]: "100" }, null],
+  ["another has the observer's level", [], { [observer]: 100, "@ada:test": 100 }, stuckAt("@ada:test")],
+  ["the observer is not in the map", [], { "@ada:test": 90 }, weak],
+  ["the map is lost", [], null, weak],
+] as const)(
+  "whether the observer has power over a room is known where %s",
+  (_, creators, users, expected) => {
+    expect(findObstacle({ creators }, users === null ? null : { users }, observer)).toEqual(expected);
+  },
+);
+
+test.each([
+  [
+    { capabilities: { "m.room_versions": { default: "11", available: { "11": "stable", "12": "stable" } } } },
+    "12",
+  ],
+  [{ capabilities: { "m.room_versions": { default: "12", available: { "12": "unstable" } } } }, "11"],
+  [{ capabilities: { "m.room_versions": { default: "11", available: { "11": "stable" } } } }, "11"],
+  [{ capabilities: {} }, "11"],
+  [null, "11"],
+  ["<html>", "11"],
+])("a homeserver that answers %j gets new rooms of version %s", (answer, version) => {
+  expect(chooseRoomVersion(answer)).toBe(version);
+});
+
+test("a homeserver is asked for its room versions again after ten minutes, or after one if it does not know the call", async () => {
+  const answers: unknown[] = [];
+  let asked = 0;
+  const request = () => {
+    asked++;
+    const next = answers.shift();
+    return next instanceof Error ? Promise.reject(next) : Promise.resolve(next);
+  };
+  const stable = { capabilities: { "m.room_versions": { available: { "12": "stable" } } } };
+  const unknown = new MatrixFailure("transient", { errcode: "M_UNRECOGNIZED", httpStatus: 404 });
+  const down = new MatrixFailure("transient", { errcode: "no connection", httpStatus: null });
+  answers.push(unknown, stable, down, {});
+  const newRoomVersion = createNewRoomVersion();
+  const at = (minutes: number) => newRoomVersion({ id: "hs" }, request, minutes * 60_000);
+  expect([await at(0), await at(0.9), await at(1), await at(10.9)]).toEqual(["11", "11", "12", "12"]);
+  await expect(at(11)).rejects.toBe(down);
+  expect(await at(11)).toBe("11");
+  expect(asked).toBe(4);
+});
+
+test.each([9, 27, 28, 33, 100, 230])(
+  "a map of as many roles as fit a server name of %i characters names them all and stays below 64 KiB",
+  (length) => {
+    const serverName = "s".repeat(length);
+    const id = (index: number) => `@omc_${String(index).padStart(20, "a")}:${serverName}`;
+    const most = maxRoles(serverName);
+    const levelled = Array.from({ length: most }, (_, index) => ({
+      matrixUserId: id(index),
+      role: "speaker" as const,
+    }));
+    const full = buildPowerLevels({ observer: id(5_000), creators: [] }, levelled);
+    expect(Object.keys(full.users)).toHaveLength(most + 1);
+    // What an event has beside its content: at most 20 references, a hash, a signature, ids with the server's name.
+    const around = 20 * 50 + 500 + 3 * length;
+    expect(JSON.stringify(full).length + around).toBeLessThan(65_536);
+    // The highest roles stay when there are more.
+    const more = [...levelled, { matrixUserId: id(4_000), role: "owner" as const }];
+    const cut = buildPowerLevels({ observer: id(5_000), creators: [] }, more);
+    expect(Object.keys(cut.users)).toHaveLength(most + 1);
+    expect(cut.users[id(4_000)]).toBe(90);
+  },
+);
+
 test("no role reaches the observer's level", () => {
   for (const level of Object.values(POWER_LEVEL)) expect(level).toBeLessThan(100);
-  expect(buildPowerLevels(observer, [{ matrixUserId: observer, role: "member" }]).users[observer]).toBe(100);
+  expect(buildPowerLevels(room, [{ matrixUserId: observer, role: "member" }]).users[observer]).toBe(100);
 });
 
 test("two maps differ by their levels, not by the order of members or keys", () => {
-  const one = buildPowerLevels(observer, [member("ada", "owner"), member("bob", "admin")]);
-  const other = buildPowerLevels(observer, [member("bob", "admin"), member("ada", "owner")]);
+  const one = buildPowerLevels(room, [member("ada", "owner"), member("bob", "admin")]);
+  const other = buildPowerLevels(room, [member("bob", "admin"), member("ada", "owner")]);
   expect(JSON.stringify(one)).toBe(JSON.stringify(other));
   const shuffled = Object.fromEntries(Object.entries(one).reverse());
   expect(isSameLevels(shuffled, one)).toBe(true);

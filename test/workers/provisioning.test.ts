@@ -36,6 +36,17 @@ async function state() {
 const upgrade = () =>
   place.sql("update rooms set successor_matrix_room_id = '!successor' where id = ?", [room.id]);
 
+/** What Matrix answers about the successor: who created it, in place of which room. */
+const createdBy = (sender: string, predecessor: string, version = "11") => {
+  homeserver.answer(/successor\/state\/m.room.create/, {
+    sender,
+    content: { room_version: version, predecessor: { room_id: predecessor } },
+  });
+};
+const levels = async () => {
+  homeserver.answer(/successor\/state\/m.room.power_levels/, { users: { [await observer()]: 100 } });
+};
+
 test("a successor that cannot be read now is read again later, and followed then", async () => {
   await upgrade();
   homeserver.refuse(/\/state\/m.room.create/, "transient");
@@ -46,22 +57,30 @@ test("a successor that cannot be read now is read again later, and followed then
   });
 
   await place.sql("update rooms set next_attempt_at = now() where id = ?", [room.id]);
-  homeserver.answer(/\/state\/m.room.create/, { predecessor: { room_id: `!${room.id}` } });
+  createdBy(await observer(), `!${room.id}`);
+  await levels();
   await provision("room", room.id);
   expect(await state()).toMatchObject({ matrix_room_id: "!successor", successor_matrix_room_id: null });
 });
 
 test.each([
-  [
-    "that names another predecessor",
-    () => homeserver.answer(/m.room.create/, { predecessor: { room_id: "!x" } }),
-  ],
+  ["that names another predecessor", (self: string) => createdBy(self, "!x")],
+  ["that another person created", () => createdBy("@ada:test", `!${room.id}`, "12")],
   ["that the observer is not in", () => homeserver.refuse(/m.room.create/, "forbidden")],
-])("a successor %s is not followed", async (_, prepare) => {
+])("a successor %s is not followed: the observer creates another one", async (_, prepare) => {
   await upgrade();
-  prepare();
+  prepare(await observer());
+  await levels();
   await provision("room", room.id);
-  expect(await state()).toMatchObject({ matrix_room_id: `!${room.id}`, successor_matrix_room_id: null });
+  const created = homeserver.calls.find(({ path }) => path === "/createRoom");
+  expect(created).toMatchObject({ body: { creation_content: { predecessor: { room_id: `!${room.id}` } } } });
+  const ours = `!${String(created?.body["room_alias_name"])}:test`;
+  expect(await state()).toMatchObject({ matrix_room_id: ours, successor_matrix_room_id: null });
+  const tombstone = homeserver.calls.find(
+    ({ method, path }) => method === "PUT" && path.endsWith("/m.room.tombstone"),
+  );
+  expect(tombstone).toMatchObject({ body: { replacement_room: ours } });
+  expect(tombstone?.path).toContain(encodeURIComponent(`!${room.id}`));
 });
 
 /** Users who left by themselves, and users who were removed, by Matrix id. */

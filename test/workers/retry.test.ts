@@ -1,15 +1,19 @@
-import { expect, test } from "@jest/globals";
+import { describe, expect, test } from "@jest/globals";
+import type { DeadCode } from "../../shared/db/messages/dead-messages.ts";
 import {
+  isLasting,
   MatrixFailure,
   translateError,
   unlessConflict,
   unlessMissing,
+  type FailureKind,
 } from "../../workers/matrix/http/failure.ts";
 import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants/tenants.ts";
-import { backoffMs, decideRetry, type FailedAttempt } from "../../workers/outbound/retry.ts";
+import { backoffMs, decideRetry, type FailedAttempt, type SendStep } from "../../workers/outbound/retry.ts";
 
 const failed: FailedAttempt = {
   kind: "transient",
+  step: "send",
   attempts: 0,
   ageMs: 0,
   maxAgeMs: DEFAULT_MAX_AGE_MS,
@@ -32,19 +36,105 @@ test("a message that could not be sent for a week is dead, with a reason people 
   });
 });
 
-test.each([
-  ["permanent", "refused"],
-  ["conflict", "refused"],
-  ["missing", "room_gone"],
-] as const)("a message that is refused for good (%s) is dead at once: %s", (kind, code) => {
-  expect(decideRetry({ ...failed, kind }, 0)).toMatchObject({ action: "dead", code });
+type Row = [number, string | null, FailureKind, Record<SendStep, Fate>];
+type Fate = "retried" | `dead ${DeadCode}` | `dead ${DeadCode} at the third`;
+
+const RETRIED: Record<SendStep, Fate> = { room: "retried", sender: "retried", send: "retried" };
+const REFUSED: Record<SendStep, Fate> = { ...RETRIED, send: "dead refused" };
+const FORBIDDEN: Record<SendStep, Fate> = { ...RETRIED, send: "dead forbidden at the third" };
+const OF_SENDER: Record<SendStep, Fate> = { ...RETRIED, sender: "dead forbidden", send: "dead forbidden" };
+
+// The status, the error code of a Matrix error (null: the body is none, such as HTML), and what becomes of the message when
+// the call was for its room, for its sender, or for itself.
+const TABLE: Row[] = [
+  // Verdicts on what was sent.
+  [413, "M_TOO_LARGE", "permanent", REFUSED],
+  [400, "M_BAD_JSON", "permanent", REFUSED],
+  [400, "M_INVALID_PARAM", "permanent", REFUSED],
+  [400, "M_MISSING_PARAM", "permanent", REFUSED],
+  // Verdicts on the account that sends it.
+  [403, "M_USER_DEACTIVATED", "account", OF_SENDER],
+  [403, "M_USER_SUSPENDED", "account", OF_SENDER],
+  [401, "M_USER_LOCKED", "account", OF_SENDER],
+  // Verdicts once what they may come from is repaired.
+  [403, "M_FORBIDDEN", "forbidden", FORBIDDEN],
+  [400, "M_UNKNOWN_DEVICE", "forbidden", FORBIDDEN],
+  // Of the call's target or of what is there already, and not of the message.
+  [404, "M_NOT_FOUND", "missing", RETRIED],
+  [400, "M_USER_IN_USE", "conflict", RETRIED],
+  [400, "M_ROOM_IN_USE", "conflict", RETRIED],
+  [409, "M_UNKNOWN", "conflict", RETRIED],
+  [409, "M_ODD", "conflict", RETRIED],
+  // A worker that is not responsible, a module, a proxy that speaks JSON.
+  [404, "M_UNRECOGNIZED", "unclear", RETRIED],
+  [405, "M_UNRECOGNIZED", "unclear", RETRIED],
+  [400, "M_UNRECOGNIZED", "unclear", RETRIED],
+  [400, "M_NOT_JSON", "unclear", RETRIED],
+  [400, "M_UNKNOWN", "unclear", RETRIED],
+  [403, "M_UNKNOWN", "unclear", RETRIED],
+  [404, "M_UNKNOWN", "unclear", RETRIED],
+  [400, "M_ODD", "unclear", RETRIED],
+  [451, "M_ODD", "unclear", RETRIED],
+  // A proxy.
+  [400, null, "transient", RETRIED],
+  [401, null, "transient", RETRIED],
+  [403, null, "transient", RETRIED],
+  [404, null, "transient", RETRIED],
+  [405, null, "transient", RETRIED],
+  [408, null, "transient", RETRIED],
+  [409, null, "transient", RETRIED],
+  [413, null, "transient", RETRIED],
+  [502, null, "transient", RETRIED],
+  [504, null, "transient", RETRIED],
+  // The homeserver is at fault or is slow.
+  [408, "M_ODD", "transient", RETRIED],
+  [500, "M_UNKNOWN", "transient", RETRIED],
+  [500, "M_FORBIDDEN", "transient", RETRIED],
+  [500, "M_TOO_LARGE", "transient", RETRIED],
+  [503, "M_NOT_FOUND", "transient", RETRIED],
+  // It asks to wait.
+  [429, "M_LIMIT_EXCEEDED", "limited", RETRIED],
+  [429, null, "limited", RETRIED],
+  [403, "M_RESOURCE_LIMIT_EXCEEDED", "limited", RETRIED],
+  [403, "M_CONSENT_NOT_GIVEN", "limited", RETRIED],
+  // It does not know our credential.
+  [401, "M_UNKNOWN_TOKEN", "auth", RETRIED],
+  [401, "M_MISSING_TOKEN", "auth", RETRIED],
+  [401, "M_ODD", "auth", RETRIED],
+];
+
+describe.each(TABLE)("a response %p %p", (httpStatus, errcode, kind, fates) => {
+  test(`is a failure of kind ${kind}`, () => {
+    expect(translateError(httpStatus, errcode)).toBe(kind);
+  });
+
+  test.each(Object.entries(fates) as [SendStep, Fate][])(
+    "to a call for the %s of a message: it is %s",
+    (step, fate) => {
+      const decide = (attempts: number) => decideRetry({ ...failed, kind, step, attempts }, 0);
+      const deadAt = [0, 1, 2, 1_000].map((attempts) => {
+        const decision = decide(attempts);
+        return decision.action === "dead" ? decision.code : null;
+      });
+      const [, code] = /^dead (\w+)/.exec(fate) ?? [null, null];
+      if (fate.endsWith("third")) expect(deadAt).toEqual([null, null, code, code]);
+      else expect(deadAt).toEqual([code, code, code, code]);
+    },
+  );
 });
 
-test("a refusal that may be repaired makes a message dead at the third attempt", () => {
-  const actions = [0, 1, 2].map(
-    (attempts) => decideRetry({ ...failed, kind: "forbidden", attempts }, 0).action,
-  );
-  expect(actions).toEqual(["retry", "retry", "dead"]);
+test("a refusal that is unclear is taken for a lasting one after the fifth", () => {
+  expect([0, 4, 5, 100].map((attempts) => isLasting("unclear", attempts))).toEqual([
+    false,
+    false,
+    true,
+    true,
+  ]);
+  expect([isLasting("permanent", 0), isLasting("transient", 100), isLasting("limited", 100)]).toEqual([
+    true,
+    false,
+    false,
+  ]);
 });
 
 test("the delay doubles from a quarter of a second to ten seconds, spread by half", () => {
@@ -58,38 +148,6 @@ test("the delay of a 429 is at least what the homeserver asks for, up to ten min
   expect(backoffMs({ attempts: 0, retryAfterMs: 30_000 }, 0)).toBe(30_000);
   expect(backoffMs({ attempts: 0, retryAfterMs: 10_000_000 }, 0)).toBe(600_000);
   expect(backoffMs({ attempts: 9, retryAfterMs: 1 }, 0)).toBe(5_000);
-});
-
-test.each([
-  [429, "M_LIMIT_EXCEEDED", "limited"],
-  [403, "M_RESOURCE_LIMIT_EXCEEDED", "limited"],
-  [403, "M_CONSENT_NOT_GIVEN", "limited"],
-  [401, "M_UNKNOWN_TOKEN", "auth"],
-  [401, "M_ODD", "auth"],
-  [403, "M_FORBIDDEN", "forbidden"],
-  [400, "M_UNKNOWN_DEVICE", "forbidden"],
-  [403, "M_USER_DEACTIVATED", "permanent"],
-  [400, "M_USER_IN_USE", "conflict"],
-  [400, "M_ROOM_IN_USE", "conflict"],
-  [409, "M_ODD", "conflict"],
-  [404, "M_NOT_FOUND", "missing"],
-  [408, "M_ODD", "transient"],
-  [400, "M_BAD_JSON", "permanent"],
-  [413, "M_TOO_LARGE", "permanent"],
-  [500, "M_FORBIDDEN", "transient"],
-  [503, "M_NOT_FOUND", "transient"],
-  // Without a Matrix error code the response is a proxy's.
-  [429, null, "limited"],
-  [400, null, "transient"],
-  [401, null, "transient"],
-  [403, null, "transient"],
-  [404, null, "transient"],
-  [409, null, "transient"],
-  [413, null, "permanent"],
-  [502, null, "transient"],
-  [504, null, "transient"],
-] as const)("a response %d %s is a failure of kind %s", (status, errcode, kind) => {
-  expect(translateError(status, errcode)).toBe(kind);
 });
 
 test("a conflict when creating and a missing thing when removing are successes; any other failure is not", async () => {

@@ -528,6 +528,40 @@ test("timeouts are counted apart from other failures", async () => {
   expect(await entries()).toEqual(["one"]);
 });
 
+test("a redaction is looked up on Matrix, except of a message in the timeline or in the batch", async () => {
+  const [said, inBatch] = [text("said before"), text("said now")];
+  await save("s1", answer("s2", [said]));
+  const redaction = (redacts: string) => event({ type: "m.room.redaction", content: { redacts } });
+  homeserver.answer(/\/event\/%24state$/, { type: "m.room.name", state_key: "", content: {} });
+  homeserver.answer(/\/event\/%24reaction$/, { type: "m.reaction", content: {} });
+  homeserver.refuse(/\/event\/%24lost$/, "transient");
+  const version = async () =>
+    (
+      await place.sql<{ name: number; levels: number }>(
+        "select desired_version as name, members_desired_version as levels from rooms where id = ?",
+        [room.id],
+      )
+    )[0] ?? { name: 0, levels: 0 };
+  const asked = () => homeserver.calls.filter(({ path }) => path.includes("/event/")).length;
+
+  const before = await version();
+  await save("s2", answer("s3", [inBatch, redaction(said.event_id), redaction(inBatch.event_id)]));
+  expect(asked()).toBe(0);
+  await save("s3", answer("s4", [redaction("$reaction")]));
+  expect(await version()).toEqual(before);
+
+  await save("s4", answer("s5", [redaction("$state")]));
+  expect(await version()).toEqual({ ...before, name: before.name + 1 });
+  expect(place.wakes).toContainEqual({
+    name: "provisioning",
+    payload: { tenantId: place.tenantId, subject: "room", id: room.id },
+  });
+  // What could not be looked up may be anything.
+  await save("s5", answer("s6", [redaction("$lost")]));
+  expect(await version()).toEqual({ name: before.name + 2, levels: before.levels + 1 });
+  expect(asked()).toBe(3);
+});
+
 test("a state key with half a character does not stop the observer", async () => {
   const odd = event({ type: "m.room.member", state_key: "@\ud800:test", content: { membership: "join" } });
   await save("s1", answer("s2", [odd, text("after it")]));

@@ -29,6 +29,7 @@ const context: EventContext = {
   observerMatrixId: "@omc_observer:test",
   names: new Map([[nameKey(room, unknownUser), "Mallory"]]),
   messages: new Map([[message.id, message]]),
+  redactedStates: new Map(),
 };
 
 let count = 0;
@@ -157,6 +158,10 @@ test.each([
   ["m.room.name", "description"],
   ["m.room.topic", "description"],
   ["m.room.avatar", "description"],
+  ["m.room.join_rules", "description"],
+  ["m.room.history_visibility", "description"],
+  ["m.room.guest_access", "description"],
+  ["m.room.canonical_alias", "description"],
 ])("a %s by anyone but the observer is a configuration drift of the %s", (type, what) => {
   expect(translateEvent(room, event({ type, state_key: "" }), context)).toEqual({
     kind: "configuration-drift",
@@ -164,6 +169,50 @@ test.each([
   });
   const ours = event({ type, state_key: "", sender: context.observerMatrixId });
   expect(translateEvent(room, ours, context)).toEqual({ kind: "nothing" });
+});
+
+test.each([
+  ["power levels", "m.room.power_levels", ["levels"]],
+  ["name", "m.room.name", ["description"]],
+  ["alias", "m.room.canonical_alias", ["description"]],
+  // It could not be looked up: everything is compared.
+  ["state of a type that is not known", null, ["levels", "description"]],
+  ["state that the tenant does not decide", "m.room.pinned_events", null],
+  ["message", undefined, null],
+])("the redaction of a %s is translated in every room version, by the observer too", (_, type, what) => {
+  const redacted = type === undefined ? [] : ([["$target", type]] as const);
+  const given = { ...context, redactedStates: new Map(redacted) };
+  const expected = what === null ? { kind: "nothing" } : { kind: "redacted-state", what };
+  for (const sender of [adaId, context.observerMatrixId]) {
+    // From version 11 on the target stands in the content.
+    for (const target of [{ content: { redacts: "$target" } }, { redacts: "$target" }]) {
+      const redaction = event({ type: "m.room.redaction", sender, ...target });
+      expect(translateEvent(room, redaction, given)).toEqual(expected);
+    }
+  }
+  const plan = planSync(
+    [
+      {
+        roomId: room,
+        matrixRoomId: "!room:here",
+        events: [event({ type: "m.room.redaction", redacts: "$target" })],
+      },
+    ],
+    given,
+  );
+  expect(plan.configurationDrifts).toEqual((what ?? []).map((each) => ({ roomId: room, what: each })));
+});
+
+test("an upgrade is recorded with the room that it replaces", () => {
+  const tombstone = event({
+    type: "m.room.tombstone",
+    state_key: "",
+    content: { replacement_room: "!roomOfVersion12WithoutAServersName" },
+  });
+  const plan = planSync([{ roomId: room, matrixRoomId: "!room:here", events: [tombstone] }], context);
+  expect(plan.successors).toEqual([
+    { roomId: room, matrixRoomId: "!roomOfVersion12WithoutAServersName", predecessor: "!room:here" },
+  ]);
 });
 
 test("an encrypted room is recorded", () => {

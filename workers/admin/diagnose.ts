@@ -5,7 +5,7 @@ import { hasDueWork } from "../../shared/db/rooms/room-diagnosis.ts";
 import { findRoom } from "../../shared/db/rooms/rooms.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
-import type { Difference } from "../reconcile/diagnose-room.ts";
+import type { Difference } from "../reconcile/configuration/difference.ts";
 import { requireTenant } from "./tenants.ts";
 
 const REPAIR_LIMIT_MS = 60_000;
@@ -14,8 +14,11 @@ const CHECK_EVERY_MS = 500;
 type Diagnosis = {
   room: string;
   differences: Difference[];
-  /** The differences before the repair; only of a repair. */
+  /** What a repair has put right: nothing differs any more, and no work is due. */
   repaired?: Difference[];
+  /** What differed before a repair that is not complete, and whether its work goes on. */
+  notRepaired?: Difference[];
+  isWorkDue?: boolean;
 };
 
 /**
@@ -50,14 +53,15 @@ export async function diagnose(
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, CHECK_EVERY_MS));
     const differences = await findDifferences();
-    const isRepaired = !differences.some(isRepairable) && !(await hasDueWork(db, row.id));
-    if (isRepaired || performance.now() > limitAtMs) {
-      return { room: key, differences, repaired: before };
-    }
+    const isWorkDue = await hasDueWork(db, row.id);
+    const isDone = !differences.some(isRepairable) && !isWorkDue;
+    if (isDone && differences.length === 0) return { room: key, differences, repaired: before };
+    if (isDone || performance.now() > limitAtMs)
+      return { room: key, differences, notRepaired: before, isWorkDue };
   }
 }
 
-/** A room stays encrypted for ever. */
+/** A room stays encrypted for ever, and Matrix cannot name more people with a role. */
 function isRepairable({ what }: Difference): boolean {
-  return what !== "encrypted";
+  return what !== "encrypted" && what !== "too many roles for Matrix";
 }

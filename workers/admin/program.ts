@@ -11,7 +11,7 @@ import { logInToMatrix } from "./matrix.ts";
 import { reseal, rotateTokenKey, showTokenKey } from "./seals.ts";
 import { showRoom } from "./room.ts";
 import { createTenantNamed, limitTenant, listAllTenants, setStatus } from "./tenants.ts";
-import { createToken } from "./token.ts";
+import { createToken, revokeTokens } from "./token.ts";
 
 /** The work of a command. Its result is plain data, printed as JSON or as lines. */
 type Work<Result> = (context: { db: Db; config: Config }) => Promise<Result>;
@@ -53,6 +53,18 @@ function createProgram(runWork: Run): Command {
     .action(async (options: { tenant: string; user: string }, command: Command) => {
       await runWork(command, ({ db, config }) => createToken(db, config.sealKeys, options));
     });
+  const tokens = program
+    .command("user")
+    .description("Users")
+    .command("tokens")
+    .description("A user's tokens");
+  withJson(tokens.command("revoke"))
+    .argument("<tenant>", "which tenant", parseSlug)
+    .argument("<user>", "whose tokens", parseUser)
+    .description("Refuse the user's tokens that were signed until now, and close their sockets; audited")
+    .action(async (tenant: string, user: string, _options: unknown, command: Command) => {
+      await runWork(command, ({ db }) => revokeTokens(db, { tenant, user }));
+    });
   const room = program.command("room").description("Rooms");
   withRoom(room.command("show"))
     .description("Everything that the tables hold of a room; audited")
@@ -67,7 +79,7 @@ function createProgram(runWork: Run): Command {
       await runWork(
         command,
         ({ db, config }) => diagnose(db, config, { tenant, address, repair }),
-        ({ differences }) => differences.length > 0,
+        ({ differences, notRepaired }) => differences.length > 0 || notRepaired !== undefined,
       );
     });
   const matrix = program.command("matrix").description("The homeserver");

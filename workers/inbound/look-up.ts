@@ -1,10 +1,11 @@
 import type { Db } from "../../shared/db/connection/open.ts";
 import { findNamed } from "../../shared/db/observers/find-named.ts";
 import type { ObservedRoom } from "../../shared/db/observers/observed-rooms.ts";
-import type { MatrixEvent } from "../matrix/event.ts";
+import { readRedacted, type MatrixEvent } from "../matrix/event.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { readMarker } from "../matrix/marker.ts";
 import { EventType } from "../matrix/names.ts";
+import { fetchRedactedStates } from "./redacted-states.ts";
 import { fetchUnknownNames } from "./unknown-names.ts";
 import type { RoomEvents } from "./sync-plan.ts";
 import type { EventContext } from "./translate-event.ts";
@@ -20,7 +21,7 @@ export type Seen = { rooms: ObservedRoom[]; events: RoomEvents[]; facts: EventCo
 
 /** Looks up what events name: rooms, people and messages, all of the observer's tenant. */
 export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoom[]): Promise<Seen> {
-  const none = { userIds: new Map(), names: new Map(), messages: new Map() };
+  const none = { userIds: new Map(), names: new Map(), messages: new Map(), redactedStates: new Map() };
   if (rooms.length === 0) {
     return { rooms: [], events: [], facts: { observerMatrixId: reader.matrixUserId, ...none } };
   }
@@ -29,6 +30,7 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
     rooms: rooms.map(({ matrixRoomId }) => matrixRoomId),
     people: [...new Set(events.flatMap(readPeople))],
     messages: [...new Set(events.flatMap((event) => readMarker(event) ?? []))],
+    redacted: [...new Set(events.flatMap((event) => readRedacted(event) ?? []).filter(isStorable))],
   });
   const roomIds = new Map(found.rooms.map((room) => [room.matrix_room_id, room.id]));
   const known = rooms.flatMap(({ matrixRoomId, events }): RoomEvents[] => {
@@ -41,12 +43,18 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
     userIds,
     names: await fetchUnknownNames(reader, known, userIds),
     messages: new Map(found.messages.map((message) => [message.id, message])),
+    redactedStates: await fetchRedactedStates(reader.request, known, new Set(found.redacted)),
   };
   return { rooms: found.rooms, events: known, facts };
 }
 
-/** Matrix ids that an event names. A state key may be any text: one that Postgres refuses is no id. */
+/** Matrix ids that an event names. */
 function readPeople({ type, sender, state_key: subject }: MatrixEvent): string[] {
   const named = type === EventType.RoomMember && subject !== undefined ? [sender, subject] : [sender];
-  return named.filter((id) => !id.includes("\0") && id.isWellFormed());
+  return named.filter(isStorable);
+}
+
+/** Any field of an event may be any text: one that Postgres refuses is no id. */
+function isStorable(id: string): boolean {
+  return !id.includes("\0") && id.isWellFormed();
 }

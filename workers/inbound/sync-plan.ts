@@ -29,7 +29,7 @@ export type SyncPlan = {
 export function planSync(rooms: readonly RoomEvents[], context: EventContext): SyncPlan {
   const plan = emptyPlan();
   const firsts = new Map<string, string>();
-  for (const { roomId, events } of rooms) {
+  for (const { roomId, matrixRoomId, events } of rooms) {
     const entries: RoomEntries["entries"][number][] = [];
     for (const event of events) {
       const translation = asFirst(firsts, translateEvent(roomId, event, context), event.event_id);
@@ -39,7 +39,7 @@ export function planSync(rooms: readonly RoomEvents[], context: EventContext): S
           plan.settled.push({ messageId: translation.settles, eventId: event.event_id, roomId });
         }
         if (translation.isForged) plan.forged++;
-      } else addSideEffect(plan, roomId, translation);
+      } else addSideEffect(plan, { roomId, matrixRoomId }, translation);
     }
     if (entries.length > 0) plan.entries.push({ roomId, entries });
   }
@@ -70,7 +70,7 @@ function asFirst(firsts: Map<string, string>, translation: Translation, eventId:
 
 function addSideEffect(
   plan: SyncPlan,
-  roomId: string,
+  { roomId, matrixRoomId }: Pick<RoomEvents, "roomId" | "matrixRoomId">,
   translation: Exclude<Translation, { kind: "message" }>,
 ): void {
   switch (translation.kind) {
@@ -86,11 +86,18 @@ function addSideEffect(
     case "configuration-drift":
       plan.configurationDrifts.push({ roomId, what: translation.what });
       break;
+    case "redacted-state":
+      plan.configurationDrifts.push(...translation.what.map((what) => ({ roomId, what })));
+      break;
     case "encrypted":
       plan.encrypted.push(roomId);
       break;
     case "successor":
-      plan.successors.push({ roomId, matrixRoomId: translation.matrixRoomId });
+      plan.successors.push({
+        roomId,
+        matrixRoomId: translation.matrixRoomId,
+        predecessor: matrixRoomId,
+      });
       break;
     case "nothing":
       break;

@@ -1,9 +1,10 @@
 import { CONTENT, parseContent, type Content } from "../../shared/contract/content/index.ts";
+import type { ConfigurationDrift } from "../../shared/db/rooms/changed-on-matrix.ts";
 import type { MarkedMessage } from "../../shared/db/observers/find-named.ts";
 import { externalEntryId } from "../../shared/platform/ids.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
 import { CONTENT_EVENT_TYPES, fromMatrix } from "../matrix/content/index.ts";
-import type { MatrixEvent } from "../matrix/event.ts";
+import { readRedacted, type MatrixEvent } from "../matrix/event.ts";
 import { MARKER } from "../matrix/marker.ts";
 import { EventType, Membership } from "../matrix/names.ts";
 
@@ -16,6 +17,8 @@ export type EventContext = {
   names: ReadonlyMap<string, string>;
   /** Rows of our messages, by id. */
   messages: ReadonlyMap<string, MarkedMessage>;
+  /** Types of redacted state events, by event id; null where the type is not known. */
+  redactedStates: ReadonlyMap<string, string | null>;
 };
 
 /**
@@ -25,6 +28,7 @@ export type EventContext = {
  * - `membership`: a user of the tenant is in the room on Matrix, or is not.
  * - `unknown-user`: a user whom the tenant does not know joined the room or was invited.
  * - `configuration-drift`: someone changed what the tenant decides.
+ * - `redacted-state`: someone redacted what the tenant decides; `what` has all of which it may be a part.
  * - `successor`: the room was upgraded and goes on as another one.
  */
 export type Translation =
@@ -32,7 +36,8 @@ export type Translation =
   | { kind: "duplicate"; eventId: string }
   | { kind: "membership"; userId: string; applied: "in" | "out" }
   | { kind: "unknown-user" }
-  | { kind: "configuration-drift"; what: "levels" | "description" }
+  | { kind: "configuration-drift"; what: ConfigurationDrift["what"] }
+  | { kind: "redacted-state"; what: readonly ConfigurationDrift["what"][] }
   | { kind: "encrypted" }
   | { kind: "successor"; matrixRoomId: string }
   | { kind: "nothing" };
@@ -50,19 +55,15 @@ export function translateEvent(roomId: string, event: MatrixEvent, context: Even
   switch (event.type) {
     case EventType.RoomMember:
       return translateMember(event, context);
-    case EventType.RoomPowerLevels:
-      return translateConfiguration(event, "levels", context);
-    case EventType.RoomName:
-    case EventType.RoomTopic:
-    case EventType.RoomAvatar:
-      return translateConfiguration(event, "description", context);
+    case EventType.RoomRedaction:
+      return translateRedaction(event, context);
     case EventType.RoomTombstone:
       return translateTombstone(event);
     case EventType.RoomEncryption:
     case EventType.RoomMessageEncrypted:
       return { kind: "encrypted" };
     default:
-      return NOTHING;
+      return translateConfiguration(event, context);
   }
 }
 
@@ -130,12 +131,31 @@ function readTime(originServerTs: number): Date {
   return new Date(Math.min(Math.max(originServerTs, 0), LATEST_MS));
 }
 
-function translateConfiguration(
-  event: MatrixEvent,
-  what: "levels" | "description",
-  context: EventContext,
-): Translation {
-  return event.sender === context.observerMatrixId ? NOTHING : { kind: "configuration-drift", what };
+/** What the tenant decides of a room's state, by type of event. */
+const CONFIGURATION: ReadonlyMap<string, ConfigurationDrift["what"]> = new Map([
+  [EventType.RoomPowerLevels, "levels"],
+  [EventType.RoomName, "description"],
+  [EventType.RoomTopic, "description"],
+  [EventType.RoomAvatar, "description"],
+  [EventType.RoomJoinRules, "description"],
+  [EventType.RoomHistoryVisibility, "description"],
+  [EventType.RoomGuestAccess, "description"],
+  [EventType.RoomCanonicalAlias, "description"],
+]);
+
+function translateConfiguration(event: MatrixEvent, context: EventContext): Translation {
+  const what = CONFIGURATION.get(event.type);
+  const isDrift = what !== undefined && event.sender !== context.observerMatrixId;
+  return isDrift ? { kind: "configuration-drift", what } : NOTHING;
+}
+
+/** A redacted state event has lost its content, no matter who redacted it. The observer itself redacts messages only. */
+function translateRedaction(event: MatrixEvent, context: EventContext): Translation {
+  const type = context.redactedStates.get(readRedacted(event) ?? "");
+  if (type === undefined) return NOTHING;
+  if (type === null) return { kind: "redacted-state", what: ["levels", "description"] };
+  const what = CONFIGURATION.get(type);
+  return what === undefined ? NOTHING : { kind: "redacted-state", what: [what] };
 }
 
 function translateTombstone(event: MatrixEvent): Translation {

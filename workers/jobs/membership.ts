@@ -20,7 +20,7 @@ import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
 import { removeUnknownUsers } from "../reconcile/remove-unknown-users.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { isForOperators, MatrixFailure } from "../matrix/http/failure.ts";
+import { isForOperators, isLasting, MatrixFailure } from "../matrix/http/failure.ts";
 import { removeMember } from "../matrix/rooms/members.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
@@ -113,10 +113,15 @@ async function join(
   } catch (error) {
     // The member was removed since the moves were read: the removal has made the room's members due.
     if (error instanceof NotWanted) return null;
-    const isOfMember =
-      error instanceof MatrixFailure && (error.kind === "permanent" || isForOperators(error));
-    if (!isOfMember) throw error;
+    if (!(error instanceof MatrixFailure && isOfMember(error, room.members_attempts))) throw error;
     context.log.error({ room: room.id, err: error }, "a member cannot be joined");
     return errorText(error);
   }
+}
+
+/** Whether a failure concerns this member, and not the homeserver or the room. `attempts`: failures in a row before it. */
+function isOfMember(error: MatrixFailure, attempts: number): boolean {
+  if (isForOperators(error)) return true;
+  const { kind } = error;
+  return (kind === "permanent" || kind === "account" || kind === "unclear") && isLasting(kind, attempts);
 }

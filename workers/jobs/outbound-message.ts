@@ -13,11 +13,10 @@ import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { DEFAULT_MAX_AGE_MS } from "../../shared/db/tenants/tenants.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
-import { sendMessage } from "../outbound/send-message.ts";
+import { SendFailed, sendMessage } from "../outbound/send-message.ts";
 import { NotWanted } from "../reconcile/ensure-joined.ts";
 import { NOT_ANSWERING } from "../matrix/homeserver/breaker.ts";
-import { MatrixFailure } from "../matrix/http/failure.ts";
-import { decideRetry } from "../outbound/retry.ts";
+import { decideRetry, isRefusal } from "../outbound/retry.ts";
 import { reportDeadMessage } from "../outbound/report-dead-message.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 
@@ -170,30 +169,33 @@ async function settleFailure(
   const { db } = context;
   if (error instanceof NotWanted)
     return endMessage(context, room, lease, { message, code: "sender_removed" });
-  if (!(error instanceof MatrixFailure)) throw error;
+  if (!(error instanceof SendFailed)) throw error;
+  const { step, failure: cause } = error;
+  const isRefused = isRefusal({ kind: cause.kind, step });
   // While the breaker is open there is no attempt.
-  if (error.errcode !== NOT_ANSWERING)
+  if (cause.errcode !== NOT_ANSWERING)
     await recordAttempt(db, {
       tenantId: room.tenant_id,
       messageId: message.id,
-      failure: error.kind,
-      detail: error.message,
+      failure: cause.kind,
+      detail: cause.message,
+      isRefused,
     });
   const failure = {
-    kind: error.kind,
-    // Only a refusal counts against the message itself; any other failure counts against the room.
-    attempts: error.kind === "forbidden" ? message.attempts : room.outbox_attempts,
+    kind: cause.kind,
+    step,
+    attempts: isRefused ? message.attempts : room.outbox_attempts,
     ageMs: message.age_ms,
     maxAgeMs: room.max_age_ms ?? DEFAULT_MAX_AGE_MS,
-    retryAfterMs: error.retryAfterMs,
+    retryAfterMs: cause.retryAfterMs,
   };
   const decision = decideRetry(failure, context.chance());
   if (decision.action === "dead") return endMessage(context, room, lease, { message, code: decision.code });
   // A 429 is no failed attempt, so that `resume-after-outage.ts` does not shorten the delay that the homeserver asked for.
-  const failed = error.kind !== "limited";
+  const failed = cause.kind !== "limited";
   await rescheduleOutbox(db, room.id, lease.fence, { delayMs: decision.delayMs, failed });
   context.log.warn(
-    { ...logFields(room, message), err: error, delayMs: decision.delayMs },
+    { ...logFields(room, message), err: cause, kind: cause.kind, step, delayMs: decision.delayMs },
     "message rescheduled",
   );
   return decision.delayMs;

@@ -13,10 +13,12 @@ import {
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { applyProfile } from "../reconcile/ensure-account.ts";
-import { describeRoom, ensureRoom } from "../reconcile/ensure-room.ts";
+import { describeRoom } from "../reconcile/configuration/describe-room.ts";
+import { wholeAlias } from "../reconcile/configuration/desired-states.ts";
+import { ensureRoom } from "../reconcile/ensure-room.ts";
 import { actAs } from "../reconcile/act-as.ts";
 import { unlessForbidden } from "../matrix/http/failure.ts";
-import { aliasLocalpart, removeAlias } from "../matrix/rooms/ensure-matrix-room.ts";
+import { removeAlias } from "../matrix/rooms/alias.ts";
 import { leaveRoom, listJoined, removeMember } from "../matrix/rooms/members.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
@@ -102,7 +104,7 @@ async function removeRoom(
     const observer = await homeserver.as(room.observer_matrix_id);
     const matrixRoomId = room.matrix_room_id;
     lease.check();
-    await removeAlias(observer, `#${aliasLocalpart(identityOf(room))}:${homeserver.serverName}`);
+    await removeAlias(observer, wholeAlias(room, homeserver.serverName));
     const joined = await unlessForbidden(listJoined(observer, matrixRoomId));
     for (const matrixUserId of joined ?? []) {
       lease.check();
@@ -127,13 +129,4 @@ async function leaveAsMembers(
     lease.check();
     await actAs(homeserver, matrixUserId, (self) => leaveRoom(self, matrixRoomId));
   }
-}
-
-function identityOf(room: RoomSnapshot): {
-  tenantId: string;
-  kind: string;
-  slug: string;
-  generation: number;
-} {
-  return { tenantId: room.tenant_id, kind: room.kind, slug: room.slug, generation: room.generation };
 }

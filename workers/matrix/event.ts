@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { EventType } from "./names.ts";
 
 /** An event of a room as a homeserver returns it. `content` may lack anything, and may hold anything. */
 export const matrixEvent = z.object({
@@ -8,8 +9,17 @@ export const matrixEvent = z.object({
   origin_server_ts: z.number(),
   state_key: z.string().optional(),
   content: z.record(z.string(), z.unknown()),
+  /** What a redaction redacts, in the room versions before 11. */
+  redacts: z.string().optional(),
 });
 export type MatrixEvent = z.infer<typeof matrixEvent>;
+
+/** The id of the event that a redaction redacts; null for any other event. */
+export function readRedacted({ type, content, redacts }: MatrixEvent): string | null {
+  if (type !== EventType.RoomRedaction) return null;
+  const target = content["redacts"];
+  return typeof target === "string" ? target : (redacts ?? null);
+}
 
 /** The events of a list. One that is malformed is left out, so that the others are still read. */
 export function readEvents(events: unknown[]): MatrixEvent[] {

@@ -6,7 +6,13 @@ import { EventType as EventTypes } from "matrix-js-sdk/lib/@types/event.js";
 import { KnownMembership } from "matrix-js-sdk/lib/@types/membership.js";
 
 export { MsgType, RelationType } from "matrix-js-sdk/lib/@types/event.js";
-export { GuestAccess, HistoryVisibility, Preset, Visibility } from "matrix-js-sdk/lib/@types/partials.js";
+export {
+  GuestAccess,
+  HistoryVisibility,
+  JoinRule,
+  Preset,
+  Visibility,
+} from "matrix-js-sdk/lib/@types/partials.js";
 export type { RoomMessageTextEventContent } from "matrix-js-sdk/lib/@types/events.js";
 export type { RoomPowerLevelsEventContent } from "matrix-js-sdk/lib/@types/state_events.js";
 

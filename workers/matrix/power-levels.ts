@@ -1,3 +1,4 @@
+import { maxRoles } from "../../shared/contract/role-limit.ts";
 import { POWER_LEVEL } from "../../shared/contract/roles.ts";
 import type { Role } from "../../shared/contract/roles.ts";
 import { EventType, type RoomPowerLevelsEventContent } from "./names.ts";
@@ -7,17 +8,25 @@ export type PowerLevels = Required<RoomPowerLevelsEventContent>;
 /** A member who is joined on Matrix. */
 export type LevelledMember = { matrixUserId: string; role: Role };
 
+/** Who has power in a room beside its members. `creators`: as in `RoomCreation`, empty before version 12. */
+export type RoomPower = { observer: string; creators: readonly string[] };
+
+/** The observer's level where it is not above all levels as the room's creator. */
+export const OBSERVER_LEVEL = 100;
+
 /**
  * The whole power-level map of a room. It is always sent complete: Matrix merges nothing, and a map without `events`
- * would let moderators change the map. The observer, who created the room, stays above all members.
+ * would let moderators change the map. The observer stays above all members: by the map, or as the room's creator.
+ * Creators must not stand in the map. Only as many members are named as a homeserver accepts, the highest first.
  */
-export function buildPowerLevels(observerMatrixId: string, members: readonly LevelledMember[]): PowerLevels {
-  const levelled = members
-    .map(({ matrixUserId, role }) => [matrixUserId, POWER_LEVEL[role]] as const)
-    .filter(([, level]) => level !== 0)
-    .sort(([a], [b]) => (a < b ? -1 : 1));
+export function buildPowerLevels(
+  { observer, creators }: RoomPower,
+  members: readonly LevelledMember[],
+): PowerLevels {
+  const isObserverCreator = creators.includes(observer);
+  const named = selectNamed(observer, members).filter(([id]) => id !== observer && !creators.includes(id));
   return {
-    users: { ...Object.fromEntries(levelled), [observerMatrixId]: 100 },
+    users: { ...Object.fromEntries(named), ...(isObserverCreator ? {} : { [observer]: OBSERVER_LEVEL }) },
     users_default: 0,
     events: {
       [EventType.RoomName]: 75,
@@ -27,7 +36,8 @@ export function buildPowerLevels(observerMatrixId: string, members: readonly Lev
       [EventType.RoomPowerLevels]: 100,
       // Above the observer's level: no member can encrypt the room.
       [EventType.RoomEncryption]: 101,
-      [EventType.RoomTombstone]: 100,
+      // Only creators replace a room that has them.
+      [EventType.RoomTombstone]: isObserverCreator ? 150 : 100,
       [EventType.RoomServerAcl]: 100,
       [EventType.RoomHistoryVisibility]: 100,
       [EventType.RoomJoinRules]: 100,
@@ -39,10 +49,22 @@ export function buildPowerLevels(observerMatrixId: string, members: readonly Lev
     ban: 50,
     kick: 50,
     redact: 50,
-    // Moderators too: one of them invites an observer that was removed from the room.
-    invite: 50,
+    invite: INVITE_LEVEL,
     notifications: { room: 50 },
   };
+}
+
+/** Moderators too: one of them invites an observer that was removed from the room. */
+export const INVITE_LEVEL = 50;
+
+/** The members that the map names with their levels, in the order of their ids. */
+function selectNamed(observer: string, members: readonly LevelledMember[]): (readonly [string, number])[] {
+  return members
+    .map(({ matrixUserId, role }) => [matrixUserId, POWER_LEVEL[role]] as const)
+    .filter(([, level]) => level !== 0)
+    .sort(([a, levelOfA], [b, levelOfB]) => levelOfB - levelOfA || (a < b ? -1 : 1))
+    .slice(0, maxRoles(observer.slice(observer.indexOf(":") + 1)))
+    .sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** Whether Matrix has the desired map already. The order of keys does not count. */

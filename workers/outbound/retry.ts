@@ -1,10 +1,17 @@
 import { DEAD_REASONS, type DeadCode } from "../../shared/db/messages/dead-messages.ts";
 import type { FailureKind } from "../matrix/http/failure.ts";
 
+/**
+ * What a message needed when the failed call was made: its room with the power levels, its sender's account and join, or
+ * itself to be sent.
+ */
+export type SendStep = "room" | "sender" | "send";
+
 /** What is known of a failed attempt. Ages and delays in milliseconds. */
 export type FailedAttempt = {
   kind: FailureKind;
-  /** Attempts that failed before this one. */
+  step: SendStep;
+  /** Attempts that failed before this one; of a refusal (`isRefusal`), the message's refusals. */
   attempts: number;
   ageMs: number;
   maxAgeMs: number;
@@ -20,12 +27,27 @@ const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 10_000;
 /** The longest `Retry-After` of a homeserver that we keep to. */
 const LONGEST_RETRY_AFTER_MS = 600_000;
-/** Attempts after which a refusal is final: each of them has repaired what could cause it. */
+/** Refusals after which one is final: each of them has repaired what could cause it. */
 const FORBIDDEN_ATTEMPTS = 3;
 
 /**
+ * The verdicts on a message. All other failures say something of the homeserver, of what is before it, of the room or of its
+ * members on Matrix: then the message waits until its age ends it.
+ */
+const VERDICTS: Readonly<Record<SendStep, Partial<Record<FailureKind, DeadCode>>>> = {
+  room: {},
+  sender: { account: "forbidden" },
+  send: { account: "forbidden", permanent: "refused", forbidden: "forbidden" },
+};
+
+/** Whether a failure counts against the message itself; any other counts against the room. */
+export function isRefusal({ kind, step }: Pick<FailedAttempt, "kind" | "step">): boolean {
+  return kind === "forbidden" && step === "send";
+}
+
+/**
  * Decides what becomes of a message after a failed attempt. A message that may have been sent, or that a homeserver asks
- * us to delay (429), is dead by its age alone and never by a count. `chance` in [0, 1) spreads the delays.
+ * us to delay (429), is dead by its age alone and never by a count. So is one on which there is no verdict. `chance` in [0, 1) spreads the delays.
  */
 export function decideRetry(failure: FailedAttempt, chance: number): Decision {
   const code = findDeadCode(failure);
@@ -33,10 +55,11 @@ export function decideRetry(failure: FailedAttempt, chance: number): Decision {
   return { action: "retry", delayMs: backoffMs(failure, chance) };
 }
 
-function findDeadCode({ kind, attempts, ageMs, maxAgeMs }: FailedAttempt): DeadCode | null {
-  if (kind === "permanent" || kind === "conflict") return "refused";
-  if (kind === "missing") return "room_gone";
-  if (kind === "forbidden" && attempts + 1 >= FORBIDDEN_ATTEMPTS) return "forbidden";
+function findDeadCode(failure: FailedAttempt): DeadCode | null {
+  const { kind, step, attempts, ageMs, maxAgeMs } = failure;
+  const verdict = VERDICTS[step][kind] ?? null;
+  const isFinal = !isRefusal(failure) || attempts + 1 >= FORBIDDEN_ATTEMPTS;
+  if (verdict !== null && isFinal) return verdict;
   return ageMs > maxAgeMs ? "expired" : null;
 }
 

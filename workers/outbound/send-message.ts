@@ -5,6 +5,7 @@ import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { toMatrix } from "../matrix/content/index.ts";
 import { sendEvent } from "../matrix/rooms/events.ts";
+import { isRefusal, type SendStep } from "./retry.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { applyPowerLevels } from "../reconcile/apply-power-levels.ts";
 import { ensureAccount } from "../reconcile/ensure-account.ts";
@@ -12,10 +13,23 @@ import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 
+/** A Matrix call that did not succeed, and what the message needed it for. */
+export class SendFailed extends Error {
+  override readonly name = "SendFailed";
+  readonly step: SendStep;
+  readonly failure: MatrixFailure;
+
+  constructor(step: SendStep, failure: MatrixFailure) {
+    super(failure.message, { cause: failure });
+    this.step = step;
+    this.failure = failure;
+  }
+}
+
 /**
  * Sends one message, after it has ensured what the message needs on Matrix: the room, the sender's account, the join.
  * Returns the event's id.
- * @throws MatrixFailure, LeaseLost; NotWanted when the sender was removed, and the message was never claimed before or
+ * @throws SendFailed, LeaseLost; NotWanted when the sender was removed, and the message was never claimed before or
  *   the sender is not joined.
  */
 export async function sendMessage(
@@ -26,38 +40,47 @@ export async function sendMessage(
 ): Promise<string> {
   // A message that a crashed drain had claimed may be sent already. Sending it again with its transaction id settles that.
   if (!message.was_sending && !message.sender_is_wanted) throw new NotWanted("the sender was removed");
-  const homeserver = await context.homeserver(room.homeserver_id);
+  const homeserver = await during("room", () => context.homeserver(room.homeserver_id));
   // Recorded in the snapshot, for the other messages of the batch.
   if (room.matrix_room_id === null || room.observer_is_out || room.successor_matrix_room_id !== null) {
     const former = room.matrix_room_id;
-    room.matrix_room_id = await ensureRoom(context, homeserver, room, lease);
+    room.matrix_room_id = await during("room", () => ensureRoom(context, homeserver, room, lease));
     if (former !== null && room.matrix_room_id !== former) message = { ...message, sender_is_joined: false };
     room.observer_is_out = false;
     room.successor_matrix_room_id = null;
   }
   const existing = { ...room, matrix_room_id: room.matrix_room_id };
   if (!message.sender_is_registered || !message.sender_is_joined) {
-    await prepareSender(context, homeserver, existing, message, lease);
+    await during("sender", () => prepareSender(context, homeserver, existing, message, lease));
   }
   const event = toMatrix(parseContent(message.content), { targetEventId: null });
   const send = async () => {
     lease.check();
-    return sendEvent(await homeserver.as(message.sender_matrix_id), {
-      matrixRoomId: existing.matrix_room_id,
-      id: message.id,
-      event,
-    });
+    const sender = await during("sender", () => homeserver.as(message.sender_matrix_id));
+    const target = { matrixRoomId: existing.matrix_room_id, id: message.id, event };
+    return during("send", () => sendEvent(sender, target));
   };
   try {
     return await send();
   } catch (error) {
-    if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
+    if (!(error instanceof SendFailed && isRefusal({ kind: error.failure.kind, step: error.step })))
+      throw error;
   }
   // Refused: the join, the level or, after a restore, the account is not on Matrix though our tables say so. Ensure them
   // and send once more.
-  await prepareSender(context, homeserver, existing, { ...message, sender_is_registered: false }, lease);
-  await applyPowerLevels(context, homeserver, existing, lease);
+  const unsure = { ...message, sender_is_registered: false };
+  await during("sender", () => prepareSender(context, homeserver, existing, unsure, lease));
+  await during("room", () => applyPowerLevels(context, homeserver, existing, lease));
   return send();
+}
+
+/** @throws SendFailed instead of a MatrixFailure. */
+async function during<T>(step: SendStep, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof MatrixFailure ? new SendFailed(step, error) : error;
+  }
 }
 
 async function prepareSender(

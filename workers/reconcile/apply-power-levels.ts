@@ -4,6 +4,7 @@ import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
 import { EventType } from "../matrix/names.ts";
+import { fetchCreation } from "../matrix/rooms/creation.ts";
 import { getState, putState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 
@@ -15,19 +16,30 @@ export async function applyPowerLevels(
   lease: RoomLease,
 ): Promise<boolean> {
   const members = await listMembersWithLevel(context.db, room.id);
-  const wanted = buildPowerLevels(
-    room.observer_matrix_id,
-    members.map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
-  );
+  const matrixRoomId = room.matrix_room_id;
   const request = await homeserver.as(room.observer_matrix_id);
   const type = EventType.RoomPowerLevels;
   lease.check();
-  const current = await getState(request, { matrixRoomId: room.matrix_room_id, type });
+  const [{ creators }, current] = await Promise.all([
+    fetchCreation(request, matrixRoomId),
+    getState(request, { matrixRoomId, type }),
+  ]);
+  const wanted = buildPowerLevels(
+    { observer: room.observer_matrix_id, creators },
+    members.map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
+  );
   const isDifferent = !isSameLevels(current, wanted);
   if (isDifferent) {
     lease.check();
-    await putState(request, { matrixRoomId: room.matrix_room_id, type, content: wanted });
+    await putState(request, { matrixRoomId, type, content: wanted });
   }
-  await markLevelsApplied(context.db, room.id, members);
+  // A member above the limit of the map is not in it: see `maxRoles`.
+  const named = members.filter((member) => wanted.users[member.matrix_user_id] !== undefined);
+  if (named.length < members.length)
+    context.log.error(
+      { room: room.id, named: named.length, members: members.length },
+      "the room has more roles than its power-level map may name: the lowest are left out on Matrix",
+    );
+  await markLevelsApplied(context.db, room.id, named);
   return isDifferent;
 }

@@ -1,4 +1,3 @@
-import { z } from "zod";
 import { isAllowed } from "../../shared/contract/permissions.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { findUnknownUsers } from "../../shared/db/memberships/unknown-users.ts";
@@ -10,35 +9,10 @@ import {
 } from "../../shared/db/rooms/room-diagnosis.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
-import { EventType } from "../matrix/names.ts";
 import { listJoined, listPresent } from "../matrix/rooms/members.ts";
-import { getState } from "../matrix/rooms/state.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-
-/** One difference between what the tenant wants and what there is. `what` is printed by the CLI. */
-export type Difference = {
-  what:
-    | "no Matrix room"
-    | "observer is out"
-    | "upgraded"
-    | "encrypted"
-    | "name"
-    | "topic"
-    | "power levels"
-    | "member should be out"
-    | "member should be in"
-    | "stranger is in"
-    | "gap open"
-    | "sent but not seen"
-    | "not published";
-  wanted: unknown;
-  found: unknown;
-};
-
-const name = z.object({ name: z.string() });
-const topic = z.object({ topic: z.string() });
-const tombstone = z.object({ replacement_room: z.string() });
+import { comparePower, compareState } from "./configuration/compare-configuration.ts";
+import type { Difference } from "./configuration/difference.ts";
 
 /**
  * Compares a room on Matrix with what the tenant wants, and our tables with what Matrix showed. Changes nothing.
@@ -70,32 +44,18 @@ async function diagnoseMatrix(
 ): Promise<Difference[]> {
   const request = await homeserver.as(room.observer_matrix_id);
   const matrixRoomId = room.matrix_room_id;
-  const state = (type: string) => getState(request, { matrixRoomId, type });
   const joined = new Set(await listJoined(request, matrixRoomId));
-  const differences: Difference[] = [];
-  const compare = (what: Difference["what"], wanted: unknown, found: unknown) => {
-    if (wanted !== found) differences.push({ what, wanted, found });
-  };
-  compare(
-    "upgraded",
-    undefined,
-    tombstone.safeParse(await state(EventType.RoomTombstone)).data?.replacement_room,
-  );
-  compare("encrypted", false, (await state(EventType.RoomEncryption)) !== null);
-  compare("name", room.name, name.safeParse(await state(EventType.RoomName)).data?.name ?? null);
-  // No topic is an empty one on Matrix.
-  compare("topic", room.topic ?? "", topic.safeParse(await state(EventType.RoomTopic)).data?.topic ?? "");
   const members = await listDiagnosedMembers(db, room.id);
-  const levels = await state(EventType.RoomPowerLevels);
-  const wanted = buildPowerLevels(
-    room.observer_matrix_id,
-    members
-      .filter((member) => member.desired === "in" && joined.has(member.matrix_user_id))
-      .map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
-  );
-  if (!isSameLevels(levels, wanted)) differences.push({ what: "power levels", wanted, found: levels });
+  const configuration = [
+    ...(await compareState(request, room, homeserver.serverName)),
+    ...(await comparePower(
+      request,
+      room,
+      members.filter((member) => member.desired === "in" && joined.has(member.matrix_user_id)),
+    )),
+  ];
   const unwanted = await findUnknownUsers(db, room, await listPresent(request, matrixRoomId));
-  return [...differences, ...compareMembers(members, joined, unwanted)];
+  return [...configuration, ...compareMembers(members, joined, unwanted)];
 }
 
 function compareMembers(
@@ -144,5 +104,6 @@ export async function repairRoom(db: Db, roomId: string, differences: readonly D
     observerIsOut: has("observer is out"),
     hasUnknownUsers: has("stranger is in"),
     successor: typeof successor === "string" ? successor : null,
+    isBeyondRepair: has("power cannot be taken from") || has("observer lacks power"),
   });
 }

@@ -1,11 +1,9 @@
-import { markRoomCreated, markRoomDescribed } from "../../shared/db/rooms/room-provisioning.ts";
+import { markRoomAdopted, markRoomCreated } from "../../shared/db/rooms/room-provisioning.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { ensureMatrixRoom } from "../matrix/rooms/ensure-matrix-room.ts";
-import { EventType } from "../matrix/names.ts";
-import { putState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
+import { createMatrixRoom } from "./create-room.ts";
 import { ensureObserver } from "./ensure-account.ts";
 import { followUpgrade } from "./follow-upgrade.ts";
 import { rejoinObserver } from "./rejoin-observer.ts";
@@ -25,18 +23,14 @@ export async function ensureRoom(
       matrixUserId: room.observer_matrix_id,
     });
   }
-  lease.check();
-  const matrixRoomId = await ensureMatrixRoom(await homeserver.as(room.observer_matrix_id), {
-    identity: { tenantId: room.tenant_id, kind: room.kind, slug: room.slug, generation: room.generation },
-    serverName: homeserver.serverName,
-    observerMatrixId: room.observer_matrix_id,
-    description: describe(room),
+  const { matrixRoomId, isNew } = await createMatrixRoom(context, homeserver, room, {
+    lease,
+    predecessor: null,
   });
-  await markRoomCreated(context.db, room.id, {
-    fence: lease.fence,
-    matrixRoomId,
-    version: room.desired_version,
-  });
+  const { fence } = lease;
+  if (isNew)
+    await markRoomCreated(context.db, room.id, { fence, matrixRoomId, version: room.desired_version });
+  else await markRoomAdopted(context.db, room.id, { fence, matrixRoomId });
   return matrixRoomId;
 }
 
@@ -55,30 +49,4 @@ async function repairRoom(
     { ...room, successor_matrix_room_id: room.successor_matrix_room_id },
     lease,
   );
-}
-
-/** Sets name, topic and avatar of an existing room to what the tenant wants. */
-export async function describeRoom(
-  context: WorkerContext,
-  homeserver: Homeserver,
-  room: RoomSnapshot & { matrix_room_id: string },
-  lease: RoomLease,
-): Promise<void> {
-  const request = await homeserver.as(room.observer_matrix_id);
-  const { name, topic, avatar } = describe(room);
-  const states = [
-    { type: EventType.RoomName, content: { name } },
-    // Synapse refuses a topic event without a topic: an empty topic is none.
-    { type: EventType.RoomTopic, content: { topic: topic ?? "" } },
-    { type: EventType.RoomAvatar, content: avatar === null ? {} : { url: avatar } },
-  ];
-  for (const state of states) {
-    lease.check();
-    await putState(request, { matrixRoomId: room.matrix_room_id, ...state });
-  }
-  await markRoomDescribed(context.db, room.id, room.desired_version);
-}
-
-function describe(room: RoomSnapshot): { name: string; topic: string | null; avatar: string | null } {
-  return { name: room.name, topic: room.topic, avatar: room.avatar };
 }

@@ -1,49 +1,77 @@
 import { z } from "zod";
-import { clearSuccessor, replaceBySuccessor } from "../../shared/db/rooms/room-provisioning.ts";
+import { replaceBySuccessor } from "../../shared/db/rooms/room-provisioning.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { MatrixFailure } from "../matrix/http/failure.ts";
+import type { Requester } from "../matrix/http/client.ts";
+import { unlessForbidden } from "../matrix/http/failure.ts";
 import { EventType } from "../matrix/names.ts";
-import { getState } from "../matrix/rooms/state.ts";
+import { getState, putState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
+import { canAdopt, createMatrixRoom } from "./create-room.ts";
 
-const creation = z.object({ predecessor: z.object({ room_id: z.string() }) });
+/** The content of `m.room.tombstone`. */
+export const tombstone = z.object({ replacement_room: z.string() });
+
+type UpgradedRoom = RoomSnapshot & { matrix_room_id: string; successor_matrix_room_id: string };
 
 /**
- * Replaces an upgraded room by its successor. The successor must name the room as its predecessor, and the observer must
- * be in it; otherwise the tombstone is ignored. Returns the Matrix id that the room has after it.
- * @throws MatrixFailure when the successor cannot be read now. `/sync` shows the tombstone only once: this is tried again.
+ * Replaces an upgraded room by its successor, and returns the Matrix id that the room has after it. The successor must name
+ * the room as its predecessor, and the observer must have power over everybody in it. Otherwise, as after an upgrade by a
+ * person, who has more power in the new room than any role gives, the observer creates the successor itself.
+ * @throws MatrixFailure when something cannot be read now. `/sync` shows the tombstone only once: this is tried again.
  */
 export async function followUpgrade(
   context: WorkerContext,
   homeserver: Homeserver,
-  room: RoomSnapshot & { matrix_room_id: string; successor_matrix_room_id: string },
+  room: UpgradedRoom,
   lease: RoomLease,
 ): Promise<string> {
   const request = await homeserver.as(room.observer_matrix_id);
+  const predecessor = room.matrix_room_id;
   lease.check();
-  const state = await getState(request, {
-    matrixRoomId: room.successor_matrix_room_id,
-    type: EventType.RoomCreate,
-  }).catch(nullIfForbidden);
-  const parsed = creation.safeParse(state);
-  const isSuccessor = parsed.success && parsed.data.predecessor.room_id === room.matrix_room_id;
-  if (!isSuccessor) {
-    await clearSuccessor(context.db, room.id);
-    context.log.error({ room: room.id }, "the tombstone names a room that is not the successor: ignored");
-    return room.matrix_room_id;
-  }
-  await replaceBySuccessor(context.db, room.id, {
-    fence: lease.fence,
-    successor: room.successor_matrix_room_id,
+  const named = await findNamedSuccessor(request, room);
+  const isFollowed = await canAdopt(request, {
+    matrixRoomId: named,
+    observer: room.observer_matrix_id,
+    predecessor,
   });
+  const successor = isFollowed ? named : await createSuccessor(context, homeserver, room, lease);
+  await replaceBySuccessor(context.db, room.id, { fence: lease.fence, successor });
   context.metrics.driftRepaired.inc({ what: "upgrade" });
-  context.log.warn({ room: room.id }, "the room was upgraded on Matrix: followed");
-  return room.successor_matrix_room_id;
+  context.log.warn(
+    { room: room.id },
+    isFollowed
+      ? "the room was upgraded on Matrix: followed"
+      : "the room was upgraded on Matrix to one that is not ours: it goes on in a new one",
+  );
+  return successor;
 }
 
-function nullIfForbidden(error: unknown): null {
-  if (error instanceof MatrixFailure && error.kind === "forbidden") return null;
-  throw error;
+/** The room may have been upgraded again since its upgrade was recorded. */
+async function findNamedSuccessor(request: Requester, room: UpgradedRoom): Promise<string> {
+  const target = { matrixRoomId: room.matrix_room_id, type: EventType.RoomTombstone };
+  const parsed = tombstone.safeParse(await unlessForbidden(getState(request, target)));
+  return parsed.data?.replacement_room ?? room.successor_matrix_room_id;
+}
+
+/** The new room's Matrix id. Where the observer still may, the old room names it for those who are there. */
+async function createSuccessor(
+  context: WorkerContext,
+  homeserver: Homeserver,
+  room: UpgradedRoom,
+  lease: RoomLease,
+): Promise<string> {
+  const predecessor = room.matrix_room_id;
+  const { matrixRoomId } = await createMatrixRoom(context, homeserver, room, { lease, predecessor });
+  const request = await homeserver.as(room.observer_matrix_id);
+  lease.check();
+  await unlessForbidden(
+    putState(request, {
+      matrixRoomId: predecessor,
+      type: EventType.RoomTombstone,
+      content: { body: "This room has been replaced", replacement_room: matrixRoomId },
+    }),
+  );
+  return matrixRoomId;
 }

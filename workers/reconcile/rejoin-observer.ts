@@ -5,14 +5,14 @@ import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { MatrixFailure } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { buildPowerLevels } from "../matrix/power-levels.ts";
+import { INVITE_LEVEL } from "../matrix/power-levels.ts";
 import { joinMember } from "../matrix/rooms/members.ts";
 import { fetchPosition } from "../matrix/sync/fetch-changes.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { actAs } from "./act-as.ts";
 
 /** Roles whose members may invite on Matrix. */
-const INVITING_ROLES = role.options.filter((name) => POWER_LEVEL[name] >= buildPowerLevels("", []).invite);
+const INVITING_ROLES = role.options.filter((name) => POWER_LEVEL[name] >= INVITE_LEVEL);
 
 /**
  * Brings an observer back into a room from which it was removed: a joined member who may invite there invites it.

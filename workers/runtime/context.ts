@@ -4,6 +4,7 @@ import type { Log } from "../../shared/platform/log.ts";
 import type { Wake } from "../../shared/queues/open.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
+import type { NewRoomVersion } from "../matrix/homeserver/room-versions.ts";
 import type { WorkerMetrics } from "./metrics.ts";
 import type { RunningConsumer } from "../consumers/deliver.ts";
 import type { AdaptiveBatchSize } from "../outbound/adaptive-batch-size.ts";
@@ -13,6 +14,8 @@ export type WorkerContext = {
   db: Db;
   redis: Redis;
   wake: Wake;
+  /** The version in which a homeserver's new rooms are created. */
+  newRoomVersion: NewRoomVersion;
   /**
    * The homeserver of a tenant's rooms and accounts, by its row id. With a tenant, its calls that change accounts and
    * rooms take turns with those of other tenants; a job's context has the tenant of the job.

@@ -1,10 +1,9 @@
 import { errorText } from "../../shared/contract/errors.ts";
 import type { JobResult, WorkerContext } from "./context.ts";
-import { MatrixFailure, type FailureKind } from "../matrix/http/failure.ts";
+import { isLasting, MatrixFailure } from "../matrix/http/failure.ts";
 import { backoffMs } from "../outbound/retry.ts";
 
-/** Failures that time alone does not repair: retried once a minute, and shown as failed meanwhile. */
-const LASTING: ReadonlySet<FailureKind> = new Set(["permanent", "forbidden", "missing", "conflict", "auth"]);
+/** What time alone does not repair is retried so often, and shown as failed meanwhile. */
 const LASTING_DELAY_MS = 60_000;
 
 /**
@@ -27,7 +26,7 @@ export async function convergeOrReschedule(
     return await work();
   } catch (error) {
     if (!(error instanceof MatrixFailure)) throw error;
-    const failed = LASTING.has(error.kind);
+    const failed = isLasting(error.kind, attempts);
     const delayMs = Math.max(
       backoffMs({ attempts, retryAfterMs: error.retryAfterMs }, context.chance()),
       failed ? LASTING_DELAY_MS : 0,

@@ -12,6 +12,7 @@ import { AppError } from "../../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../../shared/contract/names.ts";
 import { messageResource } from "../../../shared/contract/resources.ts";
 import type { Accept } from "../../accept/accept-batcher.ts";
+import { notHeldError } from "../../auth/require-holder.ts";
 import { clientId, pathRoom } from "../../http/fields.ts";
 import { answerResource, userRoute, type Answer, type Route } from "../../http/route.ts";
 import { overQuotaError, type WithinQuota } from "../../rate-limit/message-quota.ts";
@@ -50,8 +51,8 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
       const id = readClientId(header("idempotency-key"), body.clientId);
       const content = POSTED.toContent(body);
       const requestHash = id === null ? null : hashRequest(room, content);
-      const { tenantId, user } = caller;
-      const request = { tenantId, user, room, content, clientId: id, requestHash, requestId };
+      const { tenantId, user, stamp } = caller;
+      const request = { tenantId, user, stamp, room, content, clientId: id, requestHash, requestId };
       const acceptance = await acceptWithinQuota(deps, request, caller.limits.queuedMessages);
       if (!("message" in acceptance)) throw refusalError(acceptance.outcome);
       const { outcome, message } = acceptance;
@@ -80,15 +81,17 @@ async function acceptWithinQuota(
   request: NewMessage,
   limit: number,
 ): Promise<Acceptance> {
-  const { tenantId, user, clientId: id } = request;
+  const { tenantId, user, stamp, clientId: id } = request;
   const acceptance = await withinQuota(tenantId, limit, () => accept(request));
   if (acceptance) return acceptance;
-  const message = id === null ? null : await findMessageByClientId(db, { tenantId, user, clientId: id });
+  const message =
+    id === null ? null : await findMessageByClientId(db, { tenantId, user, stamp, clientId: id });
   if (!message) throw overQuotaError();
   return { outcome: "replayed", message };
 }
 
-function refusalError(outcome: "no_such_room" | "may_not_post"): AppError {
+function refusalError(outcome: Exclude<Acceptance["outcome"], "accepted" | "replayed">): AppError {
+  if (outcome === "token_not_held") return notHeldError();
   return outcome === "may_not_post"
     ? new AppError("forbidden", "You may not write in this room.")
     : new AppError("not_found", "There is no such room.");

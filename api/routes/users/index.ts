@@ -1,4 +1,5 @@
 import type { Route } from "../../http/route.ts";
+import { deleteTokensRoute } from "./delete-tokens.ts";
 import { deleteUserRoute } from "./delete-user.ts";
 import { getUserRoute } from "./get-user.ts";
 import { patchUserRoute } from "./patch-user.ts";
@@ -13,5 +14,6 @@ export function userRoutes(deps: UserDeps & TokenDeps): Route[] {
     patchUserRoute(deps),
     deleteUserRoute(deps),
     postTokenRoute(deps),
+    deleteTokensRoute(deps),
   ];
 }

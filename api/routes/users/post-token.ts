@@ -39,6 +39,8 @@ export function postTokenRoute({ db, findTenant, now }: TokenDeps): Route {
       problems: ["not_found", "forbidden", "invalid"],
     },
     async ({ caller, params, body }) => {
+      // Before the row is read: a revocation that is committed after the reading is later.
+      const nowMs = now();
       const user = await findUser(db, caller.tenantId, pathUser(params));
       if (!user) throw new AppError("not_found", "There is no such user.");
       if (user.status === "locked") throw new AppError("forbidden", "The user is locked.");
@@ -46,8 +48,8 @@ export function postTokenRoute({ db, findTenant, now }: TokenDeps): Route {
       if (!tenant) throw new AppError("unauthorized", "The key is not valid.");
       const { token, expiresAtMs } = await signUserToken(
         tenant.keys,
-        { tenant: tenant.slug, user: user.external_id },
-        { nowMs: now(), lifetimeS: body.expiresInS },
+        { tenant: tenant.slug, user: user.external_id, generation: user.id },
+        { nowMs, validFromMs: user.tokens_valid_from.getTime(), lifetimeS: body.expiresInS },
       );
       return { status: 200, body: { token, expiresAt: new Date(expiresAtMs).toISOString() } };
     },

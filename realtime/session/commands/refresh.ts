@@ -20,6 +20,7 @@ export async function refresh(
       return;
     }
     const nowMs = Date.now();
+    connection.identity = identity;
     connection.expiresAtMs = Math.max(identity.expiresAtMs, nowMs);
     const ttlS = Math.max(1, Math.floor((identity.expiresAtMs - nowMs) / 1_000));
     connection.send({ kind: "reply", id, method: "refresh", result: { client: connection.id, ttlS } });

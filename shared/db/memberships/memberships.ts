@@ -1,8 +1,10 @@
 import { ROLES_WITH_LEVEL } from "../../contract/roles.ts";
-import type { RoomAddress } from "../../contract/names.ts";
+import type { RoomAddress, RoomKind } from "../../contract/names.ts";
 import type { Role } from "../../contract/roles.ts";
 import type { MemberResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
+import type { TokenBounds } from "../users/user-tokens.ts";
+import type { User } from "../users/users.ts";
 
 /**
  * A membership is a user's place in a room. The tenant sets the desired state, the jobs the applied one.
@@ -88,36 +90,53 @@ export function endMemberships(
   );
 }
 
-/** Ends all memberships of a locked room. Returns the ids of the users who were members. */
-export async function endAllMemberships(trx: Db, tenantId: string, roomId: string): Promise<string[]> {
-  const rows = await rowsOf<{ user_id: string }>(
+/** Ends all memberships of locked rooms. Returns the users who were members, with the room of each. */
+export function endAllMemberships(
+  trx: Db,
+  tenantId: string,
+  roomIds: readonly string[],
+): Promise<{ user_id: string; room_id: string }[]> {
+  return rowsOf<{ user_id: string; room_id: string }>(
     trx,
     `update memberships set desired = 'out', version = version + 1, error = null, updated_at = now()
-      where tenant_id = ? and room_id = ? and desired = 'in' returning user_id`,
-    [tenantId, roomId],
+      where tenant_id = ? and room_id = any(?) and desired = 'in' returning user_id, room_id`,
+    [tenantId, roomIds],
   );
-  return rows.map((row) => row.user_id);
 }
 
-/** How many members of a room the power-level map names. */
-export async function countLevels(db: Db, tenantId: string, roomId: string): Promise<number> {
-  const rows = await rowsOf<{ count: number }>(
+/** How many members of a room the power-level map names, and the name of the tenant's homeserver. */
+export async function countLevels(
+  db: Db,
+  tenantId: string,
+  roomId: string,
+): Promise<{ count: number; serverName: string }> {
+  const rows = await rowsOf<{ count: number; serverName: string }>(
     db,
-    `select count(*) as count from memberships
-      where tenant_id = ? and room_id = ? and desired = 'in' and role = any(?)`,
-    [tenantId, roomId, [...ROLES_WITH_LEVEL]],
+    `select h.server_name as "serverName",
+            (select count(*) from memberships
+              where tenant_id = t.id and room_id = :roomId and desired = 'in' and role = any(:withLevel)) as count
+       from tenants t join homeservers h on h.id = t.homeserver_id where t.id = :tenantId`,
+    { tenantId, roomId, withLevel: [...ROLES_WITH_LEVEL] },
   );
-  return rows[0]?.count ?? 0;
+  return rows[0] ?? { count: 0, serverName: "" };
 }
 
-/** The rooms that a user is a member of. */
-export async function listRoomIdsOf(db: Db, tenantId: string, userId: string): Promise<string[]> {
-  const rows = await rowsOf<{ room_id: string }>(
+/** The rooms that a user is a member of, and the user's direct rooms, even those that the user was removed from. */
+export function listRoomsOf(
+  db: Db,
+  tenantId: string,
+  userId: string,
+): Promise<{ room_id: string; kind: RoomKind }[]> {
+  return rowsOf<{ room_id: string; kind: RoomKind }>(
     db,
-    "select room_id from memberships where tenant_id = ? and user_id = ? and desired = 'in' order by room_id",
-    [tenantId, userId],
+    `select s.room_id, r.kind from memberships s join rooms r on r.id = s.room_id and r.deleted_at is null
+      where s.tenant_id = :tenantId and s.user_id = :userId and s.desired = 'in'
+      union all
+     select s.room_id, r.kind from memberships s join rooms r on r.id = s.room_id and r.deleted_at is null
+      where s.tenant_id = :tenantId and s.user_id = :userId and s.desired = 'out' and r.kind = 'direct'
+      order by room_id`,
+    { tenantId, userId },
   );
-  return rows.map((row) => row.room_id);
 }
 
 /** Members of a room, in the order of their names, after `cursor` (a name). */
@@ -169,30 +188,32 @@ export function findMembers(
 }
 
 /** The membership of an existing user in an existing room, with which a request about the room is decided. */
-export type RoomAccess = {
-  room_id: string;
-  user_id: string;
-  role: Role;
-  opened_at: Date | null;
-  user_status: "pending" | "ready" | "locked" | "failed";
-};
+export type RoomAccess = { room_id: string; user_id: string; role: Role; opened_at: Date | null };
 
-export async function findRoomAccess(
+/** A user who calls, with the user's membership of the room; null where there is none. */
+export type RoomCaller = TokenBounds & { status: User["status"]; access: RoomAccess | null };
+
+/** The existing user of a name, and its access to a room. Undefined when there is no such user. */
+export async function findRoomCaller(
   db: Db,
   tenantId: string,
   room: RoomAddress,
   user: string,
-): Promise<RoomAccess | undefined> {
-  const rows = await rowsOf<RoomAccess>(
+): Promise<RoomCaller | undefined> {
+  type Row = Omit<RoomCaller, "access"> &
+    Omit<RoomAccess, "room_id" | "user_id"> & { room_id: string | null };
+  const [row] = await rowsOf<Row>(
     db,
-    `select r.id as room_id, u.id as user_id, s.role, s.opened_at, u.status as user_status
-       from rooms r
-       join users u on u.tenant_id = r.tenant_id and u.external_id = ? and u.deleted_at is null
-       join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
-      where r.tenant_id = ? and r.kind = ? and r.slug = ? and r.deleted_at is null`,
-    [user, tenantId, room.kind, room.slug],
+    `select u.id, u.status, u.tokens_valid_from, u.product_tokens_valid_from, s.room_id, s.role, s.opened_at
+       from users u
+       left join rooms r on r.tenant_id = u.tenant_id and r.kind = ? and r.slug = ? and r.deleted_at is null
+       left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
+      where u.tenant_id = ? and u.external_id = ? and u.deleted_at is null`,
+    [room.kind, room.slug, tenantId, user],
   );
-  return rows[0];
+  if (!row) return undefined;
+  const { room_id, role, opened_at, ...caller } = row;
+  return { ...caller, access: room_id === null ? null : { room_id, user_id: caller.id, role, opened_at } };
 }
 
 /** A membership as clients see it. */

@@ -1,5 +1,6 @@
 import type { RoomAddress, RoomKind } from "../../contract/names.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import type { TokenBounds } from "../users/user-tokens.ts";
 
 /** A room that a user may subscribe to, with the position of its timeline. */
 export type GrantRow = { room_id: string; kind: RoomKind; slug: string; epoch: string; last_number: number };
@@ -8,12 +9,18 @@ export type GrantRow = { room_id: string; kind: RoomKind; slug: string; epoch: s
 export type ConnectableState = "active" | "gone" | "paused";
 
 /** Whether a user may connect, and a hash of the rooms that the user may subscribe to: it changes when they do. */
-export type UserAccessRow = { user_id: string; state: ConnectableState; membershipVersion: string };
+export type UserAccessRow = {
+  user_id: string;
+  state: ConnectableState;
+  membershipVersion: string;
+  /** Tokens that were signed before are revoked. */
+  tokensValidFrom: Date;
+};
 
 export type RightsRow = UserAccessRow & { grants: GrantRow[] };
 
 const SELECT_USER_ACCESS = `
-  select u.id as user_id,
+  select u.id as user_id, u.tokens_valid_from as "tokensValidFrom",
          case when t.status <> 'active' then 'paused'
               when u.deleted_at is not null or u.status = 'locked' then 'gone' else 'active' end as state,
          (select coalesce(md5(string_agg(m.room_id::text, ',' order by m.room_id)), '')
@@ -76,10 +83,11 @@ export function readPositions(
 export function findConnectables(
   db: Db,
   users: readonly { tenantId: string; user: string }[],
-): Promise<{ id: string; tenant_id: string; external_id: string; is_active: boolean }[]> {
+): Promise<(TokenBounds & { tenant_id: string; external_id: string; is_active: boolean })[]> {
   return rowsOf(
     db,
     `select distinct on (u.tenant_id, u.external_id) u.id, u.tenant_id, u.external_id,
+            u.tokens_valid_from, u.product_tokens_valid_from,
             (u.deleted_at is null and u.status <> 'locked') as is_active
        from unnest(?::uuid[], ?::text[]) as w(tenant_id, external_id)
        join users u on u.tenant_id = w.tenant_id and u.external_id = w.external_id

@@ -3,6 +3,8 @@ import type { RoomAddress } from "../../contract/names.ts";
 import { rolesAllowed } from "../../contract/permissions.ts";
 import { newId } from "../../platform/ids.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import type { TokenStamp } from "../../auth/token-claims.ts";
+import { holdsToken } from "../users/user-tokens.ts";
 import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import type { TimelinePosition } from "../timeline/pages.ts";
 import { SELECT_MESSAGE, type MessageRow } from "./messages.ts";
@@ -15,18 +17,21 @@ export type NewMessage = {
   content: Content;
   clientId: string | null;
   requestHash: string | null;
+  /** Of the sender's token. Null where no token stands for the sender. */
+  stamp: TokenStamp | null;
   /** Id of the request, for logs; absent where there is none. */
   requestId?: string;
 };
 
 /**
  * `replayed`: the sender has used the client id before; the row is the first request's. `position`: the timeline's
- * position, which includes every removal of a member before the message.
+ * position, which includes every removal of a member before the message. `token_not_held`: the existing user of the
+ * sender's name does not hold the token.
  */
 export type Acceptance =
   | { outcome: "accepted"; message: MessageRow; position: TimelinePosition }
   | { outcome: "replayed"; message: MessageRow }
-  | { outcome: "no_such_room" | "may_not_post" };
+  | { outcome: "token_not_held" | "no_such_room" | "may_not_post" };
 
 export type Accepted = Extract<Acceptance, { outcome: "accepted" }>;
 
@@ -56,6 +61,8 @@ export async function acceptMessages(
     id: newId(),
     tenant_id: message.tenantId,
     external_id: message.user,
+    signed_at_ms: message.stamp?.issuedAtMs ?? null,
+    generation: message.stamp?.generation ?? null,
     kind: message.room.kind,
     slug: message.room.slug,
     client_id: message.clientId,
@@ -87,7 +94,7 @@ export async function acceptMessages(
         rows.filter((row) => !byId.has(row.id)),
       );
   const refusals = new Map(explained.map((row) => [row.position, row]));
-  return rows.map(({ position, external_id: senderUser, ...asked }) => {
+  return rows.map(({ position, external_id: senderUser, signed_at_ms: _at, generation: _of, ...asked }) => {
     const inserted = byId.get(asked.id);
     if (!inserted) return explain(refusals.get(position));
     const { epoch, last_number: lastNumber, ...made } = inserted;
@@ -109,8 +116,10 @@ function kindsAndRoles(): string[] {
   );
 }
 
-const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, kind text,
-  slug text, client_id text, request_hash text, request_id text, content jsonb)`;
+const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, signed_at_ms bigint,
+  generation uuid, kind text, slug text, client_id text, request_hash text, request_id text, content jsonb)`;
+
+const HOLDS_TOKEN = holdsToken({ issuedAtMs: "i.signed_at_ms", generation: "i.generation" });
 
 const LOCK_ROOMS = `
   select o.tenant_id as "tenantId", o.room_id as "roomId", o.next_attempt_at is null as "isIdle" from room_outbox o
@@ -129,7 +138,7 @@ const INSERT_ALLOWED = `
       join room_outbox o on o.room_id = r.id
       join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
       join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed)
-     where u.status <> 'locked' and (i.client_id is null
+     where u.status <> 'locked' and ${HOLDS_TOKEN} and (i.client_id is null
         or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
   ), bumped as (
     update room_outbox o
@@ -162,6 +171,7 @@ type Inserted = Pick<
 type Refusal = Omit<MessageRow, "id"> & {
   position: number;
   id: string | null;
+  is_held: boolean;
   found_room: string | null;
   member_role: string | null;
 };
@@ -169,7 +179,7 @@ type Refusal = Omit<MessageRow, "id"> & {
 function explainRefusals(db: Db, rows: readonly unknown[]): Promise<Refusal[]> {
   return rowsOf<Refusal>(
     db,
-    `select i.position, r.id as found_room, s.role as member_role, m.*
+    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, r.id as found_room, s.role as member_role, m.*
        from ${INPUT}
        left join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
        left join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
@@ -180,6 +190,7 @@ function explainRefusals(db: Db, rows: readonly unknown[]): Promise<Refusal[]> {
 }
 
 function explain(refusal: Refusal | undefined): Acceptance {
+  if (refusal?.is_held === false) return { outcome: "token_not_held" };
   if (refusal?.id) return { outcome: "replayed", message: { ...refusal, id: refusal.id } };
   if (refusal?.found_room && refusal.member_role) return { outcome: "may_not_post" };
   return { outcome: "no_such_room" };

@@ -6,7 +6,7 @@ import type { TimelinePosition } from "../timeline/pages.ts";
  * A dead message is never sent; its sender reads why. This file holds every statement that marks messages dead:
  * - `markDead`: the drain of a room, when `workers/outbound/retry.ts` decides so or the sender is no member any more.
  * - `markDeadOfRemovedSender`: the api, when it removes a member or a user.
- * - `markDeadOfDeletedRoom`: the api, when it deletes a room.
+ * - `markDeadOfDeletedRooms`: the api, when it deletes a room, or a user with direct rooms.
  * - `markDeadAsRedacted`: the filling of a gap, when the event was redacted on Matrix before it came into the timeline.
  *
  * A dead message becomes `sent` only when its event comes from Matrix after all: it was sent, and the answer was lost.
@@ -78,22 +78,26 @@ export function markDeadOfRemovedSender(
   });
 }
 
-const MARK_OF_ROOM = markDeadWhere(
-  "tenant_id = :tenantId and room_id = :roomId and open and status <> 'sent'",
+const MARK_OF_ROOMS = markDeadWhere(
+  "tenant_id = :tenantId and room_id = any(:roomIds) and open and status <> 'sent'",
 );
 
 // Only what is sent: a message that another transaction accepted or requeued since the statement above must stay open, so
 // that its drain marks it dead.
 const CLOSE_SENT = `
-  update messages set open = false where tenant_id = :tenantId and room_id = :roomId and open and status = 'sent'`;
+  update messages set open = false where tenant_id = :tenantId and room_id = any(:roomIds) and open and status = 'sent'`;
 
 /**
- * Marks the unsent messages of a room dead, in the transaction that deletes the room. What is sent stays so, and is not
+ * Marks the unsent messages of rooms dead, in the transaction that deletes the rooms. What is sent stays so, and is not
  * open any more: the observer does not read it.
  */
-export async function markDeadOfDeletedRoom(trx: Db, tenantId: string, roomId: string): Promise<void> {
-  await execute(trx, MARK_OF_ROOM, { tenantId, roomId, ...causeOf("room_deleted") });
-  await execute(trx, CLOSE_SENT, { tenantId, roomId });
+export async function markDeadOfDeletedRooms(
+  trx: Db,
+  tenantId: string,
+  roomIds: readonly string[],
+): Promise<void> {
+  await execute(trx, MARK_OF_ROOMS, { tenantId, roomIds, ...causeOf("room_deleted") });
+  await execute(trx, CLOSE_SENT, { tenantId, roomIds });
 }
 
 const MARK_REDACTED = `

@@ -3,9 +3,11 @@ const WORDS: Readonly<Record<string, string>> = {
   limited: "the homeserver asked to wait",
   auth: "the homeserver refused our credential",
   forbidden: "the homeserver refused the sender",
-  conflict: "the homeserver holds another event with this transaction id",
-  missing: "the homeserver does not know the room",
-  permanent: "the homeserver refused the message",
+  conflict: "what was asked for exists already",
+  missing: "the homeserver does not know what was named",
+  account: "the homeserver lets this account do nothing",
+  permanent: "the homeserver refused what was asked",
+  unclear: "the answer says nothing about what was asked",
 };
 
 /** A failed try to send a message, for operators: `failure` and `detail` as `delivery_attempts` has them. */

@@ -1,7 +1,9 @@
 import { presentContent } from "../../contract/content/index.ts";
 import { formatRoomKey, type RoomKind } from "../../contract/names.ts";
 import type { MessageResource, MessageStatus } from "../../contract/resources.ts";
+import type { TokenStamp } from "../../auth/token-claims.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { holdsToken } from "../users/user-tokens.ts";
 
 /** A stored message, with what a client sees of its sender and room. */
 export type MessageRow = {
@@ -49,16 +51,22 @@ export async function findMessage(
   return rows[0] ?? null;
 }
 
-/** The message that an existing user of a tenant sent under a client id, or null. */
+const HOLDS_TOKEN = holdsToken({
+  issuedAtMs: "cast(:issuedAtMs as bigint)",
+  generation: "cast(:generation as uuid)",
+});
+
+/** The message that an existing user of a tenant, who holds the token, sent under a client id; or null. */
 export async function findMessageByClientId(
   db: Db,
-  sent: { tenantId: string; user: string; clientId: string },
+  { stamp, ...sent }: { tenantId: string; user: string; stamp: TokenStamp | null; clientId: string },
 ): Promise<MessageRow | null> {
   const rows = await rowsOf<MessageRow>(
     db,
     `${SELECT_MESSAGE}
-      where u.tenant_id = :tenantId and u.external_id = :user and u.deleted_at is null and m.client_id = :clientId`,
-    sent,
+      where u.tenant_id = :tenantId and u.external_id = :user and u.deleted_at is null and m.client_id = :clientId
+        and ${HOLDS_TOKEN}`,
+    { ...sent, issuedAtMs: stamp?.issuedAtMs ?? null, generation: stamp?.generation ?? null },
   );
   return rows[0] ?? null;
 }

@@ -1,8 +1,14 @@
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { ObservedRoom } from "./observed-rooms.ts";
 
-/** What some events name: rooms and people by Matrix id, messages of ours by id. */
-export type Named = { rooms: readonly string[]; people: readonly string[]; messages: readonly string[] };
+/** What some events name: rooms and people by Matrix id, messages of ours by id, redacted events. */
+export type Named = {
+  rooms: readonly string[];
+  people: readonly string[];
+  messages: readonly string[];
+  /** Ids of events that are redacted. */
+  redacted: readonly string[];
+};
 
 /** A message of ours that an event's marker names. */
 export type MarkedMessage = {
@@ -22,6 +28,8 @@ export type FoundRows = {
   rooms: ObservedRoom[];
   users: { id: string; matrix_user_id: string }[];
   messages: MarkedMessage[];
+  /** Those redacted events that are entries of a timeline, by event id. */
+  redacted: string[];
 };
 
 // Lists come as JSON: for a list of parameters Postgres makes a new plan each time, which every message would wait for.
@@ -39,7 +47,12 @@ const FIND_NAMED = `
                    'timeline_number', m.timeline_number, 'event_id', m.event_id)), '[]')
             from jsonb_array_elements_text(named.list -> 'messages') as n(id)
             join messages m on m.id = cast(n.id as uuid) and m.tenant_id = :tenantId
-            join users u on u.id = m.sender_id) as messages
+            join users u on u.id = m.sender_id) as messages,
+         (select coalesce(jsonb_agg(e.event_id), '[]')
+            from jsonb_array_elements_text(named.list -> 'redacted') as n(event_id)
+            join jsonb_array_elements_text(named.list -> 'rooms') as named_room(matrix_room_id) on true
+            join rooms r on r.observer_id = :observerId and r.matrix_room_id = named_room.matrix_room_id and r.deleted_at is null
+            join timeline e on e.room_id = r.id and e.event_id = n.event_id) as redacted
     from (select cast(:named as jsonb) as list) named`;
 
 /** The rows that events name: the observer's rooms, and the tenant's users and messages. One query. */
@@ -53,10 +66,11 @@ export async function findNamed(
   };
   const { tenantId, observerId } = observer;
   const [row] = await rowsOf<Row>(db, FIND_NAMED, { tenantId, observerId, named: JSON.stringify(named) });
-  const { rooms = [], users = [], messages = [] } = row ?? {};
+  const { rooms = [], users = [], messages = [], redacted = [] } = row ?? {};
   return {
     rooms,
     users,
+    redacted,
     messages: messages.map((message) => ({ ...message, accepted_at: new Date(message.accepted_at) })),
   };
 }

@@ -1,11 +1,11 @@
 import type { Statement } from "../connection/pipelined-transaction.ts";
 import { membersDue } from "../memberships/members-due.ts";
 
-/** Someone on Matrix changed what the tenant decides: power levels, or the name, topic or avatar. */
+/** Someone on Matrix changed what the tenant decides: power levels, or the name, topic, avatar, join rules and the like. */
 export type ConfigurationDrift = { roomId: string; what: "levels" | "description" };
 
-/** An upgrade: the room goes on as another one on Matrix. */
-export type Successor = { roomId: string; matrixRoomId: string };
+/** An upgrade: the room goes on as another one on Matrix, in place of `predecessor`. */
+export type Successor = { roomId: string; matrixRoomId: string; predecessor: string };
 
 /** Records rooms that someone encrypted on Matrix; the first time counts. */
 export function markEncrypted(roomIds: readonly string[]): Statement {
@@ -24,11 +24,15 @@ export function noteUnknownUsers(roomIds: readonly string[]): Statement {
   };
 }
 
-/** Records an upgrade. The room's provisioning becomes due and follows it, under the room's lease. */
-export function noteSuccessor({ roomId, matrixRoomId }: Successor): Statement {
+/**
+ * Records an upgrade. The room's provisioning becomes due and follows it, under the room's lease. An upgrade that is read
+ * again after the room was replaced changes nothing.
+ */
+export function noteSuccessor({ roomId, matrixRoomId, predecessor }: Successor): Statement {
   return {
-    sql: "update rooms set successor_matrix_room_id = ?, next_attempt_at = now() where id = ? and deleted_at is null",
-    bindings: [matrixRoomId, roomId],
+    sql: `update rooms set successor_matrix_room_id = ?, next_attempt_at = now()
+      where id = ? and matrix_room_id = ? and deleted_at is null`,
+    bindings: [matrixRoomId, roomId, predecessor],
   };
 }
 

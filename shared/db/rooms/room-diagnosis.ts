@@ -51,6 +51,8 @@ export type Repair = {
   observerIsOut: boolean;
   hasUnknownUsers: boolean;
   successor: string | null;
+  /** The Matrix room cannot be brought to what the tenant wants: the room gets another one. */
+  isBeyondRepair: boolean;
 };
 
 /** Corrects the applied states of a room, which the jobs rely on, and makes everything about the room due. */
@@ -72,7 +74,9 @@ export async function makeRepairDue(db: Db, roomId: string, repair: Repair): Pro
      update rooms set ${PROVISIONING_DUE}, ${membersDue()},
             strangers_seen_at = case when :hasUnknownUsers then now() else strangers_seen_at end,
             observer_left_at = case when :observerIsOut then coalesce(observer_left_at, now()) end,
-            successor_matrix_room_id = coalesce(cast(:successor as text), successor_matrix_room_id)
+            -- A room is never its own successor: the job that follows it creates one.
+            successor_matrix_room_id =
+              coalesce(cast(:successor as text), case when :isBeyondRepair then matrix_room_id end, successor_matrix_room_id)
       where id = :roomId`,
     { roomId, ...repair, inside: [...repair.inside], outside: [...repair.outside] },
   );

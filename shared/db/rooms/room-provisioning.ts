@@ -26,6 +26,24 @@ export async function markRoomCreated(
   );
 }
 
+/**
+ * Records a Matrix room that was found by the room's alias, under the room's lease. Who is in it and what it is called is
+ * not known: its description and all its members are due.
+ */
+export async function markRoomAdopted(
+  db: Db,
+  roomId: string,
+  found: { fence: string; matrixRoomId: string },
+): Promise<void> {
+  await execute(
+    db,
+    `update rooms set matrix_room_id = :matrixRoomId, attempts = 0, error = null, strangers_seen_at = now(),
+            ${PROVISIONING_DUE}, ${membersDue()}
+      where id = :roomId and ${UNDER_LEASE}`,
+    { roomId, ...found },
+  );
+}
+
 /** Records that the Matrix room has a version's name, topic and avatar. */
 export async function markRoomDescribed(db: Db, roomId: string, version: number): Promise<void> {
   await execute(db, `update rooms set ${APPLIED} where id = :roomId`, { roomId, version });
@@ -46,11 +64,6 @@ export async function rescheduleRoom(db: Db, roomId: string, failure: FailedProv
     roomId,
     ...failure,
   });
-}
-
-/** Clears the successor of a room that is not followed. */
-export async function clearSuccessor(db: Db, roomId: string): Promise<void> {
-  await execute(db, "update rooms set successor_matrix_room_id = null where id = ?", [roomId]);
 }
 
 /**

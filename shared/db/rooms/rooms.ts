@@ -11,7 +11,7 @@ import { requirePendingQuota } from "../tenants/pending-quota.ts";
  * A room of a tenant, and the desired state of a room on Matrix.
  *
  * - `desired_version`: each change of name, topic, avatar or visibility, and the deletion, adds one (`changeRoom` and
- *   `markRoomDeleted`, by the api). A change on Matrix that must be reverted adds one too (the sync, `makeRepairDue`).
+ *   `markRoomsDeleted`, by the api). A change on Matrix that must be reverted adds one too (the sync, `makeRepairDue`).
  * - `applied_version`: the version that the provisioning job has applied (`room-provisioning.ts`). The room is due from
  *   `next_attempt_at` on (`../provisioning-due.ts`).
  * - status pending → ready: the job has applied the desired version. pending → failed: the job failed in a way that time
@@ -182,14 +182,14 @@ function differingFields(room: Room, desired: Partial<DesiredRoom>): Partial<Des
   };
 }
 
-/** Marks a locked room deleted: its address is free, the room on Matrix is due to be cleaned up. */
-export async function markRoomDeleted(trx: Db, room: Room): Promise<void> {
+/** Marks locked rooms deleted: their addresses are free, the rooms on Matrix are due to be cleaned up. */
+export async function markRoomsDeleted(trx: Db, tenantId: string, roomIds: readonly string[]): Promise<void> {
   await execute(
     trx,
     `update rooms set deleted_at = now(), ${PROVISIONING_DUE}, attempts = 0,
             members_next_attempt_at = null, member_count = 0
-      where tenant_id = ? and id = ?`,
-    [room.tenant_id, room.id],
+      where tenant_id = ? and id = any(?)`,
+    [tenantId, roomIds],
   );
 }
 

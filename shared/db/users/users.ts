@@ -29,6 +29,9 @@ export class User extends Model {
   declare next_attempt_at: Date | null;
   declare attempts: number;
   declare error: string | null;
+  /** See `user-tokens.ts`. */
+  declare tokens_valid_from: Date;
+  declare product_tokens_valid_from: Date;
   declare created_at: Date;
   declare deleted_at: Date | null;
 }
@@ -152,7 +155,7 @@ async function insertUsers(
   tenantId: string,
   users: readonly (DesiredUser & { name: string })[],
 ): Promise<void> {
-  await execute(
+  const made = await rowsOf<{ id: string }>(
     db,
     `insert into users (id, tenant_id, external_id, display_name, avatar, matrix_user_id)
      select n.id, t.id, n.name, n.display_name, n.avatar, '@omc_' || n.localpart || ':' || h.server_name
@@ -161,7 +164,8 @@ async function insertUsers(
        join tenants t on t.id = :tenantId
        join homeservers h on h.id = t.homeserver_id
       order by n.name
-         on conflict (tenant_id, external_id) where deleted_at is null do nothing`,
+         on conflict (tenant_id, external_id) where deleted_at is null do nothing
+     returning id`,
     {
       tenantId,
       ids: users.map(() => newId()),
@@ -171,7 +175,18 @@ async function insertUsers(
       localparts: users.map(() => randomToken(20)),
     },
   );
+  // A statement of its own: the insert may have waited for the deletion of the former user, which it does not see.
+  if (made.length > 0) await execute(db, REFUSE_TOKENS_OF_FORMER, [made.map(({ id }) => id)]);
 }
+
+// A product's clock may be 30 s ahead, and its tokens have whole seconds.
+const REFUSE_TOKENS_OF_FORMER = `
+  update users u set product_tokens_valid_from = former.deleted_at + interval '31 s'
+    from (select made.id, max(d.deleted_at) as deleted_at
+            from users made
+            join users d on d.tenant_id = made.tenant_id and d.external_id = made.external_id and d.deleted_at is not null
+           where made.id = any(?) group by made.id) former
+   where u.id = former.id`;
 
 /** Locks a user until the transaction ends: no membership can be added. Returns false when the user is deleted. */
 export async function lockUser(trx: Db, tenantId: string, userId: string): Promise<boolean> {
@@ -183,11 +198,14 @@ export async function lockUser(trx: Db, tenantId: string, userId: string): Promi
   return rows.length > 0;
 }
 
-/** Marks a user deleted: the name is free, and the account is due to be removed. Lock the user's rooms before. */
+/**
+ * Marks a user deleted: the name is free, and the account is due to be removed. Lock the user's rooms before. The time is
+ * that of the statement: tokens may have been signed since the transaction began.
+ */
 export async function markUserDeleted(trx: Db, tenantId: string, userId: string): Promise<void> {
   await execute(
     trx,
-    `update users set deleted_at = now(), ${PROVISIONING_DUE}, attempts = 0
+    `update users set deleted_at = clock_timestamp(), ${PROVISIONING_DUE}, attempts = 0
       where tenant_id = ? and id = ? and deleted_at is null`,
     [tenantId, userId],
   );

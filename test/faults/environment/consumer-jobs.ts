@@ -12,6 +12,7 @@ import { defineConsumer, numbersOf } from "../../../shared/timeline/consumers/de
 import type { RunningConsumer } from "../../../workers/consumers/deliver.ts";
 import { registerConsumerGauge } from "../../../workers/consumers/due-gauge.ts";
 import { openHomeserverPool } from "../../../workers/matrix/homeserver/pool.ts";
+import { createNewRoomVersion } from "../../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../../workers/outbound/adaptive-batch-size.ts";
 import type { WorkerContext } from "../../../workers/runtime/context.ts";
 import { createWorkerMetrics } from "../../../workers/runtime/metrics.ts";
@@ -56,6 +57,7 @@ const context: WorkerContext = {
   ...{ db, redis, metrics, log, consumers: [recorder], readsStream: config.readsStream },
   wake: createWake(queues, metrics.wakeFailures),
   homeserver: openHomeserverPool({ db, sealKeys: config.sealKeys, metrics, log, onRecovered }).get,
+  newRoomVersion: createNewRoomVersion(),
   stopping: new AbortController().signal,
   isContended: () => false,
   outboundBatchSize: createAdaptiveBatchSize(),

@@ -60,6 +60,7 @@ export type DesiredMember = { user: string; role?: string };
 type DesiredRoom = {
   name?: string;
   topic?: string | null;
+  avatar?: string;
   visibility?: "private" | "public";
   members?: DesiredMember[];
 };

@@ -133,7 +133,10 @@ test("the tables of a room show how often each message was tried in vain, why th
   const refused = { status: "dead", open: false, error_code: "refused", error_message: "It was refused." };
   await db("messages").insert({ ...message, ...refused, id: dead, order_number: 1 });
   for (const detail of ["no connection", "M_UNKNOWN (HTTP 502)"])
-    await recordAttempt(db, { tenantId: tenant_id, messageId: waiting, failure: "transient", detail });
+    await recordAttempt(db, {
+      ...{ tenantId: tenant_id, messageId: waiting, detail },
+      ...{ failure: "transient", isRefused: false },
+    });
 
   const { out } = await admin("room", "show", "tried", "group:tried", "--json");
   expect(JSON.parse(out)).toMatchObject({
@@ -216,4 +219,26 @@ test.each([
   [["room", "show", "acme", "event:none"]],
 ])("a command that fails prints why and exits with 1: %j", async (args) => {
   expect(await admin(...args)).toMatchObject({ code: 1, err: expect.stringMatching(/There is no|has no/) });
+});
+
+test("a user's tokens are revoked by a command, audited, and their sockets are to be closed", async () => {
+  await admin("tenant", "create", "revoking");
+  const tenant = await findTenantBySlug(database.db, "revoking");
+  if (!tenant) throw new Error("there is no tenant");
+  const user = (await ensureUsers(database.db, tenant.id, ["rita"])).get("rita");
+  const { code, out } = await admin("user", "tokens", "revoke", "revoking", "rita", "--json");
+  const answer = JSON.parse(out) as { user: string; validFrom: string };
+  expect([code, answer.user]).toEqual([0, "rita"]);
+  expect(Date.parse(answer.validFrom)).toBeGreaterThan(Date.now() - 60_000);
+  expect(await database.db("notices").where({ user_id: user?.id }).pluck("kind")).toEqual(["tokens.revoked"]);
+  expect(await database.db("audit").where({ action: "token.revoke" }).first()).toMatchObject({
+    tenant_id: tenant.id,
+    actor: "cli",
+    subject: "rita",
+  });
+  expect(await admin("user", "tokens", "revoke", "revoking", "nemo")).toMatchObject({
+    code: 1,
+    err: "There is no such user.\n",
+  });
+  expect((await admin("user", "tokens", "revoke", "revoking")).code).toBe(2);
 });

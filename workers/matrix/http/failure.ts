@@ -6,10 +6,21 @@
  * - `forbidden`: it was not applied; a join, a level or an account may be missing on Matrix and can be restored.
  * - `conflict`: what the call asked for exists already.
  * - `missing`: what the call names does not exist.
- * - `permanent`: it was not applied, and a repeated call would not be.
+ * - `account`: the homeserver lets the account that calls do nothing: it is locked, suspended or deactivated.
+ * - `permanent`: it was not applied for what it asks, and a repeated call would not be.
+ * - `unclear`: it was not applied, and the answer says nothing about what it asks: a worker that does not know the path, a
+ *   module or a proxy that speaks JSON. Repeat it later.
  */
 export type FailureKind =
-  "transient" | "limited" | "auth" | "forbidden" | "conflict" | "missing" | "permanent";
+  | "transient"
+  | "limited"
+  | "auth"
+  | "forbidden"
+  | "conflict"
+  | "missing"
+  | "account"
+  | "permanent"
+  | "unclear";
 
 /** The wait after a limit when the homeserver names none. */
 const LIMITED_DELAY_MS = 2_000;
@@ -54,31 +65,56 @@ const BY_ERRCODE: Record<string, FailureKind> = {
   M_CONSENT_NOT_GIVEN: "limited",
   M_UNKNOWN_TOKEN: "auth",
   M_MISSING_TOKEN: "auth",
-  M_USER_LOCKED: "permanent",
-  M_USER_DEACTIVATED: "permanent",
-  M_USER_SUSPENDED: "permanent",
+  M_USER_LOCKED: "account",
+  M_USER_DEACTIVATED: "account",
+  M_USER_SUSPENDED: "account",
   M_FORBIDDEN: "forbidden",
   M_UNKNOWN_DEVICE: "forbidden",
   M_USER_IN_USE: "conflict",
   M_ROOM_IN_USE: "conflict",
   M_DUPLICATE_ANNOTATION: "conflict",
   M_NOT_FOUND: "missing",
+  // What the homeserver says of the content, the parameters or the state that the call asks for.
+  M_BAD_JSON: "permanent",
+  M_INVALID_PARAM: "permanent",
+  M_MISSING_PARAM: "permanent",
+  M_TOO_LARGE: "permanent",
+  M_BAD_STATE: "permanent",
+  M_BAD_ALIAS: "permanent",
+  M_EXCLUSIVE: "permanent",
+  M_INVALID_USERNAME: "permanent",
+  M_INVALID_ROOM_STATE: "permanent",
+  M_INCOMPATIBLE_ROOM_VERSION: "permanent",
+  M_UNSUPPORTED_ROOM_VERSION: "permanent",
 };
 
 /**
  * The kind of a response. `errcode` is null when the body is no Matrix error: then it came from something before the
- * homeserver, such as a proxy, and is never final. A 5xx is not final either: the server is at fault.
+ * homeserver, such as a proxy, and is never final. A 5xx is not final either: the server is at fault. Nor is an error code
+ * that is not known to speak of the call, such as `M_UNKNOWN`, `M_UNRECOGNIZED` and `M_NOT_JSON`: we always send JSON.
  */
 export function translateError(httpStatus: number, errcode: string | null): FailureKind {
   if (httpStatus >= 500) return "transient";
   if (httpStatus === 429) return "limited";
-  if (errcode === null) return httpStatus === 413 ? "permanent" : "transient";
+  if (errcode === null) return "transient";
   const known = BY_ERRCODE[errcode];
   if (known) return known;
   if (httpStatus === 401) return "auth";
   if (httpStatus === 409) return "conflict";
-  return httpStatus === 408 ? "transient" : "permanent";
+  return httpStatus === 408 ? "transient" : "unclear";
 }
+
+/** Failures in a row after which an unclear refusal is taken for a lasting one: about 8 s. */
+const UNCLEAR_ATTEMPTS = 5;
+
+/** Whether time alone will not repair a failure. `attempts`: failures in a row before it. */
+export function isLasting(kind: FailureKind, attempts: number): boolean {
+  return kind === "unclear" ? attempts >= UNCLEAR_ATTEMPTS : LASTING.has(kind);
+}
+
+const LASTING: ReadonlySet<FailureKind> = new Set([
+  ...(["permanent", "account", "forbidden", "missing", "conflict", "auth"] as const),
+]);
 
 /** Null when the call fails because what it asks for exists already. */
 export async function unlessConflict<T>(call: Promise<T>): Promise<T | null> {

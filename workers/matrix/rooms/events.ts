@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { MatrixRequest } from "../content/define.ts";
 import type { Requester } from "../http/client.ts";
-import { unlessMissing } from "../http/failure.ts";
+import { MatrixFailure, unlessMissing } from "../http/failure.ts";
 import { MARKER } from "../marker.ts";
 import { roomPath } from "./room-path.ts";
 
@@ -21,7 +21,11 @@ export async function sendEvent(
     path: roomPath(message.matrixRoomId, `send/${encodeURIComponent(type)}/${message.id}`),
     body: { ...content, [MARKER]: message.id },
   });
-  return eventResponse.parse(response).event_id;
+  const { success, data } = eventResponse.safeParse(response);
+  // Something before the homeserver has answered: the message may be sent or not.
+  if (!success)
+    throw new MatrixFailure("transient", { errcode: "an answer without an event", httpStatus: 200 });
+  return data.event_id;
 }
 
 const storedEvent = z.object({

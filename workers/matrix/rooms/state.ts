@@ -26,3 +26,15 @@ export async function getState(
     }),
   );
 }
+
+/** A state event whole, with its sender; its key is empty. @throws MatrixFailure `missing` when the room has none of that type */
+export function getStateEvent(
+  request: Requester,
+  state: { matrixRoomId: string; type: string },
+): Promise<unknown> {
+  return request({
+    method: "GET",
+    path: roomPath(state.matrixRoomId, `state/${encodeURIComponent(state.type)}`),
+    query: { format: "event" },
+  });
+}

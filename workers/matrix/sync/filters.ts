@@ -11,6 +11,12 @@ export const EVENT_TYPES: readonly string[] = [
   EventType.RoomName,
   EventType.RoomTopic,
   EventType.RoomAvatar,
+  EventType.RoomJoinRules,
+  EventType.RoomHistoryVisibility,
+  EventType.RoomGuestAccess,
+  EventType.RoomCanonicalAlias,
+  // One of a state event changes the room's state.
+  EventType.RoomRedaction,
   EventType.RoomEncryption,
   EventType.RoomMessageEncrypted,
   EventType.RoomTombstone,

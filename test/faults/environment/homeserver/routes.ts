@@ -33,7 +33,7 @@ function route(method: string, path: string, answer: Route["answer"]): Route {
   return { method, path: new RegExp(`^/_matrix/client/v3/${path}$`), answer };
 }
 
-/** The calls that the product makes; every other call is M_UNRECOGNIZED. */
+/** The calls that the product makes, except /capabilities: new rooms have version 11. Every other call is M_UNRECOGNIZED. */
 export const ROUTES: readonly Route[] = [
   { method: "GET", path: /^\/_matrix\/client\/versions$/, answer: () => ({ versions: ["v1.11"] }) },
   route("GET", "account/whoami", (_state, { userId }) => ({ user_id: userId })),
@@ -76,10 +76,10 @@ export const ROUTES: readonly Route[] = [
   route(
     "GET",
     `${ROOM}/state/([^/]+)(?:/([^/]*))?`,
-    (state, { userId, params: [roomId = "", type = "", key = ""] }) => {
+    (state, { userId, params: [roomId = "", type = "", key = ""], query }) => {
       const event = state.requireJoined(roomId, userId).state.get(`${type} ${key}`);
       if (!event) throw new Refusal(404, "M_NOT_FOUND", "Event not found.");
-      return event.content;
+      return query.get("format") === "event" ? { ...event } : event.content;
     },
   ),
   route("PUT", `${ROOM}/state/([^/]+)(?:/([^/]*))?`, putState),
