@@ -1,8 +1,8 @@
 import type { Server } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { createMetrics } from "../../shared/platform/metrics.ts";
-import { closeServer, openHealthServer } from "../../shared/platform/health.ts";
-import { createHttpServer, findRepeatedHeader, listen } from "../../shared/platform/http-server.ts";
+import { closeServer, openHealthServer } from "../../shared/platform/http/health.ts";
+import { createHttpServer, findRepeatedHeader, listen } from "../../shared/platform/http/http-server.ts";
 import { openApiWorld, type ApiWorld, type Ask, type TestTenant } from "../support/api.ts";
 import { openRaw, sendRaw } from "../support/raw-http.ts";
 import { until } from "../support/wait.ts";
