@@ -175,7 +175,7 @@ describe("unauthenticated requests", () => {
         expect.stringMatching(/^\d+$/),
       ]);
       expect((await ada("GET", ROOMS, { headers })).status).toBe(200);
-      // Valid, and new to this process: it is not told from one that is not valid.
+      // Valid, and new to this process: it is treated like one that is not valid.
       expect((await bob("GET", ROOMS, { headers })).status).toBe(429);
       expect((await bob("GET", ROOMS, { headers: newAddress() })).status).toBe(200);
       expect((await bob("GET", ROOMS, { headers })).status).toBe(200);

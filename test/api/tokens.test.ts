@@ -98,7 +98,7 @@ describe("a token of a deleted user", () => {
     await setTenantLimits(world.db, "tokens", {});
   });
 
-  test("is told from one of the next user by a margin of 31 s, for tokens that the product signs", async () => {
+  test("differs from one of the next user by a margin of 31 s, for tokens that the product signs", async () => {
     await tenant.server("PUT", "/v1/users/margin");
     await tenant.server("DELETE", "/v1/users/margin");
     await tenant.server("PUT", "/v1/users/margin");
