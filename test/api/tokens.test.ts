@@ -14,8 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-async function signed(user: string, of = tenant): Promise<string> {
-  const answer = await of.server("POST", `/v1/users/${user}/tokens`);
+async function signed(user: string, { server } = tenant): Promise<string> {
+  const answer = await server("POST", `/v1/users/${user}/tokens`);
   expect(answer.status).toBe(200);
   return (answer.body as { token: string }).token;
 }
@@ -84,14 +84,14 @@ describe("a token of a deleted user", () => {
   });
 
   test("does not read by its client id what the next user sent, while the tenant's queue is full", async () => {
-    // A tenant of its own: its limits are cached for a second.
-    const full = await world.tenant("tokens-full");
+    const full = await world.tenant("full");
     await full.server("PUT", "/v1/users/full");
     const ours = await signed("full", full);
     await full.server("DELETE", "/v1/users/full");
     const { calls } = await openRoom("full", full);
     const repeated = calls.filter(([title]) => title === "repeat a message");
-    await setTenantLimits(world.db, "tokens-full", { queuedMessages: 1 });
+    await setTenantLimits(world.db, "full", { queuedMessages: 1 });
+    // The limits are cached for a second.
     const mine = world.as(await signed("full", full));
     for (let status = 0; status !== 503;)
       ({ status } = await mine("POST", "/v1/rooms/group/room-of-full/messages", { body: { text: "x" } }));
