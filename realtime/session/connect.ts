@@ -34,6 +34,7 @@ export async function connect(deps: ConnectDeps, connection: Connection, command
   let leave: () => void = () => undefined;
   const awaitTurn: AwaitTurn = async ({ tenantId, user }) => {
     leave = await deps.turns.enter(tenantId, user);
+    if (connection.isClosed) throw new AppError("unavailable", "The client has left.");
   };
   try {
     const allowed = await deps.policy.allow(command.request.token, connection.origin, awaitTurn);
