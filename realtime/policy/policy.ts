@@ -1,16 +1,6 @@
-import {
-  findGrants,
-  readGrants,
-  readRights,
-  readUserAccess,
-  type ConnectableState,
-} from "../../shared/db/memberships/subscription-rights.ts";
-import { parseRoomKey } from "../../shared/contract/names.ts";
 import type { TokenStamp } from "../../shared/auth/token-claims.ts";
+import type { ConnectableState } from "../../shared/db/memberships/subscription-rights.ts";
 import type { StreamTop, TopicRef } from "../channels/topic-ref.ts";
-import { createAuthentication, type AuthenticationOptions } from "./authentication.ts";
-import { presentAccess, presentGrant, presentRights } from "./present.ts";
-import { createQueryBatcher } from "./query-batcher.ts";
 
 /**
  * The user of a connection, and when its token was signed and expires. `sockets`: how many the user and the tenant may have
@@ -55,34 +45,3 @@ export type Policy = {
   /** By user. A user who does not exist is absent. */
   userAccessOf(userIds: readonly string[]): Promise<Map<string, UserAccess>>;
 };
-
-/** The policy of tenants, users and memberships in Postgres. A mass reconnect shares its queries. */
-export function createPolicy(options: AuthenticationOptions): Policy {
-  const { db, rooms } = options;
-  const readRightsOf = createQueryBatcher(async (userIds) => {
-    const rows = await readRights(db, userIds, rooms);
-    return new Map(rows.map((row) => [row.user_id, row]));
-  });
-  return {
-    ...createAuthentication(options),
-    async rightsOf(userId) {
-      const row = await readRightsOf(userId);
-      return row
-        ? presentRights(row)
-        : { state: "gone", membershipVersion: "", tokensValidFromMs: 0, grants: [] };
-    },
-    async findRooms(userId, channels) {
-      const addresses = channels.flatMap((channel) => parseRoomKey(channel) ?? []);
-      if (addresses.length === 0) return [];
-      return (await findGrants(db, userId, addresses)).map(presentGrant);
-    },
-    async grantsOf(userId, roomIds) {
-      if (roomIds.length === 0) return [];
-      return (await readGrants(db, userId, roomIds)).map(presentGrant);
-    },
-    async userAccessOf(userIds) {
-      const rows = await readUserAccess(db, userIds);
-      return new Map(rows.map((row) => [row.user_id, presentAccess(row)]));
-    },
-  };
-}
