@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 
 /**
  * Whether HS256 with a secret (base64url) gives the signature of a token of three parts. It runs at once: as a task of
- * another thread, as in WebCrypto, it takes ten times as long.
+ * another thread, as in WebCrypto, it takes four times as long.
  */
 export function isSignedWith(secret: string, token: string): boolean {
   const end = token.lastIndexOf(".");
