@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { handleProvisioning } from "../../workers/jobs/provisioning.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
@@ -13,6 +14,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   homeserver = new FakeHomeserver();
+  homeserver.answer(/\/sync$/, { next_batch: "s9" }, { isKept: true });
   room = await place.room(`group:provisioned-${++count}`, ["ada", "bob"]);
   await place.sql("update rooms set matrix_room_id = ?, next_attempt_at = now() where id = ?", [
     `!${room.id}`,
@@ -23,6 +25,10 @@ afterAll(() => place.close());
 
 function provision(subject: "room" | "user", id: string) {
   return handleProvisioning(place.context(homeserver), { tenantId: place.tenantId, subject, id });
+}
+
+function drain() {
+  return handleOutboundMessage(place.context(homeserver), { tenantId: place.tenantId, roomId: room.id });
 }
 
 async function state() {
@@ -61,6 +67,25 @@ test("a successor that cannot be read now is read again later, and followed then
   await levels();
   await provision("room", room.id);
   expect(await state()).toMatchObject({ matrix_room_id: "!successor", successor_matrix_room_id: null });
+});
+
+test("what no observer has read before an upgrade is sent again to the successor, in its order, and all of that is read", async () => {
+  await place.accept(room, "ada", "one", "two");
+  await drain();
+  await place.accept(room, "ada", "three");
+  await upgrade();
+  createdBy(await observer(), `!${room.id}`);
+  await levels();
+  await drain();
+  expect(await state()).toMatchObject({ matrix_room_id: "!successor" });
+  await place.sql("update room_outbox set next_attempt_at = now() where room_id = ?", [room.id]);
+  await drain();
+  const inSuccessor = homeserver.calls
+    .filter(({ path }) => path.includes(`${encodeURIComponent("!successor")}/send/`))
+    .map(({ body }) => body["body"]);
+  expect(inSuccessor).toEqual(["one", "two", "three"]);
+  const gap = "select gap_from, gap_to from room_timeline where room_id = ?";
+  expect(await place.sql(gap, [room.id])).toEqual([{ gap_from: "", gap_to: "s9" }]);
 });
 
 test.each([

@@ -27,7 +27,7 @@ export async function rejoinObserver(
 ): Promise<string> {
   if (await rejoin(context, homeserver, room, lease)) {
     const observer = await homeserver.as(room.observer_matrix_id);
-    await markObserverBack(context.db, room.id, { to: await fetchPosition(observer), isOtherRoom: false });
+    await markObserverBack(context.db, room.id, { to: await fetchPosition(observer) });
     context.metrics.driftRepaired.inc({ what: "observer" });
     context.log.warn({ room: room.id }, "the observer was removed from the room and is back");
     return room.matrix_room_id;
