@@ -89,6 +89,18 @@ test("what no observer has read before an upgrade is sent again to the successor
 });
 
 test.each([
+  ["the observer is removed", "observer_left_at = now()"],
+  ["the room is upgraded", "successor_matrix_room_id = '!successor'"],
+])("a room stays due when %s while a job brings it to its description", async (_, noted) => {
+  homeserver.meanwhile = async (path) => {
+    if (path.endsWith("/state/m.room.name"))
+      await place.sql(`update rooms set ${noted}, next_attempt_at = now() where id = ?`, [room.id]);
+  };
+  await provision("room", room.id);
+  expect(await state()).toMatchObject({ done: false });
+});
+
+test.each([
   ["that names another predecessor", (self: string) => createdBy(self, "!x")],
   ["that another person created", () => createdBy("@ada:test", `!${room.id}`, "12")],
   ["that the observer is not in", () => homeserver.refuse(/m.room.create/, "forbidden")],

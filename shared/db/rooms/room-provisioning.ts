@@ -7,11 +7,14 @@ import { PROVISIONING_DUE, PROVISIONING_RESCHEDULED, type FailedProvisioning } f
 
 /** What the jobs record of a room on Matrix: the applied side of `rooms`. The states are described in `rooms.ts`. */
 
-// The row is due on where there is a newer version, or where it must still be removed from Matrix.
+// What was noted while the job ran, and has no version: that the observer is out, or that the room was upgraded.
+const HAS_MORE_TO_REPAIR = "(observer_left_at is not null or successor_matrix_room_id is not null)";
+
+// The row is due on where there is a newer version or more to repair, or where it must still be removed from Matrix.
 const APPLIED = `
   applied_version = :version, attempts = 0, error = null,
   status = case when desired_version = :version then 'ready' else status end,
-  next_attempt_at = case when desired_version > :version or deleted_at is not null then now() end`;
+  next_attempt_at = case when desired_version > :version or deleted_at is not null or ${HAS_MORE_TO_REPAIR} then now() end`;
 
 const UNDER_LEASE = `exists (select 1 from room_outbox where ${HOLDS_ROOM_LEASE})`;
 
@@ -55,7 +58,8 @@ export async function markRoomDescribed(db: Db, roomId: string, version: number)
 export async function markRoomUpToDate(db: Db, roomId: string): Promise<void> {
   await execute(
     db,
-    "update rooms set next_attempt_at = null, status = 'ready' where id = ? and applied_version >= desired_version",
+    `update rooms set next_attempt_at = case when ${HAS_MORE_TO_REPAIR} then now() end, status = 'ready'
+      where id = ? and applied_version >= desired_version`,
     [roomId],
   );
 }
