@@ -184,3 +184,31 @@ test("a message that is refused because the observer is out waits until it is ba
   expect(homeserver.texts).toEqual(["hello"]);
   expect(await state()).toMatchObject({ isOut: false, gap_to: "s7" });
 });
+
+const unknownDevice = () => new MatrixFailure("forbidden", { errcode: "M_UNKNOWN_DEVICE", httpStatus: 401 });
+
+test("a device of the observer that is gone does not say that the observer is out", async () => {
+  await place.accept(room, "ada", "hello");
+  homeserver.fail(/\/send\//, refusal("M_FORBIDDEN"));
+  homeserver.fail(/\/state\/m\.room\.member\//, unknownDevice());
+  await handleOutboundMessage(place.context(homeserver), key());
+  expect(await state()).toMatchObject({ isOut: false });
+});
+
+test.each([
+  ["whose device is gone", unknownDevice],
+  ["that is locked", () => new MatrixFailure("account", { errcode: "M_USER_LOCKED", httpStatus: 401 })],
+])("a room is not replaced while an account %s may be in it", async (_, failure) => {
+  await leave();
+  homeserver.fail(/\/join$/, refusal("M_FORBIDDEN"));
+  homeserver.fail(/\/invite$/, refusal("M_BAD_STATE"));
+  homeserver.fail(/\/joined_members$/, failure());
+  homeserver.fail(/\/joined_members$/, refusal("M_FORBIDDEN"));
+  await handleProvisioning(place.context(homeserver), {
+    tenantId: place.tenantId,
+    subject: "room",
+    id: room.id,
+  });
+  expect(homeserver.calls.map(({ path }) => path)).not.toContain("/createRoom");
+  expect(await state()).toMatchObject({ isOut: true });
+});
