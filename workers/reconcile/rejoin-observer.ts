@@ -15,7 +15,7 @@ type MatrixRoom = RoomSnapshot & { matrix_room_id: string };
 
 /**
  * Brings an observer back into a room from which it was removed: a joined member who may invite there invites it. A Matrix
- * room that no account of ours can come into any more is replaced; so is one in which nobody may invite, when an operator has
+ * room that no account of ours can come into any more is replaced; so is one in which no member may invite, when an operator has
  * asked for a repair (the room is its own successor then). Returns the Matrix id that the room has after it.
  * @throws MatrixFailure `forbidden` when the observer cannot come back.
  */

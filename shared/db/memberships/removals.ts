@@ -73,7 +73,7 @@ export type RemovalRow = {
 };
 
 /**
- * What decides about a removal, where the room's outbox is locked: nobody else changes memberships meanwhile. Undefined for one
+ * What decides about a removal, where the room's outbox is locked: no other transaction changes memberships meanwhile. Undefined for one
  * who never was a member.
  */
 export async function findRemoval(

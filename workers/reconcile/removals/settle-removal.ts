@@ -116,7 +116,7 @@ function takeOver(
 
 /**
  * Whether a removal on Matrix removes the person here too: the one who did it may remove a member of that role, and the
- * tenant has not added the person since. Nobody removes the other from a direct room.
+ * tenant has not added the person since. A direct room keeps both of its members.
  */
 export function isRemovalHere({
   actor,
