@@ -212,3 +212,31 @@ test.each([
   expect(homeserver.calls.map(({ path }) => path)).not.toContain("/createRoom");
   expect(await state()).toMatchObject({ isOut: true });
 });
+
+test("a room that is lost between two messages of a batch gets both in the new Matrix room, in their order", async () => {
+  await place.sql("update users set applied_version = 1");
+  await place.accept(room, "ada", "one", "two");
+  homeserver.answer(/\/sync$/, { next_batch: "s7" });
+  let sends = 0;
+  homeserver.meanwhile = (path) => {
+    if (path.includes("/send/") && ++sends === 1) {
+      homeserver.fail(/\/send\//, refusal("M_FORBIDDEN"));
+      homeserver.answer(/\/state\/m\.room\.member\//, { membership: "leave" });
+      for (const call of [/\/join$/, /\/join$/, /\/joined_members$/, /\/joined_members$/])
+        homeserver.fail(call, refusal("M_FORBIDDEN"));
+    }
+    return Promise.resolve();
+  };
+  await handleOutboundMessage(place.context(homeserver), key());
+  await place.sql("update room_outbox set next_attempt_at = now() where room_id = ?", [room.id]);
+  await handleOutboundMessage(place.context(homeserver), key());
+  const sentTo = homeserver.calls
+    .filter(({ path }) => path.includes("/send/"))
+    .map(({ path, body }) => [path.includes(encodeURIComponent(`!${room.id}`)), body["body"]]);
+  expect(sentTo).toEqual([
+    [true, "one"],
+    [true, "two"],
+    [false, "one"],
+    [false, "two"],
+  ]);
+});
