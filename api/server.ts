@@ -5,7 +5,7 @@ import { countOpenMessages } from "../shared/db/messages/messages.ts";
 import { openDb, type Db } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
 import { AppError } from "../shared/contract/errors.ts";
-import { createHttpServer, listen } from "../shared/platform/http-server.ts";
+import { createHttpServer, listen } from "../shared/platform/http/http-server.ts";
 import { openOrigins } from "../shared/auth/origins.ts";
 import { createFailpoint } from "../shared/platform/failpoints.ts";
 import type { Log } from "../shared/platform/log.ts";

@@ -1,6 +1,6 @@
 import type { Db } from "../shared/db/connection/open.ts";
 import { findPostgresProblems } from "../shared/db/connection/postgres-problems.ts";
-import type { Readiness } from "../shared/platform/health.ts";
+import type { Readiness } from "../shared/platform/http/health.ts";
 import type { FoundProblem, ProblemWatch } from "../shared/platform/problems/problems.ts";
 import { createRedisCheck } from "../shared/platform/problems/redis-problems.ts";
 import type { Redis } from "../shared/platform/redis.ts";

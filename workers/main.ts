@@ -5,7 +5,7 @@ import { ensureHomeserver } from "../shared/db/homeservers/homeservers.ts";
 import { openDb } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
 import { registerConsumers } from "../shared/db/timeline/consumers.ts";
-import { closeServer, openHealthServer } from "../shared/platform/health.ts";
+import { closeServer, openHealthServer } from "../shared/platform/http/health.ts";
 import { createFailpoint } from "../shared/platform/failpoints.ts";
 import { createLog, type Log } from "../shared/platform/log.ts";
 import { createMetrics, gauge, gaugeOfEach } from "../shared/platform/metrics.ts";

@@ -4,7 +4,7 @@ import { AppError } from "../../shared/contract/errors.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { Histogram } from "../../shared/platform/metrics.ts";
 import type { Authenticate, Caller } from "../auth/authenticate.ts";
-import { findRepeatedHeader } from "../../shared/platform/http-server.ts";
+import { findRepeatedHeader } from "../../shared/platform/http/http-server.ts";
 import { checkShape, MAX_BODY_BYTES, readJson } from "./body.ts";
 import { createCors, requireOrigin } from "./cors.ts";
 import type { IdentifyCaller } from "../rate-limit/identify-caller.ts";

@@ -1,4 +1,4 @@
-import type { Readiness } from "../../shared/platform/health.ts";
+import type { Readiness } from "../../shared/platform/http/health.ts";
 import type { Registry } from "../../shared/platform/metrics.ts";
 import type { ProblemWatch } from "../../shared/platform/problems/problems.ts";
 import type { Page } from "./page.ts";

@@ -16,7 +16,8 @@ const IN_FLIGHT = 16;
 const SENDERS = 20;
 const SAMPLES = 45;
 const LIMIT_MS = 180_000;
-const POLL_MS = 25;
+/** Seldom: the polls of what waits would take the processor from what they wait for. */
+const POLL_MS = 200;
 
 /** What A makes. `messages`: the rooms, and a first message in each. `members`: people who are joined at once. */
 type Flood = "rooms" | "messages" | "members";

@@ -1,5 +1,5 @@
-import { HEALTH_PATHS, isRead, NOT_ALLOWED, NOT_FOUND, REPEATED } from "../../shared/platform/health.ts";
-import { findRepeatedHeader } from "../../shared/platform/http-server.ts";
+import { HEALTH_PATHS, isRead, NOT_ALLOWED, NOT_FOUND, REPEATED } from "../../shared/platform/http/health.ts";
+import { findRepeatedHeader } from "../../shared/platform/http/http-server.ts";
 import type { Answer, TransportOptions } from "./transport.ts";
 
 /** `path` is as it was sent, without the query; `rawHeaders` are names and values in turn. */

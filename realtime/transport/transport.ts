@@ -1,4 +1,4 @@
-import type { HealthReply } from "../../shared/platform/health.ts";
+import type { HealthReply } from "../../shared/platform/http/health.ts";
 import type { ReadNetwork } from "../quotas/client-networks.ts";
 import type { Payload } from "../protocol/frames.ts";
 

@@ -10,8 +10,8 @@ import {
   type Transport,
   type TransportOptions,
 } from "./transport.ts";
-import { NOT_FOUND, pathOf, sendReply } from "../../shared/platform/health.ts";
-import { createHttpServer, listen as listenOn } from "../../shared/platform/http-server.ts";
+import { NOT_FOUND, pathOf, sendReply } from "../../shared/platform/http/health.ts";
+import { createHttpServer, listen as listenOn } from "../../shared/platform/http/http-server.ts";
 import { answerPlain } from "./plain.ts";
 import { decideUpgrade } from "./upgrade.ts";
 

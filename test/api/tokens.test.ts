@@ -14,8 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-async function signed(user: string): Promise<string> {
-  const answer = await tenant.server("POST", `/v1/users/${user}/tokens`);
+async function signed(user: string, { server } = tenant): Promise<string> {
+  const answer = await server("POST", `/v1/users/${user}/tokens`);
   expect(answer.status).toBe(200);
   return (answer.body as { token: string }).token;
 }
@@ -35,10 +35,11 @@ async function sign(claims: Record<string, unknown>, header: { kid?: string } = 
 /** A room with a user who has written a message under a client id. Returns what a token of that user may ask for. */
 async function openRoom(
   user: string,
+  of = tenant,
 ): Promise<{ room: string; calls: [string, (ask: Ask) => ReturnType<Ask>][] }> {
   const room = `/v1/rooms/group/room-of-${user}`;
-  await tenant.server("PUT", room, { body: { name: "R", members: [{ user }] } });
-  const mine = world.as(await signed(user));
+  await of.server("PUT", room, { body: { name: "R", members: [{ user }] } });
+  const mine = world.as(await signed(user, of));
   const body = { text: "mine", clientId: "mine" };
   const posted = await mine("POST", `${room}/messages`, { body });
   expect(posted.status).toBe(202);
@@ -83,19 +84,19 @@ describe("a token of a deleted user", () => {
   });
 
   test("does not read by its client id what the next user sent, while the tenant's queue is full", async () => {
-    await tenant.server("PUT", "/v1/users/full");
-    const ours = await signed("full");
-    await tenant.server("DELETE", "/v1/users/full");
-    const { calls } = await openRoom("full");
+    const full = await world.tenant("full");
+    await full.server("PUT", "/v1/users/full");
+    const ours = await signed("full", full);
+    await full.server("DELETE", "/v1/users/full");
+    const { calls } = await openRoom("full", full);
     const repeated = calls.filter(([title]) => title === "repeat a message");
-    await setTenantLimits(world.db, "tokens", { queuedMessages: 1 });
+    await setTenantLimits(world.db, "full", { queuedMessages: 1 });
     // The limits are cached for a second.
-    const mine = world.as(await signed("full"));
+    const mine = world.as(await signed("full", full));
     for (let status = 0; status !== 503;)
       ({ status } = await mine("POST", "/v1/rooms/group/room-of-full/messages", { body: { text: "x" } }));
     expect((await repeated[0]?.[1](mine))?.status).toBe(202);
     expect((await repeated[0]?.[1](world.as(ours)))?.status).not.toBe(202);
-    await setTenantLimits(world.db, "tokens", {});
   });
 
   test("is told from one of the next user by a margin of 31 s, for tokens that the product signs", async () => {

@@ -68,6 +68,7 @@ describe("the section 'Where would you look?' of CONTRIBUTING.md", () => {
     "Who may delete a message?",
     "What does a 429 of the homeserver do?",
     "Where is a frame encoded?",
+    "Which tokens does a user hold?",
     "What happens after a commit?",
     "Where is a lease taken?",
     "What ends a silent socket?",
@@ -79,7 +80,7 @@ describe("the section 'Where would you look?' of CONTRIBUTING.md", () => {
   ];
   const rows = rowsOf(sectionOf("CONTRIBUTING.md", "Where would you look?"));
 
-  test("has these twelve questions", () => {
+  test("has these thirteen questions", () => {
     expect(rows.map(([question]) => question)).toEqual(questions);
   });
 

@@ -147,9 +147,9 @@ test("a message outlives every answer that is no verdict on it, with each try re
     ["no Matrix answer (HTTP 404)", { do: "html", status: 404 }],
     ["no Matrix answer (HTTP 403)", { do: "html", status: 403 }],
   ];
-  // What a message needs before it is sent gets such answers too.
+  // What a message needs before it is sent gets such answers too, with a status of their own: they are tries as well.
   for (const path of [/createRoom/, /\/register/, /\/join$/, /\/invite$/])
-    standIn().faults.add({ path, count: 2, fault: { do: "refuse", status: 404, errcode: "M_UNRECOGNIZED" } });
+    standIn().faults.add({ path, count: 2, fault: { do: "refuse", status: 400, errcode: "M_UNRECOGNIZED" } });
   const load = await faults.openLoad({ name: "unclear", rooms: answers.length + 1, people: 3 });
   const [verdictRoom = "", ...rooms] = load.rooms;
   const say = (room: string, text?: string) => load.post(room, load.members.get(room)?.[0] ?? "", text);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
 import { readConfig } from "../../shared/platform/config.ts";
-import { closeServer } from "../../shared/platform/health.ts";
+import { closeServer } from "../../shared/platform/http/health.ts";
 import { createLog } from "../../shared/platform/log.ts";
 import { createMetrics } from "../../shared/platform/metrics.ts";
 import { addLook, statusOf, watchHomeserver, type Findings } from "../../workers/matrix/homeserver/watch.ts";

@@ -1,6 +1,6 @@
 import { createFailpoint } from "../../../shared/platform/failpoints.ts";
 import { readConfig } from "../../../shared/platform/config.ts";
-import { openHealthServer } from "../../../shared/platform/health.ts";
+import { openHealthServer } from "../../../shared/platform/http/health.ts";
 import { createLog } from "../../../shared/platform/log.ts";
 import { createMetrics } from "../../../shared/platform/metrics.ts";
 import { openWorkerRedis, openRedis, waitForRedis } from "../../../shared/platform/redis.ts";

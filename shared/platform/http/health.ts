@@ -1,7 +1,7 @@
 import type { RequestListener, Server } from "node:http";
-import type { Registry } from "./metrics.ts";
+import type { Registry } from "../metrics.ts";
 import { createHttpServer, findRepeatedHeader, listen } from "./http-server.ts";
-import type { Problem } from "./problems/problems.ts";
+import type { Problem } from "../problems/problems.ts";
 
 /** `degraded` says what is wrong with the servers that the process needs, whether it still works or not. */
 export type Readiness = { ready: boolean; degraded: readonly Problem[]; reason?: string };
