@@ -39,18 +39,19 @@ async function state() {
   return row;
 }
 
+const successor = () => `!successor-${count}`;
 const upgrade = () =>
-  place.sql("update rooms set successor_matrix_room_id = '!successor' where id = ?", [room.id]);
+  place.sql("update rooms set successor_matrix_room_id = ? where id = ?", [successor(), room.id]);
 
 /** What Matrix answers about the successor: who created it, in place of which room. */
 const createdBy = (sender: string, predecessor: string, version = "11") => {
-  homeserver.answer(/successor\/state\/m.room.create/, {
+  homeserver.answer(/successor-\d+\/state\/m.room.create/, {
     sender,
     content: { room_version: version, predecessor: { room_id: predecessor } },
   });
 };
 const levels = async () => {
-  homeserver.answer(/successor\/state\/m.room.power_levels/, { users: { [await observer()]: 100 } });
+  homeserver.answer(/successor-\d+\/state\/m.room.power_levels/, { users: { [await observer()]: 100 } });
 };
 
 test("a successor that cannot be read now is read again later, and followed then", async () => {
@@ -59,14 +60,14 @@ test("a successor that cannot be read now is read again later, and followed then
   expect((await provision("room", room.id)).retryInMs).toBeGreaterThan(0);
   expect(await state()).toMatchObject({
     matrix_room_id: `!${room.id}`,
-    successor_matrix_room_id: "!successor",
+    successor_matrix_room_id: successor(),
   });
 
   await place.sql("update rooms set next_attempt_at = now() where id = ?", [room.id]);
   createdBy(await observer(), `!${room.id}`);
   await levels();
   await provision("room", room.id);
-  expect(await state()).toMatchObject({ matrix_room_id: "!successor", successor_matrix_room_id: null });
+  expect(await state()).toMatchObject({ matrix_room_id: successor(), successor_matrix_room_id: null });
 });
 
 test("what no observer has read before an upgrade is sent again to the successor, in its order, and all of that is read", async () => {
@@ -77,11 +78,11 @@ test("what no observer has read before an upgrade is sent again to the successor
   createdBy(await observer(), `!${room.id}`);
   await levels();
   await drain();
-  expect(await state()).toMatchObject({ matrix_room_id: "!successor" });
+  expect(await state()).toMatchObject({ matrix_room_id: successor() });
   await place.sql("update room_outbox set next_attempt_at = now() where room_id = ?", [room.id]);
   await drain();
   const inSuccessor = homeserver.calls
-    .filter(({ path }) => path.includes(`${encodeURIComponent("!successor")}/send/`))
+    .filter(({ path }) => path.includes(`${encodeURIComponent(successor())}/send/`))
     .map(({ body }) => body["body"]);
   expect(inSuccessor).toEqual(["one", "two", "three"]);
   const gap = "select gap_from, gap_to from room_timeline where room_id = ?";
