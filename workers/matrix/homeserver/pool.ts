@@ -12,10 +12,10 @@ import { watchHomeserver, type HomeserverWatch } from "./watch.ts";
 import type { WorkerMetrics } from "../../runtime/metrics.ts";
 
 /**
- * Slow calls that one process makes to one homeserver at a time. A Synapse process is busy with fewer. As many as open
- * the breaker when none of them is answered.
+ * Slow calls that one process makes to one homeserver at a time. Two keep a Synapse process busy; with more, each lasts
+ * longer, and with it the wait of the tenant whose turn is next.
  */
-const SLOW_CALLS_AT_ONCE = 5;
+const SLOW_CALLS_AT_ONCE = 2;
 
 export type HomeserverPool = {
   /** With a tenant, its slow calls take turns with those of the homeserver's other tenants. */
