@@ -6,7 +6,7 @@ import { readConfig } from "../../shared/platform/config.ts";
 import { closeServer } from "../../shared/platform/http/health.ts";
 import { createLog } from "../../shared/platform/log.ts";
 import { createMetrics } from "../../shared/platform/metrics.ts";
-import { addLook, statusOf, watchHomeserver, type Sight } from "../../workers/matrix/homeserver/watch.ts";
+import { addLook, statusOf, watchHomeserver, type Findings } from "../../workers/matrix/homeserver/watch.ts";
 import { NOT_ANSWERING } from "../../workers/matrix/homeserver/breaker.ts";
 import { openHomeserverPool, type HomeserverPool } from "../../workers/matrix/homeserver/pool.ts";
 import { createConnection } from "../../workers/matrix/http/client.ts";
@@ -45,7 +45,7 @@ function send(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
 
-const CALM: Sight = { unanswered: null, refused: null, upSinceMs: 1_000 };
+const CALM: Findings = { unanswered: null, refused: null, upSinceMs: 1_000 };
 
 test("a homeserver is down after two unanswered looks in a row, since the first of them, and up with one answer", () => {
   const once = addLook(CALM, "no connection", 5_000);

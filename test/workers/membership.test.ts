@@ -69,3 +69,21 @@ test.each([
     await setTenantLimits(place.db, "acme", {});
   }
 });
+
+test("an observer that is suspended is no failure of the members: they join when it is not any more", async () => {
+  await setTenantLimits(place.db, "acme", { join: "eager" });
+  try {
+    const room = await place.room(`group:suspended-${++count}`, ["ada", "bob"]);
+    const suspended = { errcode: "M_USER_SUSPENDED", httpStatus: 403 };
+    homeserver.fail(/\/invite$/, new MatrixFailure("account", suspended));
+    expect((await move(room)).retryInMs).toBeGreaterThan(0);
+    expect(await members(room)).toEqual([
+      { user: "ada", applied: "out", hasFailed: false },
+      { user: "bob", applied: "out", hasFailed: false },
+    ]);
+    await move(room);
+    expect(await members(room)).toMatchObject([{ applied: "in" }, { applied: "in" }]);
+  } finally {
+    await setTenantLimits(place.db, "acme", {});
+  }
+});

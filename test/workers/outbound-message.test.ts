@@ -224,6 +224,19 @@ test("a refused sender is joined again, and no attempt is counted", async () => 
   ).toEqual([]);
 });
 
+test("a message waits while the observer, which invites its sender, is suspended", async () => {
+  await place.accept(room, "ada", "one");
+  const suspended = { errcode: "M_USER_SUSPENDED", httpStatus: 403 };
+  for (let attempt = 0; attempt < 2; attempt++) {
+    homeserver.fail(/\/invite$/, new MatrixFailure("account", suspended));
+    expect((await drain()).retryInMs).toBeGreaterThan(0);
+    expect(await statuses()).toEqual(["sending"]);
+    await becomeDue();
+  }
+  await drain();
+  expect(await statuses()).toEqual(["sent"]);
+});
+
 test("a message refused at the third attempt is dead, and operators see the attempts", async () => {
   await place.accept(room, "ada", "one");
   for (let turn = 0; turn < 3; turn++) {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { handleProvisioning } from "../../workers/jobs/provisioning.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
@@ -13,6 +14,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   homeserver = new FakeHomeserver();
+  homeserver.answer(/\/sync$/, { next_batch: "s9" }, { isKept: true });
   room = await place.room(`group:provisioned-${++count}`, ["ada", "bob"]);
   await place.sql("update rooms set matrix_room_id = ?, next_attempt_at = now() where id = ?", [
     `!${room.id}`,
@@ -25,6 +27,10 @@ function provision(subject: "room" | "user", id: string) {
   return handleProvisioning(place.context(homeserver), { tenantId: place.tenantId, subject, id });
 }
 
+function drain() {
+  return handleOutboundMessage(place.context(homeserver), { tenantId: place.tenantId, roomId: room.id });
+}
+
 async function state() {
   const [row] = await place.sql<Record<string, unknown>>(
     "select matrix_room_id, successor_matrix_room_id, next_attempt_at is null as done from rooms where id = ?",
@@ -33,18 +39,19 @@ async function state() {
   return row;
 }
 
+const successor = () => `!successor-${count}`;
 const upgrade = () =>
-  place.sql("update rooms set successor_matrix_room_id = '!successor' where id = ?", [room.id]);
+  place.sql("update rooms set successor_matrix_room_id = ? where id = ?", [successor(), room.id]);
 
 /** What Matrix answers about the successor: who created it, in place of which room. */
 const createdBy = (sender: string, predecessor: string, version = "11") => {
-  homeserver.answer(/successor\/state\/m.room.create/, {
+  homeserver.answer(/successor-\d+\/state\/m.room.create/, {
     sender,
     content: { room_version: version, predecessor: { room_id: predecessor } },
   });
 };
 const levels = async () => {
-  homeserver.answer(/successor\/state\/m.room.power_levels/, { users: { [await observer()]: 100 } });
+  homeserver.answer(/successor-\d+\/state\/m.room.power_levels/, { users: { [await observer()]: 100 } });
 };
 
 test("a successor that cannot be read now is read again later, and followed then", async () => {
@@ -53,14 +60,45 @@ test("a successor that cannot be read now is read again later, and followed then
   expect((await provision("room", room.id)).retryInMs).toBeGreaterThan(0);
   expect(await state()).toMatchObject({
     matrix_room_id: `!${room.id}`,
-    successor_matrix_room_id: "!successor",
+    successor_matrix_room_id: successor(),
   });
 
   await place.sql("update rooms set next_attempt_at = now() where id = ?", [room.id]);
   createdBy(await observer(), `!${room.id}`);
   await levels();
   await provision("room", room.id);
-  expect(await state()).toMatchObject({ matrix_room_id: "!successor", successor_matrix_room_id: null });
+  expect(await state()).toMatchObject({ matrix_room_id: successor(), successor_matrix_room_id: null });
+});
+
+test("what no observer has read before an upgrade is sent again to the successor, in its order, and all of that is read", async () => {
+  await place.accept(room, "ada", "one", "two");
+  await drain();
+  await place.accept(room, "ada", "three");
+  await upgrade();
+  createdBy(await observer(), `!${room.id}`);
+  await levels();
+  await drain();
+  expect(await state()).toMatchObject({ matrix_room_id: successor() });
+  await place.sql("update room_outbox set next_attempt_at = now() where room_id = ?", [room.id]);
+  await drain();
+  const inSuccessor = homeserver.calls
+    .filter(({ path }) => path.includes(`${encodeURIComponent(successor())}/send/`))
+    .map(({ body }) => body["body"]);
+  expect(inSuccessor).toEqual(["one", "two", "three"]);
+  const gap = "select gap_from, gap_to from room_timeline where room_id = ?";
+  expect(await place.sql(gap, [room.id])).toEqual([{ gap_from: "", gap_to: "s9" }]);
+});
+
+test.each([
+  ["the observer is removed", "observer_left_at = now()"],
+  ["the room is upgraded", "successor_matrix_room_id = '!successor'"],
+])("a room stays due when %s while a job brings it to its description", async (_, noted) => {
+  homeserver.meanwhile = async (path) => {
+    if (path.endsWith("/state/m.room.name"))
+      await place.sql(`update rooms set ${noted}, next_attempt_at = now() where id = ?`, [room.id]);
+  };
+  await provision("room", room.id);
+  expect(await state()).toMatchObject({ done: false });
 });
 
 test.each([

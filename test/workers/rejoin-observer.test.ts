@@ -184,3 +184,59 @@ test("a message that is refused because the observer is out waits until it is ba
   expect(homeserver.texts).toEqual(["hello"]);
   expect(await state()).toMatchObject({ isOut: false, gap_to: "s7" });
 });
+
+const unknownDevice = () => new MatrixFailure("forbidden", { errcode: "M_UNKNOWN_DEVICE", httpStatus: 401 });
+
+test("a device of the observer that is gone does not say that the observer is out", async () => {
+  await place.accept(room, "ada", "hello");
+  homeserver.fail(/\/send\//, refusal("M_FORBIDDEN"));
+  homeserver.fail(/\/state\/m\.room\.member\//, unknownDevice());
+  await handleOutboundMessage(place.context(homeserver), key());
+  expect(await state()).toMatchObject({ isOut: false });
+});
+
+test.each([
+  ["whose device is gone", unknownDevice],
+  ["that is locked", () => new MatrixFailure("account", { errcode: "M_USER_LOCKED", httpStatus: 401 })],
+])("a room is not replaced while an account %s may be in it", async (_, failure) => {
+  await leave();
+  homeserver.fail(/\/join$/, refusal("M_FORBIDDEN"));
+  homeserver.fail(/\/invite$/, refusal("M_BAD_STATE"));
+  homeserver.fail(/\/joined_members$/, failure());
+  homeserver.fail(/\/joined_members$/, refusal("M_FORBIDDEN"));
+  await handleProvisioning(place.context(homeserver), {
+    tenantId: place.tenantId,
+    subject: "room",
+    id: room.id,
+  });
+  expect(homeserver.calls.map(({ path }) => path)).not.toContain("/createRoom");
+  expect(await state()).toMatchObject({ isOut: true });
+});
+
+test("a room that is lost between two messages of a batch gets both in the new Matrix room, in their order", async () => {
+  await place.sql("update users set applied_version = 1");
+  await place.accept(room, "ada", "one", "two");
+  homeserver.answer(/\/sync$/, { next_batch: "s7" });
+  let sends = 0;
+  homeserver.meanwhile = (path) => {
+    if (path.includes("/send/") && ++sends === 1) {
+      homeserver.fail(/\/send\//, refusal("M_FORBIDDEN"));
+      homeserver.answer(/\/state\/m\.room\.member\//, { membership: "leave" });
+      for (const call of [/\/join$/, /\/join$/, /\/joined_members$/, /\/joined_members$/])
+        homeserver.fail(call, refusal("M_FORBIDDEN"));
+    }
+    return Promise.resolve();
+  };
+  await handleOutboundMessage(place.context(homeserver), key());
+  await place.sql("update room_outbox set next_attempt_at = now() where room_id = ?", [room.id]);
+  await handleOutboundMessage(place.context(homeserver), key());
+  const sentTo = homeserver.calls
+    .filter(({ path }) => path.includes("/send/"))
+    .map(({ path, body }) => [path.includes(encodeURIComponent(`!${room.id}`)), body["body"]]);
+  expect(sentTo).toEqual([
+    [true, "one"],
+    [true, "two"],
+    [false, "one"],
+    [false, "two"],
+  ]);
+});

@@ -60,6 +60,7 @@ describe("a ban", () => {
   });
   beforeEach(async () => {
     homeserver = new FakeHomeserver();
+    homeserver.answer(/\/sync$/, { next_batch: "s9" }, { isKept: true });
     room = await place.room(`group:bans-${++count}`, ["ada", "bob"]);
     await place.sql("update rooms set matrix_room_id = id where id = ?", [room.id]);
     await place.sql("update memberships set applied = 'in', updated_at = '2026-01-01' where room_id = ?", [

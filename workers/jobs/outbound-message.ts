@@ -112,12 +112,15 @@ async function sendBatch(
   const startedAtMs = performance.now();
   const elapsedMs = () => performance.now() - startedAtMs;
   const batch: Batch = { sent: [], failure: null };
+  const { matrix_room_id: startedIn } = room;
   for (const message of messages) {
     if (isOver()) break;
     try {
       batch.sent.push({ id: message.id, eventId: await sendMessage(context, room, message, lease) });
     } catch (error) {
       batch.failure = { message, error };
+      // The room was replaced: what this batch sent to the former Matrix room is sent again, in its order.
+      if (startedIn !== null && room.matrix_room_id !== startedIn) batch.sent = [];
       break;
     }
     if (!message.sender_is_joined || !message.sender_is_registered)

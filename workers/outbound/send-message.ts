@@ -51,8 +51,7 @@ export async function sendMessage(
   // A message that a crashed drain had claimed may be sent already. Sending it again with its transaction id settles that.
   if (!message.was_sending && !message.sender_is_wanted) throw new NotWanted("the sender was removed");
   const homeserver = await during("room", () => context.homeserver(room.homeserver_id));
-  const isMoved = await during("room", () => prepareRoom(context, homeserver, room, lease));
-  if (isMoved) message = { ...message, sender_is_joined: false };
+  await during("room", () => prepareRoom(context, homeserver, room, lease));
   const send = () => prepareAndSend(context, homeserver, room, message, lease);
   try {
     return await send();
@@ -77,7 +76,7 @@ function requireExisting(room: RoomSnapshot): MatrixRoom {
 
 /**
  * Ensures that the room is on Matrix with its observer, and records in the snapshot, for the other messages of the batch,
- * what it is there. Returns whether it moved to another Matrix room.
+ * what it is there.
  * @throws MatrixFailure while the observer cannot come back, and when the Matrix room was replaced.
  */
 async function prepareRoom(
@@ -85,16 +84,15 @@ async function prepareRoom(
   homeserver: Homeserver,
   room: RoomSnapshot,
   lease: RoomLease,
-): Promise<boolean> {
+): Promise<void> {
   const { matrix_room_id: former, observer_is_out: isOut, successor_matrix_room_id: successor } = room;
-  if (former !== null && !isOut && successor === null) return false;
+  if (former !== null && !isOut && successor === null) return;
   room.matrix_room_id = await ensureRoom(context, homeserver, room, lease);
   const isMoved = former !== null && room.matrix_room_id !== former;
-  // Messages before this one may be queued again, since the former Matrix room is gone with them.
-  if (isOut && isMoved) throw new MatrixFailure("transient", { errcode: ROOM_REPLACED, httpStatus: null });
+  // Messages before this one may be queued again, which the former Matrix room had and no observer had read there.
+  if (isMoved) throw new MatrixFailure("transient", { errcode: ROOM_REPLACED, httpStatus: null });
   room.observer_is_out = false;
   room.successor_matrix_room_id = null;
-  return isMoved;
 }
 
 /** Brings the observer back, or the room, when a call was refused because the observer is out. Returns whether it was out. */

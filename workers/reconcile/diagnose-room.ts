@@ -7,7 +7,7 @@ import {
   makeRepairDue,
   type DiagnosedMember,
 } from "../../shared/db/rooms/room-diagnosis.ts";
-import { MatrixFailure } from "../matrix/http/failure.ts";
+import { unlessForbidden } from "../matrix/http/failure.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { listJoined, listMemberships, presentOf } from "../matrix/rooms/members.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
@@ -28,15 +28,10 @@ export async function diagnoseRoom(
   const own = await diagnoseTimeline(db, room.id);
   if (room.matrix_room_id === null)
     return [{ what: "no Matrix room", wanted: room.name, found: null }, ...own];
-  try {
-    return [
-      ...(await diagnoseMatrix(db, homeserver, { ...room, matrix_room_id: room.matrix_room_id })),
-      ...own,
-    ];
-  } catch (error) {
-    if (!(error instanceof MatrixFailure && error.kind === "forbidden")) throw error;
-    return [{ what: "observer is out", wanted: room.observer_matrix_id, found: null }, ...own];
-  }
+  const existing = { ...room, matrix_room_id: room.matrix_room_id };
+  const found = await unlessForbidden(diagnoseMatrix(db, homeserver, existing));
+  const isOut: Difference = { what: "observer is out", wanted: room.observer_matrix_id, found: null };
+  return [...(found ?? [isOut]), ...own];
 }
 
 async function diagnoseMatrix(

@@ -5,6 +5,7 @@ import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { isRefusedByBan, joinMember } from "../matrix/rooms/members.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { actAs } from "./act-as.ts";
+import { actAsObserver } from "./observer/act-as-observer.ts";
 import { settleRemoval } from "./removals/settle-removal.ts";
 
 /** The tenant does not want this user on Matrix in the room: there is no join. */
@@ -25,7 +26,7 @@ export async function ensureJoined(
   if (wanted === null) throw new NotWanted("not a member");
   lease.check();
   if (wanted.isRemoved) await requireMember(context, homeserver, room, member, lease);
-  const observer = await homeserver.as(room.observer_matrix_id);
+  const observer = await actAsObserver(homeserver, room.observer_matrix_id);
   const target = { matrixRoomId: room.matrix_room_id, matrixUserId: member.matrixUserId };
   const join = () => actAs(homeserver, member.matrixUserId, (self) => joinMember(observer, self, target));
   try {

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { replaceBySuccessor } from "../../shared/db/rooms/room-provisioning.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
@@ -9,6 +8,7 @@ import { EventType } from "../matrix/names.ts";
 import { getState, putState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { canAdopt, createMatrixRoom } from "./create-room.ts";
+import { replaceBySuccessor } from "./replace-by-successor.ts";
 
 /** The content of `m.room.tombstone`. */
 export const tombstone = z.object({ replacement_room: z.string() });
@@ -37,7 +37,7 @@ export async function followUpgrade(
     predecessor,
   });
   const successor = isFollowed ? named : await createSuccessor(context, homeserver, room, lease);
-  await replaceBySuccessor(context.db, room.id, { fence: lease.fence, successor });
+  await replaceBySuccessor(context, homeserver, room, { successor, lease });
   context.metrics.driftRepaired.inc({ what: "upgrade" });
   context.log.warn(
     { room: room.id },

@@ -15,7 +15,7 @@ type MatrixRoom = RoomSnapshot & { matrix_room_id: string };
 
 /**
  * Brings an observer back into a room from which it was removed: a joined member who may invite there invites it. A Matrix
- * room that no account of ours can come into any more is replaced; so is one in which nobody may invite, when an operator has
+ * room that no account of ours can come into any more is replaced; so is one in which no member may invite, when an operator has
  * asked for a repair (the room is its own successor then). Returns the Matrix id that the room has after it.
  * @throws MatrixFailure `forbidden` when the observer cannot come back.
  */
@@ -27,7 +27,7 @@ export async function rejoinObserver(
 ): Promise<string> {
   if (await rejoin(context, homeserver, room, lease)) {
     const observer = await homeserver.as(room.observer_matrix_id);
-    await markObserverBack(context.db, room.id, { to: await fetchPosition(observer), isOtherRoom: false });
+    await markObserverBack(context.db, room.id, { to: await fetchPosition(observer) });
     context.metrics.driftRepaired.inc({ what: "observer" });
     context.log.warn({ room: room.id }, "the observer was removed from the room and is back");
     return room.matrix_room_id;

@@ -92,25 +92,22 @@ export function markObserverOut(observerId: string, matrixRoomIds: readonly stri
   };
 }
 
-/**
- * Records that the observer is back in a room. The room's gap, or one from its beginning, ends at `to`, a position after
- * the observer's return, or later where `/sync` has recorded that. In another Matrix room (`isOtherRoom`) it starts at the
- * beginning: messages that were sent to the former one and not seen are missing then, and are sent again.
- */
-export async function markObserverBack(
-  db: Db,
-  roomId: string,
-  { to, isOtherRoom }: { to: string; isOtherRoom: boolean },
-): Promise<void> {
-  await execute(db, MARK_BACK, { roomId, to, isOtherRoom, beginning: FROM_BEGINNING });
-}
-
 /** The part of a position by which Synapse orders it. */
 const ordinal = (position: string) => `cast(substring(${position} from '^s([0-9]+)') as numeric)`;
 
+/** A SET clause of `room_timeline`: the gap ends at `:to`, or later where `/sync` has recorded that. It is due. */
+export const GAP_REACHES_TO = `
+  gap_next_attempt_at = now(),
+  gap_to = case when ${ordinal("gap_to")} > ${ordinal("cast(:to as text)")} then gap_to else :to end`;
+
+/**
+ * Records that the observer is back in a room. The room's gap, or one from its beginning, ends at `to`, a position after
+ * the observer's return.
+ */
+export async function markObserverBack(db: Db, roomId: string, { to }: { to: string }): Promise<void> {
+  await execute(db, MARK_BACK, { roomId, to, beginning: FROM_BEGINNING });
+}
+
 const MARK_BACK = `
     with back as (update rooms set observer_left_at = null where id = :roomId)
-     update room_timeline
-        set gap_from = case when :isOtherRoom then :beginning else coalesce(gap_from, :beginning) end, gap_next_attempt_at = now(),
-            gap_to = case when ${ordinal("gap_to")} > ${ordinal("cast(:to as text)")} then gap_to else :to end
-      where room_id = :roomId`;
+     update room_timeline set gap_from = coalesce(gap_from, :beginning), ${GAP_REACHES_TO} where room_id = :roomId`;

@@ -1,15 +1,20 @@
 import { execute, type Db } from "../connection/open.ts";
 import { HOLDS_ROOM_LEASE } from "../lease.ts";
 import { membersDue } from "../memberships/members-due.ts";
+import { GAP_REACHES_TO } from "../observers/observed-rooms.ts";
+import { FROM_BEGINNING } from "../observers/room-gaps.ts";
 import { PROVISIONING_DUE, PROVISIONING_RESCHEDULED, type FailedProvisioning } from "../provisioning-due.ts";
 
 /** What the jobs record of a room on Matrix: the applied side of `rooms`. The states are described in `rooms.ts`. */
 
-// The row is due on where there is a newer version, or where it must still be removed from Matrix.
+// What was noted while the job ran, and has no version: that the observer is out, or that the room was upgraded.
+const HAS_MORE_TO_REPAIR = "(observer_left_at is not null or successor_matrix_room_id is not null)";
+
+// The row is due on where there is a newer version or more to repair, or where it must still be removed from Matrix.
 const APPLIED = `
   applied_version = :version, attempts = 0, error = null,
   status = case when desired_version = :version then 'ready' else status end,
-  next_attempt_at = case when desired_version > :version or deleted_at is not null then now() end`;
+  next_attempt_at = case when desired_version > :version or deleted_at is not null or ${HAS_MORE_TO_REPAIR} then now() end`;
 
 const UNDER_LEASE = `exists (select 1 from room_outbox where ${HOLDS_ROOM_LEASE})`;
 
@@ -53,7 +58,8 @@ export async function markRoomDescribed(db: Db, roomId: string, version: number)
 export async function markRoomUpToDate(db: Db, roomId: string): Promise<void> {
   await execute(
     db,
-    "update rooms set next_attempt_at = null, status = 'ready' where id = ? and applied_version >= desired_version",
+    `update rooms set next_attempt_at = case when ${HAS_MORE_TO_REPAIR} then now() end, status = 'ready'
+      where id = ? and applied_version >= desired_version`,
     [roomId],
   );
 }
@@ -68,24 +74,31 @@ export async function rescheduleRoom(db: Db, roomId: string, failure: FailedProv
 
 /**
  * Replaces the Matrix room by its successor, under the room's lease. Only the observer is in the successor: the room's
- * description and all its members are due again.
+ * description and all its members are due again. What happened there up to the position `to` is a gap from its beginning.
  */
 export async function replaceBySuccessor(
   db: Db,
   roomId: string,
-  { fence, successor }: { fence: string; successor: string },
+  replacement: { fence: string; successor: string; to: string },
 ): Promise<void> {
-  await execute(
-    db,
-    `with moved as (
-       update memberships set applied = 'out', applied_level = 0, applied_version = 0
-        where room_id = :roomId and applied = 'in'
-     )
-     update rooms set matrix_room_id = :successor, successor_matrix_room_id = null, ${PROVISIONING_DUE}, ${membersDue()}
-      where id = :roomId and ${UNDER_LEASE}`,
-    { roomId, fence, successor },
-  );
+  await execute(db, REPLACE, { roomId, beginning: FROM_BEGINNING, ...replacement });
 }
+
+// Locks in the order of all other transactions: outbox, timeline, the rest.
+const REPLACE = `
+    with mine as (
+       select room_id from room_outbox where ${HOLDS_ROOM_LEASE} for update
+     ), locked as (
+       select t.room_id from room_timeline t join mine using (room_id) for update of t
+     ), replaced as (
+       update rooms set matrix_room_id = :successor, successor_matrix_room_id = null, observer_left_at = null,
+              ${PROVISIONING_DUE}, ${membersDue()}
+        where id in (select room_id from locked) returning id
+     ), moved as (
+       update memberships set applied = 'out', applied_level = 0, applied_version = 0
+        where room_id in (select id from replaced) and applied = 'in'
+     )
+     update room_timeline set gap_from = :beginning, ${GAP_REACHES_TO} where room_id in (select id from replaced)`;
 
 /** Records that nothing of a deleted room is left on Matrix. */
 export async function markRoomRemoved(db: Db, roomId: string): Promise<void> {

@@ -19,7 +19,7 @@ const CREDENTIAL_LIMIT_MS = 20_000;
 export type HomeserverWatch = { status: () => HomeserverStatus; stop: () => void };
 
 /** What the looks found so far. Times in milliseconds since 1970. */
-export type Sight = {
+export type Findings = {
   /** Why the looks had no answer, the last ones in a row, and when the first of them began. */
   unanswered: { count: number; sinceMs: number; why: string } | null;
   refused: { sinceMs: number; detail: string } | null;
@@ -28,7 +28,7 @@ export type Sight = {
 };
 
 /** The state that the looks show. */
-export function statusOf({ unanswered, refused, upSinceMs }: Sight): HomeserverStatus {
+export function statusOf({ unanswered, refused, upSinceMs }: Findings): HomeserverStatus {
   if (unanswered && unanswered.count >= UNANSWERED_IN_A_ROW)
     return {
       state: "down",
@@ -39,11 +39,11 @@ export function statusOf({ unanswered, refused, upSinceMs }: Sight): HomeserverS
   return { state: "up", since: new Date(upSinceMs), detail: null };
 }
 
-/** The next sight after a look at `/versions`; `why` is null when it was answered. */
-export function addLook(sight: Sight, why: string | null, startedAtMs: number): Sight {
-  if (why === null) return { ...sight, unanswered: null };
-  const { count = 0, sinceMs = startedAtMs } = sight.unanswered ?? {};
-  return { ...sight, unanswered: { count: count + 1, sinceMs, why } };
+/** The next findings after a look at `/versions`; `why` is null when it was answered. */
+export function addLook(findings: Findings, why: string | null, startedAtMs: number): Findings {
+  if (why === null) return { ...findings, unanswered: null };
+  const { count = 0, sinceMs = startedAtMs } = findings.unanswered ?? {};
+  return { ...findings, unanswered: { count: count + 1, sinceMs, why } };
 }
 
 /**
@@ -57,25 +57,25 @@ export function watchHomeserver(deps: {
   onChange: (status: HomeserverStatus, before: HomeserverStatus) => void;
 }): HomeserverWatch {
   const stopping = new AbortController();
-  let sight: Sight = { unanswered: null, refused: null, upSinceMs: Date.now() };
-  const see = (next: Sight) => {
-    const before = statusOf(sight);
+  let findings: Findings = { unanswered: null, refused: null, upSinceMs: Date.now() };
+  const see = (next: Findings) => {
+    const before = statusOf(findings);
     const isUpAgain = before.state !== "up" && statusOf(next).state === "up";
-    sight = isUpAgain ? { ...next, upSinceMs: Date.now() } : next;
-    if (statusOf(sight).state !== before.state) deps.onChange(statusOf(sight), before);
+    findings = isUpAgain ? { ...next, upSinceMs: Date.now() } : next;
+    if (statusOf(findings).state !== before.state) deps.onChange(statusOf(findings), before);
   };
   const checkCredential = createCredentialCheck(deps.homeserver, (detail) => {
     see({
-      ...sight,
-      refused: detail === null ? null : { sinceMs: sight.refused?.sinceMs ?? Date.now(), detail },
+      ...findings,
+      refused: detail === null ? null : { sinceMs: findings.refused?.sinceMs ?? Date.now(), detail },
     });
   });
   const look = async () => {
     const startedAtMs = Date.now();
-    const wasDown = statusOf(sight).state === "down";
+    const wasDown = statusOf(findings).state === "down";
     const why = await whyUnanswered(deps.request);
-    see(addLook(sight, why, startedAtMs));
-    if (why === null) checkCredential({ isThorough: wasDown, isRefused: sight.refused !== null });
+    see(addLook(findings, why, startedAtMs));
+    if (why === null) checkCredential({ isThorough: wasDown, isRefused: findings.refused !== null });
   };
   const run = async () => {
     for (;;) {
@@ -88,7 +88,7 @@ export function watchHomeserver(deps: {
   // It ends by the signal.
   run().catch(() => undefined);
   return {
-    status: () => statusOf(sight),
+    status: () => statusOf(findings),
     stop: () => {
       stopping.abort();
     },

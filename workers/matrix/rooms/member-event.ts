@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { matrixEvent, type MatrixEvent } from "../event.ts";
 import type { Requester } from "../http/client.ts";
-import { MatrixFailure, unlessMissing } from "../http/failure.ts";
+import { unlessForbidden, unlessMissing } from "../http/failure.ts";
 import { EventType, Membership } from "../names.ts";
 import { roomPath } from "./room-path.ts";
 import { getState } from "./state.ts";
@@ -60,14 +60,10 @@ const membershipContent = z.looseObject({ membership: z.string() });
  */
 export async function isInRoom(self: Requester, target: Target): Promise<boolean> {
   const { matrixRoomId, matrixUserId: key } = target;
-  try {
-    const content = await getState(self, { matrixRoomId, type: EventType.RoomMember, key });
-    // Null: the account never was in the room.
-    if (content === null) return false;
-    const parsed = membershipContent.safeParse(content);
-    return !parsed.success || parsed.data.membership === Membership.Join;
-  } catch (error) {
-    if (error instanceof MatrixFailure && error.kind === "forbidden") return false;
-    throw error;
-  }
+  const state = getState(self, { matrixRoomId, type: EventType.RoomMember, key });
+  // Null: the account never was in the room. Any other refusal, as of a device that is gone, says nothing of the room.
+  const content = await unlessForbidden(state);
+  if (content === null) return false;
+  const parsed = membershipContent.safeParse(content);
+  return !parsed.success || parsed.data.membership === Membership.Join;
 }

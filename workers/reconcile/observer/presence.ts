@@ -4,7 +4,7 @@ import { listJoinedMembers } from "../../../shared/db/memberships/applied-member
 import { noteObserverOut } from "../../../shared/db/observers/observed-rooms.ts";
 import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
 import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";
-import { MatrixFailure } from "../../matrix/http/failure.ts";
+import { MatrixFailure, unlessForbidden, unlessMissing } from "../../matrix/http/failure.ts";
 import { EventType, Membership } from "../../matrix/names.ts";
 import { INVITE_LEVEL } from "../../matrix/power-levels.ts";
 import { isInRoom } from "../../matrix/rooms/member-event.ts";
@@ -57,19 +57,28 @@ export async function findWayBack(db: Db, homeserver: Homeserver, room: MatrixRo
 /**
  * Matrix ids of who is in a room, as one of our accounts in it sees it; null when none of ours is in it. An Application
  * Service is answered for each of its accounts, also as an observer that is out.
+ * @throws MatrixFailure also when no account sees the room, and one of them may not make calls: it may be in the room.
  */
 async function findJoined(db: Db, homeserver: Homeserver, room: MatrixRoom): Promise<string[] | null> {
   const members = await listJoinedMembers(db, room.id, { roles: role.options, limit: ACCOUNTS_AT_MOST });
+  let unanswered: MatrixFailure | null = null;
   for (const account of [room.observer_matrix_id, ...members]) {
     try {
-      return await listJoined(await homeserver.as(account), room.matrix_room_id);
+      const joined = listJoined(await homeserver.as(account), room.matrix_room_id);
+      const seen = await unlessForbidden(unlessMissing(joined));
+      if (seen !== null) return seen;
     } catch (error) {
-      const isOutside =
-        error instanceof MatrixFailure && (error.kind === "forbidden" || error.errcode === "M_NOT_FOUND");
-      if (!isOutside) throw error;
+      if (!isOfAccount(error)) throw error;
+      unanswered ??= error;
     }
   }
+  if (unanswered !== null) throw unanswered;
   return null;
+}
+
+/** Whether a call failed because of the account that made it: it is locked or suspended, or its device is gone. */
+function isOfAccount(error: unknown): error is MatrixFailure {
+  return error instanceof MatrixFailure && (error.kind === "account" || error.errcode === "M_UNKNOWN_DEVICE");
 }
 
 /** Whether a homeserver refused a call because of the room or an account, which another room or account may change. */

@@ -22,6 +22,7 @@ import { unbanMember } from "../../matrix/rooms/members.ts";
 import { reportDeadMessage } from "../../outbound/report-dead-message.ts";
 import type { WorkerContext } from "../../runtime/context.ts";
 import type { RoomLease } from "../../runtime/room-lease.ts";
+import { actAsObserver } from "../observer/act-as-observer.ts";
 
 /** User events that are published at once; the sweeper publishes the others. */
 const MAX_USER_EVENTS = 500;
@@ -61,7 +62,7 @@ export async function settleRemoval(
   const { db } = context;
   const place = { roomId: room.id, userId: member.userId };
   const noted = await findNotedRemoval(db, room.id, member.userId);
-  const observer = await homeserver.as(room.observer_matrix_id);
+  const observer = await actAsObserver(homeserver, room.observer_matrix_id);
   const target = { matrixRoomId: room.matrix_room_id, matrixUserId: member.matrixUserId };
   const removal = await findRemovalOnMatrix(observer, target);
   if (removal === null) {
@@ -115,7 +116,7 @@ function takeOver(
 
 /**
  * Whether a removal on Matrix removes the person here too: the one who did it may remove a member of that role, and the
- * tenant has not added the person since. Nobody removes the other from a direct room.
+ * tenant has not added the person since. A direct room keeps both of its members.
  */
 export function isRemovalHere({
   actor,
