@@ -61,7 +61,7 @@ async function acceptAll(
   flood: () => Promise<unknown>,
   write: (line: string) => void,
 ): Promise<void> {
-  const jobs = pids["jobs"];
+  const jobs = pids["workers"];
   if (jobs === undefined) throw new Error("the stack has no jobs process");
   const startedAtMs = performance.now();
   process.kill(jobs, "SIGSTOP");

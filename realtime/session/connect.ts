@@ -33,6 +33,7 @@ export async function connect(deps: ConnectDeps, connection: Connection, command
   connection.state = "connecting";
   let leave: () => void = () => undefined;
   const awaitTurn: AwaitTurn = async ({ tenantId, user }) => {
+    connection.verified();
     leave = await deps.turns.enter(tenantId, user);
     if (connection.isClosed) throw new AppError("unavailable", "The client has left.");
   };

@@ -149,6 +149,11 @@ export class Connection implements Subscriber, Life, Session {
     return !this.isClosed;
   }
 
+  /** The client has shown a valid token: from now on it counts for its user, and not at its address. */
+  verified(): void {
+    this.#leaveAddress();
+  }
+
   /** The socket has a user now. */
   connected(): void {
     this.state = "ready";
