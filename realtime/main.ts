@@ -7,7 +7,7 @@ import { closeRedis, openRedis, openSubscriberRedis, waitForRedis } from "../sha
 import { runProcess } from "../shared/platform/shutdown.ts";
 import { VERSION } from "../shared/platform/version.ts";
 import { LIMITS } from "./limits.ts";
-import { createPolicy } from "./policy/policy.ts";
+import { createPolicy } from "./policy/create-policy.ts";
 import { isChild } from "./cluster/messages.ts";
 import { superviseProcesses } from "./cluster/processes.ts";
 import { readAllMetrics, reportToParent } from "./cluster/process-metrics.ts";

@@ -89,7 +89,7 @@ async function authenticateToken(
   const { tenant: slug, kid } = readTokenIssuer(token);
   const tenant = slug === null ? null : await findTenant(slug, kid);
   if (!tenant) throw unknownTokenError();
-  const { user, stamp } = await verifyUserToken(tenant.keys, tenant.slug, token, now());
+  const { user, stamp } = verifyUserToken(tenant.keys, tenant.slug, token, now());
   requireActive(tenant.status);
   return { kind: "user", tenantId: tenant.id, tenantSlug: tenant.slug, user, stamp, limits: tenant.limits };
 }

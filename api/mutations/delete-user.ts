@@ -14,7 +14,7 @@ import { endRooms } from "./end-rooms.ts";
 
 /**
  * Removes a user from all rooms and deletes the user, in one transaction. The user's direct rooms are deleted: made again,
- * with whoever has the name then, each is a new generation without a history. Null if there is no such user.
+ * with the next user of the name, each is a new generation without a history. Null if there is no such user.
  */
 export function deleteUser(db: Db, tenantId: string, name: string): Promise<SideEffect[] | null> {
   return transact(db, async (trx) => {

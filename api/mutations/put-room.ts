@@ -1,4 +1,5 @@
 import type { Db } from "../../shared/db/connection/open.ts";
+import { hasDeletedMember } from "../../shared/db/memberships/memberships.ts";
 import {
   changeRoom,
   findRoom,
@@ -15,6 +16,7 @@ import type { RoomAddress } from "../../shared/contract/names.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { roomChangedEntry } from "../../shared/timeline/own-entries.ts";
 import { membersChanged, roomChanged, type SideEffect } from "../after-commit/side-effects.ts";
+import { endRooms } from "./end-rooms.ts";
 import type { MembersPut } from "./put-members.ts";
 import { areMembersAsDesired, setMembers } from "./set-members.ts";
 
@@ -32,6 +34,7 @@ export async function putRoom(
   if (seen && isRoomAsDesired(seen, put.fields) && (await areMembersAsDesired(db, seen, put.members)))
     return [];
   return transact(db, async (trx) => {
+    const ended = await endRoomOfDeletedUser(trx, tenantId, address);
     const isMade =
       !(await findRoom(trx, tenantId, address)) && (await insertRoom(trx, tenantId, address, put.initial));
     const room = await lockRoom(trx, tenantId, address);
@@ -43,10 +46,23 @@ export async function putRoom(
     await appendEntries(trx, [{ roomId: room.id, entries }]);
     const target = { tenantId, roomId: room.id };
     return [
+      ...ended,
       ...(isMade || isChanged ? roomChanged(target) : []),
       ...(members.isChanged ? membersChanged(target) : []),
     ];
   });
+}
+
+/**
+ * Deletes a direct room that a deleted user was in: the next user of the name must not read it. The deletion of the user does
+ * so, but not that of version 0.1.0, whose processes may run on this schema.
+ */
+async function endRoomOfDeletedUser(trx: Db, tenantId: string, address: RoomAddress): Promise<SideEffect[]> {
+  if (address.kind !== "direct") return [];
+  const room = await lockRoom(trx, tenantId, address);
+  if (!room || !(await hasDeletedMember(trx, tenantId, room.id))) return [];
+  await lockTimelines(trx, tenantId, [room.id]);
+  return endRooms(trx, tenantId, [room.id]);
 }
 
 /** Changes fields of a room. @throws AppError `not_found`. */

@@ -1,6 +1,7 @@
 import {
   countLevels,
   findMembers,
+  hasDeletedMember,
   lockMemberships,
   upsertMembers,
   type MemberRow,
@@ -34,7 +35,7 @@ export type MembersChange = { isChanged: boolean; entries: NewEntry[] };
 
 /**
  * Adds people to a locked room or changes their roles. Unchanged members are left alone. Unknown users are created, or
- * refused. @throws AppError `conflict`, `too_many_roles`, `invalid` for unknown users that are refused.
+ * refused. @throws AppError `not_found`, `conflict`, `too_many_roles`, `invalid` for unknown users that are refused.
  */
 export async function setMembers(
   trx: Db,
@@ -43,7 +44,7 @@ export async function setMembers(
   unknownUsers: UnknownUsers,
 ): Promise<MembersChange> {
   if (desired.length === 0) return { isChanged: false, entries: [] };
-  requireOwnPair(room, desired);
+  await requireOwnPair(trx, room, desired);
   const users = await findUsers(trx, room.tenant_id, desired, unknownUsers);
   const people = desired.flatMap(({ user, role }) => {
     const id = users.get(user)?.id;
@@ -145,9 +146,14 @@ async function findUsers(
   return users;
 }
 
-/** @throws AppError `conflict` for others than the two people of a direct room. */
-function requireOwnPair(room: Room, desired: readonly DesiredMember[]): void {
+/**
+ * @throws AppError `conflict` for others than the two people of a direct room; `not_found` for one that a deleted user was in,
+ *   see `putRoom`.
+ */
+async function requireOwnPair(trx: Db, room: Room, desired: readonly DesiredMember[]): Promise<void> {
   if (room.kind !== "direct") return;
+  if (await hasDeletedMember(trx, room.tenant_id, room.id))
+    throw new AppError("not_found", "There is no such room.");
   const pair = parseDirectSlug(room.slug);
   if (desired.some(({ user }) => !pair.includes(user))) {
     throw new AppError("conflict", "A direct room has exactly its two members.");

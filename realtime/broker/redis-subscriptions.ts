@@ -4,7 +4,7 @@ import type { Redis } from "../../shared/platform/redis.ts";
 
 const BATCH_CHANNELS = 512;
 
-type Wanted = { isSent: boolean; confirmed: Promise<void>; confirm: () => void };
+type Wanted = { confirmed: Promise<void>; confirm: () => void };
 
 /**
  * The live channels that this process listens to, over one connection. The changes of one turn of the event loop are sent
@@ -13,6 +13,8 @@ type Wanted = { isSent: boolean; confirmed: Promise<void>; confirm: () => void }
 export class RedisSubscriptions {
   readonly #redis: Redis;
   readonly #wanted = new Map<string, Wanted>();
+  /** Of those, the ones that Redis was not asked for yet. */
+  readonly #unsent = new Set<string>();
   readonly #dropped = new Set<string>();
   #isFlushing = false;
   #isReady = false;
@@ -43,11 +45,13 @@ export class RedisSubscriptions {
     if (this.#wanted.has(channel)) return;
     this.#dropped.delete(channel);
     this.#wanted.set(channel, createWanted());
+    this.#unsent.add(channel);
     this.#flushSoon();
   }
 
   drop(channel: string): void {
     if (!this.#wanted.delete(channel)) return;
+    this.#unsent.delete(channel);
     this.#dropped.add(channel);
     this.#flushSoon();
   }
@@ -84,15 +88,17 @@ export class RedisSubscriptions {
     const dropped = [...this.#dropped];
     this.#dropped.clear();
     for (const batch of inBatches(dropped)) this.#redis.unsubscribe(...batch).catch(() => undefined);
-    const unsent = [...this.#wanted].filter(([, wanted]) => !wanted.isSent);
+    const unsent = [...this.#unsent];
+    this.#unsent.clear();
     void this.#subscribe(unsent);
   }
 
-  async #subscribe(unsent: readonly (readonly [string, Wanted])[]): Promise<boolean> {
-    for (const [, wanted] of unsent) wanted.isSent = true;
-    const answers = inBatches(unsent).map(async (batch) => {
-      await this.#redis.subscribe(...batch.map(([channel]) => channel));
-      for (const [, wanted] of batch) wanted.confirm();
+  async #subscribe(channels: readonly string[]): Promise<boolean> {
+    const answers = inBatches(channels).map(async (batch) => {
+      // A channel that is dropped and wanted again meanwhile waits for a confirmation of its own.
+      const asked = batch.map((channel) => this.#wanted.get(channel));
+      await this.#redis.subscribe(...batch);
+      for (const wanted of asked) wanted?.confirm();
     });
     const outcomes = await Promise.allSettled(answers);
     // A failure is a failure of the connection: the next connection subscribes again.
@@ -102,15 +108,12 @@ export class RedisSubscriptions {
   #lose(): void {
     this.#isReady = false;
     this.#dropped.clear();
-    for (const [channel, wanted] of this.#wanted) {
-      // Callers that wait for the old confirmation go on to wait for the new one.
-      this.#wanted.set(channel, { ...wanted, isSent: false });
-    }
   }
 
   #resubscribe(): void {
     this.#lastMessageAtMs = Date.now();
-    void this.#subscribe([...this.#wanted]).then((isComplete) => {
+    this.#unsent.clear();
+    void this.#subscribe([...this.#wanted.keys()]).then((isComplete) => {
       if (!isComplete || this.#redis.status !== "ready") return;
       this.#isReady = true;
       this.onRestored();
@@ -128,7 +131,7 @@ function createWanted(): Wanted {
   const confirmed = new Promise<void>((resolve) => {
     confirm = resolve;
   });
-  return { isSent: false, confirmed, confirm };
+  return { confirmed, confirm };
 }
 
 function inBatches<T>(items: readonly T[]): T[][] {

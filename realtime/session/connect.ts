@@ -4,7 +4,8 @@ import type { FairQueue } from "../../shared/platform/concurrency/fair-queue.ts"
 import { CLOSE, CONNECT_REFUSAL, REPLY_ERROR } from "../protocol/codes.ts";
 import type { CommandOf } from "../protocol/commands.ts";
 import type { ConnectResult, StreamPosition } from "../protocol/frames.ts";
-import type { AwaitTurn, Identity, Policy, Rights } from "../policy/policy.ts";
+import { requireActive } from "../policy/authentication.ts";
+import type { Allowed, AwaitTurn, Identity, Policy, Rights } from "../policy/policy.ts";
 import { liveChannelOf, type TopicRef } from "../channels/topic-ref.ts";
 import type { SocketQuotas } from "../quotas/socket-quotas.ts";
 import type { Connection } from "./connection.ts";
@@ -33,10 +34,11 @@ export async function connect(deps: ConnectDeps, connection: Connection, command
   let leave: () => void = () => undefined;
   const awaitTurn: AwaitTurn = async ({ tenantId, user }) => {
     leave = await deps.turns.enter(tenantId, user);
+    if (connection.isClosed) throw new AppError("unavailable", "The client has left.");
   };
   try {
-    const identity = await deps.policy.authenticate(command.request.token, connection.origin, awaitTurn);
-    if (!connection.isClosed) await authorize(deps, connection, identity, command);
+    const allowed = await deps.policy.allow(command.request.token, connection.origin, awaitTurn);
+    if (!connection.isClosed) await authorize(deps, connection, allowed, command);
   } catch (error) {
     deps.quotas.leave(connection.id);
     refuse(deps, connection, command, error);
@@ -45,7 +47,7 @@ export async function connect(deps: ConnectDeps, connection: Connection, command
   }
 }
 
-/** Takes a place for a socket, while its rights are read. */
+/** Takes a place for a socket. */
 async function admit({ quotas, limits }: ConnectDeps, connection: Connection, identity: Identity) {
   const { userRef, tenantId, sockets } = identity;
   await quotas.admit({
@@ -63,13 +65,12 @@ async function admit({ quotas, limits }: ConnectDeps, connection: Connection, id
 async function authorize(
   deps: ConnectDeps,
   connection: Connection,
-  identity: Identity,
+  { identity, rights: planned }: Allowed,
   { id, request }: Connect,
 ): Promise<void> {
   const { policy, hub, streams, quotas } = deps;
   const { userRef } = identity;
-  const [read] = await Promise.all([policy.rightsOf(userRef.id), admit(deps, connection, identity)]);
-  const planned = requireActive(identity, read);
+  await admit(deps, connection, identity);
   // The client may have closed meanwhile.
   if (connection.isClosed) {
     quotas.leave(connection.id);
@@ -85,8 +86,8 @@ async function authorize(
     wants: planWants(deps, planned, userRef, asked),
     isServerSide: true,
     readTops: async () => {
-      rights = requireActive(identity, await policy.rightsOf(userRef.id));
-      const tops = await streams.tops([userRef]);
+      const [newest, tops] = await Promise.all([policy.rightsOf(userRef.id), streams.tops([userRef])]);
+      rights = requireActive(identity, newest);
       for (const { ref, top } of rights.grants) tops.set(liveChannelOf(ref), top);
       return tops;
     },
@@ -103,14 +104,6 @@ async function authorize(
   });
   if (rights.membershipVersion !== planned.membershipVersion) connection.needsReview = true;
   if (connection.needsReview) deps.onNeedsReview(connection);
-}
-
-/** @throws AppError when the user may not connect any more, or the token was revoked since it was authenticated. */
-function requireActive({ stamp }: Identity, rights: Rights): Rights {
-  if (rights.state === "paused") throw new AppError("unauthorized", "The tenant is paused.");
-  if (rights.state === "gone") throw new AppError("forbidden", "The user is locked or gone.");
-  if (stamp.issuedAtMs < rights.tokensValidFromMs) throw new AppError("forbidden", "The token was revoked.");
-  return rights;
 }
 
 function askedPosition([channel, position]: [string, Connect["request"]["subs"][string]]): [

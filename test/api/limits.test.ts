@@ -175,7 +175,7 @@ describe("unauthenticated requests", () => {
         expect.stringMatching(/^\d+$/),
       ]);
       expect((await ada("GET", ROOMS, { headers })).status).toBe(200);
-      // Valid, and new to this process: it is not told from one that is not valid.
+      // Valid, and new to this process: it is treated like one that is not valid.
       expect((await bob("GET", ROOMS, { headers })).status).toBe(429);
       expect((await bob("GET", ROOMS, { headers: newAddress() })).status).toBe(200);
       expect((await bob("GET", ROOMS, { headers })).status).toBe(200);
@@ -236,7 +236,8 @@ describe("unauthenticated requests", () => {
   test("unknown credentials that come at once are checked as seldom as one after the other", async () => {
     const redis = openRedis(world.config.redisUrl, log, "at-once");
     await waitForRedis(redis, 500);
-    const counters = createSharedCounters(redis, Date.now, () => undefined);
+    let countedAloneTimes = 0;
+    const counters = createSharedCounters(redis, Date.now, () => countedAloneTimes++);
     const limits = createRateLimits(counters, createApiMetrics(createMetrics()).rateLimited);
     const identify = createIdentifyCaller(limits, Date.now);
     let checks = 0;
@@ -245,12 +246,22 @@ describe("unauthenticated requests", () => {
       await redis.ping();
       throw new AppError("unauthorized", "The key is not valid.");
     };
-    const tries = Array.from({ length: 2_000 }, (_, index) =>
-      identify({ address: "198.51.100.1", credential: `key ${String(index)}` }, check).catch(
-        (error: unknown) => (error instanceof AppError ? error.code : "other"),
-      ),
-    );
-    const codes = await Promise.all(tries);
+    const askAtOnce = (address: string) =>
+      Promise.all(
+        Array.from({ length: 2_000 }, (_, index) =>
+          identify({ address, credential: `key ${String(index)}` }, check).catch((error: unknown) =>
+            error instanceof AppError ? error.code : "other",
+          ),
+        ),
+      );
+    let codes: unknown[] = [];
+    // As in `testShared`.
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      const startMs = performance.now();
+      [checks, countedAloneTimes] = [0, 0];
+      codes = await askAtOnce(`198.51.100.${String(attempt)}`);
+      if (countedAloneTimes === 0 && performance.now() - startMs < WINDOW_MS) break;
+    }
     expect(new Set(codes)).toEqual(new Set(["unauthorized", "rate_limited"]));
     expect(codes.filter((code) => code === "unauthorized").length).toBeLessThanOrEqual(300);
     // Those that ran when the limit was reached end too.
@@ -275,7 +286,7 @@ describe("unauthenticated requests", () => {
     };
     const identify = createIdentifyCaller(limits, () => nowMs);
     const ask = (check: () => Promise<Caller>, credential = "one") =>
-      identify({ address: "198.51.100.2", credential }, check).then(
+      identify({ address: "198.51.100.99", credential }, check).then(
         () => "served",
         (error: unknown) => (error instanceof AppError ? error.code : "other"),
       );

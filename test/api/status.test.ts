@@ -1,7 +1,12 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
-import { saveHomeserverStatus } from "../../shared/db/homeservers/homeserver-states.ts";
+import {
+  readHomeserverStatuses,
+  saveHomeserverStatus,
+} from "../../shared/db/homeservers/homeserver-states.ts";
 import { recordAttempt } from "../../shared/db/messages/delivery-attempts.ts";
 import { newId } from "../../shared/platform/ids.ts";
+import { createLog } from "../../shared/platform/log.ts";
+import { shareHomeserverStates } from "../../workers/runtime/health/share-homeserver-states.ts";
 import { openApiWorld, type ApiWorld, type Ask, type TestTenant } from "../support/api.ts";
 import { until } from "../support/wait.ts";
 
@@ -65,6 +70,24 @@ test("the API is degraded by a homeserver only while messages wait for it", asyn
   const ageMs = Date.now() - Date.parse(problem?.since ?? "");
   expect(ageMs).toBeGreaterThan(85_000);
   expect(ageMs).toBeLessThan(150_000);
+});
+
+test("a homeserver that cannot be opened does not hide the state of the others", async () => {
+  const { homeserver_id: homeserverId } = tenant.row;
+  const sharing = shareHomeserverStates({
+    db: world.db,
+    log: createLog({ level: "silent", tier: "test" }),
+    homeservers: {
+      get: () => Promise.reject(new Error("its credential cannot be opened")),
+      statuses: () => [[homeserverId, { state: "down", since: new Date(), detail: "It does not answer." }]],
+    },
+  });
+  await until(
+    async () => (await readHomeserverStatuses(world.db)).some(({ state }) => state === "down"),
+    "its state is saved",
+  );
+  await sharing.stop();
+  expect(await readHomeserverStatuses(world.db)).toEqual([]);
 });
 
 test("a report that is older than 15 s is no report", async () => {

@@ -99,7 +99,7 @@ describe("a token of a deleted user", () => {
     expect((await repeated[0]?.[1](world.as(ours)))?.status).not.toBe(202);
   });
 
-  test("is told from one of the next user by a margin of 31 s, for tokens that the product signs", async () => {
+  test("differs from one of the next user by a margin of 31 s, for tokens that the product signs", async () => {
     await tenant.server("PUT", "/v1/users/margin");
     await tenant.server("DELETE", "/v1/users/margin");
     await tenant.server("PUT", "/v1/users/margin");

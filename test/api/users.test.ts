@@ -197,6 +197,27 @@ describe("a direct room", () => {
     expect(generations).toEqual([1, 2]);
   });
 
+  test("that version 0.1.0 left with a deleted user is not continued with the next user of the name", async () => {
+    const pair: [string, string] = ["left.a", "left.b"];
+    const room = await converse(pair);
+    const [{ id } = { id: "" }] = await world
+      .db<User>("users")
+      .where({ tenant_id: tenant.row.id, external_id: "left.a" })
+      .update({ deleted_at: new Date() })
+      .returning("id");
+    await world.db("memberships").where({ user_id: id }).update({ desired: "out" });
+    await tenant.server("PUT", "/v1/users/left.a");
+
+    expect((await tenant.server("PUT", `${room}/members/left.a`)).status).toBe(404);
+    expect((await tenant.server("PUT", direct, { body: { users: pair } })).status).toBe(202);
+    for (const user of pair)
+      expect((await (await signedFor(user))("GET", `${room}/messages`)).body).toMatchObject({
+        items: [],
+        pending: [],
+      });
+    expect((await tenant.server("PUT", `${room}/members/left.a`)).status).toBe(202);
+  });
+
   test("of others stays when a user is deleted, and so does an event's room", async () => {
     await converse(["stay.a", "stay.b"]);
     await tenant.server("PUT", "/v1/rooms/event/stays", {

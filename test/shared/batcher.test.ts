@@ -59,3 +59,29 @@ test("a load that fails, fails its own callers only", async () => {
   calls[1]?.answer();
   expect(await second).toBe("b!");
 });
+
+test("requests gather for the next load after one that has just begun, and the first does not wait", async () => {
+  const { calls, load } = createSource();
+  const ask = createBatcher(2, load, { gatherMs: 50 });
+  const first = ask("a");
+  await nextTurn();
+  expect(calls.map(({ keys }) => keys)).toEqual([["a"]]);
+  const others = [ask("b")];
+  await nextTurn();
+  others.push(ask("a"));
+  while (calls.length < 2) await nextTurn();
+  expect(calls.map(({ keys }) => keys)).toEqual([["a"], ["b", "a"]]);
+  for (const { answer } of calls) answer();
+  expect(await Promise.all([first, ...others])).toEqual(["a!", "b!", "a!"]);
+});
+
+test("a full batch loads at once", async () => {
+  const { calls, load } = createSource();
+  const ask = createBatcher(2, load, { gatherMs: 60_000 });
+  void ask("first");
+  await nextTurn();
+  const names = Array.from({ length: 100 }, (_, index) => `k${String(index)}`);
+  void Promise.all(names.map(ask));
+  await nextTurn();
+  expect(calls.map(({ keys }) => keys)).toEqual([["first"], names]);
+});

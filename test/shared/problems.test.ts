@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { createLog } from "../../shared/platform/log.ts";
+import { createLog, type Log } from "../../shared/platform/log.ts";
 import { keepSince, watchProblems, type FoundProblem } from "../../shared/platform/problems/problems.ts";
 import {
   createRedisCheck,
@@ -9,6 +9,7 @@ import {
 } from "../../shared/platform/problems/redis-problems.ts";
 import { closeRedis, openRedis, waitForRedis } from "../../shared/platform/redis.ts";
 import { requireEnv } from "../support/db.ts";
+import { until } from "../support/wait.ts";
 
 test.each([
   ["READONLY You can't write against a read only replica.", "redis_read_only"],
@@ -74,4 +75,33 @@ test("many readers at once cost one look, and each sees it", async () => {
   await watch.stop();
   expect(new Set(read.map((problems) => problems[0]?.code))).toEqual(new Set(["redis_down"]));
   expect(looks).toBe(1);
+});
+
+test("a problem is logged when it begins, becomes worse, and ends, and not at each look", async () => {
+  const lines: string[] = [];
+  const write = (level: string) => (_fields: unknown, text?: string) => lines.push(`${level} ${text ?? ""}`);
+  const found: FoundProblem[] = [];
+  let looks = 0;
+  const watch = watchProblems({
+    look: () => {
+      looks++;
+      return Promise.resolve([...found]);
+    },
+    log: { warn: write("warn"), info: write("info"), error: write("error") } as unknown as Log,
+  });
+  const lookAgain = async () => {
+    const before = looks;
+    await until(async () => {
+      await watch.read();
+      return looks > before;
+    }, "it looks again");
+  };
+  for (const severity of ["warning", "warning", "critical", "critical", "warning"] as const) {
+    found.splice(0, 1, { code: "redis_full", severity, detail: "full" });
+    await lookAgain();
+  }
+  found.length = 0;
+  await lookAgain();
+  await watch.stop();
+  expect(lines).toEqual(["warn degraded", "warn degraded", "info not degraded any more"]);
 });

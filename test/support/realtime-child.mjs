@@ -18,7 +18,7 @@ const [
 ] = await Promise.all([
   load("realtime/app.js"),
   load("realtime/transport/load.js"),
-  load("realtime/policy/policy.js"),
+  load("realtime/policy/create-policy.js"),
   load("realtime/limits.js"),
   load("shared/db/connection/open.js"),
   load("shared/platform/redis.js"),

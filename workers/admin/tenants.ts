@@ -98,7 +98,7 @@ const WORDS: ReadonlySet<string> = new Set(["join", "unknownUsers"] satisfies (k
 
 function parseLimit(change: string): { name: string; value: number | string | string[] | null } {
   const [, name = "", text = ""] = /^(\w+)=(.*)$/.exec(change) ?? [];
-  if (!(name in desiredTenantLimits.shape))
+  if (!Object.hasOwn(desiredTenantLimits.shape, name))
     throw new AppError(
       "invalid",
       `${change}: name=value, with one of ${Object.keys(desiredTenantLimits.shape).join(", ")}`,

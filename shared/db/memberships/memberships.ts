@@ -139,6 +139,17 @@ export function listRoomsOf(
   );
 }
 
+/** Whether a user who is deleted was in a room. */
+export async function hasDeletedMember(db: Db, tenantId: string, roomId: string): Promise<boolean> {
+  const rows = await rowsOf(
+    db,
+    `select 1 as found from memberships s join users u on u.id = s.user_id and u.deleted_at is not null
+      where s.tenant_id = ? and s.room_id = ? limit 1`,
+    [tenantId, roomId],
+  );
+  return rows.length > 0;
+}
+
 /** Members of a room, in the order of their names, after `cursor` (a name). */
 export function listMembers(
   db: Db,

@@ -19,8 +19,8 @@ export type UserAccessRow = {
 
 export type RightsRow = UserAccessRow & { grants: GrantRow[] };
 
-const SELECT_USER_ACCESS = `
-  select u.id as user_id, u.tokens_valid_from as "tokensValidFrom",
+const selectUserAccess = (moreColumns = "") => `
+  select u.id as user_id, u.tokens_valid_from as "tokensValidFrom",${moreColumns}
          case when t.status <> 'active' then 'paused'
               when u.deleted_at is not null or u.status = 'locked' then 'gone' else 'active' end as state,
          (select coalesce(md5(string_agg(m.room_id::text, ',' order by m.room_id)), '')
@@ -37,16 +37,18 @@ const SELECT_GRANT = `
     join room_timeline l on l.room_id = r.id
    where m.desired = 'in'`;
 
+/** The access of users as `selectAccess` reads it, with the grants of each. Its first value is their number. */
+const selectRights = (selectAccess: string) => `
+  select s.*, (select coalesce(jsonb_agg(g), '[]') from (
+      ${SELECT_GRANT} and m.user_id = s.user_id
+      order by coalesce(l.last_message_at, r.created_at) desc, r.id limit ?) g) as grants
+    from (${selectAccess}) s`;
+
+const READ_RIGHTS = selectRights(`${selectUserAccess()} where u.id = any(?)`);
+
 /** The access of users and the `limit` most recently active rooms that each may subscribe to, of one snapshot. */
 export function readRights(db: Db, userIds: readonly string[], limit: number): Promise<RightsRow[]> {
-  return rowsOf<RightsRow>(
-    db,
-    `select s.*, (select coalesce(jsonb_agg(g), '[]') from (
-        ${SELECT_GRANT} and m.user_id = s.user_id
-        order by coalesce(l.last_message_at, r.created_at) desc, r.id limit ?) g) as grants
-       from (${SELECT_USER_ACCESS} where u.id = any(?)) s`,
-    [limit, userIds],
-  );
+  return rowsOf<RightsRow>(db, READ_RIGHTS, [limit, userIds]);
 }
 
 /** Of some rooms, by id, those that the user may subscribe to. */
@@ -64,9 +66,11 @@ export function findGrants(db: Db, userId: string, rooms: readonly RoomAddress[]
   );
 }
 
+const READ_USER_ACCESS = `${selectUserAccess()} where u.id = any(?)`;
+
 /** The access of many users. One who does not exist is left out. */
 export function readUserAccess(db: Db, userIds: readonly string[]): Promise<UserAccessRow[]> {
-  return rowsOf<UserAccessRow>(db, `${SELECT_USER_ACCESS} where u.id = any(?)`, [userIds]);
+  return rowsOf<UserAccessRow>(db, READ_USER_ACCESS, [userIds]);
 }
 
 /** The positions of the timelines of many rooms. */
@@ -79,19 +83,40 @@ export function readPositions(
   ]);
 }
 
-/** Users by tenant and the tenant's own id of them; an existing user before a deleted one of the same id. */
-export function findConnectables(
+/** A user's name in a tenant, and the row of it: of an existing user before a deleted one of the same name. */
+export type UserName = { tenantId: string; user: string };
+export type Connectable = TokenBounds & { tenant_id: string; external_id: string; is_active: boolean };
+
+const CONNECTABLE_COLUMNS = `
+         u.id, u.tenant_id, u.external_id, u.tokens_valid_from, u.product_tokens_valid_from,
+         (u.deleted_at is null and u.status <> 'locked') as is_active`;
+
+const selectConnectables = (columns: string) => `
+  select distinct on (u.tenant_id, u.external_id) ${columns}
+    from unnest(?::uuid[], ?::text[]) as w(tenant_id, external_id)
+    join users u on u.tenant_id = w.tenant_id and u.external_id = w.external_id
+   order by u.tenant_id, u.external_id, (u.deleted_at is null) desc`;
+
+const FIND_CONNECTABLES = selectConnectables(CONNECTABLE_COLUMNS);
+
+const FIND_RIGHTS = selectRights(
+  `${selectUserAccess(`${CONNECTABLE_COLUMNS},`)} where u.id = any(array(select c.id from (${selectConnectables("u.id")}) c))`,
+);
+
+/** Users by name. */
+export function findConnectables(db: Db, names: readonly UserName[]): Promise<Connectable[]> {
+  return rowsOf(db, FIND_CONNECTABLES, bindNames(names));
+}
+
+/** Users by name, with what `readRights` reads, of one snapshot. */
+export function findRights(
   db: Db,
-  users: readonly { tenantId: string; user: string }[],
-): Promise<(TokenBounds & { tenant_id: string; external_id: string; is_active: boolean })[]> {
-  return rowsOf(
-    db,
-    `select distinct on (u.tenant_id, u.external_id) u.id, u.tenant_id, u.external_id,
-            u.tokens_valid_from, u.product_tokens_valid_from,
-            (u.deleted_at is null and u.status <> 'locked') as is_active
-       from unnest(?::uuid[], ?::text[]) as w(tenant_id, external_id)
-       join users u on u.tenant_id = w.tenant_id and u.external_id = w.external_id
-      order by u.tenant_id, u.external_id, (u.deleted_at is null) desc`,
-    [users.map(({ tenantId }) => tenantId), users.map(({ user }) => user)],
-  );
+  names: readonly UserName[],
+  limit: number,
+): Promise<(Connectable & RightsRow)[]> {
+  return rowsOf(db, FIND_RIGHTS, [limit, ...bindNames(names)]);
+}
+
+function bindNames(names: readonly UserName[]): string[][] {
+  return [names.map(({ tenantId }) => tenantId), names.map(({ user }) => user)];
 }

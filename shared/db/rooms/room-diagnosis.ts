@@ -47,7 +47,7 @@ export async function findTimelineState(db: Db, roomId: string): Promise<Timelin
 export type Repair = {
   inside: readonly string[];
   outside: readonly string[];
-  /** Members who are banned on Matrix, with the event of the ban: it is undone, whoever banned them. */
+  /** Members who are banned on Matrix, with the event of the ban: all of them are undone. */
   bans: readonly { user: string; eventId: string | null }[];
   rereads: boolean;
   observerIsOut: boolean;

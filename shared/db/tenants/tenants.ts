@@ -94,10 +94,15 @@ export async function findTenantBySlug(db: Db, slug: string): Promise<Tenant | u
 }
 
 /** Of many tenants by slug, those that are not paused, in one query. */
-export async function findActiveTenants(db: Db, slugs: readonly string[]): Promise<Tenant[]> {
-  return Tenant.query(db)
-    .whereIn("slug", [...slugs])
-    .where({ status: "active" });
+export async function findActiveTenants(
+  db: Db,
+  slugs: readonly string[],
+): Promise<Pick<Tenant, "id" | "slug" | "sealed_token_keys" | "limits">[]> {
+  return rowsOf(
+    db,
+    "select id, slug, sealed_token_keys, limits from tenants where slug = any(?) and status = 'active'",
+    [slugs],
+  );
 }
 
 export async function listTenants(db: Db, limit: number): Promise<Tenant[]> {
@@ -134,12 +139,14 @@ export async function setTenantStatus(db: Db, slug: string, status: Tenant["stat
   return (await Tenant.query(db).patch({ status }).where({ slug })) > 0;
 }
 
-export function openTokenKeys(sealKeys: readonly SealKey[], tenant: Tenant): TokenKeys {
+type SealedTokenKeys = Pick<Tenant, "id" | "sealed_token_keys">;
+
+export function openTokenKeys(sealKeys: readonly SealKey[], tenant: SealedTokenKeys): TokenKeys {
   return tokenKeys.parse(JSON.parse(unseal(sealKeys, sealContext(tenant.id), tenant.sealed_token_keys)));
 }
 
 /** Opens the token keys of tenants. Those that are still sealed as before are not opened again. */
-export function createKeyOpener(sealKeys: readonly SealKey[]): (tenant: Tenant) => TokenKeys {
+export function createKeyOpener(sealKeys: readonly SealKey[]): (tenant: SealedTokenKeys) => TokenKeys {
   const opened = new Map<string, { sealed: string; keys: TokenKeys }>();
   return (tenant) => {
     const known = opened.get(tenant.id);

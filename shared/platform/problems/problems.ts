@@ -93,18 +93,18 @@ export function keepSince(
   }));
 }
 
-/** Logs when a problem begins and ends. A finder that knows since when has logged it itself. */
+/** Logs when a problem begins, becomes worse, and ends. A finder that knows since when has logged it itself. */
 function createChangeLog(log: Log, now: () => number) {
-  const logged = new Map<ProblemCode, string>();
+  const logged = new Map<ProblemCode, Pick<Problem, "since" | "severity">>();
   return (found: readonly FoundProblem[], standing: readonly Problem[]) => {
-    for (const { code, detail, since } of standing) {
-      const isLogged =
-        logged.has(code) || found.find((problem) => problem.code === code)?.since !== undefined;
-      if (isLogged) continue;
-      logged.set(code, since);
+    for (const { code, severity, detail, since } of standing) {
+      const known = logged.get(code);
+      const isLogged = known !== undefined && (known.severity === severity || severity === "warning");
+      if (isLogged || found.find((problem) => problem.code === code)?.since !== undefined) continue;
+      logged.set(code, { since, severity });
       log.warn({ problem: code, detail, since }, "degraded");
     }
-    for (const [code, since] of logged) {
+    for (const [code, { since }] of logged) {
       if (standing.some((problem) => problem.code === code)) continue;
       logged.delete(code);
       log.info({ problem: code, since, forMs: now() - Date.parse(since) }, "not degraded any more");

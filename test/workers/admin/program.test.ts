@@ -83,7 +83,13 @@ test("a command shows and changes a tenant's limits, and refuses a wrong one", a
   expect(JSON.parse(waits.out)).toMatchObject({ unknownUsers: "create" });
   const strict = await admin("tenant", "limits", "limits", "unknownUsers=refuse", "--json");
   expect(JSON.parse(strict.out)).toMatchObject({ unknownUsers: "refuse", join: "eager" });
-  const requests = ["userRequests=0", "userRequests=many", "nothing=1", "allowedOrigins=nonsense"];
+  const requests = [
+    "userRequests=0",
+    "userRequests=many",
+    "nothing=1",
+    "toString=",
+    "allowedOrigins=nonsense",
+  ];
   const origins = ["allowedOrigins=https://a.example/", "allowedOrigins=https://a.example,*"];
   for (const wrong of [
     ...requests,

@@ -71,9 +71,10 @@ test("a token of the former key is valid after a rotation, and one of the key be
   expect(shown).toMatchObject({ kid: (await keysNow()).current.kid });
   const { token } = await signUserToken(await keysNow(), claims, times);
   await admin([NEW, OLD], "token-key", "rotate", "--tenant", "signer");
-  await expect(verifyUserToken(await keysNow(), "signer", token, Date.now())).resolves.toMatchObject(claims);
+  expect(verifyUserToken(await keysNow(), "signer", token, Date.now())).toMatchObject(claims);
   await admin([NEW, OLD], "token-key", "rotate", "--tenant", "signer");
-  await expect(verifyUserToken(await keysNow(), "signer", token, Date.now())).rejects.toMatchObject({
-    code: "unauthorized",
-  });
+  const keys = await keysNow();
+  expect(() => verifyUserToken(keys, "signer", token, Date.now())).toThrow(
+    expect.objectContaining({ code: "unauthorized" }),
+  );
 });

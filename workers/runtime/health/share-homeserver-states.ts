@@ -30,8 +30,13 @@ export function shareHomeserverStates(deps: {
   let listedAtMs = -Infinity;
   const openAll = async () => {
     if (performance.now() - listedAtMs < LIST_EVERY_MS) return;
-    for (const id of await listUsedHomeservers(db)) await homeservers.get(id);
-    listedAtMs = performance.now();
+    const outcomes = await Promise.allSettled(
+      (await listUsedHomeservers(db)).map((id) => homeservers.get(id)),
+    );
+    const failed = outcomes.filter((outcome) => outcome.status === "rejected");
+    // One that cannot be opened hides none of the others.
+    for (const { reason } of failed) onError(reason);
+    if (failed.length === 0) listedAtMs = performance.now();
   };
   const saveAll = async () => {
     for (const [homeserverId, status] of homeservers.statuses()) {

@@ -1,0 +1,18 @@
+import { formatRoomKey } from "../../shared/contract/names.ts";
+import type { GrantRow, RightsRow, UserAccessRow } from "../../shared/db/memberships/subscription-rights.ts";
+import type { Grant, Rights, UserAccess } from "./policy.ts";
+
+export function presentRights(row: RightsRow): Rights {
+  return { ...presentAccess(row), grants: row.grants.map(presentGrant) };
+}
+
+export function presentAccess({ state, membershipVersion, tokensValidFrom }: UserAccessRow): UserAccess {
+  return { state, membershipVersion, tokensValidFromMs: tokensValidFrom.getTime() };
+}
+
+export function presentGrant(row: GrantRow): Grant {
+  return {
+    ref: { kind: "room", id: row.room_id, channel: formatRoomKey(row) },
+    top: { epoch: row.epoch, number: row.last_number },
+  };
+}
