@@ -176,12 +176,33 @@ describe("a connection", () => {
         answers++;
         response.end(big);
       },
-      { maxConnections: 10, answerMs: 500, onFull: () => undefined },
+      { maxConnections: 10, answerMs: 500, answerBytesPerMs: 1e6, onFull: () => undefined },
     );
     await listen(server, { port: 0, host: "127.0.0.1" });
     const { socket } = openRaw(portOf(server), `${HEAD}\r\n`);
     socket.pause();
     await until(async () => answers === 1 && (await countConnections(server)) === 0, "the server ended it");
+    socket.destroy();
+    await closeServer(server);
+  });
+
+  test("whose client reads a long answer slowly may take the time that its bytes need", async () => {
+    let answers = 0;
+    const server = createHttpServer(
+      (_request, response) => {
+        answers++;
+        response.end(Buffer.alloc(64 * 1_024 * 1_024));
+      },
+      // 64 MiB at 64 KiB a millisecond: a second more than the answer alone may take.
+      { maxConnections: 10, answerMs: 1, answerBytesPerMs: 64 * 1_024, onFull: () => undefined },
+    );
+    await listen(server, { port: 0, host: "127.0.0.1" });
+    const startedAtMs = performance.now();
+    const { socket } = openRaw(portOf(server), `${HEAD}\r\n`);
+    socket.pause();
+    await until(async () => answers === 1 && (await countConnections(server)) === 0, "the server ended it");
+    // The first check finds the answer, the third is the first after the time that its bytes need.
+    expect(performance.now() - startedAtMs).toBeGreaterThan(2_000);
     socket.destroy();
     await closeServer(server);
   });

@@ -4,8 +4,9 @@ import type { Socket } from "node:net";
 /** How long a client may take for the headers of a request, and for the whole request. */
 const HEADERS_LIMIT_MS = 10_000;
 const REQUEST_LIMIT_MS = 13_000;
-/** How long a client may take to read an answer. */
+/** How long a client may take to read an answer, beside the time that its bytes take at the slowest speed we serve. */
 const ANSWER_LIMIT_MS = 30_000;
+const ANSWER_BYTES_PER_MS = 8;
 /** How often the limits are checked: a connection lives at most that much longer. */
 const CHECK_EVERY_MS = 1_000;
 /** Longer than the idle time of common proxies, so that the proxy is the one that ends an idle connection. */
@@ -19,8 +20,9 @@ export type HttpServerOptions = {
   onFull: RequestListener;
   /** Called for each connection beyond the limit. */
   onRefused?: () => void;
-  /** How long a client may take to read an answer. */
+  /** How long a client may take to read an answer, and the speed at which it must read a long one. */
   answerMs?: number;
+  answerBytesPerMs?: number;
   /** Whether the caller handles upgrades. Upgraded sockets do not count as connections. */
   upgrades?: boolean;
 };
@@ -29,13 +31,11 @@ export type HttpServerOptions = {
  * A server of plain HTTP that no client can fill by silence: unfinished requests and unread answers end, and the number of
  * connections is bounded.
  */
-export function createHttpServer(
-  handle: RequestListener,
-  { maxConnections, onFull, onRefused, answerMs = ANSWER_LIMIT_MS, upgrades = false }: HttpServerOptions,
-): Server {
+export function createHttpServer(handle: RequestListener, options: HttpServerOptions): Server {
+  const { maxConnections, onFull, onRefused, upgrades = false } = options;
   const connections = new Set<Socket>();
   const beyondLimit = new WeakSet<Socket>();
-  const answers = watchAnswers(answerMs);
+  const answers = watchAnswers(options);
   const server = createServer(
     {
       headersTimeout: HEADERS_LIMIT_MS,
@@ -72,20 +72,24 @@ export function createHttpServer(
 }
 
 /** Cuts connections whose client does not read its answer in time. */
-function watchAnswers(limitMs: number) {
-  const open = new Map<ServerResponse, { sinceMs: number | null }>();
+function watchAnswers({
+  answerMs = ANSWER_LIMIT_MS,
+  answerBytesPerMs = ANSWER_BYTES_PER_MS,
+}: Pick<HttpServerOptions, "answerMs" | "answerBytesPerMs">) {
+  const open = new Map<ServerResponse, { endMs: number | null }>();
   let timer: NodeJS.Timeout | undefined;
   const check = () => {
     const nowMs = performance.now();
     for (const [response, answer] of open) {
       if (!response.headersSent) continue;
-      answer.sinceMs ??= nowMs;
-      if (nowMs - answer.sinceMs > limitMs) response.destroy();
+      const unreadBytes = response.socket?.writableLength ?? 0;
+      answer.endMs ??= nowMs + answerMs + unreadBytes / answerBytesPerMs;
+      if (nowMs > answer.endMs) response.destroy();
     }
   };
   return {
     watch: (response: ServerResponse) => {
-      open.set(response, { sinceMs: null });
+      open.set(response, { endMs: null });
       response.once("close", () => open.delete(response));
     },
     start: () => {
