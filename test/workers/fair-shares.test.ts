@@ -45,16 +45,20 @@ beforeAll(async () => {
   };
 });
 
-/** Starts a jobs process. Returns how to stop it. */
-function startJobs(): () => Promise<void> {
+/** Starts a jobs process, with metrics of its own. */
+function startJobs() {
   const stopping = new AbortController();
-  const running = { ...context, stopping: stopping.signal };
+  const { metrics } = place.context();
+  const running = { ...context, metrics, stopping: stopping.signal };
   const jobs = runJobs(running, connection);
   const sweeper = startSweeper(running, place.queues, jobs.isWaiting);
-  return async () => {
-    stopping.abort();
-    await sweeper.stop();
-    await jobs.close();
+  return {
+    countRepairedKeys: async () => (await metrics.keysRepaired.get()).values[0]?.value ?? 0,
+    stop: async () => {
+      stopping.abort();
+      await sweeper.stop();
+      await jobs.close();
+    },
   };
 }
 afterEach(() => {
@@ -170,18 +174,18 @@ test.each(Object.keys(FLOODS))(
     for (let index = 0; index < flood.count; index++) await flood.make(busy, index);
     await flood.make(quiet, 0);
     // All the work is there when the jobs start: the queues hold the quiet tenant's last.
-    const stop = startJobs();
+    const jobs = startJobs();
     try {
       const isDone = async () => (await count(busy)) === flood.count && (await count(quiet)) === 1;
       await until(isDone, "the work of both tenants is done", LIMIT_MS);
     } finally {
-      await stop();
+      await jobs.stop();
     }
     const order = await orderOf(flood.done);
     // Without fair shares, all of the busy tenant's comes first.
     const before = order.slice(0, order.indexOf(quiet)).filter((id) => id === busy).length;
     expect(before).toBeLessThan(flood.count / 2);
-    expect((await context.metrics.keysRepaired.get()).values[0]?.value ?? 0).toBe(0);
+    expect(await jobs.countRepairedKeys()).toBe(0);
   },
   LIMIT_MS * 2,
 );
