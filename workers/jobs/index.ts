@@ -18,13 +18,14 @@ type Handlers = {
 /**
  * The handler of every queue, how many of its jobs one process runs at a time, and how many of them one tenant may have.
  * With more rooms that are sent to at a time, requests would wait inside the homeserver, which does not divide its time
- * fairly between tenants.
+ * fairly between tenants. Few slots of many: as long as the busy tenants do not have all of a process's, another one's job
+ * starts at once. What they do at a homeserver is bounded by the turns there.
  */
 export const HANDLERS: Handlers = {
   "outbound-message": { handle: handleOutboundMessage, slots: { perProcess: 32, perTenant: 20 } },
-  membership: { handle: handleMembership, slots: { perProcess: 10, perTenant: 6 } },
-  provisioning: { handle: handleProvisioning, slots: { perProcess: 10, perTenant: 6 } },
-  "room-sync": { handle: handleRoomSync, slots: { perProcess: 5, perTenant: 3 } },
+  membership: { handle: handleMembership, slots: { perProcess: 30, perTenant: 3 } },
+  provisioning: { handle: handleProvisioning, slots: { perProcess: 30, perTenant: 3 } },
+  "room-sync": { handle: handleRoomSync, slots: { perProcess: 12, perTenant: 2 } },
   "timeline-consumer": { handle: handleTimelineConsumer, slots: { perProcess: 10, perTenant: 6 } },
   maintenance: { handle: handleMaintenance, slots: { perProcess: 1, perTenant: 1 } },
 };
