@@ -80,7 +80,7 @@ describe("a connection", () => {
     expect(codes).toEqual([3500, 3503, 3503]);
   });
 
-  test("with a token of a former user of the same name is refused for good, whoever signed it", async () => {
+  test("with a token of a former user of the same name is refused for good, also one that the product signed", async () => {
     const [ours, products] = [await world.ownToken("phoenix"), await world.token("phoenix")];
     await world.deleteUser("phoenix");
     const next = await connectRaw(node, await world.ownToken("phoenix"));

@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 afterAll(() => database.close());
 
-/** A server that answers as told, with the paths that were asked. */
+/** A server that gives fixed answers, with the paths that were asked. */
 async function openServer(
   answer: (path: string, response: ServerResponse) => void,
 ): Promise<{ url: string; asked: string[]; server: Server }> {

@@ -214,7 +214,7 @@ describe("a ban", () => {
     expect(await converge()).toEqual({ retryInMs: null });
   });
 
-  test("is a difference that a repair ends, whoever banned the member", async () => {
+  test("is a difference that a repair ends, no matter who banned the member", async () => {
     const facts = await findRoomSnapshot(place.db, place.tenantId, room.id);
     if (!facts) throw new Error("no room");
     const chunk = [memberEvent(ids.ada, "ban")];
