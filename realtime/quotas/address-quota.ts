@@ -15,8 +15,8 @@ const RENEW_MS = 1_000;
 const ADDRESSES_AT_ONCE = 1_000;
 
 /**
- * How many sockets an address (of IPv6, a network) has that no user has connected, or has had until their end. The decision is made here, at
- * once; what the other processes have is known a second late. Without Redis each process counts its own.
+ * How many sockets an address (of IPv6, a network) has that have shown no valid token, until their end. The decision is
+ * made here, at once; what the other processes have is known a second late. Without Redis each process counts its own.
  */
 export class AddressQuota {
   readonly #redis: Redis;

@@ -157,7 +157,6 @@ export class Connection implements Subscriber, Life, Session {
   /** The socket has a user now. */
   connected(): void {
     this.state = "ready";
-    this.#leaveAddress();
   }
 
   gone(): void {
