@@ -20,6 +20,8 @@ import * as pending from "./0018-pending.ts";
 import * as removalsOnMatrix from "./0020-removals-on-matrix.ts";
 import * as homeserverStates from "./0021-homeserver-states.ts";
 import * as deadMessages from "./0023-dead-messages.ts";
+import * as numberedAtAcceptance from "./0024-numbered-at-acceptance.ts";
+import * as messageEvents from "./0025-message-events.ts";
 
 type Migration = {
   name: string;
@@ -51,6 +53,8 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0020-removals-on-matrix", ...removalsOnMatrix },
   { name: "0021-homeserver-states", ...homeserverStates },
   { name: "0023-dead-messages", ...deadMessages },
+  { name: "0024-numbered-at-acceptance", ...numberedAtAcceptance },
+  { name: "0025-message-events", ...messageEvents },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

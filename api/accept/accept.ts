@@ -4,8 +4,8 @@ import type { AfterCommit } from "../after-commit/after-commit.ts";
 import { createAcceptBatcher, type Accept } from "./accept-batcher.ts";
 
 /**
- * Accepts messages in batches, and publishes each accepted message as `message.pending` after the commit. A room that
- * had nothing to send is woken before the commit, see `acceptMessages`. `onAccepted` runs between commit and publishing.
+ * Accepts messages in batches, and publishes them after the commit. A room that had nothing to send is woken before the
+ * commit, see `acceptMessages`. `onAccepted` runs between commit and publishing.
  */
 export function createAccept(
   { db, afterCommit, now }: { db: Db; afterCommit: AfterCommit; now: () => number },
@@ -26,7 +26,7 @@ export function createAccept(
       const accepted = acceptances.filter((it) => it.outcome === "accepted");
       if (accepted.length === 0) return;
       onAccepted(accepted);
-      afterCommit.perform(accepted.map((message) => ({ type: "publishPending", message })));
+      afterCommit.perform([{ type: "publishAppended", entries: accepted.map(({ entry }) => entry) }]);
     },
     now,
   );

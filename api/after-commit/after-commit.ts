@@ -15,11 +15,11 @@ export type AfterCommit = {
 };
 
 /**
- * What happens after a commit. All side effects go to Redis: they wake jobs, and they publish timelines, user events and
- * unnumbered messages. While Redis is away, or 1,000 tasks are running, side effects are dropped and left to the sweeper.
+ * What happens after a commit. All side effects go to Redis: they wake jobs, and they publish timelines and user
+ * events. While Redis is away, or 1,000 tasks are running, side effects are dropped and left to the sweeper.
  */
 export function createAfterCommit(
-  deps: PerformDeps & { log: Log; metrics: Pick<ApiMetrics, "dropped" | "messagesDead"> },
+  deps: PerformDeps & { log: Log; metrics: Pick<ApiMetrics, "dropped"> },
 ): AfterCommit {
   const { redis, log, metrics } = deps;
   const performNow = createPerform(deps);
@@ -37,9 +37,6 @@ export function createAfterCommit(
   return {
     perform(effects) {
       if (effects.length === 0) return;
-      for (const effect of effects) {
-        if (effect.type === "publishFailed") metrics.messagesDead.inc({ code: effect.message.error.code });
-      }
       if (redis.status !== "ready") metrics.dropped.inc({ reason: "redis_down" });
       else if (tasks.size >= MAX_TASKS) metrics.dropped.inc({ reason: "busy" });
       else start(effects);

@@ -3,9 +3,8 @@ import { createSingleFlight } from "../../shared/platform/concurrency/single-fli
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { JobName } from "../../shared/queues/index.ts";
 import type { Wake } from "../../shared/queues/open.ts";
-import { publishFailed, publishPending } from "../../shared/timeline/publish-unnumbered.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
-import { publishRooms } from "../../shared/timeline/publish.ts";
+import { publishAppended, publishRooms } from "../../shared/timeline/publish.ts";
 import type { ApiMetrics } from "../metrics.ts";
 import type { JobWake, SideEffect, SideEffectOf, SideEffectType } from "./side-effects.ts";
 
@@ -38,28 +37,25 @@ export function createPerform(deps: PerformDeps): Perform {
 
 function createPerformers({ db, redis, wake, metrics }: PerformDeps): Record<SideEffectType, Performer> {
   const publishUserEvents = createSingleFlight(() => publishUserEventOutbox({ db, redis }, MAX_USER_EVENTS));
-  const publishTimelines = async (roomIds: readonly string[]): Promise<void> => {
+  const timed = async (publish: () => Promise<unknown>): Promise<void> => {
     const endLag = metrics.publishLag.startTimer();
-    await publishRooms({ db, redis }, roomIds);
+    await publish();
     endLag();
   };
+  const publishTimelines = (roomIds: readonly string[]) => timed(() => publishRooms({ db, redis }, roomIds));
   return {
     wakeJob: performer("wakeJob", 1, (all) => Promise.all(all.map((one) => wakeOne(wake, one)))),
     publishTimeline: performer("publishTimeline", 1, (all) => publishTimelines(all.map((it) => it.roomId))),
-    publishPending: performer("publishPending", 1, (all) =>
-      publishPending(
-        redis,
-        all.map(({ message }) => message),
+    publishAppended: performer("publishAppended", 1, (all) =>
+      timed(() =>
+        publishAppended(
+          { db, redis },
+          all.flatMap(({ entries }) => entries),
+        ),
       ),
     ),
     // After the timelines: a removed user's connections receive the removal as an entry before they are unsubscribed.
     publishUserEvents: performer("publishUserEvents", 2, publishUserEvents),
-    publishFailed: performer("publishFailed", 2, (all) =>
-      publishFailed(
-        redis,
-        all.map(({ message }) => message),
-      ),
-    ),
   };
 }
 

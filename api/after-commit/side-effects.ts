@@ -1,6 +1,5 @@
-import type { Accepted } from "../../shared/db/messages/accept-messages.ts";
 import type { JobName, JobPayload } from "../../shared/queues/index.ts";
-import type { FailedMessage } from "../../shared/timeline/publish-unnumbered.ts";
+import type { AppendedRow } from "../../shared/timeline/append.ts";
 
 /** A wake-up of one queue. */
 export type JobWake<N extends JobName = JobName> = { [K in N]: { name: K; payload: JobPayload<K> } }[N];
@@ -15,10 +14,8 @@ export type SideEffect =
   | { type: "publishTimeline"; roomId: string }
   /** The outbox of user events has new rows. */
   | { type: "publishUserEvents" }
-  /** An accepted message, shown to its room before Matrix has it. */
-  | { type: "publishPending"; message: Accepted }
-  /** A message that will not be sent. */
-  | { type: "publishFailed"; message: FailedMessage };
+  /** Entries that were just appended, by room and number. */
+  | { type: "publishAppended"; entries: readonly AppendedRow[] };
 
 export type SideEffectType = SideEffect["type"];
 export type SideEffectOf<T extends SideEffectType> = Extract<SideEffect, { type: T }>;

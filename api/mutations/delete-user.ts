@@ -9,7 +9,6 @@ import { findUser, lockUser, markUserDeleted } from "../../shared/db/users/users
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { memberEntry } from "../../shared/timeline/own-entries.ts";
 import { membersChanged, type SideEffect } from "../after-commit/side-effects.ts";
-import { describeDeadMessages } from "./dead-messages.ts";
 import { endRooms } from "./end-rooms.ts";
 
 /**
@@ -28,7 +27,7 @@ export function deleteUser(db: Db, tenantId: string, name: string): Promise<Side
       throw new StaleView("the user was added to another room");
     await lockTimelines(trx, tenantId, idsOf(rooms));
     const roomIds = idsOf(rooms.filter(({ kind }) => kind !== "direct"));
-    const failed = await leaveRooms(trx, tenantId, seen.id, roomIds);
+    await leaveRooms(trx, tenantId, seen.id, roomIds);
     const ended = await endRooms(trx, tenantId, idsOf(rooms.filter(({ kind }) => kind === "direct")));
     await markUserDeleted(trx, tenantId, seen.id);
     await enqueueUserEvents(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);
@@ -37,7 +36,6 @@ export function deleteUser(db: Db, tenantId: string, name: string): Promise<Side
       ...roomIds.flatMap((roomId) => membersChanged({ tenantId, roomId })),
       { type: "publishUserEvents" },
       ...ended,
-      ...failed,
     ];
   });
 }
@@ -52,15 +50,14 @@ async function leaveRooms(
   tenantId: string,
   userId: string,
   roomIds: readonly string[],
-): Promise<SideEffect[]> {
-  if (roomIds.length === 0) return [];
+): Promise<void> {
+  if (roomIds.length === 0) return;
   const ended = await endMemberships(trx, tenantId, userId, roomIds);
   const roomsLeft = ended.map((row) => row.room_id);
-  const killed = await markDeadOfRemovedSender(trx, tenantId, { senderId: userId, roomIds: roomsLeft });
+  await markDeadOfRemovedSender(trx, tenantId, { senderId: userId, roomIds: roomsLeft });
   await makeMembersDue(trx, tenantId, roomsLeft, -1);
-  const left = await appendEntries(
+  await appendEntries(
     trx,
     ended.map((row) => ({ roomId: row.room_id, entries: [memberEntry("member.left", userId, row.role)] })),
   );
-  return describeDeadMessages(left, killed);
 }

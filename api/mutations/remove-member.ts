@@ -5,7 +5,6 @@ import { transact } from "../../shared/db/connection/transaction.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
 import { endMembership } from "../../shared/timeline/end-membership.ts";
-import { describeDeadMessages } from "./dead-messages.ts";
 import { membersChanged, type SideEffect } from "../after-commit/side-effects.ts";
 
 export type Removal = { roomId: string; member: MemberRow | undefined; sideEffects: SideEffect[] };
@@ -23,10 +22,6 @@ export function removeMember(db: Db, tenantId: string, address: RoomAddress, use
     const removed = { tenantId, roomId: room.id, userId: member.user_id, by: null };
     const ended = await endMembership(trx, removed);
     if (ended === null) return { roomId: room.id, member, sideEffects: [] };
-    const sideEffects = [
-      ...membersChanged({ tenantId, roomId: room.id }),
-      ...describeDeadMessages(ended.left, ended.dead),
-    ];
-    return { roomId: room.id, member, sideEffects };
+    return { roomId: room.id, member, sideEffects: membersChanged({ tenantId, roomId: room.id }) };
   });
 }

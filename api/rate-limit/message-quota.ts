@@ -54,8 +54,8 @@ export function createMessageQuota(
   };
 }
 
-export function overQuotaError(): AppError {
-  return new AppError("unavailable", "Too many messages of this tenant wait to be sent. Try again later.", {
+export function overQuotaError(of: "room" | "tenant"): AppError {
+  return new AppError("unavailable", `Too many messages of this ${of} wait to be sent. Try again later.`, {
     retryAfterMs: RETRY_AFTER_MS,
   });
 }

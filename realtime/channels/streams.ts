@@ -2,7 +2,7 @@ import { z } from "zod";
 import { readPositions } from "../../shared/db/memberships/subscription-rights.ts";
 import { roomLiveMessage } from "../../shared/timeline/live-messages.ts";
 import { roomStreamKey, userStreamKey } from "../../shared/platform/redis-keys.ts";
-import { publishRooms, rebuildStream, type Publishing } from "../../shared/timeline/publish.ts";
+import { publishRooms, type Publishing } from "../../shared/timeline/publish.ts";
 import { createBatcher } from "../../shared/platform/concurrency/batcher.ts";
 import { readUserPositions, type StreamPosition } from "../../shared/timeline/user-stream.ts";
 import { liveChannelOf, type Entry, type StreamTop, type TopicRef } from "./topic-ref.ts";
@@ -69,15 +69,13 @@ export class Streams {
    * Publishes what a room's stream lacks of its timeline. Rebuilds a stream that begins later than the entry after `after`.
    * One repair of a room at a time.
    */
-  repair({ ref, epoch, after }: Omit<ReadRequest, "limit">): Promise<void> {
+  repair({ ref }: Omit<ReadRequest, "limit">): Promise<void> {
     if (ref.kind === "user") return Promise.resolve();
     const running = this.#repairs.get(ref.id);
     if (running) return running;
-    const repair = (async () => {
-      await publishRooms(this.#deps, [ref.id]);
-      const [entries] = await this.read([{ ref, epoch, after, limit: 1 }]);
-      if (entries?.[0]?.number !== after + 1) await rebuildStream(this.#deps, ref.id);
-    })().finally(() => this.#repairs.delete(ref.id));
+    const repair = publishRooms(this.#deps, [ref.id])
+      .then(() => undefined)
+      .finally(() => this.#repairs.delete(ref.id));
     this.#repairs.set(ref.id, repair);
     return repair;
   }

@@ -32,6 +32,9 @@ export const roomResource = z
     status: z.enum(["pending", "ready", "failed"]),
     epoch: z.string(),
     offset: z.int(),
+    sentUpTo: z.int().meta({
+      description: "All messages that came through the API are on Matrix up to this number, or dead",
+    }),
     members: z.int().meta({ description: "How many members the room has" }),
     createdAt: time,
   })
@@ -62,6 +65,10 @@ export type MemberResource = z.infer<typeof memberResource>;
 export const messageStatus = z.enum(["queued", "sending", "sent", "dead"]);
 export type MessageStatus = z.infer<typeof messageStatus>;
 
+/** Why Matrix does not have a message and never will. */
+export const messageError = z.object({ code: z.string(), message: z.string() });
+export type MessageError = z.infer<typeof messageError>;
+
 /** The fields of a Message that its kind of content gives; the others are the same for every kind. */
 const contentFields = { text: z.string() };
 export type ContentFields = z.infer<z.ZodObject<typeof contentFields>>;
@@ -70,13 +77,17 @@ export const messageResource = z
   .object({
     id: z.uuid(),
     room: z.string(),
-    number: z.int().nullable().meta({ description: "Its number in the timeline; null until it is there" }),
+    number: z.int().nullable().meta({
+      description:
+        "Its number in the timeline, from its acceptance on. Null for a dead message of version 0.2",
+    }),
     clientId: z.string().nullable(),
     sender: person,
     ...contentFields,
     at: time,
     status: messageStatus,
-    error: z.object({ code: z.string(), message: z.string() }).nullable(),
+    error: messageError.nullable(),
+    deletedAt: time.nullable(),
   })
   .meta({ id: "Message" });
 export type MessageResource = z.infer<typeof messageResource>;

@@ -1,9 +1,10 @@
 import { rowsOf, type Db } from "./connection/open.ts";
 
-/** What waits in Postgres. Counts of messages stop at 100,000, so that they cost little. */
+/** What waits in Postgres. A count of messages is the sum of the rooms' counters, or stops at 100,000. */
 const BACKLOG = {
-  openMessages:
-    "select count(*) as value from (select 1 from messages where open limit 100000) open_messages",
+  openMessages: `
+    select coalesce(sum(greatest(0, o.accepted_count - coalesce(m.closed_count, 0))), 0) as value
+      from room_outbox o left join room_mirrors m using (room_id)`,
   unseenMessages: `
     select count(*) as value from (
       select 1 from messages where open and status = 'sent' and sent_at < now() - interval '30 seconds' limit 100000
@@ -14,11 +15,9 @@ const BACKLOG = {
       join lateral (select accepted_at from messages where room_id = x.room_id and open and status in ('queued', 'sending')
                      order by order_number limit 1) m on true
      where x.next_attempt_at is not null`,
-  unpublishedTimelines: "select count(*) as value from room_timeline where published_number < last_number",
-  oldestUnpublishedSeconds: `
-    select extract(epoch from now() - min(e.at)) as value
-      from room_timeline t join timeline e on e.room_id = t.room_id and e.number = t.published_number + 1
-     where t.published_number < t.last_number`,
+  unpublishedTimelines:
+    "select count(*) as value from unpublished_rooms where since < now() - interval '2 seconds'",
+  oldestUnpublishedSeconds: "select extract(epoch from now() - min(since)) as value from unpublished_rooms",
   openGaps: "select count(*) as value from room_timeline where gap_next_attempt_at is not null",
   observersOut:
     "select count(*) as value from rooms where observer_left_at is not null and deleted_at is null",

@@ -23,6 +23,8 @@ export type NewEntry = {
   /** Display name of an unknown sender. */
   senderName: string | null;
   clientId: string | null;
+  /** The message that the entry is about; absent where it is about none. */
+  relatesTo?: string;
   content: Record<string, unknown>;
   /** Null: the transaction's time. */
   at: Date | null;
@@ -73,6 +75,7 @@ function toRow({ roomId, entry }: Offered, index: number): OfferedRow {
     sender_id: entry.senderId,
     sender_name: entry.senderName,
     client_id: entry.clientId,
+    relates_to: entry.relatesTo ?? null,
     content: entry.content,
     at: entry.at?.toISOString() ?? null,
   };

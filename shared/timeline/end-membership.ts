@@ -7,17 +7,15 @@ import { enqueueUserEvents } from "../db/users/user-event-outbox.ts";
 import { appendEntries, type AppendedRow } from "./append.ts";
 import { memberEntry } from "./own-entries.ts";
 
-/** `left`: the entry of the removal. `dead`: messages of the user that will not be sent. */
-export type EndedMembership = { left: AppendedRow[]; dead: { id: string; room_id: string }[] };
-
 /**
  * Removes a user from a room whose outbox is locked. The user's queued messages there are dead, and the user's connections
- * are to be unsubscribed. `by`: who removed the user, null for the tenant's backend. Null when the user is no member.
+ * are to be unsubscribed. `by`: who removed the user, null for the tenant's backend. Returns the entries, the removal as the
+ * last; null when the user is no member.
  */
 export async function endMembership(
   trx: Db,
   { tenantId, roomId, userId, by }: { tenantId: string; roomId: string; userId: string; by: string | null },
-): Promise<EndedMembership | null> {
+): Promise<AppendedRow[] | null> {
   await lockTimelines(trx, tenantId, [roomId]);
   const [ended] = await endMemberships(trx, tenantId, userId, [roomId]);
   if (!ended) return null;
@@ -27,5 +25,5 @@ export async function endMembership(
   const left = await appendEntries(trx, [
     { roomId, entries: [memberEntry("member.left", userId, ended.role, by)] },
   ]);
-  return { left, dead };
+  return [...dead, ...left];
 }

@@ -1,58 +1,100 @@
 import { roomLiveChannel, roomStreamKey } from "../platform/redis-keys.ts";
+import { createScript, runScripts, type ScriptCall } from "../platform/redis-script.ts";
 import type { Redis } from "../platform/redis.ts";
 import type { Db } from "../db/connection/open.ts";
 import type { RoomState } from "../db/timeline/append.ts";
+import type { EntryRow } from "../db/timeline/entries.ts";
 import {
-  advancePublished,
-  readNewestPublished,
-  readRoomState,
-  readUnpublished,
+  findUnpublishedRooms,
+  readEntries,
+  readRoomStates,
+  removeMarks,
   replaceEpoch,
-  rewindPublished,
-  type PublishableRow,
-  type PublishedRow,
 } from "../db/timeline/publish-state.ts";
 import type { RoomLiveMessage } from "./live-messages.ts";
 import { presentEntry } from "./read.ts";
 
 export type Publishing = { db: Db; redis: Redis };
+/** An entry with the state of its room. */
+export type PublishableRow = EntryRow & RoomState;
 
-/** Entries that a stream keeps: as many as one connect may recover. A client further behind reads them through REST. */
+/**
+ * Entries that a stream keeps: the newest ones, and beyond them those that are younger than `YOUNG_MS`, up to a limit. A
+ * client that is further behind is served from Postgres.
+ */
 const WINDOW_ENTRIES = 300;
-/** Redis keeps a stream for clients that are away for a while; one that is gone is rebuilt when a client recovers. */
+const WINDOW_ENTRIES_AT_MOST = 5_000;
+const YOUNG_MS = 120_000;
+/** Redis keeps a stream for clients that are away for a while. */
 const STREAM_TTL_S = 86_400;
 /** Entries that one round publishes of one room. */
 const BATCH_ENTRIES = 300;
 const ROUNDS_AT_MOST = 100;
 
-/**
- * Publishes what the timelines of some rooms hold and their streams do not: each entry is added to the stream and
- * published on the live channel in one step. Several processes may run it at once, and repeat it: an entry is added only
- * where it continues its stream, and published only when it is added.
- * @throws what Redis or Postgres throws; the sweeper repeats it.
- */
-export async function publishRooms(deps: Publishing, roomIds: readonly string[]): Promise<void> {
-  let due = [...new Set(roomIds)];
-  for (let round = 0; due.length > 0 && round < ROUNDS_AT_MOST; round++) {
-    due = await publishOnce(deps, due);
-  }
-}
+/** Where the stream of a room ends. `isWhole`: where its timeline ended. */
+type Published = { roomId: string; epoch: string; number: number; isWhole: boolean };
 
 /**
- * Publishes what the caller has just appended. Rows that continue what is published are not read again; the other rooms
- * are published as by `publishRooms`. `rows`: by room, in order.
+ * Publishes what the caller has just appended, without reading it again. Where other entries are missing before it, the room
+ * is published as by `publishRooms`. `rows`: by room, in order.
  * @throws what Redis or Postgres throws; the sweeper repeats it.
  */
 export async function publishAppended(deps: Publishing, rows: readonly PublishableRow[]): Promise<void> {
-  const rooms = [...groupByRoom(rows).values()];
-  const isNext = ([first]: readonly PublishableRow[]) => first?.number === (first?.published_number ?? 0) + 1;
-  const outcomes = await Promise.all(rooms.filter(isNext).map((entries) => appendBatch(deps.redis, entries)));
-  const others = rooms.filter((entries) => !isNext(entries)).flatMap(([first]) => first?.room_id ?? []);
-  await publishRooms(deps, [...(await settle(deps, outcomes)), ...others]);
+  const published = await appendToStreams(deps.redis, [...groupByRoom(rows).values()]);
+  await publishRooms(
+    deps,
+    published.filter(({ isWhole }) => !isWhole).map(({ roomId }) => roomId),
+  );
 }
 
-function groupByRoom(rows: readonly PublishableRow[]): Map<string, PublishableRow[]> {
-  const byRoom = new Map<string, PublishableRow[]>();
+/**
+ * Publishes what the timelines of some rooms hold and their streams do not: each entry is added to the stream and
+ * published on the live channel in one step. Several processes may run it at once, and repeat it: an entry is added only
+ * where it continues its stream, and published only when it is added. Where a stream is gone, the newest entries are
+ * published again: whoever follows the room knows them by their numbers. Returns where the streams end.
+ * @throws what Redis or Postgres throws; the sweeper repeats it.
+ */
+export async function publishRooms(deps: Publishing, roomIds: readonly string[]): Promise<Published[]> {
+  let due = [...new Set(roomIds)];
+  const done: Published[] = [];
+  for (let round = 0; due.length > 0 && round < ROUNDS_AT_MOST; round++) {
+    const published = await publishOnce(deps, due);
+    done.push(...published.filter(({ isWhole }) => isWhole));
+    due = published.filter(({ isWhole }) => !isWhole).map(({ roomId }) => roomId);
+  }
+  return done;
+}
+
+/** Publishes the rooms that are marked as unpublished, `limit` at most. */
+export async function publishMarkedRooms(deps: Publishing, limit: number): Promise<void> {
+  const published = await publishRooms(deps, await findUnpublishedRooms(deps.db, limit));
+  await removeMarks(deps.db, published);
+}
+
+/** Publishes at most one batch of each room. */
+async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promise<Published[]> {
+  const states = await readRoomStates(deps.db, roomIds);
+  const ends = await readStreamEnds(deps.redis, states);
+  const parts = states.map((state) => planPart(state, ends.get(state.room_id) ?? 0));
+  const behind = parts.filter(({ limit }) => limit > 0);
+  const entries = groupByRoom(behind.length === 0 ? [] : await readEntries(deps.db, behind));
+  const batches = states.flatMap((state) => {
+    const batch = entries.get(state.room_id);
+    return batch ? [batch.map((row) => ({ ...row, ...state }))] : [];
+  });
+  const others = states.filter(({ room_id: roomId }) => !entries.has(roomId));
+  const unchanged = others.map(async (state): Promise<Published> => {
+    const { room_id: roomId, epoch, last_number: number } = state;
+    const isAhead = (ends.get(roomId) ?? 0) > number;
+    // The stream belongs to a database that is gone, unless the timeline has grown since it was read.
+    if (isAhead) await replaceEpoch(deps.db, state, ends.get(roomId) ?? 0);
+    return { roomId, epoch, number, isWhole: !isAhead };
+  });
+  return [...(await appendToStreams(deps.redis, batches)), ...(await Promise.all(unchanged))];
+}
+
+function groupByRoom<T extends { room_id: string }>(rows: readonly T[]): Map<string, T[]> {
+  const byRoom = new Map<string, T[]>();
   for (const row of rows) {
     const list = byRoom.get(row.room_id);
     if (list) list.push(row);
@@ -61,134 +103,97 @@ function groupByRoom(rows: readonly PublishableRow[]): Map<string, PublishableRo
   return byRoom;
 }
 
-/** Publishes at most one batch of each room; returns the rooms that have more. */
-async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promise<string[]> {
-  const rows = await readUnpublished(deps.db, roomIds, BATCH_ENTRIES);
-  const outcomes = await Promise.all(
-    [...groupByRoom(rows).values()].map((entries) => appendBatch(deps.redis, entries)),
+function planPart({ room_id: roomId, last_number: last }: RoomState, end: number) {
+  const after = end === 0 ? Math.max(0, last - BATCH_ENTRIES) : end;
+  return { roomId, after, limit: Math.min(BATCH_ENTRIES, last - after) };
+}
+
+/** The last numbers of streams, by room; 0 for one that is gone. */
+async function readStreamEnds(redis: Redis, states: readonly RoomState[]): Promise<Map<string, number>> {
+  const pipeline = redis.pipeline();
+  for (const state of states)
+    pipeline.xrevrange(roomStreamKey(state.room_id, state.epoch), "+", "-", "COUNT", 1);
+  const answers = (await pipeline.exec()) ?? [];
+  return new Map(
+    states.map((state, index) => {
+      const [error, entries] = answers[index] ?? [null, []];
+      if (error) throw error;
+      const [last] = entries as [id: string, fields: string[]][];
+      return [state.room_id, last ? Number.parseInt(last[0], 10) : 0];
+    }),
   );
-  return settle(deps, outcomes);
 }
 
-async function appendBatch(redis: Redis, entries: readonly PublishableRow[]): Promise<Outcome> {
-  const [state] = entries;
-  const last = entries.at(-1);
-  if (!state || !last) throw new Error("a batch of no entries");
-  return { state, streamEnd: await appendToStream(redis, state, entries), reached: last.number };
-}
-
-/** `streamEnd`: the stream's last number. `reached`: the last number of the batch. */
-type Outcome = { state: RoomState; streamEnd: number; reached: number };
-
-/** Saves how far the rooms are published; returns those that have more. */
-async function settle({ db }: Publishing, outcomes: readonly Outcome[]): Promise<string[]> {
-  const done = outcomes.filter(
-    ({ state, streamEnd, reached }) => streamEnd >= reached && reached > state.published_number,
-  );
-  if (done.length > 0)
-    await advancePublished(
-      db,
-      done.map(({ state, reached }) => ({ roomId: state.room_id, epoch: state.epoch, number: reached })),
-    );
-  const again: string[] = [];
-  for (const { state, streamEnd, reached } of outcomes) {
-    const isAhead =
-      streamEnd > state.last_number &&
-      (await replaceEpoch(db, state, { streamEnd, republished: BATCH_ENTRIES }));
-    if (isAhead) again.push(state.room_id);
-    else if (streamEnd < reached) {
-      // Redis came back older than Postgres remembers: publish again from where the stream ends.
-      await rewindPublished(db, state, streamEnd);
-      again.push(state.room_id);
-    } else if (reached < state.last_number) again.push(state.room_id);
-  }
-  return again;
-}
-
-/**
- * Adds what continues the stream and publishes it on the live channel, in one step. An empty stream begins with any
- * number. Returns the stream's last number, 0 for an empty one.
- */
-const APPEND_SCRIPT = `
+// Adds what continues the stream and publishes it on the live channel, in one step. An empty stream begins with any number.
+// Returns the stream's last number. ARGV channel, ttl, entries to keep, entries at most, young in ms; number and message of each.
+const APPEND_SCRIPT = createScript(`
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local top = 0
 if #last > 0 then top = tonumber(string.match(last[1][1], '^(%d+)')) end
-for i = 4, #ARGV, 2 do
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+for i = 6, #ARGV, 2 do
   local number = tonumber(ARGV[i])
-  if top > 0 and number > top + 1 then return top end
+  if top > 0 and number > top + 1 then break end
   if number > top then
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[i] .. '-0', 'm', ARGV[i + 1])
+    redis.call('XADD', KEYS[1], ARGV[i] .. '-0', 'm', ARGV[i + 1], 't', now)
     redis.call('PUBLISH', ARGV[1], ARGV[i + 1])
     top = number
   end
 end
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-return top`;
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+local length = redis.call('XLEN', KEYS[1])
+local keep, most, young = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if length > most then
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', most)
+  length = most
+end
+while length >= keep + 64 do
+  local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
+  local id = (tonumber(string.match(first[1][1], '^(%d+)')) + 63) .. '-0'
+  local entry = redis.call('XRANGE', KEYS[1], id, id)
+  if #entry > 0 and entry[1][2][4] and now - tonumber(entry[1][2][4]) < young then break end
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', length - 64)
+  length = length - 64
+end
+return top`);
 
-async function appendToStream(
+/** Adds batches of entries to the streams of their rooms, one batch a room, in one round trip. */
+async function appendToStreams(
   redis: Redis,
-  state: RoomState,
-  entries: readonly PublishedRow[],
-): Promise<number> {
-  const messages = entries.flatMap((row) => [
-    String(row.number),
-    JSON.stringify(formatLive(row, state.epoch)),
-  ]);
-  const answer = await redis.eval(
-    APPEND_SCRIPT,
-    1,
-    roomStreamKey(state.room_id, state.epoch),
-    roomLiveChannel(state.room_id),
-    WINDOW_ENTRIES,
-    STREAM_TTL_S,
-    ...messages,
-  );
-  return Number(answer);
+  batches: readonly (readonly PublishableRow[])[],
+): Promise<Published[]> {
+  const answers = await runScripts(redis, batches.map(toScriptCall));
+  return batches.flatMap((entries, index) => {
+    const last = entries.at(-1);
+    if (!last) return [];
+    const number = Number(answers[index]);
+    const isWhole = number >= last.number && number >= last.last_number;
+    return [{ roomId: last.room_id, epoch: last.epoch, number, isWhole }];
+  });
 }
 
-function formatLive(row: PublishedRow, epoch: string): RoomLiveMessage {
+function toScriptCall(entries: readonly PublishableRow[]): ScriptCall {
+  const [state] = entries;
+  if (!state) throw new Error("a batch of no entries");
+  const { room_id: roomId, epoch } = state;
+  return {
+    script: APPEND_SCRIPT,
+    keys: [roomStreamKey(roomId, epoch)],
+    args: [
+      ...[roomLiveChannel(roomId), STREAM_TTL_S, WINDOW_ENTRIES, WINDOW_ENTRIES_AT_MOST, YOUNG_MS],
+      ...entries.flatMap((row) => [row.number, JSON.stringify(formatLive(row, epoch))]),
+    ],
+  };
+}
+
+/** An entry as the stream and the live channel carry it. */
+export function formatLive(row: EntryRow, epoch: string): RoomLiveMessage {
   return {
     number: row.number,
     epoch,
     leaver: row.type === "member.left" ? row.sender_id : null,
-    requestId: row.request_id ?? null,
+    requestId: row.request_id,
     data: JSON.stringify(presentEntry(row)),
   };
 }
-
-/**
- * Fills a stream with the newest entries of its timeline and publishes none of them: for a stream that Redis lost, or
- * whose window begins too late for a client that wants to recover.
- */
-export async function rebuildStream({ db, redis }: Publishing, roomId: string): Promise<void> {
-  const state = await readRoomState(db, roomId);
-  if (!state) return;
-  const rows = await readNewestPublished(db, state, BATCH_ENTRIES);
-  if (rows.length === 0) return;
-  await redis.eval(
-    REBUILD_SCRIPT,
-    1,
-    roomStreamKey(roomId, state.epoch),
-    STREAM_TTL_S,
-    ...rows.flatMap((row) => [String(row.number), JSON.stringify(formatLive(row, state.epoch))]),
-  );
-}
-
-/** Replaces the window by the given entries and keeps what the stream holds after them. */
-const REBUILD_SCRIPT = `
-local kept = redis.call('XRANGE', KEYS[1], '(' .. ARGV[#ARGV - 1] .. '-0', '+')
-redis.call('DEL', KEYS[1])
-local top = 0
-for i = 2, #ARGV, 2 do
-  redis.call('XADD', KEYS[1], ARGV[i] .. '-0', 'm', ARGV[i + 1])
-  top = tonumber(ARGV[i])
-end
-for _, entry in ipairs(kept) do
-  local number = tonumber(string.match(entry[1], '^(%d+)'))
-  if number == top + 1 then
-    redis.call('XADD', KEYS[1], entry[1], unpack(entry[2]))
-    top = number
-  end
-end
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-return top`;

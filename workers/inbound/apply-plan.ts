@@ -2,8 +2,10 @@ import { transactPipelined, type Statement } from "../../shared/db/connection/pi
 import type { Db } from "../../shared/db/connection/open.ts";
 import { applyMemberships } from "../../shared/db/memberships/applied-members.ts";
 import { noteRemovals } from "../../shared/db/memberships/removals.ts";
+import { deleteMessages } from "../../shared/db/messages/delete-messages.ts";
+import { numberOlder } from "../../shared/db/messages/number-older.ts";
 import {
-  appendOwnMessages,
+  settleClaimed,
   settleMessages,
   type ClaimedEvent,
   type SettledMessage,
@@ -17,50 +19,56 @@ import {
 import { appendStatement, type AppendedRow } from "../../shared/timeline/append.ts";
 import type { SyncPlan } from "./sync-plan.ts";
 
-/** What a transaction appended to the timelines, in order, and which messages of ours it settled. */
+/** What a transaction appended to the timelines, in order of the rooms, and what it found of messages of ours. */
 export type Applied = { appended: AppendedRow[]; settled: SettledMessage[] };
 
 /**
  * Applies a plan in one transaction and one round trip. `require` runs first: it locks, and ends the transaction when the
- * plan was made from rows that have changed. `also` runs last.
+ * plan was made from rows that have changed. `also` runs last. `rereading`: that of the room, while it is read again.
  * @throws as `transactPipelined`
  */
 export async function applySyncPlan(
   db: Db,
-  { require, plan, also }: { require: Statement; plan: SyncPlan; also: readonly Statement[] },
+  {
+    require,
+    plan,
+    also,
+    rereading = null,
+  }: { require: Statement; plan: SyncPlan; also: readonly Statement[]; rereading?: string | null },
 ): Promise<Applied> {
-  const { entries, settled } = plan;
-  const append: Append = entries.length > 0 ? [appendStatement(entries), settleMessages(settled)] : [];
-  return apply(db, { require, append, also: [...sideEffectsOf(plan), ...also] });
+  const { entries, settled, pruned, unnumbered } = plan;
+  // Each appends. Messages of ours have their numbers before they are settled, and stand before what others wrote.
+  const append = [
+    ...(unnumbered.length > 0 ? [numberOlder(unnumbered)] : []),
+    ...(entries.length > 0 ? [appendStatement(entries)] : []),
+    ...(pruned.length > 0 ? [deleteMessages(pruned, null)] : []),
+  ];
+  const settle = settled.length > 0 ? [settleMessages(settled, rereading)] : [];
+  return apply(db, { require, append, settle, also: [...sideEffectsOf(plan), ...also] });
 }
 
 /**
- * Appends messages of ours from their rows, without a plan. `require` locks their rooms' timelines.
- * @throws as `transactPipelined`; VIEW_STALE too when one of them is not ours, or in its timeline already.
+ * Settles messages of ours without a plan. `require` runs first.
+ * @throws as `transactPipelined`; VIEW_STALE too when one of them is not ours, or has no number.
  */
 export function applyOwnMessages(
   db: Db,
   { require, own }: { require: Statement; own: readonly ClaimedEvent[] },
 ): Promise<Applied> {
-  return apply(db, { require, append: [appendOwnMessages(own), settleMessages(own)], also: [] });
+  return apply(db, { require, append: [], settle: [settleClaimed(own)], also: [] });
 }
 
-type Append = [append: Statement, settle: Statement] | [];
+type Steps = { require: Statement; append: Statement[]; settle: Statement[]; also: Statement[] };
 
-async function apply(
-  db: Db,
-  { require, append, also }: { require: Statement; append: Append; also: readonly Statement[] },
-): Promise<Applied> {
-  const rows = await transactPipelined<unknown[][]>(db, [require, ...append, ...also]);
-  const [appended = [], settled = []] = rows.slice(1, 1 + append.length) as [
-    AppendedRow[]?,
-    SettledMessage[]?,
-  ];
-  const requestIds = new Map(settled.map(({ message, requestId }) => [message, requestId]));
-  return {
-    appended: appended.map((row) => ({ ...row, request_id: requestIds.get(row.entry_id) ?? null })),
-    settled,
-  };
+async function apply(db: Db, { require, append, settle, also }: Steps): Promise<Applied> {
+  const rows = await transactPipelined<unknown[][]>(db, [require, ...append, ...settle, ...also]);
+  const appended = rows.slice(1, 1 + append.length).flat() as AppendedRow[];
+  const settled = rows.slice(1 + append.length, 1 + append.length + settle.length).flat() as SettledMessage[];
+  return { appended: appended.toSorted(byRoomAndNumber), settled };
+}
+
+function byRoomAndNumber(one: AppendedRow, other: AppendedRow): number {
+  return one.room_id === other.room_id ? one.number - other.number : one.room_id < other.room_id ? -1 : 1;
 }
 
 /** What a plan changes beside the timelines. */

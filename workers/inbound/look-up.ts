@@ -2,6 +2,7 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { findNamed } from "../../shared/db/observers/find-named.ts";
 import type { ObservedRoom } from "../../shared/db/observers/observed-rooms.ts";
 import { readRedacted, type MatrixEvent } from "../matrix/event.ts";
+import { CONTENT_EVENT_TYPES } from "../matrix/content/index.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { readMarker } from "../matrix/marker.ts";
 import { EventType } from "../matrix/names.ts";
@@ -21,15 +22,13 @@ export type Seen = { rooms: ObservedRoom[]; events: RoomEvents[]; facts: EventCo
 
 /** Looks up what events name: rooms, people and messages, all of the observer's tenant. */
 export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoom[]): Promise<Seen> {
-  const none = { userIds: new Map(), names: new Map(), messages: new Map(), redactedStates: new Map() };
-  if (rooms.length === 0) {
-    return { rooms: [], events: [], facts: { observerMatrixId: reader.matrixUserId, ...none } };
-  }
+  if (rooms.length === 0) return { rooms: [], events: [], facts: nothingKnown(reader.matrixUserId) };
   const events = rooms.flatMap((room) => room.events);
   const found = await findNamed(db, reader, {
     rooms: rooms.map(({ matrixRoomId }) => matrixRoomId),
     people: [...new Set(events.flatMap(readPeople))],
     messages: [...new Set(events.flatMap((event) => readMarker(event) ?? []))],
+    events: events.flatMap((event) => (mayBeOurs(event) ? [event.event_id] : [])).filter(isStorable),
     redacted: [...new Set(events.flatMap((event) => readRedacted(event) ?? []).filter(isStorable))],
   });
   const roomIds = new Map(found.rooms.map((room) => [room.matrix_room_id, room.id]));
@@ -43,9 +42,27 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
     userIds,
     names: await fetchUnknownNames(reader, known, userIds),
     messages: new Map(found.messages.map((message) => [message.id, message])),
+    messagesByEvent: new Map(
+      found.messages.flatMap((message) => (message.event_id === null ? [] : [[message.event_id, message]])),
+    ),
     redactedStates: await fetchRedactedStates(reader.request, known, new Set(found.redacted)),
   };
   return { rooms: found.rooms, events: known, facts };
+}
+
+function nothingKnown(observerMatrixId: string): EventContext {
+  return {
+    observerMatrixId,
+    userIds: new Map(),
+    names: new Map(),
+    messages: new Map(),
+    messagesByEvent: new Map(),
+    redactedStates: new Map(),
+  };
+}
+
+function mayBeOurs({ type, state_key: stateKey }: MatrixEvent): boolean {
+  return stateKey === undefined && CONTENT_EVENT_TYPES.includes(type);
 }
 
 /** Matrix ids that an event names. */

@@ -1,5 +1,5 @@
 import type { ClaimedEvent } from "../../shared/db/messages/settle.ts";
-import { CONTENT_EVENT_TYPES } from "../matrix/content/index.ts";
+import { CONTENT_EVENT_TYPES, fromMatrix } from "../matrix/content/index.ts";
 import { readMarker } from "../matrix/marker.ts";
 import type { EventsOfRoom } from "./look-up.ts";
 
@@ -17,8 +17,12 @@ export function readOwnEvents(
     if (roomId === undefined) return null;
     for (const event of events) {
       const messageId = CONTENT_EVENT_TYPES.includes(event.type) ? readMarker(event) : null;
-      if (messageId === null || event.state_key !== undefined) return null;
-      own.push({ roomId, messageId, eventId: event.event_id, sender: event.sender });
+      const received = messageId === null ? null : fromMatrix(event);
+      if (messageId === null || received === null || event.state_key !== undefined) return null;
+      own.push({
+        ...{ roomId, messageId, eventId: event.event_id },
+        ...{ sender: event.sender, content: received.content },
+      });
     }
   }
   const isEachOnce = new Set(own.map(({ messageId }) => messageId)).size === own.length;

@@ -27,7 +27,8 @@ export async function publish(context: WorkerContext, { appended }: Applied): Pr
 }
 
 export function logPublished({ log }: WorkerContext, settled: readonly SettledMessage[]): void {
-  for (const message of settled) log.info(message, "message published");
+  for (const { room, message, requestId, number, outcome } of settled)
+    if (outcome === "seen") log.info({ room, message, requestId, number }, "message seen on Matrix");
 }
 
 /** Counts what a plan changed, and reports rooms that were encrypted. */

@@ -1,13 +1,22 @@
 import { newId } from "../../shared/platform/ids.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { redact } from "../matrix/rooms/events.ts";
-import type { SyncPlan } from "./sync-plan.ts";
+import type { Applied } from "./apply-plan.ts";
 
-/** Redacts second events of messages on Matrix. `rooms`: the rooms of the plan. A failure is logged and not repeated. */
+type Duplicate = { roomId: string; eventId: string };
+
+/** Events of messages that have another event, as the rows showed when they were settled. */
+export function doublesOf({ settled }: Applied): Duplicate[] {
+  return settled.flatMap(({ outcome, room, event }) =>
+    outcome === "double" ? [{ roomId: room, eventId: event }] : [],
+  );
+}
+
+/** Redacts second events of messages on Matrix. `rooms`: their rooms. A failure is logged and not repeated. */
 export async function redactDuplicates(
   context: WorkerContext,
   observer: { homeserver_id: string; matrix_user_id: string },
-  { duplicates }: SyncPlan,
+  duplicates: readonly Duplicate[],
   rooms: readonly { id: string; matrix_room_id: string }[],
 ): Promise<void> {
   if (duplicates.length === 0) return;

@@ -9,9 +9,9 @@ import { lookUp, type Reader, type Seen } from "./look-up.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
 import { readOwnEvents } from "./own-messages.ts";
 import { countApplied, publishApplied } from "./publish-applied.ts";
-import { redactDuplicates } from "./redact-duplicates.ts";
+import { doublesOf, redactDuplicates } from "./redact-duplicates.ts";
 import { parseSyncBatch, type SyncBatch } from "./sync-batch.ts";
-import { planSync, type SyncPlan } from "./sync-plan.ts";
+import { joinPlans, keepOwn, planSync, roomsToLock, type SyncPlan } from "./sync-plan.ts";
 
 /** Tries of one batch: each looks up its rows again, since another transaction changed them after the look-up. */
 const TRIES_AT_MOST = 5;
@@ -42,20 +42,26 @@ async function saveOwn(
   { to, rooms }: SyncBatch,
   own: readonly ClaimedEvent[],
 ): Promise<boolean> {
-  const matrixRoomIds = rooms.map(({ matrixRoomId }) => matrixRoomId);
-  const ids = new Set(own.map(({ roomId }) => roomId));
   const require = savePositionAndRequire(
     { observerId: observer.observer_id, fence, since: to },
-    { matrixRoomIds, rooms: [...ids].map((id) => ({ id, gap_from: null })) },
+    { matrixRoomIds: [], rooms: [] },
   );
   const applied = await applyOwnMessages(context.db, { require, own }).catch(nullIfStale);
   if (applied === null) {
-    for (const id of matrixRoomIds) known.delete(id);
+    for (const { matrixRoomId } of rooms) known.delete(matrixRoomId);
     return false;
   }
   context.metrics.syncEvents.inc(own.length);
   await publishApplied(context, applied);
+  await redactDuplicates(context, observer, doublesOf(applied), rowsOfRooms(rooms, known));
   return true;
+}
+
+function rowsOfRooms(rooms: SyncBatch["rooms"], known: ObserverRun["known"]) {
+  return rooms.flatMap(({ matrixRoomId }) => {
+    const id = known.get(matrixRoomId);
+    return id === undefined ? [] : [{ id, matrix_room_id: matrixRoomId }];
+  });
 }
 
 /** Null when a new look-up may succeed. @throws ObserverLeaseLost, or any other error as it is. */
@@ -107,22 +113,28 @@ function planBatch({ rooms }: SyncBatch, seen: Seen): BatchPlan {
   const gapped = seen.rooms.filter((room) => room.gap_from !== null || cut.has(room.matrix_room_id));
   const gappedIds = new Set(gapped.map(({ id }) => id));
   const whole = seen.events.filter(({ roomId }) => !gappedIds.has(roomId));
-  return { gapped, plan: planSync(whole, seen.facts) };
+  const waiting = seen.events.filter(({ roomId }) => gappedIds.has(roomId));
+  return {
+    gapped,
+    plan: joinPlans(planSync(whole, seen.facts), keepOwn(planSync(waiting, seen.facts))),
+  };
 }
 
 function save(
   context: WorkerContext,
   { observer, fence }: ObserverRun,
-  { from, to, rooms, left }: SyncBatch,
+  { from, to, left }: SyncBatch,
   seen: Seen,
   { plan, gapped }: BatchPlan,
 ): Promise<Applied> {
   const observerId = observer.observer_id;
+  const toLock = roomsToLock(plan);
+  const locked = seen.rooms.filter((room) => toLock.has(room.id) || gapped.includes(room));
   const unread = [...gapped.map((room) => room.matrix_room_id), ...left];
   return applySyncPlan(context.db, {
     require: savePositionAndRequire(
       { observerId, fence, since: to },
-      { matrixRoomIds: rooms.map(({ matrixRoomId }) => matrixRoomId), rooms: seen.rooms },
+      { matrixRoomIds: locked.map((room) => room.matrix_room_id), rooms: locked },
     ),
     plan,
     also: [
@@ -152,5 +164,5 @@ async function afterSaving(
     ...plan.removals.map(({ roomId }) => context.wake("membership", { tenantId, roomId })),
   ];
   await Promise.all([published, ...wakes]);
-  await redactDuplicates(context, observer, plan, rooms);
+  await redactDuplicates(context, observer, [...plan.duplicates, ...doublesOf(applied)], rooms);
 }

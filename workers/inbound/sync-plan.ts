@@ -11,10 +11,14 @@ export type RoomEvents = { roomId: string; matrixRoomId: string; events: readonl
 
 /** What the events of some rooms change, by what has to be done. Lists without a type of their own hold room ids. */
 export type SyncPlan = {
-  /** To be appended to the timelines. */
+  /** What others wrote, to be appended to the timelines. */
   entries: RoomEntries[];
-  /** Messages of ours among the entries. */
+  /** Messages of ours. */
   settled: OwnEvent[];
+  /** Those of them that were redacted before we read them, by id. */
+  pruned: string[];
+  /** Rooms with messages of ours that have no number yet: see `number-older.ts`. */
+  unnumbered: string[];
   /** To be redacted. */
   duplicates: { roomId: string; eventId: string }[];
   memberships: AppliedMembership[];
@@ -38,21 +42,50 @@ export function planSync(rooms: readonly RoomEvents[], context: EventContext): S
       const translation = asFirst(firsts, translateEvent(roomId, event, context), event.event_id);
       if (translation.kind === "message") {
         entries.push(translation.entry);
-        if (translation.settles !== null) {
-          plan.settled.push({ messageId: translation.settles, eventId: event.event_id, roomId });
-        }
         if (translation.isForged) plan.forged++;
-      } else addSideEffect(plan, { roomId, matrixRoomId }, translation);
+      } else addSideEffect(plan, { roomId, matrixRoomId, eventId: event.event_id }, translation);
     }
     if (entries.length > 0) plan.entries.push({ roomId, entries });
   }
   return plan;
 }
 
+/** Of a plan, what does not wait for a gap: messages of ours and their duplicates. */
+export function keepOwn(plan: SyncPlan): SyncPlan {
+  const { settled, pruned, unnumbered, duplicates } = plan;
+  return { ...emptyPlan(), settled, pruned, unnumbered, duplicates };
+}
+
+/** Joins the plans of different rooms. */
+export function joinPlans(one: SyncPlan, other: SyncPlan): SyncPlan {
+  return {
+    ...one,
+    settled: [...one.settled, ...other.settled],
+    pruned: [...one.pruned, ...other.pruned],
+    unnumbered: [...one.unnumbered, ...other.unnumbered],
+    duplicates: [...one.duplicates, ...other.duplicates],
+  };
+}
+
+/** The rooms whose timelines the plan changes, or whose state. */
+export function roomsToLock(plan: SyncPlan): Set<string> {
+  const { entries, unnumbered, encrypted, unknownUsers } = plan;
+  const { memberships, removals, configurationDrifts, successors } = plan;
+  const named = [...entries, ...memberships, ...removals, ...configurationDrifts, ...successors];
+  const pruned = new Set(plan.pruned);
+  const deleted = plan.settled.filter(({ messageId }) => pruned.has(messageId));
+  return new Set([
+    ...[...named, ...deleted].map(({ roomId }) => roomId),
+    ...[...unnumbered, ...encrypted, ...unknownUsers],
+  ]);
+}
+
 function emptyPlan(): SyncPlan {
   return {
     entries: [],
     settled: [],
+    pruned: [],
+    unnumbered: [],
     duplicates: [],
     memberships: [],
     removals: [],
@@ -66,18 +99,23 @@ function emptyPlan(): SyncPlan {
 
 /** Of two events of one message in the same batch, the second is a duplicate. `firsts`: the first event of each message. */
 function asFirst(firsts: Map<string, string>, translation: Translation, eventId: string): Translation {
-  if (translation.kind !== "message" || translation.settles === null) return translation;
-  const first = firsts.get(translation.settles) ?? eventId;
-  firsts.set(translation.settles, first);
+  if (translation.kind !== "own") return translation;
+  const first = firsts.get(translation.message.id) ?? eventId;
+  firsts.set(translation.message.id, first);
   return first === eventId ? translation : { kind: "duplicate", eventId };
 }
 
 function addSideEffect(
   plan: SyncPlan,
-  { roomId, matrixRoomId }: Pick<RoomEvents, "roomId" | "matrixRoomId">,
+  { roomId, matrixRoomId, eventId }: Pick<RoomEvents, "roomId" | "matrixRoomId"> & { eventId: string },
   translation: Exclude<Translation, { kind: "message" }>,
 ): void {
   switch (translation.kind) {
+    case "own":
+      plan.settled.push({ messageId: translation.message.id, eventId, roomId });
+      if (translation.isPruned) plan.pruned.push(translation.message.id);
+      if (translation.message.number === null) plan.unnumbered.push(roomId);
+      break;
     case "duplicate":
       plan.duplicates.push({ roomId, eventId: translation.eventId });
       break;

@@ -1,9 +1,10 @@
+import { isDeepStrictEqual } from "node:util";
 import { CONTENT, parseContent, type Content } from "../../shared/contract/content/index.ts";
 import type { ConfigurationDrift } from "../../shared/db/rooms/changed-on-matrix.ts";
 import type { MarkedMessage } from "../../shared/db/observers/find-named.ts";
 import { externalEntryId } from "../../shared/platform/ids.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
-import { CONTENT_EVENT_TYPES, fromMatrix } from "../matrix/content/index.ts";
+import { CONTENT_EVENT_TYPES, fromMatrix, toMatrix } from "../matrix/content/index.ts";
 import { readRedacted, type MatrixEvent } from "../matrix/event.ts";
 import { MARKER } from "../matrix/marker.ts";
 import { EventType, Membership } from "../matrix/names.ts";
@@ -18,14 +19,17 @@ export type EventContext = {
   names: ReadonlyMap<string, string>;
   /** Rows of our messages, by id. */
   messages: ReadonlyMap<string, MarkedMessage>;
+  /** The same, by the id of the event that they have. */
+  messagesByEvent: ReadonlyMap<string, MarkedMessage>;
   /** Types of redacted state events, by event id; null where the type is not known. */
   redactedStates: ReadonlyMap<string, string | null>;
 };
 
 /**
  * What an event changes here.
- * - `message`: an entry is appended; `settles` names our message that the event is.
- * - `duplicate`: a second event of a message that is in the timeline already. It is redacted and makes no entry.
+ * - `own`: the event is a message of ours, which has its entry already. \`isPruned\`: its content was redacted before we read it.
+ * - `duplicate`: a second event of a message of ours. It is redacted and makes no entry.
+ * - `message`: somebody wrote on Matrix: an entry is appended. \`isForged\`: the event has a marker that is not its own.
  * - `membership`: a user of the tenant is in the room on Matrix, or is not; `removal`: somebody else took the user out.
  * - `unknown-user`: a user whom the tenant does not know joined the room or was invited.
  * - `configuration-drift`: someone changed what the tenant decides.
@@ -33,8 +37,9 @@ export type EventContext = {
  * - `successor`: the room was upgraded and goes on as another one.
  */
 export type Translation =
-  | { kind: "message"; entry: NewEntry; settles: string | null; isForged: boolean }
+  | { kind: "own"; message: MarkedMessage; isPruned: boolean }
   | { kind: "duplicate"; eventId: string }
+  | { kind: "message"; entry: NewEntry; isForged: boolean }
   | { kind: "membership"; userId: string; applied: "in" }
   | {
       kind: "membership";
@@ -75,38 +80,35 @@ export function translateEvent(roomId: string, event: MatrixEvent, context: Even
 }
 
 function translateContent(roomId: string, event: MatrixEvent, context: EventContext): Translation {
-  const markerId = event.content[MARKER];
-  const marked = typeof markerId === "string" ? context.messages.get(markerId) : undefined;
-  // Any client can write a marker. It counts when the event's room and sender are those of the message's row.
-  const isOurs = marked?.room_id === roomId && marked.sender_matrix_id === event.sender;
-  if (marked && isOurs) {
-    const isSettled = marked.timeline_number !== null;
-    if (isSettled && marked.event_id !== event.event_id)
-      return { kind: "duplicate", eventId: event.event_id };
-    return { kind: "message", entry: ourEntry(event, marked), settles: marked.id, isForged: false };
+  const own = findOwn(roomId, event, context);
+  if (own !== null) {
+    // An event's id is written once: whatever brings another one is the duplicate.
+    const isSecond = own.event_id !== null && own.event_id !== event.event_id;
+    if (isSecond) return { kind: "duplicate", eventId: event.event_id };
+    return { kind: "own", message: own, isPruned: Object.keys(event.content).length === 0 };
   }
   const received = fromMatrix(event);
   if (received === null) return NOTHING;
   return {
     kind: "message",
     entry: externalEntry(roomId, event, received.content, context),
-    settles: null,
-    isForged: markerId !== undefined,
+    isForged: event.content[MARKER] !== undefined,
   };
 }
 
-/** The entry of a message of ours: what its row holds, not what Matrix returns. */
-function ourEntry(event: MatrixEvent, message: MarkedMessage): NewEntry {
-  return {
-    entryId: message.id,
-    eventId: event.event_id,
-    type: CONTENT[parseContent(message.content).kind].entry,
-    senderId: message.sender_id,
-    senderName: null,
-    clientId: message.client_id,
-    content: message.content,
-    at: message.accepted_at,
-  };
+/**
+ * Our message that an event is: the one that has the event's id, or the one that its marker names. Any client can write a
+ * marker: it counts when room, sender, type and content are those of the message's row.
+ */
+function findOwn(roomId: string, event: MatrixEvent, context: EventContext): MarkedMessage | null {
+  const answered = context.messagesByEvent.get(event.event_id);
+  if (answered?.room_id === roomId) return answered;
+  const markerId = event.content[MARKER];
+  const marked = typeof markerId === "string" ? context.messages.get(markerId) : undefined;
+  if (marked?.room_id !== roomId || marked.sender_matrix_id !== event.sender) return null;
+  const sent = toMatrix(parseContent(marked.content), { targetEventId: null });
+  const { [MARKER]: _marker, ...content } = event.content;
+  return sent.type === event.type && isDeepStrictEqual(content, sent.content) ? marked : null;
 }
 
 /** The entry of an event that another Matrix client sent. */

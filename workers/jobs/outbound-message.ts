@@ -211,9 +211,9 @@ async function endMessage(
   lease: RoomLease,
   { message, code }: { message: ClaimedMessage; code: DeadCode },
 ): Promise<number> {
-  const position = await markDead(context.db, room.id, lease.fence, { id: message.id, code });
-  if (position === null) throw new LeaseLost();
-  await reportDeadMessage(context, room, { ...logFields(room, message), code, position });
+  const entry = await markDead(context.db, room.id, lease.fence, { id: message.id, code });
+  if (entry === null) throw new LeaseLost();
+  await reportDeadMessage(context, entry, { requestId: message.request_id, code });
   await rescheduleOutbox(context.db, room.id, lease.fence, { delayMs: 0, failed: false });
   return 0;
 }

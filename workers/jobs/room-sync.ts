@@ -16,7 +16,7 @@ import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
 import { lookUp } from "../inbound/look-up.ts";
 import { planSync, type SyncPlan } from "../inbound/sync-plan.ts";
-import { redactDuplicates } from "../inbound/redact-duplicates.ts";
+import { doublesOf, redactDuplicates } from "../inbound/redact-duplicates.ts";
 import { countApplied, logPublished, publish } from "../inbound/publish-applied.ts";
 import { isViewStale } from "../../shared/db/connection/failures.ts";
 
@@ -99,7 +99,7 @@ async function fillPage(
   countApplied(context, plan, 0);
   await publish(context, applied);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };
-  await redactDuplicates(context, observer, plan, [room]);
+  await redactDuplicates(context, observer, [...plan.duplicates, ...doublesOf(applied)], [room]);
   return true;
 }
 

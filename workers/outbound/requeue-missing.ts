@@ -1,4 +1,3 @@
-import { markDeadAsRedacted } from "../../shared/db/messages/dead-messages.ts";
 import {
   listUnseenMessages,
   requeueMessages,
@@ -9,7 +8,6 @@ import type { WorkerContext } from "../runtime/context.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { lookUpEvent } from "../matrix/rooms/events.ts";
 import { withRoomLease } from "../runtime/room-lease.ts";
-import { reportDeadMessage } from "./report-dead-message.ts";
 
 const LOOKED_UP_AT_ONCE = 200;
 
@@ -17,7 +15,7 @@ const LOOKED_UP_AT_ONCE = 200;
  * Queues the messages again that the homeserver accepted and does not have any more, as after a restore from an older
  * backup: in their old order, under their old transaction ids. The caller has just read the whole room; `seen` are the
  * messages that it found there. Any other message that is sent and not in the timeline is looked up by its event: when
- * the event is there, the message stays as it is; when the event is redacted, the message is dead.
+ * the event is there, the message stays as it is.
  * Returns false when somebody else writes to the room: the caller tries again soon.
  */
 export async function requeueMissing(
@@ -34,24 +32,12 @@ export async function requeueMissing(
       const target = { matrixRoomId: room.matrix_room_id, eventId: message.event_id };
       const found = await lookUpEvent(request, target);
       if (found === "missing") missing.push(message);
-      if (found === "redacted") await endRedacted(context, room, message);
     }
     if (missing.length > 0 && !(await requeue(context, room, missing))) return false;
     const last = page.at(-1);
     if (!last || page.length < LOOKED_UP_AT_ONCE) return true;
     afterOrder = last.order_number;
   }
-}
-
-/** Somebody redacted the event before we read it. Without its marker it cannot be matched to the message any more. */
-async function endRedacted(
-  context: WorkerContext,
-  room: RoomSnapshot,
-  { id, event_id: eventId }: UnseenMessage,
-): Promise<void> {
-  const position = await markDeadAsRedacted(context.db, { id, eventId });
-  if (position === null) return;
-  await reportDeadMessage(context, room, { message: id, code: "redacted", position });
 }
 
 /** Under the room's lease: a drain that is already past these messages would settle the room without them. */

@@ -5,14 +5,15 @@ import { JOBS } from "../../shared/queues/index.ts";
 import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
 import { findDueCursors } from "../../shared/db/timeline/consumers.ts";
-import { findUnpublishedRooms } from "../../shared/db/timeline/publish-state.ts";
-import { publishRooms } from "../../shared/timeline/publish.ts";
+import { publishMarkedRooms, publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "./context.ts";
 import type { IsWaiting } from "./run-jobs.ts";
 import { createRunWithoutQueue, type RunWithoutQueue } from "./run-without-queue.ts";
 
 const EVERY_MS = 1_000;
 const MAX_FOUND = 500;
+/** Rooms that are compared with their streams: in most of them, nothing is missing. */
+const MAX_MARKED = 2_000;
 /** Work that stays due for this long after its job was added: the deduplication key may name a job that is lost. */
 const STUCK_AFTER_MS = 5_000;
 
@@ -61,7 +62,7 @@ async function sweepOnce(
       if (!(await tryToWake(context, queues, work, { sinceMs, nowMs }))) withoutQueue.start(work);
     }),
   );
-  await publishRooms(context, await findUnpublishedRooms(context.db, MAX_FOUND));
+  await publishMarkedRooms(context, MAX_MARKED);
   await publishUserEventOutbox(context, MAX_FOUND);
   await publishRooms(context, await appendDueMemberCounts(context.db, MAX_FOUND));
 }

@@ -1,7 +1,6 @@
 import { z } from "zod";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import { markOpened } from "../../../shared/db/memberships/members-due.ts";
-import { listOpenMessages, presentMessage } from "../../../shared/db/messages/messages.ts";
 import { listTimelineMessages, readPosition, type PageEdge } from "../../../shared/db/timeline/pages.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { isAllowed } from "../../../shared/contract/permissions.ts";
@@ -10,8 +9,6 @@ import { presentTimelineMessage } from "../../../shared/timeline/read.ts";
 import { pageLimit, pathRoom, timelineNumber } from "../../http/fields.ts";
 import { userRoute, type Route } from "../../http/route.ts";
 import { listPath, requireReadAccess, tag } from "./room-access.ts";
-
-const MAX_PENDING = 100;
 
 const pageQuery = z
   .strictObject({
@@ -33,7 +30,13 @@ const messagePage = z
     items: z.array(messageResource).meta({ description: "Oldest first" }),
     epoch: z.string(),
     offset: z.int().meta({ description: "Number of the room's last entry, read before the items" }),
-    pending: z.array(messageResource).meta({ description: "Accepted and not yet in the timeline" }),
+    sentUpTo: z.int().meta({
+      description: "All messages that came through the API are on Matrix up to this number, or dead",
+    }),
+    pending: z.array(messageResource).max(0).meta({
+      description: "Always empty: every accepted message is in the timeline",
+      deprecated: true,
+    }),
     hasMore: z.boolean().meta({ description: "Whether more messages follow in the requested direction" }),
   })
   .meta({ id: "MessagePage" });
@@ -58,14 +61,14 @@ export function listMessagesRoute({ db }: { db: Db }): Route {
       if (!position) throw new AppError("not_found", "There is no such room.");
       const edge: PageEdge = after !== undefined ? { after } : before !== undefined ? { before } : null;
       const rows = await listTimelineMessages(db, tenantId, access.room_id, { edge, limit: limit + 1 });
-      const pending = await listOpenMessages(db, tenantId, access.room_id, MAX_PENDING);
       if (access.opened_at === null && isAllowed(access.role, "post")) await markOpened(db, access);
       const items = after !== undefined ? rows.slice(0, limit) : rows.slice(-limit);
       const body: z.infer<typeof messagePage> = {
         items: items.map(presentTimelineMessage),
         epoch: position.epoch,
         offset: position.lastNumber,
-        pending: pending.map(presentMessage),
+        sentUpTo: position.sentNumber,
+        pending: [],
         hasMore: rows.length > limit,
       };
       return { status: 200, body };

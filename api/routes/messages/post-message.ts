@@ -86,12 +86,13 @@ async function acceptWithinQuota(
   if (acceptance) return acceptance;
   const message =
     id === null ? null : await findMessageByClientId(db, { tenantId, user, stamp, clientId: id });
-  if (!message) throw overQuotaError();
+  if (!message) throw overQuotaError("tenant");
   return { outcome: "replayed", message };
 }
 
 function refusalError(outcome: Exclude<Acceptance["outcome"], "accepted" | "replayed">): AppError {
   if (outcome === "token_not_held") return notHeldError();
+  if (outcome === "room_full") return overQuotaError("room");
   return outcome === "may_not_post"
     ? new AppError("forbidden", "You may not write in this room.")
     : new AppError("not_found", "There is no such room.");

@@ -1,24 +1,28 @@
+import { LEASE_LOST, isLeaseLost } from "../connection/failures.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
-import { HOLDS_ROOM_LEASE } from "../lease.ts";
-import type { TimelinePosition } from "../timeline/pages.ts";
+import { transactPipelined, type Statement } from "../connection/pipelined-transaction.ts";
+import { LOCK_ROOM_LEASE } from "../lease.ts";
+import { countClosed } from "../rooms/room-mirrors.ts";
+import { lockTimeline, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
+import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
 /**
- * A dead message is never sent; its sender reads why. This file holds every statement that marks messages dead:
+ * A dead message is never sent; it stays in its timeline, marked. An entry `message.failed` says so, of which clients that
+ * were away learn. This file holds every statement that marks messages dead:
  * - `markDead`: the drain of a room, when `workers/outbound/retry.ts` decides so or the sender is no member any more.
- * - `markDeadOfRemovedSender`: the api, when it removes a member or a user.
- * - `markDeadOfDeletedRooms`: the api, when it deletes a room, or a user with direct rooms.
- * - `markDeadAsRedacted`: the filling of a gap, when the event was redacted on Matrix before it came into the timeline.
+ * - `markDeadOfRemovedSender`: whoever removes a member or a user.
+ * - `markDeadOfDeletedRooms`: the api, when it deletes a room, or a user with direct rooms. Without entries: the rooms are gone.
  *
  * A dead message becomes `sent` only when its event comes from Matrix after all: it was sent, and the answer was lost.
  */
 export const DEAD_REASONS = {
   expired: "The message could not be sent for too long.",
   forbidden: "The chat server does not let the sender write to this room.",
-  redacted: "The message was taken back on the chat server before anybody was shown it.",
   refused: "The chat server does not accept this message.",
   room_deleted: "The room was deleted before the message was sent.",
   room_gone: "The room does not exist on the chat server any more.",
   sender_removed: "The sender was removed from the room before the message was sent.",
+  unanswered: "The chat server gave no answer to this message for too long.",
 } as const;
 
 /** Why a message is dead: the `code` of its error. */
@@ -32,60 +36,83 @@ function causeOf(code: DeadCode): { code: DeadCode; reason: string } {
   return { code, reason: DEAD_REASONS[code] };
 }
 
-const SELECT_POSITION = `
-  select t.epoch, t.last_number as "lastNumber" from dead join room_timeline t using (room_id)`;
+/** Marks, counts, and appends an entry for each. The timelines are locked. Returns AppendedRow. */
+const markAndAppend = (which: string) => `
+  with dead as (${markDeadWhere(which)} returning id, tenant_id, room_id, order_number), closed as (${countClosed("dead")}),
+  ${appendStatus(
+    "message.failed",
+    "dead",
+    `jsonb_build_object('error', jsonb_build_object('code', cast(:code as text), 'message', cast(:reason as text)))`,
+  )}
+  ${SELECT_APPENDED}`;
 
-const MARK_UNDER_LEASE = `
-  with dead as (${markDeadWhere(`id = :id and open and exists (select 1 from room_outbox where ${HOLDS_ROOM_LEASE})`)}
-  returning room_id) ${SELECT_POSITION}`;
+const MARK_ONE = markAndAppend("id = :id and room_id = :roomId and open");
+
+/** Requires that the lease of a room is held, and keeps it held until the transaction ends: LEASE_LOST. */
+export function requireRoomLease(roomId: string, fence: string): Statement {
+  return {
+    sql: `with held as (${LOCK_ROOM_LEASE}) select omc_require(exists (select 1 from held), '${LEASE_LOST}')`,
+    bindings: { roomId, fence },
+  };
+}
 
 /**
- * Marks one message dead under its room's lease. Returns the position of the room's timeline; null when the lease has
- * ended: then nothing is changed.
+ * Marks one message dead under its room's lease. Returns its entry, to be published; null when the lease has ended or the
+ * message is not open any more: then nothing is changed.
  */
 export async function markDead(
   db: Db,
   roomId: string,
   fence: string,
   message: { id: string; code: DeadCode },
-): Promise<TimelinePosition | null> {
-  const bindings = { roomId, fence, id: message.id, ...causeOf(message.code) };
-  const rows = await rowsOf<TimelinePosition>(db, MARK_UNDER_LEASE, bindings);
-  return rows[0] ?? null;
+): Promise<AppendedRow | null> {
+  const bindings = { roomId, id: message.id, ...causeOf(message.code), ...STATUS_BINDINGS };
+  try {
+    const [, , rows] = await transactPipelined<[unknown[], unknown[], AppendedRow[]]>(db, [
+      requireRoomLease(roomId, fence),
+      lockTimeline(roomId),
+      { sql: MARK_ONE, bindings },
+    ]);
+    return rows[0] ?? null;
+  } catch (error) {
+    if (isLeaseLost(error)) return null;
+    throw error;
+  }
 }
 
-const MARK_OF_SENDER = `
-  ${markDeadWhere(`id in (
+const MARK_OF_SENDER = markAndAppend(`id in (
      select m.id from unnest(cast(:roomIds as uuid[])) as asked(room_id) join messages m using (room_id)
       where m.tenant_id = :tenantId and m.sender_id = :senderId and m.open and m.status = 'queued'
-      order by m.room_id, m.order_number for update of m)`)}
-  returning id, room_id`;
+      order by m.id for update of m)`);
 
 /**
- * Marks the queued messages of a user dead, in the transaction that removes the user from these rooms. One statement for
- * all rooms, since they are locked meanwhile. Returns the messages.
+ * Marks the queued messages of a user dead, in the transaction that removes the user from these rooms, whose timelines are
+ * locked. One statement for all rooms, since they are locked meanwhile. Returns the entries.
  */
 export function markDeadOfRemovedSender(
   trx: Db,
   tenantId: string,
   { senderId, roomIds }: { senderId: string; roomIds: readonly string[] },
-): Promise<{ id: string; room_id: string }[]> {
-  return rowsOf<{ id: string; room_id: string }>(trx, MARK_OF_SENDER, {
+): Promise<AppendedRow[]> {
+  return rowsOf<AppendedRow>(trx, MARK_OF_SENDER, {
     tenantId,
     senderId,
     roomIds,
     ...causeOf("sender_removed"),
+    ...STATUS_BINDINGS,
   });
 }
 
-const MARK_OF_ROOMS = markDeadWhere(
-  "tenant_id = :tenantId and room_id = any(:roomIds) and open and status <> 'sent'",
-);
+const MARK_OF_ROOMS = `
+  with dead as (${markDeadWhere("tenant_id = :tenantId and room_id = any(:roomIds) and open and status <> 'sent'")}
+  returning tenant_id, room_id) ${countClosed("dead")}`;
 
 // Only what is sent: a message that another transaction accepted or requeued since the statement above must stay open, so
 // that its drain marks it dead.
 const CLOSE_SENT = `
-  update messages set open = false where tenant_id = :tenantId and room_id = any(:roomIds) and open and status = 'sent'`;
+  with sent as (
+    update messages set open = false where tenant_id = :tenantId and room_id = any(:roomIds) and open and status = 'sent'
+    returning tenant_id, room_id) ${countClosed("sent")}`;
 
 /**
  * Marks the unsent messages of rooms dead, in the transaction that deletes the rooms. What is sent stays so, and is not
@@ -98,17 +125,4 @@ export async function markDeadOfDeletedRooms(
 ): Promise<void> {
   await execute(trx, MARK_OF_ROOMS, { tenantId, roomIds, ...causeOf("room_deleted") });
   await execute(trx, CLOSE_SENT, { tenantId, roomIds });
-}
-
-const MARK_REDACTED = `
-  with dead as (${markDeadWhere("id = :id and event_id = :eventId and open and status = 'sent'")}
-  returning room_id) ${SELECT_POSITION}`;
-
-/** Marks a sent message dead whose event is redacted. Returns the position of its room's timeline; null when it is not as given. */
-export async function markDeadAsRedacted(
-  db: Db,
-  message: { id: string; eventId: string },
-): Promise<TimelinePosition | null> {
-  const rows = await rowsOf<TimelinePosition>(db, MARK_REDACTED, { ...message, ...causeOf("redacted") });
-  return rows[0] ?? null;
 }

@@ -1,3 +1,4 @@
+import { presentError } from "../../timeline/read.ts";
 import { presentContent } from "../../contract/content/index.ts";
 import { formatRoomKey, type RoomKind } from "../../contract/names.ts";
 import type { MessageResource, MessageStatus } from "../../contract/resources.ts";
@@ -22,7 +23,10 @@ export type MessageRow = {
   status: MessageStatus;
   error_code: string | null;
   error_message: string | null;
-  timeline_number: number | null;
+  /** Its number in the timeline; null for a dead message of version 0.2. */
+  number: number | null;
+  /** Since when its content is empty. */
+  deleted_at: Date | null;
   accepted_at: Date;
   sender_user: string;
   sender_display_name: string | null;
@@ -32,9 +36,10 @@ export type MessageRow = {
 /** MessageRows; the caller adds `where` and `order by`. */
 export const SELECT_MESSAGE = `
   select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, encode(m.request_hash, 'hex') as request_hash, m.request_id,
-         m.content, m.order_number, m.status, m.error_code, m.error_message, m.timeline_number, m.accepted_at,
+         m.content, m.order_number, m.status, m.error_code, m.error_message, e.number, e.redacted_at as deleted_at, m.accepted_at,
          u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
-    from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id`;
+    from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id
+    left join timeline e on e.room_id = m.room_id and e.entry_id = m.id`;
 
 /** A message of a room, or null. */
 export async function findMessage(
@@ -71,28 +76,16 @@ export async function findMessageByClientId(
   return rows[0] ?? null;
 }
 
-/** The messages of a room that are accepted and not yet in its timeline, in order. */
-export function listOpenMessages(
-  db: Db,
-  tenantId: string,
-  roomId: string,
-  limit: number,
-): Promise<MessageRow[]> {
-  return rowsOf<MessageRow>(
+/** How many messages of a tenant wait for Matrix, by the counters of its rooms. */
+export async function countWaiting(db: Db, tenantId: string): Promise<number> {
+  const rows = await rowsOf<{ count: string | number }>(
     db,
-    `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.open order by m.order_number limit ?`,
-    [tenantId, roomId, limit],
+    `select coalesce(sum(o.accepted_count - coalesce(m.closed_count, 0)), 0) as count
+       from room_outbox o left join room_mirrors m on m.room_id = o.room_id
+      where o.tenant_id = ? and o.accepted_count > coalesce(m.closed_count, 0)`,
+    [tenantId],
   );
-}
-
-/** How many messages of a tenant are open, counted up to `limit`. */
-export async function countOpenMessages(db: Db, tenantId: string, limit: number): Promise<number> {
-  const rows = await rowsOf<{ count: number }>(
-    db,
-    "select count(*) as count from (select 1 from messages where tenant_id = ? and open limit ?) open_messages",
-    [tenantId, limit],
-  );
-  return rows[0]?.count ?? 0;
+  return Number(rows[0]?.count ?? 0);
 }
 
 /** A message as clients see it. */
@@ -100,15 +93,13 @@ export function presentMessage(row: MessageRow): MessageResource {
   return {
     id: row.id,
     room: formatRoomKey(row),
-    number: row.timeline_number,
+    number: row.number,
     clientId: row.client_id,
     sender: { user: row.sender_user, displayName: row.sender_display_name, avatar: row.sender_avatar },
     ...presentContent(row.content),
     at: row.accepted_at.toISOString(),
     status: row.status,
-    error:
-      row.error_code === null
-        ? null
-        : { code: row.error_code, message: row.error_message ?? "The message was not sent." },
+    error: presentError(row),
+    deletedAt: row.deleted_at?.toISOString() ?? null,
   };
 }

@@ -1,84 +1,83 @@
-import { DEFAULT_KIND, ENTRY_TYPES, UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
-import { appendOffered, IS_NEW } from "../timeline/append.ts";
+import { DEFAULT_KIND } from "../../contract/content/index.ts";
 import { VIEW_STALE } from "../connection/failures.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
+import { countClosed } from "../rooms/room-mirrors.ts";
 
-/**
- * A message is settled when Matrix shows its event and its entry stands in the timeline: then it is `sent`, with a number,
- * and no longer open. It may be settled from any open state, since the event may be read before the drain marks the
- * message. Only reading from Matrix settles messages.
- */
+/** An event that is a message of ours, as the caller has found. */
 export type OwnEvent = { roomId: string; messageId: string; eventId: string };
 
-/** An event that claims to be a message of ours; the message's row shows whether it is. */
-export type ClaimedEvent = OwnEvent & { sender: string };
-
-/** A message that was settled, with its number in the timeline. */
-export type SettledMessage = { room: string; message: string; requestId: string | null; number: number };
+/** An event that claims to be a message of ours. `content`: what it holds, in our words. The message's row shows whether it is. */
+export type ClaimedEvent = OwnEvent & { sender: string; content: Record<string, unknown> };
 
 /**
- * Appends messages of ours to their timelines from their rows, in the order given. The timelines must be locked. Requires
- * that each is a message by that sender in that room, and not in the timeline yet: VIEW_STALE. Returns AppendedRow.
+ * - `seen`: the message is `sent` now, and not open any more.
+ * - `known`: it was seen before, by this event.
+ * - `double`: the message has another event. This one is to be redacted.
  */
-export function appendOwnMessages(events: readonly ClaimedEvent[]): Statement {
+export type SettledMessage = {
+  room: string;
+  message: string;
+  event: string;
+  outcome: "seen" | "known" | "double";
+  requestId: string | null;
+  number: number;
+};
+
+/**
+ * Settles messages whose events an observer has read, whatever their state: the event may be read before the drain marks the
+ * message, or after the message was given up. An event's id is written once, here or by the homeserver's answer. Each message
+ * is named once. `rereading`: the rereading of a room that has met them. Needs no lock of a timeline, and no closed gap.
+ * Returns SettledMessage. Requires that each message has a number: VIEW_STALE.
+ */
+export function settleMessages(events: readonly OwnEvent[], rereading: string | null = null): Statement {
+  return settle(
+    events.map((event) => ({ ...event, sender: null, content: null })),
+    rereading,
+  );
+}
+
+/** The same for events that claim it. Requires that each is that message by that sender: VIEW_STALE. */
+export function settleClaimed(events: readonly ClaimedEvent[]): Statement {
+  return settle(events, null);
+}
+
+type Given = OwnEvent & { sender: string | null; content: Record<string, unknown> | null };
+
+function settle(events: readonly Given[], rereading: string | null): Statement {
   return {
-    sql: APPEND_OWN,
-    bindings: {
-      rows: JSON.stringify(events.map((event, position) => ({ ...event, position }))),
-      unread: [...UNREAD_ENTRY_TYPES],
-      entryTypes: JSON.stringify(ENTRY_TYPES),
-      defaultKind: DEFAULT_KIND,
-    },
+    sql: SETTLE,
+    bindings: { events: JSON.stringify(events), rereading, defaultKind: DEFAULT_KIND },
   };
 }
 
-// Each row is found by its key: for a join, Postgres keeps a plan that reads the whole table.
-const APPEND_OWN = appendOffered(`
-  select o.*, row_number() over (partition by o.room_id order by o.position) as place
-    from (select s."roomId" as room_id, s.position, m.id as entry_id, s."eventId" as event_id,
-                 cast(:entryTypes as jsonb) ->> coalesce(m.content ->> 'kind', :defaultKind) as type,
-                 m.sender_id, cast(null as text) as sender_name, m.client_id, m.content, m.accepted_at as at
-            from jsonb_to_recordset(cast(:rows as jsonb))
-                   as s("roomId" uuid, position int, "messageId" uuid, "eventId" text, sender text)
-            left join lateral (
-              select m.* from messages m join users u on u.id = m.sender_id
-               where m.id = s."messageId" and m.room_id = s."roomId" and m.timeline_number is null
-                 and u.matrix_user_id = s.sender
-               limit 1) m on true
-           where omc_require(m.id is not null, '${VIEW_STALE}')
-          offset 0) o
-   where ${IS_NEW}`);
-
-/**
- * Settles messages whose entries the same transaction has appended. A sender has read everything up to the message.
- * Returns SettledMessage, of those that were open.
- */
-export function settleMessages(events: readonly OwnEvent[]): Statement {
-  return {
-    // The lists are parameters, so that Postgres makes a plan for their lengths and the tables' sizes. For a list of unknown
-    // length it keeps a plan for a hundred rows, which reads all of a small table.
-    sql: `with settled as (
-       select e.room_id, e.number, s.message_id, s.event_id
-         from unnest(cast(:messageIds as uuid[]), cast(:eventIds as text[]), cast(:roomIds as uuid[]))
-                as s(message_id, event_id, room_id)
-         join timeline e on e.room_id = s.room_id and e.entry_id = s.message_id
-     ), sent as (
-       update messages m
-          set status = 'sent', open = false, event_id = s.event_id, timeline_number = s.number, sent_at = coalesce(m.sent_at, now()),
-              error_code = null, error_message = null
-         from settled s where m.id = s.message_id and m.open
-       returning m.id, m.room_id, m.sender_id, m.request_id, m.timeline_number
-     ), read as (
-       update memberships p set read_count = t.message_count
-         from (select distinct room_id, sender_id from sent) w join room_timeline t on t.room_id = w.room_id
-        where p.room_id = w.room_id and p.user_id = w.sender_id
-     )
-     select room_id as room, id as message, request_id as "requestId", timeline_number as number from sent
-      order by room_id, timeline_number`,
-    bindings: {
-      messageIds: events.map((event) => event.messageId),
-      eventIds: events.map((event) => event.eventId),
-      roomIds: events.map((event) => event.roomId),
-    },
-  };
-}
+// Each row is found by its key, and locked in the order of the keys.
+const SETTLE = `
+  with given as (
+    select * from jsonb_to_recordset(cast(:events as jsonb))
+             as g("roomId" uuid, "messageId" uuid, "eventId" text, sender text, content jsonb)
+  ), locked as (
+    select m.id, m.tenant_id, m.room_id, m.open, m.request_id, m.event_id, g."eventId" as found, e.number,
+           case when m.event_id <> g."eventId" then 'double' when m.timeline_number is null then 'seen' else 'known' end as outcome
+      from given g
+      join messages m on m.id = g."messageId" and m.room_id = g."roomId"
+      join users u on u.id = m.sender_id
+      join timeline e on e.room_id = m.room_id and e.entry_id = m.id
+     where g.sender is null or (u.matrix_user_id = g.sender and (m.event_id = g."eventId"
+        or jsonb_build_object('kind', cast(:defaultKind as text)) || m.content = g.content))
+     order by m.id for update of m
+  ), required as (
+    select omc_require((select count(*) from locked) = (select count(*) from given), '${VIEW_STALE}') as is_so
+  ), seen as (
+    update messages m
+       set status = 'sent', open = false, event_id = l.found, timeline_number = l.number,
+           sent_at = coalesce(m.sent_at, now()), error_code = null, error_message = null,
+           met_in = coalesce(cast(:rereading as uuid), m.met_in)
+      from locked l
+     where m.id = l.id and (l.outcome = 'seen' or l.outcome = 'known' and cast(:rereading as uuid) is not null)
+  ), closed as (
+    select tenant_id, room_id from locked where outcome = 'seen' and open
+  ), counted as (${countClosed("closed")})
+  select l.room_id as room, l.id as message, l.found as event, l.outcome, l.request_id as "requestId", l.number
+    from locked l
+   where (select is_so from required)
+   order by l.room_id, l.number`;

@@ -6,11 +6,13 @@ export type Named = {
   rooms: readonly string[];
   people: readonly string[];
   messages: readonly string[];
+  /** Ids of events that may be messages of ours. */
+  events: readonly string[];
   /** Ids of events that are redacted. */
   redacted: readonly string[];
 };
 
-/** A message of ours that an event's marker names. */
+/** A message of ours that an event is, or claims to be. */
 export type MarkedMessage = {
   id: string;
   room_id: string;
@@ -20,7 +22,8 @@ export type MarkedMessage = {
   /** As the row keeps it: see `parseContent`. */
   content: Record<string, unknown>;
   accepted_at: Date;
-  timeline_number: number | null;
+  /** Its number in the timeline; null for one that a process of version 0.2 accepted and that is not numbered yet. */
+  number: number | null;
   event_id: string | null;
 };
 
@@ -28,7 +31,7 @@ export type FoundRows = {
   rooms: ObservedRoom[];
   users: { id: string; matrix_user_id: string }[];
   messages: MarkedMessage[];
-  /** Those redacted events that are entries of a timeline, by event id. */
+  /** Those redacted events that are messages, by event id. */
   redacted: string[];
 };
 
@@ -44,15 +47,22 @@ const FIND_NAMED = `
          (select coalesce(jsonb_agg(jsonb_build_object(
                    'id', m.id, 'room_id', m.room_id, 'sender_id', m.sender_id, 'sender_matrix_id', u.matrix_user_id,
                    'client_id', m.client_id, 'content', m.content, 'accepted_at', m.accepted_at,
-                   'timeline_number', m.timeline_number, 'event_id', m.event_id)), '[]')
-            from jsonb_array_elements_text(named.list -> 'messages') as n(id)
-            join messages m on m.id = cast(n.id as uuid) and m.tenant_id = :tenantId
-            join users u on u.id = m.sender_id) as messages,
-         (select coalesce(jsonb_agg(e.event_id), '[]')
+                   'number', e.number, 'event_id', m.event_id)), '[]')
+            from (select cast(n.id as uuid) as id from jsonb_array_elements_text(named.list -> 'messages') as n(id)
+                  union
+                  select x.id from jsonb_array_elements_text(named.list -> 'events') as n(event_id)
+                    join jsonb_array_elements_text(named.list -> 'rooms') as named_room(matrix_room_id) on true
+                    join rooms r on r.observer_id = :observerId and r.matrix_room_id = named_room.matrix_room_id and r.deleted_at is null
+                    join messages x on x.room_id = r.id and x.event_id = n.event_id) named_message
+            join messages m on m.id = named_message.id and m.tenant_id = :tenantId
+            join users u on u.id = m.sender_id
+            left join timeline e on e.room_id = m.room_id and e.entry_id = m.id) as messages,
+         (select coalesce(jsonb_agg(n.event_id), '[]')
             from jsonb_array_elements_text(named.list -> 'redacted') as n(event_id)
             join jsonb_array_elements_text(named.list -> 'rooms') as named_room(matrix_room_id) on true
             join rooms r on r.observer_id = :observerId and r.matrix_room_id = named_room.matrix_room_id and r.deleted_at is null
-            join timeline e on e.room_id = r.id and e.event_id = n.event_id) as redacted
+           where exists (select 1 from timeline e where e.room_id = r.id and e.event_id = n.event_id)
+              or exists (select 1 from messages m where m.room_id = r.id and m.event_id = n.event_id)) as redacted
     from (select cast(:named as jsonb) as list) named`;
 
 /** The rows that events name: the observer's rooms, and the tenant's users and messages. One query. */

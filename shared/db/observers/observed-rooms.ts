@@ -6,15 +6,15 @@ import { FROM_BEGINNING } from "./room-gaps.ts";
 /** A room that an observer reads. `gap_from`: the start of its gap, null when it has none. */
 export type ObservedRoom = { id: string; matrix_room_id: string; gap_from: string | null };
 
-/** The tables as a decision saw them: the rooms that an answer of `/sync` names. */
+/** The tables as a decision saw them: the rooms of which it changes more than messages of ours. */
 export type ObserverView = {
   matrixRoomIds: readonly string[];
   rooms: readonly Pick<ObservedRoom, "id" | "gap_from">[];
 };
 
 /**
- * Saves an observer's position and locks the timelines of the rooms that the answer names. Requires that the observer's
- * lease is held (LEASE_LOST), and that the rooms exist and have a gap or none as the decision saw them (VIEW_STALE).
+ * Saves an observer's position and locks the timelines of some of its rooms. Requires that the observer's lease is held
+ * (LEASE_LOST), and that the rooms exist and have a gap or none as the decision saw them (VIEW_STALE).
  */
 export function savePositionAndRequire(
   position: { observerId: string; fence: string; since: string },

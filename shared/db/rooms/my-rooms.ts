@@ -3,6 +3,7 @@ import type { MessageResource, MyRoomResource } from "../../contract/resources.t
 import { presentTimelineMessage } from "../../timeline/read.ts";
 import { SELECT_ENTRY, type EntryRow } from "../timeline/entries.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { JOIN_MIRROR, SENT_NUMBER } from "./room-mirrors.ts";
 import { presentRoom, type RoomWithPosition } from "./rooms.ts";
 
 /** A place in a list of rooms, newest activity first. */
@@ -21,11 +22,11 @@ export type MyRoomRow = RoomWithPosition & {
 const ACTIVE_AT = "date_trunc('milliseconds', coalesce(t.last_message_at, r.created_at))";
 
 const SELECT_MY_ROOM = `
-  select r.*, t.epoch, t.last_number, t.last_message_number, s.user_id, s.role,
+  select r.*, t.epoch, t.last_number, ${SENT_NUMBER}, t.last_message_number, s.user_id, s.role,
          greatest(0, t.message_count - s.read_count) as unread, ${ACTIVE_AT} as active_at
     from memberships s
     join rooms r on r.id = s.room_id and r.deleted_at is null
-    join room_timeline t on t.room_id = r.id`;
+    join room_timeline t on t.room_id = r.id ${JOIN_MIRROR}`;
 
 /** A page of a user's rooms, newest activity first. Ask for one room more than the page has to learn of a next page. */
 export async function listMyRooms(

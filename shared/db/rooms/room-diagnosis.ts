@@ -27,14 +27,15 @@ export function listDiagnosedMembers(db: Db, roomId: string): Promise<DiagnosedM
 export type TimelineState = {
   has_gap: boolean;
   unseen: number;
-  last_number: number;
-  published_number: number;
+  /** Marked as unpublished for longer than a sweeper needs. */
+  is_unpublished: boolean;
 };
 
 export async function findTimelineState(db: Db, roomId: string): Promise<TimelineState | undefined> {
   const rows = await rowsOf<TimelineState>(
     db,
-    `select t.gap_from is not null as has_gap, t.last_number, t.published_number,
+    `select t.gap_from is not null as has_gap,
+            exists (select 1 from unpublished_rooms u where u.room_id = t.room_id and u.since < now() - interval '5 seconds') as is_unpublished,
             (select count(*) from messages m where m.room_id = t.room_id and m.open and m.status = 'sent'
                 and m.sent_at < now() - interval '30 seconds') as unseen
        from room_timeline t where t.room_id = ?`,

@@ -32,7 +32,8 @@ export async function readRoomTables(
   );
   const [timeline] = await rowsOf<Row>(
     db,
-    "select * from room_timeline where tenant_id = ? and room_id = ?",
+    `select t.*, m.sent_number, m.closed_count from room_timeline t left join room_mirrors m on m.room_id = t.room_id
+      where t.tenant_id = ? and t.room_id = ?`,
     ofRoom,
   );
   const [observer] = await rowsOf<Row>(

@@ -5,6 +5,7 @@ import type { RoomResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { membersDue } from "../memberships/members-due.ts";
 import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
+import { JOIN_MIRROR, SENT_NUMBER } from "./room-mirrors.ts";
 import { requirePendingQuota } from "../tenants/pending-quota.ts";
 
 /**
@@ -91,6 +92,8 @@ export async function insertRoom(
        insert into room_outbox (room_id, tenant_id) select id, tenant_id from room
      ), timeline as (
        insert into room_timeline (room_id, tenant_id, epoch) select id, tenant_id, :epoch from room
+     ), mirror as (
+       insert into room_mirrors (room_id, tenant_id) select id, tenant_id from room
      )
      select id from room`,
     { id: newId(), tenantId, ...address, ...desired, epoch: newFence() },
@@ -194,7 +197,7 @@ export async function markRoomsDeleted(trx: Db, tenantId: string, roomIds: reado
 }
 
 /** A room with the position of its timeline. Read it before the timeline's entries. */
-export type RoomWithPosition = Room & { epoch: string; last_number: number };
+export type RoomWithPosition = Room & { epoch: string; last_number: number; sent_number: number };
 
 export async function findRoomWithPosition(
   db: Db,
@@ -203,7 +206,7 @@ export async function findRoomWithPosition(
 ): Promise<RoomWithPosition | undefined> {
   const rows = await rowsOf<RoomWithPosition>(
     db,
-    `select r.*, t.epoch, t.last_number from rooms r join room_timeline t on t.room_id = r.id
+    `select r.*, t.epoch, t.last_number, ${SENT_NUMBER} from rooms r join room_timeline t on t.room_id = r.id ${JOIN_MIRROR}
       where r.tenant_id = ? and r.kind = ? and r.slug = ? and r.deleted_at is null`,
     [tenantId, address.kind, address.slug],
   );
@@ -224,6 +227,7 @@ export function presentRoom(room: RoomWithPosition): RoomResource {
     status: isWaiting ? "pending" : room.status,
     epoch: room.epoch,
     offset: room.last_number,
+    sentUpTo: room.sent_number,
     members: room.member_count,
     createdAt: room.created_at.toISOString(),
   };

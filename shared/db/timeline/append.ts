@@ -9,8 +9,9 @@ import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
  *
  * - `last_number` is the number of the newest entry. Numbers are given out under the row's lock, in the transaction that
  *   inserts the entries. A transaction that ends without a commit gives its numbers back, so a timeline has no gap.
- * - `published_number` is the cursor of publishing: the stream in Redis holds everything up to it, or held it once. It
- *   follows `last_number` after the commit. It goes back when Redis comes back older than Postgres remembers.
+ * - A row in `unpublished_rooms` marks that the stream in Redis may lack entries. The statement that appends writes it while
+ *   it holds the row's lock; `publish-state.ts` says who removes it. `published_number` is of version 0.2, as its processes
+ *   left it.
  * - `epoch` names the stream. It changes when a stream is ahead of its timeline, because then the offsets that clients
  *   hold belong to a database that is gone.
  * - `gap_from`, `gap_to` and `is_rereading` describe what `/sync` left out. While a gap is open, only the job that fills
@@ -22,8 +23,8 @@ import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
  * A transaction that locks several rows locks them in the order of the rooms' ids.
  */
 
-/** Where a room's timeline and its stream stand. */
-export type RoomState = { room_id: string; epoch: string; last_number: number; published_number: number };
+/** Where a room's timeline stands. */
+export type RoomState = { room_id: string; epoch: string; last_number: number };
 
 /** An entry that was appended, ready to be published, with its room's state after the append. */
 export type AppendedRow = EntryRow & RoomState & { tenant_id: string };
@@ -38,6 +39,7 @@ export type OfferedRow = {
   sender_id: string | null;
   sender_name: string | null;
   client_id: string | null;
+  relates_to: string | null;
   content: Record<string, unknown>;
   /** ISO 8601; null: the transaction's time. */
   at: string | null;
@@ -48,6 +50,11 @@ export async function lockTimelineRows(trx: Db, roomIds: readonly string[]): Pro
   await trx.raw("select 1 from room_timeline where room_id = any(?) order by room_id for update", [
     [...roomIds],
   ]);
+}
+
+/** Locks the timeline of one room until the transaction ends. */
+export function lockTimeline(roomId: string): Statement {
+  return { sql: "select 1 from room_timeline where room_id = :roomId for update", bindings: { roomId } };
 }
 
 /** Appends rows where the rooms' timelines are locked, or only one room is named. Returns AppendedRow. */
@@ -61,15 +68,13 @@ export function runAppend(trx: Db, { sql, bindings }: Statement): Promise<Append
 }
 
 /**
- * A statement that appends what `offered` returns: the body of a CTE with the columns of an OfferedRow and the `place` of
- * each row in its room. The rooms' timelines are locked already. Bind `unread` to UNREAD_ENTRY_TYPES. Returns AppendedRow.
+ * CTEs that append what `offered` returns: the body of a CTE with the columns of an OfferedRow and the `place` of each row in
+ * its room. The rooms' timelines are locked already. Bind `unread` to UNREAD_ENTRY_TYPES. `entries` are the rows of the
+ * timeline, `bumped` the rooms' states.
  */
-export function appendOffered(offered: string): string {
-  return `
-     with offered as (${offered}), counted as (${COUNTED}), bumped as (${BUMPED}), marked as (${MARKED}), inserted as (${INSERTED})
-     select ${ENTRY_COLUMNS}, b.tenant_id, b.epoch, b.last_number, b.published_number
-       from inserted e join bumped b using (room_id) ${ENTRY_JOINS}
-      order by e.room_id, e.number`;
+export function appendingCtes(offered: string): string {
+  return `offered as (${offered}), counted as (${COUNTED}), bumped as (${BUMPED}), marked as (${MARKED}),
+     unpublished as (${UNPUBLISHED}), entries as (${INSERTED})`;
 }
 
 /**
@@ -93,7 +98,10 @@ const BUMPED = `
          last_message_number = coalesce(t.last_number + c.last_message_place, t.last_message_number),
          last_message_at = coalesce(c.last_message_at, t.last_message_at)
     from counted c where t.room_id = c.room_id
-  returning t.room_id, t.tenant_id, t.epoch, t.last_number, t.published_number, t.last_number - c.added as base`;
+  returning t.room_id, t.tenant_id, t.epoch, t.last_number, t.message_count, t.last_number - c.added as base`;
+
+const UNPUBLISHED =
+  "insert into unpublished_rooms (room_id) select room_id from bumped on conflict do nothing";
 
 // Makes the rooms due for every registered consumer, under the rooms' row locks. A room without a cursor begins where it
 // stood before this append. What is due already keeps its time: an append does not cut a back-off short.
@@ -104,15 +112,23 @@ const MARKED = `
    where k.next_attempt_at is null`;
 
 const INSERTED = `
-  insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, client_id, content, at)
+  insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, client_id, relates_to, content, at)
   select o.room_id, b.base + o.place, b.tenant_id, o.entry_id, o.event_id, o.type, o.sender_id, o.sender_name,
-         o.client_id, o.content, coalesce(o.at, now())
+         o.client_id, o.relates_to, o.content, coalesce(o.at, now())
     from offered o join bumped b using (room_id)
    order by o.position
   returning *`;
 
-const APPEND = appendOffered(`
+/** The entries that `appendingCtes` appended, as AppendedRow. */
+export const SELECT_APPENDED = `
+  select ${ENTRY_COLUMNS}, b.tenant_id, b.epoch, b.last_number
+    from entries e join bumped b using (room_id) ${ENTRY_JOINS}
+   order by e.room_id, e.number`;
+
+const OFFERED = `
   select o.*, row_number() over (partition by room_id order by position) as place
     from jsonb_to_recordset(cast(:rows as jsonb)) as o(room_id uuid, position int, entry_id uuid, event_id text, type text,
-         sender_id uuid, sender_name text, client_id text, content jsonb, at timestamptz)
-   where ${IS_NEW}`);
+         sender_id uuid, sender_name text, client_id text, relates_to uuid, content jsonb, at timestamptz)
+   where ${IS_NEW}`;
+
+const APPEND = `with ${appendingCtes(OFFERED)} ${SELECT_APPENDED}`;

@@ -2,7 +2,8 @@ import { MESSAGE_ENTRY_TYPES } from "../../contract/content/index.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { SELECT_ENTRY, type EntryRow } from "./entries.ts";
 
-export type TimelinePosition = { epoch: string; lastNumber: number };
+/** `sentNumber`: all of our messages up to it are seen on Matrix, or dead. */
+export type TimelinePosition = { epoch: string; lastNumber: number; sentNumber: number };
 
 /** Where a room's timeline stands. Read it before the rows: then a client that continues from it misses nothing. */
 export async function readPosition(
@@ -12,7 +13,8 @@ export async function readPosition(
 ): Promise<TimelinePosition | undefined> {
   const rows = await rowsOf<TimelinePosition>(
     db,
-    `select epoch, last_number as "lastNumber" from room_timeline where tenant_id = ? and room_id = ?`,
+    `select t.epoch, t.last_number as "lastNumber", coalesce(m.sent_number, 0) as "sentNumber"
+       from room_timeline t left join room_mirrors m on m.room_id = t.room_id where t.tenant_id = ? and t.room_id = ?`,
     [tenantId, roomId],
   );
   return rows[0];

@@ -11,7 +11,8 @@ import {
 } from "../../../shared/db/memberships/removals.ts";
 import { lockOutboxes } from "../../../shared/db/rooms/rooms.ts";
 import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
-import { endMembership, type EndedMembership } from "../../../shared/timeline/end-membership.ts";
+import type { AppendedRow } from "../../../shared/timeline/append.ts";
+import { endMembership } from "../../../shared/timeline/end-membership.ts";
 import { publishRooms } from "../../../shared/timeline/publish.ts";
 import { publishUserEventOutbox } from "../../../shared/timeline/publish-user-events.ts";
 import { wakeConsumers } from "../../consumers/wake.ts";
@@ -19,7 +20,6 @@ import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";
 import { MatrixFailure } from "../../matrix/http/failure.ts";
 import { findRemovalOnMatrix, type Removal } from "../../matrix/rooms/member-event.ts";
 import { unbanMember } from "../../matrix/rooms/members.ts";
-import { reportDeadMessage } from "../../outbound/report-dead-message.ts";
 import type { WorkerContext } from "../../runtime/context.ts";
 import type { RoomLease } from "../../runtime/room-lease.ts";
 import { actAsObserver } from "../observer/act-as-observer.ts";
@@ -100,7 +100,7 @@ function takeOver(
   room: MatrixRoom,
   userId: string,
   { removal, noted }: { removal: Removal; noted: string | null },
-): Promise<{ isMember: boolean; ended: EndedMembership | null }> {
+): Promise<{ isMember: boolean; ended: AppendedRow[] | null }> {
   return transact(db, async (trx) => {
     await lockOutboxes(trx, room.tenant_id, [room.id]);
     const found = await findRemoval(trx, room.id, { userId, ...removal });
@@ -134,19 +134,14 @@ export function isRemovalHere({
 async function publishEnded(
   context: WorkerContext,
   room: RoomSnapshot,
-  { left, dead }: EndedMembership,
+  entries: readonly AppendedRow[],
 ): Promise<void> {
   context.log.info({ room: room.id }, "a member was removed on Matrix: removed here too");
-  wakeConsumers(context, left);
+  wakeConsumers(context, entries);
   try {
     await publishRooms(context, [room.id]);
     await publishUserEventOutbox(context, MAX_USER_EVENTS);
   } catch (error) {
     context.log.warn({ err: error }, "publishing a removal failed: the sweeper repeats it");
   }
-  const [entry] = left;
-  if (!entry) return;
-  const position = { epoch: entry.epoch, lastNumber: entry.last_number };
-  for (const { id } of dead)
-    await reportDeadMessage(context, room, { message: id, code: "sender_removed", position });
 }
