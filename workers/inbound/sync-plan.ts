@@ -50,10 +50,9 @@ export function planSync(rooms: readonly RoomEvents[], context: EventContext): S
   return plan;
 }
 
-/** Of a plan, what does not wait for a gap: messages of ours and their duplicates. */
-export function keepOwn(plan: SyncPlan): SyncPlan {
-  const { settled, pruned, unnumbered, duplicates } = plan;
-  return { ...emptyPlan(), settled, pruned, unnumbered, duplicates };
+/** Of a plan, what does not wait for a gap: messages of ours. Duplicates are redacted when the gap is filled. */
+export function keepOwn({ settled, pruned, unnumbered }: SyncPlan): SyncPlan {
+  return { ...emptyPlan(), settled, pruned, unnumbered };
 }
 
 /** Joins the plans of different rooms. */
@@ -63,7 +62,6 @@ export function joinPlans(one: SyncPlan, other: SyncPlan): SyncPlan {
     settled: [...one.settled, ...other.settled],
     pruned: [...one.pruned, ...other.pruned],
     unnumbered: [...one.unnumbered, ...other.unnumbered],
-    duplicates: [...one.duplicates, ...other.duplicates],
   };
 }
 

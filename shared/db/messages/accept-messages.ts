@@ -164,8 +164,7 @@ const LOCK_ROOMS = `
 // The messages that may be accepted. Of two with the same client id in one batch, the first.
 const ALLOWED_MESSAGES = `
   select distinct on (u.id, coalesce(i.client_id, i.id::text))
-         i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, u.id as sender_id,
-         o.last_order + i.position + 1 as order_number
+         i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, u.id as sender_id, o.last_order
     from ${INPUT}
     join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
     join room_outbox o on o.room_id = r.id
@@ -180,7 +179,8 @@ const ALLOWED_MESSAGES = `
 // is inserted gets a number.
 const INSERTED_MESSAGES = `
   insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number, numbered)
-  select id, tenant_id, room_id, sender_id, client_id, decode(request_hash, 'hex'), request_id, content, order_number, true
+  select id, tenant_id, room_id, sender_id, client_id, decode(request_hash, 'hex'), request_id, content,
+         last_order + row_number() over (partition by room_id order by position), true
     from allowed order by sender_id, client_id
       on conflict (sender_id, client_id) where client_id is not null do nothing
   returning id, tenant_id, room_id, sender_id, client_id, request_id, content, order_number, status, accepted_at`;
