@@ -17,6 +17,7 @@ import { SendFailed, sendMessage } from "../outbound/send-message.ts";
 import { NotWanted } from "../reconcile/ensure-joined.ts";
 import { NOT_ANSWERING } from "../matrix/homeserver/breaker.ts";
 import { decideRetry, isRefusal } from "../outbound/retry.ts";
+import { numberAndPublish } from "../outbound/number-messages.ts";
 import { reportDeadMessage } from "../outbound/report-dead-message.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 
@@ -112,6 +113,7 @@ async function sendBatch(
   const startedAtMs = performance.now();
   const elapsedMs = () => performance.now() - startedAtMs;
   const batch: Batch = { sent: [], failure: null };
+  if (messages.some((message) => !message.is_numbered)) await numberAndPublish(context, room.id);
   const { matrix_room_id: startedIn } = room;
   for (const message of messages) {
     if (isOver()) break;
