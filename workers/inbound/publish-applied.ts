@@ -7,7 +7,8 @@ import type { SyncPlan } from "./sync-plan.ts";
 
 /** Publishes what was appended, and logs the messages of ours meanwhile. */
 export async function publishApplied(context: WorkerContext, applied: Applied): Promise<void> {
-  if (applied.appended.length > 0) context.hitFailpoint("between timeline commit and publish");
+  if (applied.appended.length + applied.settled.length > 0)
+    context.hitFailpoint("between timeline commit and publish");
   const published = publish(context, applied);
   logPublished(context, applied.settled);
   await published;
