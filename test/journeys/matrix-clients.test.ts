@@ -346,7 +346,7 @@ async function differencesOf(room: string): Promise<unknown> {
 test("a ban or a kick by a moderator on Matrix removes the member here too; who is added again is not banned any more", async () => {
   const { tenant } = journey;
   const room = "group:bans";
-  const { bob, cleo, act, membership, removed } = await roomOfThree(room);
+  const { ada, bob, cleo, act, membership, removed } = await roomOfThree(room);
   const [socket, bobsSocket] = [await tenant.socket(ada), await tenant.socket(bob)];
 
   await act("ada", "ban", "bob");
