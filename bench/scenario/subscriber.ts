@@ -10,7 +10,7 @@ export type Publication = {
   id: string;
   /** Null for an unnumbered event. */
   offset: number | null;
-  /** The number that the event names: its own, or how far `sent` reaches. */
+  /** The number in its data: of an entry, or the one up to which Matrix has the room's messages. */
   number: number | null;
   text: string;
   sender: string;
@@ -26,7 +26,7 @@ export type Subscriber = {
 const eventData = z.looseObject({
   type: z.string(),
   id: z.string().optional(),
-  number: z.int().optional(),
+  number: z.number().nullable().optional(),
   text: z.string().optional(),
   sender: z.object({ user: z.string().nullable(), displayName: z.string().nullable() }).optional(),
 });
