@@ -42,6 +42,7 @@ test("a new room is read from /sync, and its messages from the stream of events"
   const socket = await tenant.socket(ada);
   const before = await countReads();
   await tenant.server.putRoom("group:read", { members: [{ user: "ada" }] });
+  await socket.waitFor("the room is subscribed", () => socket.subscription("group:read") !== undefined);
   for (const text of ["one", "two", "three"]) {
     await ada.say("group:read", text);
     await socket.waitFor("the message is received", () => socket.texts("group:read").includes(text));

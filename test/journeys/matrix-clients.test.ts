@@ -474,6 +474,7 @@ test("a message of an unknown user with an unusual name arrives, and so do the m
   const { client } = await inviteUnknownUser(room, `a${"🙂".repeat(255)}`);
 
   await client.send(await tenant.matrixRoomId(room), "hello");
+  await socket.waitFor("the message is received", () => socket.texts(room).length === 1);
   await ada.say(room, "hello yourself");
 
   await socket.waitFor("both messages are received", () => socket.texts(room).length >= 2);
