@@ -8,7 +8,8 @@ import type { SyncPlan } from "./sync-plan.ts";
 
 /** Publishes what was appended, and how far Matrix has the rooms. */
 export async function publishApplied(context: WorkerContext, applied: Applied): Promise<void> {
-  if (applied.appended.length > 0) context.hitFailpoint("between timeline commit and publish");
+  if (applied.appended.length + applied.settled.length > 0)
+    context.hitFailpoint("between timeline commit and publish");
   reportSeen(context, applied.settled);
   await publish(context, applied.appended);
 }
