@@ -5,8 +5,7 @@ import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { roomLiveChannel, roomStreamKey } from "../../shared/platform/redis-keys.ts";
 import { openWorkerRedis } from "../../shared/platform/redis.ts";
 import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";
-import { findUnpublishedRooms } from "../../shared/db/timeline/publish-state.ts";
-import { publishRooms, rebuildStream } from "../../shared/timeline/publish.ts";
+import { publishMarkedRooms, publishRooms } from "../../shared/timeline/publish.ts";
 import { externalEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
 
@@ -45,10 +44,10 @@ async function numbers(roomId = room.id): Promise<number[]> {
   return rows.map(({ number }) => number);
 }
 
-type State = { epoch: string; last_number: number; published_number: number; message_count: number };
+type State = { epoch: string; last_number: number; message_count: number };
 async function state(): Promise<State> {
   const [row] = await place.sql<State>(
-    "select epoch, last_number, published_number, message_count from room_timeline where room_id = ?",
+    "select epoch, last_number, message_count from room_timeline where room_id = ?",
     [room.id],
   );
   if (!row) throw new Error("no timeline");
@@ -60,8 +59,16 @@ async function streamNumbers(): Promise<number[]> {
   return entries.map(([id]) => Number(id.split("-")[0]));
 }
 
-function publish(): Promise<void> {
-  return publishRooms(place, [room.id]);
+const publish = () => publishRooms(place, [room.id]);
+
+/** Whether the room is marked as unpublished. The sweeper looks at marks of a second ago. */
+async function isMarked(): Promise<boolean> {
+  return (await place.sql("select 1 from unpublished_rooms where room_id = ?", [room.id])).length > 0;
+}
+
+async function sweep(): Promise<void> {
+  await place.sql("update unpublished_rooms set since = now() - interval '2 seconds'");
+  await publishMarkedRooms(place, 100);
 }
 
 /** Numbers that the room's live channel carries while `work` runs. */
@@ -140,8 +147,23 @@ test("publishing catches the stream up with the timeline, and a second time chan
   }, 7);
   expect(received).toEqual(upTo(7));
   expect(await streamNumbers()).toEqual(upTo(7));
-  expect(await state()).toMatchObject({ published_number: 7 });
-  expect(await findUnpublishedRooms(place.db, 100)).not.toContain(room.id);
+  expect(await isMarked()).toBe(true);
+  await sweep();
+  expect(await isMarked()).toBe(false);
+});
+
+test("the sweeper publishes what an append left, and keeps the mark of a room that somebody appends to", async () => {
+  await appendTexts(1, 2);
+  expect(await receive(sweep, 2)).toEqual([1, 2]);
+  await appendTexts(3, 3);
+  const appending = await place.db.transaction();
+  await appendEntries(appending, [{ roomId: room.id, entries: [externalEntry("four")] }]);
+  await sweep();
+  expect(await isMarked()).toBe(true);
+  await appending.commit();
+  await sweep();
+  expect(await streamNumbers()).toEqual(upTo(4));
+  expect(await isMarked()).toBe(false);
 });
 
 test("ten publishers at the same time as appends publish every entry once, in order", async () => {
@@ -160,29 +182,37 @@ test("ten publishers at the same time as appends publish every entry once, in or
 });
 
 test("one call publishes more than one batch", async () => {
-  await appendTexts(1, 700);
-  expect(await receive(publish, 700)).toEqual(upTo(700));
+  await appendTexts(1, 1);
+  await publish();
+  await appendTexts(2, 701);
+  expect(await receive(publish, 701)).toEqual(upTo(701).slice(1));
 });
 
-test("a stream keeps for a day as many entries as one connect may recover, and few more", async () => {
-  await appendTexts(1, 700);
+test("a stream keeps for a day what is young, and of older entries as many as one connect may recover", async () => {
+  await appendTexts(1, 1);
+  await publish();
+  await appendTexts(2, 700);
+  await publish();
+  const key = roomStreamKey(room.id, (await state()).epoch);
+  expect(await streamNumbers()).toEqual(upTo(700));
+  const entries = await place.redis.xrange(key, "-", "+");
+  await place.redis.del(key);
+  for (const [id, [, live]] of entries) await place.redis.xadd(key, id, "m", live ?? "", "t", 1);
+  await appendTexts(701, 701);
   await publish();
   const kept = await streamNumbers();
-  expect(kept).toEqual(upTo(700).slice(-kept.length));
+  expect(kept).toEqual(upTo(701).slice(-kept.length));
   expect(kept.length).toBeGreaterThanOrEqual(300);
-  // Redis cuts whole nodes of a hundred entries.
   expect(kept.length).toBeLessThanOrEqual(400);
-  expect(await place.redis.ttl(roomStreamKey(room.id, (await state()).epoch))).toBeLessThanOrEqual(86_400);
+  expect(await place.redis.ttl(key)).toBeLessThanOrEqual(86_400);
 });
 
-test("a stream that Redis lost begins with what is published next, and is rebuilt on demand", async () => {
+test("a stream that Redis lost begins again with the newest entries", async () => {
   await appendTexts(1, 5);
   await publish();
   await place.redis.del(roomStreamKey(room.id, (await state()).epoch));
   await appendTexts(6, 6);
   await publish();
-  expect(await streamNumbers()).toEqual([6]);
-  await rebuildStream(place, room.id);
   expect(await streamNumbers()).toEqual(upTo(6));
 });
 
@@ -197,7 +227,6 @@ test("a stream that came back older than Postgres remembers receives the missing
   await appendTexts(6, 6);
   await publish();
   expect(await streamNumbers()).toEqual(upTo(6));
-  expect(await state()).toMatchObject({ published_number: 6 });
 });
 
 test("a room whose stream is ahead of its timeline gets a new epoch", async () => {
@@ -209,6 +238,6 @@ test("a room whose stream is ahead of its timeline gets a new epoch", async () =
   await publish();
   const after = await state();
   expect(after.epoch).not.toBe(before.epoch);
-  expect(after).toMatchObject({ last_number: 4, published_number: 4 });
+  expect(after).toMatchObject({ last_number: 4 });
   expect(await streamNumbers()).toEqual(upTo(4));
 });

@@ -18,7 +18,7 @@ const REQUEUED_AT_ONCE = 500;
 /** What is accepted after a rereading began is not met by it. The clocks of two machines may differ by as much. */
 const CLOCK_DIFFERENCE_MS = 60_000;
 /** Tries to get the lease of a room to which somebody else writes, before everything is looked up again. */
-const LEASE_TRIES = 40;
+const LEASE_TRIES = 8;
 const LEASE_PAUSE_MS = 250;
 
 type MatrixRoom = RoomSnapshot & { matrix_room_id: string };
