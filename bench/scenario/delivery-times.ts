@@ -1,4 +1,4 @@
-import type { Publication } from "../subscriber.ts";
+import type { Publication } from "./subscriber.ts";
 import type { AcceptedMessage } from "./checker.ts";
 
 export type ScenarioMessage = AcceptedMessage & {

@@ -1,6 +1,6 @@
 import { createRest, type Rest } from "../rest.ts";
 import type { DemoStack } from "../stack.ts";
-import { openSubscriber, type Subscriber } from "../subscriber.ts";
+import { openSubscriber, type Subscriber } from "./subscriber.ts";
 import { holdsWithin } from "../wait.ts";
 import { checkDelivery, type AcceptedMessage, type DeliveryCounts, type Received } from "./checker.ts";
 import { DELIVERY_LIMIT_MS, runConversation, type ConversationOptions } from "./conversation.ts";
