@@ -35,6 +35,7 @@ import { startSweeper } from "./runtime/sweeper.ts";
 import { registerConsumerGauge } from "./consumers/due-gauge.ts";
 import { RUNNING_CONSUMERS } from "./consumers/index.ts";
 import { createAdaptiveBatchSize } from "./outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "./outbound/recent-sends.ts";
 import { startObservers } from "./inbound/observers/observers.ts";
 
 const ROLES = ["jobs", "sync"] as const;
@@ -102,6 +103,7 @@ async function start(
     readsStream: config.readsStream,
     isContended: () => false,
     outboundBatchSize: createAdaptiveBatchSize(),
+    recentSends: createRecentSends(),
     chance: Math.random,
     hitFailpoint: createFailpoint(config.failpoint),
   };

@@ -6,6 +6,7 @@ import { closeRedis, openWorkerRedis, openRedis, waitForRedis } from "../../shar
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "../../workers/outbound/recent-sends.ts";
 import { runJobs } from "../../workers/runtime/run-jobs.ts";
 import { startSweeper } from "../../workers/runtime/sweeper.ts";
 import type { WorkerContext } from "../../workers/runtime/context.ts";
@@ -55,6 +56,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     consumers: [],
     isContended: () => false,
     outboundBatchSize: createAdaptiveBatchSize(),
+    recentSends: createRecentSends(),
     chance: Math.random,
     hitFailpoint: () => undefined,
   };

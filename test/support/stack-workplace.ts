@@ -20,6 +20,7 @@ import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "../../workers/outbound/recent-sends.ts";
 import { openTestDatabase, type TestDatabase } from "./db.ts";
 import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
 
@@ -68,6 +69,7 @@ export class Workplace {
       readsStream: false,
       isContended: () => false,
       outboundBatchSize: createAdaptiveBatchSize(),
+      recentSends: createRecentSends(),
       hitFailpoint: () => undefined,
     };
   }

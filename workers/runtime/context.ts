@@ -8,6 +8,7 @@ import type { NewRoomVersion } from "../matrix/homeserver/room-versions.ts";
 import type { WorkerMetrics } from "./metrics.ts";
 import type { RunningConsumer } from "../consumers/deliver.ts";
 import type { AdaptiveBatchSize } from "../outbound/adaptive-batch-size.ts";
+import type { RecentSends } from "../outbound/recent-sends.ts";
 
 /** What every handler works with. */
 export type WorkerContext = {
@@ -33,6 +34,8 @@ export type WorkerContext = {
   isContended: () => boolean;
   /** How many messages of a room are claimed and sent before they are marked. */
   outboundBatchSize: AdaptiveBatchSize;
+  /** Whether a homeserver takes the messages of other rooms while one of a room fails. */
+  recentSends: RecentSends;
   /** Returns a random number in [0, 1). */
   chance: () => number;
   hitFailpoint: HitFailpoint;
