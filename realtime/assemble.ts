@@ -54,8 +54,8 @@ export function assemble(options: AssembleOptions): Parts {
     else deliver(delivery, channel, text);
   });
   const hub = new Hub<Connection>(live);
-  const streams = new Streams({ db: options.db, redis });
-  const catchUp = new CatchUp({ hub, streams, metrics, log });
+  const streams = new Streams({ db: options.db, redis, metrics });
+  const catchUp = new CatchUp({ hub, streams, metrics, log, unreadBytes: limits.queueBytes / 4 });
   const { reviewsAtWork, reviewsWaiting, reviewWaitMs } = limits;
   const controlMessages = new ControlMessages(
     () => deps,

@@ -22,6 +22,7 @@ export class RealtimeMetrics {
   readonly #refused;
   readonly #overQuota;
   readonly #malformed;
+  readonly #timelineEntries;
   readonly #lag;
 
   constructor(registry: Registry) {
@@ -67,6 +68,10 @@ export class RealtimeMetrics {
       name: name("malformed_total"),
       help: "Live messages that could not be parsed",
     });
+    this.#timelineEntries = counter(registry, {
+      name: name("timeline_entries_total"),
+      help: "Entries read from Postgres, because Redis did not have them",
+    });
     this.#lag = durationHistogram(registry, {
       name: name("live_lag_seconds"),
       help: "From publishing a heartbeat on Redis to receiving it",
@@ -103,6 +108,11 @@ export class RealtimeMetrics {
 
   overQuota(quota: "user" | "tenant"): void {
     this.#overQuota.inc({ quota });
+  }
+
+  /** Entries that streams in Redis did not have. */
+  readTimeline(entries: number): void {
+    this.#timelineEntries.inc(entries);
   }
 
   malformed(): void {

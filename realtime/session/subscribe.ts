@@ -33,7 +33,10 @@ export type SubscribeRequest = {
   isServerSide: boolean;
   /** Reads, by live channel, the positions of the topics that the user may read. Called once nothing can be missed any more. */
   readTops: () => Promise<Map<string, StreamTop>>;
-  /** Called in the same turn in which the subscriptions begin, so that the reply precedes the first publication. */
+  /**
+   * Called in the same turn in which the subscriptions begin, so that the reply precedes the first publication. What is sent
+   * in this turn is one message on the socket.
+   */
   reply: (outcomes: Outcome[]) => void;
 };
 
@@ -61,7 +64,11 @@ export async function subscribe(deps: SubscribeDeps, request: SubscribeRequest):
       const read = await readOnce(deps, pendings, request.readTops);
       if (connection.isClosed) return;
       if (isOutdated(pendings, read)) continue;
-      request.reply(decideOutcomes(deps, request, pendings, read));
+      const outcomes = decideOutcomes(deps, request, pendings, read);
+      request.reply(outcomes);
+      for (const outcome of outcomes)
+        if ("result" in outcome)
+          connection.subscriptions.get(outcome.ref.channel)?.topic.sendSent(connection);
       return;
     }
     throw new AppError("unavailable", "The rooms change too fast.");
@@ -80,6 +87,10 @@ async function readOnce(
   const tops = await readTops();
   const granted = pendings.filter(({ topic }) => tops.has(topic.liveChannel));
   await Promise.all(granted.map(({ topic }) => advance(deps, topic, tops.get(topic.liveChannel))));
+  for (const { topic } of granted) {
+    const top = tops.get(topic.liveChannel);
+    if (top) topic.learnSent(top);
+  }
   return { tops, found: await readMissed(deps, granted) };
 }
 

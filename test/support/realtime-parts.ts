@@ -42,8 +42,8 @@ export async function openParts(world: World): Promise<Parts> {
     deliver(delivery, channel, text);
   });
   const hub = new Hub<Connection>(live);
-  const streams = new Streams(world);
-  const catchUp = new CatchUp({ hub, streams, metrics, log });
+  const streams = new Streams({ db: world.db, redis: world.redis, metrics });
+  const catchUp = new CatchUp({ hub, streams, metrics, log, unreadBytes: LIMITS.queueBytes / 4 });
   const delivery: DeliverDeps = {
     ...{ hub, catchUp, metrics, log },
     controlMessages: { handle: () => undefined },
@@ -63,9 +63,9 @@ export async function openParts(world: World): Promise<Parts> {
           wants: [{ ref, asked: null, rejectsUnrecovered: false }],
           readTops: async () =>
             new Map(
-              (await readGrants()).map(({ epoch, last_number: number }) => [
+              (await readGrants()).map(({ epoch, last_number: number, sent_number: sentUpTo }) => [
                 liveChannelOf(ref),
-                { epoch, number },
+                { epoch, number, sentUpTo },
               ]),
             ),
           reply: (outcomes) => {

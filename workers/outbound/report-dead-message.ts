@@ -13,11 +13,12 @@ export async function reportDeadMessage(
   entries: readonly AppendedRow[],
   dead: { room: string; message: string; requestId: string | null; code: DeadCode },
 ): Promise<void> {
-  const { log, metrics } = context;
+  const { log, metrics, sent } = context;
   metrics.messagesDead.inc({ code: dead.code });
   // A removal is no failure.
   if (dead.code === "sender_removed") log.info(dead, "message dead");
   else log.error(dead, "message dead");
+  sent.add([dead.room]);
   wakeConsumers(context, entries);
   await publishAppended(context, entries).catch((error: unknown) => {
     log.warn({ err: error, room: dead.room }, "publishing a dead message failed: the sweeper repeats it");

@@ -6,6 +6,7 @@ import type { Redis } from "../../shared/platform/redis.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import type { NewRoomVersion } from "../matrix/homeserver/room-versions.ts";
 import type { WorkerMetrics } from "./metrics.ts";
+import type { SentPublisher } from "./sent-publisher.ts";
 import type { RunningConsumer } from "../consumers/deliver.ts";
 import type { AdaptiveBatchSize } from "../outbound/adaptive-batch-size.ts";
 import type { RecentSends } from "../outbound/recent-sends.ts";
@@ -36,6 +37,8 @@ export type WorkerContext = {
   outboundBatchSize: AdaptiveBatchSize;
   /** Whether a homeserver takes the messages of other rooms while one of a room fails. */
   recentSends: RecentSends;
+  /** Says that messages of rooms were seen or died. */
+  sent: Pick<SentPublisher, "add">;
   /** Returns a random number in [0, 1). */
   chance: () => number;
   hitFailpoint: HitFailpoint;
