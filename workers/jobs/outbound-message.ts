@@ -7,6 +7,7 @@ import {
 import type { LeasedRoom } from "../../shared/db/rooms/room-lease.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { afterBatch, runModes, type Batch, type Mode, type Steps } from "../outbound/drain-modes.ts";
+import { numberAndPublish } from "../outbound/number-messages.ts";
 import { redactDoubles } from "../outbound/redact-doubles.ts";
 import { sendMessage } from "../outbound/send-message.ts";
 import { logFields, settleFailure } from "../outbound/settle-failure.ts";
@@ -106,6 +107,7 @@ async function sendBatch(
   const startedAtMs = performance.now();
   const elapsedMs = () => performance.now() - startedAtMs;
   const batch: Batch = { sent: [], failure: null };
+  if (messages.some((message) => !message.is_numbered)) await numberAndPublish(context, room.id);
   const { matrix_room_id: startedIn } = room;
   for (const message of messages) {
     if (isOver()) break;

@@ -3,9 +3,10 @@ import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { transactPipelined, type Statement } from "../connection/pipelined-transaction.ts";
 import { LOCK_ROOM_LEASE } from "../lease.ts";
 import { countClosed } from "../rooms/room-mirrors.ts";
-import { lockTimeline, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
 import type { TenantLimits } from "../tenants/tenants.ts";
+import { lockTimeline, runAppend, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
 import { deleteMessages } from "./delete-messages.ts";
+import { numberOlder } from "./number-older.ts";
 import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
 /**
@@ -99,18 +100,20 @@ const MARK_OF_SENDER = markAndAppend(`id in (
  * Marks the queued messages of a user dead, in the transaction that removes the user from these rooms, whose timelines are
  * locked. One statement for all rooms, since they are locked meanwhile. Returns the entries.
  */
-export function markDeadOfRemovedSender(
+export async function markDeadOfRemovedSender(
   trx: Db,
   tenantId: string,
   { senderId, roomIds }: { senderId: string; roomIds: readonly string[] },
 ): Promise<AppendedRow[]> {
-  return rowsOf<AppendedRow>(trx, MARK_OF_SENDER, {
+  const older = await runAppend(trx, numberOlder(roomIds));
+  const dead = await rowsOf<AppendedRow>(trx, MARK_OF_SENDER, {
     tenantId,
     senderId,
     roomIds,
     ...causeOf("sender_removed"),
     ...STATUS_BINDINGS,
   });
+  return [...older, ...dead];
 }
 
 const MARK_OF_ROOMS = `

@@ -13,6 +13,7 @@ import { LOCK_ROOM_LEASE } from "../lease.ts";
  * - sending → sent: `claimMessages`, `endBatch` and `releaseRoomLease`, with the event's id, under the lease.
  * - queued, sending, dead → sent: the observer, when it reads the event itself. It also ends `open`.
  * - sent → queued: `requeueMessages`, when the homeserver does not have the event any more.
+ * - dead → queued: `replayMessages`, when an operator asks for it.
  * - queued, sending, sent → dead: `dead-messages.ts`, which says when.
  *
  * `event_id` is written once, by the homeserver's answer or by the observer: who brings another id has a double, which is to be
@@ -32,6 +33,8 @@ export type ClaimedMessage = {
   attempts: number;
   /** Whether an earlier drain claimed it: it may be sent already. */
   was_sending: boolean;
+  /** False for one that a process of version 0.2 accepted: it is not sent before it has a number. */
+  is_numbered: boolean;
   sender_id: string;
   sender_matrix_id: string;
   sender_is_registered: boolean;
@@ -71,13 +74,14 @@ export function sentColumns(sent: readonly SentMessage[]): { ids: string[]; even
 /** Marks the messages of `batch` (id, status) as being sent. The result is what `claimed` stands for in SELECT_CLAIMED. */
 export const CLAIM_BATCH = `
   update messages m set status = 'sending' from batch where m.id = batch.id
-  returning m.id, batch.status = 'sending' as was_sending, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id`;
+  returning m.id, batch.status = 'sending' as was_sending, m.numbered, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id`;
 
 /** The claimed messages as a JSON array of ClaimedMessage, oldest first. */
 export const SELECT_CLAIMED = `
   select coalesce(jsonb_agg(jsonb_build_object(
            'id', c.id, 'request_id', c.request_id, 'order_number', c.order_number, 'content', c.content,
-           'accepted_at_ms', floor(extract(epoch from c.accepted_at) * 1000), 'age_ms', extract(epoch from now() - c.accepted_at) * 1000, 'attempts', c.attempts, 'was_sending', c.was_sending, 'sender_id', c.sender_id,
+           'accepted_at_ms', floor(extract(epoch from c.accepted_at) * 1000), 'age_ms', extract(epoch from now() - c.accepted_at) * 1000,
+           'attempts', c.attempts, 'was_sending', c.was_sending, 'is_numbered', c.numbered, 'sender_id', c.sender_id,
            'sender_matrix_id', u.matrix_user_id,
            'sender_is_registered', u.applied_version > 0,
            'sender_is_wanted', u.deleted_at is null and coalesce(s.desired = 'in', false),
