@@ -34,6 +34,8 @@ export class Workplace {
   readonly queues: Queues;
   /** Requested wake-ups, newest last. They reach no queue. */
   readonly wakes: { name: JobName; payload: unknown }[] = [];
+  /** Rooms of which it is to be published how far Matrix has them. */
+  readonly sent = new Set<string>();
   readonly log = createLog({ level: "silent", tier: "test" });
   readonly #database: TestDatabase;
   readonly #redis: OwnRedis;
@@ -68,6 +70,11 @@ export class Workplace {
       readsStream: false,
       isContended: () => false,
       outboundBatchSize: createAdaptiveBatchSize(),
+      sent: {
+        add: (roomIds) => {
+          for (const roomId of roomIds) this.sent.add(roomId);
+        },
+      },
       hitFailpoint: () => undefined,
     };
   }

@@ -17,7 +17,7 @@ import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
 import { lookUp } from "../inbound/look-up.ts";
 import { planSync, type SyncPlan } from "../inbound/sync-plan.ts";
 import { doublesOf, redactDuplicates } from "../inbound/redact-duplicates.ts";
-import { countApplied, logPublished, publish } from "../inbound/publish-applied.ts";
+import { countApplied, reportSeen, publish } from "../inbound/publish-applied.ts";
 import { isViewStale } from "../../shared/db/connection/failures.ts";
 
 /** Pages that one run reads. More runs fill a longer gap, so that one gap does not keep a worker busy. */
@@ -95,7 +95,7 @@ async function fillPage(
   const applied = await applyPage(context, room, plan, { gap, end, isFilled });
   // The gap has changed since it was read: the next run reads what is left of it.
   if (applied === null) return true;
-  logPublished(context, applied.settled);
+  reportSeen(context, applied.settled);
   countApplied(context, plan, 0);
   await publish(context, applied);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };

@@ -13,12 +13,13 @@ export async function reportDeadMessage(
   entry: AppendedRow,
   { requestId = null, code }: { requestId?: string | null; code: DeadCode },
 ): Promise<void> {
-  const { log, metrics } = context;
+  const { log, metrics, sent } = context;
   const dead = { room: entry.room_id, message: entry.relates_to, requestId, code };
   metrics.messagesDead.inc({ code });
   // A removal is no failure.
   if (code === "sender_removed") log.info(dead, "message dead");
   else log.error(dead, "message dead");
+  sent.add([entry.room_id]);
   wakeConsumers(context, [entry]);
   await publishAppended(context, [entry]).catch((error: unknown) => {
     log.warn({ err: error, room: entry.room_id }, "publishing a dead message failed: the sweeper repeats it");

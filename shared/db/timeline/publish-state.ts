@@ -9,11 +9,11 @@ import { SELECT_ENTRY, type EntryRow } from "./entries.ts";
  * row lock of the timeline, so that no append is missed.
  */
 
-/** Rooms that have been marked for a second, the oldest first. */
+/** Rooms that have been marked for half a second, the oldest first: whoever has just appended publishes by itself. */
 export async function findUnpublishedRooms(db: Db, limit: number): Promise<string[]> {
   const rows = await rowsOf<{ room_id: string }>(
     db,
-    "select room_id from unpublished_rooms where since < now() - interval '1 second' order by since limit ?",
+    "select room_id from unpublished_rooms where since < now() - interval '500 milliseconds' order by since limit ?",
     [limit],
   );
   return rows.map((row) => row.room_id);

@@ -18,6 +18,7 @@ import type { WorkerContext } from "../../../workers/runtime/context.ts";
 import { createWorkerMetrics } from "../../../workers/runtime/metrics.ts";
 import { createResumeAfterOutage } from "../../../workers/runtime/resume-after-outage.ts";
 import { runJobs } from "../../../workers/runtime/run-jobs.ts";
+import { openSentPublisher } from "../../../workers/runtime/sent-publisher.ts";
 import { startSweeper } from "../../../workers/runtime/sweeper.ts";
 
 /*
@@ -61,6 +62,7 @@ const context: WorkerContext = {
   stopping: new AbortController().signal,
   isContended: () => false,
   outboundBatchSize: createAdaptiveBatchSize(),
+  sent: openSentPublisher({ db, redis, metrics, log }),
   chance: Math.random,
   hitFailpoint: createFailpoint(config.failpoint),
 };
