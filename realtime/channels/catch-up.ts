@@ -88,7 +88,7 @@ export class CatchUp {
     const done = new Promise<void>((resolve, reject) => {
       end = (error) => {
         if (error === undefined) resolve();
-        else reject(error instanceof Error ? error : new Error(String(error)));
+        else reject(error instanceof Error ? error : new Error("catching up failed", { cause: error }));
       };
     });
     const run: Run = { topic, pausedMs: 0, done, end };
@@ -108,10 +108,19 @@ export class CatchUp {
 
   #pause(run: Run): void {
     changeMode(run.topic, "paused");
-    run.pausedMs += PAUSE_MS;
-    setTimeout(() => {
-      this.#wait(run);
-    }, PAUSE_MS);
+    const look = () => {
+      run.pausedMs += PAUSE_MS;
+      if (this.#isToPause(run)) setTimeout(look, PAUSE_MS);
+      else this.#wait(run);
+    };
+    setTimeout(look, PAUSE_MS);
+  }
+
+  /** Whether a subscriber has much to read, and the topic has waited less than its patience. */
+  #isToPause({ topic: { subscribers }, pausedMs }: Run): boolean {
+    if (pausedMs >= PATIENCE_MS) return false;
+    for (const { queueBytes } of subscribers) if (queueBytes > this.#deps.unreadBytes) return true;
+    return false;
   }
 
   #end(run: Run, error?: unknown): void {
@@ -172,7 +181,8 @@ export class CatchUp {
       return top?.epoch === page.request.epoch && count > 0 ? [{ page, top, count }] : [];
     });
     const second = await streams.read(again.map(({ page, count }) => ({ ...page.request, count })));
-    for (const [index, { page, top }] of again.entries()) found.set(page, { entries: second[index] ?? [], top });
+    for (const [index, { page, top }] of again.entries())
+      found.set(page, { entries: second[index] ?? [], top });
     return found;
   }
 
@@ -183,7 +193,7 @@ export class CatchUp {
       else this.#deliver(topic, entries);
     }
     if (!isBehind(topic)) this.#end(run);
-    else if (run.pausedMs < PATIENCE_MS && this.#isUnread(topic)) this.#pause(run);
+    else if (this.#isToPause(run)) this.#pause(run);
     else this.#wait(run);
   }
 
@@ -204,11 +214,6 @@ export class CatchUp {
     }
     this.#deps.metrics.insufficient(topic.subscribers.size);
     this.#deps.hub.invalidate(topic, top);
-  }
-
-  #isUnread({ subscribers }: Topic): boolean {
-    for (const { queueBytes } of subscribers) if (queueBytes > this.#deps.unreadBytes) return true;
-    return false;
   }
 }
 
