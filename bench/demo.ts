@@ -27,13 +27,13 @@ async function main(options: Options<typeof NUMBERS, typeof CHOICES>): Promise<n
 }
 
 /** What `--json` prints. */
-function toJson({ counts, recoveryMs, latencies }: ScenarioResult) {
-  return { verdict: counts, recoveryMs, latencies };
+function toJson({ counts, sent, recoveryMs, latencies }: ScenarioResult) {
+  return { verdict: counts, sent, recoveryMs, latencies };
 }
 
-function isKept({ counts }: ScenarioResult): boolean {
+function isKept({ counts, sent }: ScenarioResult): boolean {
   const { accepted, delivered, lost, doubled, reordered } = counts;
-  return lost === 0 && doubled === 0 && reordered === 0 && delivered === accepted;
+  return lost === 0 && doubled === 0 && reordered === 0 && delivered === accepted && sent === accepted;
 }
 
 await runBench(NUMBERS, main, CHOICES);

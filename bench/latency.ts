@@ -3,19 +3,27 @@ import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 import { createRest } from "./rest.ts";
 import { readDemoStack, readStackEnv, SYNAPSE_DATA, type DemoStack } from "./stack.ts";
-import { openSubscriber, type Publication } from "./subscriber.ts";
+import { openSubscriber, type Publication } from "./scenario/subscriber.ts";
+import { pause as sleep } from "./wait.ts";
 
 /**
  * `npm run bench:latency [-- --messages N --turn N --pause MS --json]`, on the running stack's Synapse: the time from a
- * plain Matrix send until the receiver's `/sync` returns it, and from a post through us until the socket receives it. One
- * message at a time, so that no queue is measured. The two alternate, so that both run under the same load of the machine.
+ * plain Matrix send until the receiver's `/sync` returns it, and from a post through us until it is accepted, until the other
+ * person's socket has it with its number, and until the observer has read it back from Matrix. One message at a time, so that
+ * no queue is measured. The two alternate, so that both run under the same load of the machine.
  *
  * Without options the room is calm: one message each, and a pause in which every process falls asleep. In a lively room,
  * `--turn 20 --pause 0`, each message follows the one before at once, twenty of a kind in a row. The first messages do not
  * count: a program that has just started runs slower.
+ *
+ * Where a message gets its number when it is accepted, the publication `sent` says that the observer has read it. A room has
+ * one a second at most, so `sent` is measured by itself, with longer pauses.
  */
 const WARM_UP = 200;
 const LIMIT_MS = 30_000;
+/** Two of them, one after each kind of message, are longer than the second for which publications of `sent` are collected. */
+const SENT_PAUSE_MS = 600;
+const MAX_SENT = 100;
 
 const NUMBERS = {
   messages: { otherwise: 200, from: 1, to: 100_000 },
@@ -23,7 +31,9 @@ const NUMBERS = {
   pause: { otherwise: 60, from: 0, to: 60_000 },
 };
 
-type Sample = { direct: number; accepted: number; pending: number; delivered: number };
+/** Milliseconds. `pending` and `sent` are null where the code has no such publication, or it was not waited for. */
+type Ours = { accepted: number; pending: number | null; numbered: number; sent: number | null };
+type Sample = Ours & { direct: number };
 
 async function main({ messages, turn, pause, json }: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
@@ -33,23 +43,27 @@ async function main({ messages, turn, pause, json }: Options<typeof NUMBERS>): P
     registrationSecret: env.SYNAPSE_REGISTRATION_SECRET,
   });
   const ours = await openOurs(stack);
-  const run = <T>(
-    path: { exchange: (text: string) => Promise<T> },
-    { first, count, pauseMs = pause }: { first: number; count: number; pauseMs?: number },
-  ) => runEach(count, pauseMs, (index) => path.exchange(`message ${String(first + index)}`));
-  const warmUp = { first: 0, count: WARM_UP, pauseMs: 0 };
-  await run(pair, warmUp);
-  await run(ours, warmUp);
-  const samples: Sample[] = [];
-  for (let done = 0; done < messages; done += turn) {
-    const next = { first: WARM_UP + done, count: turn };
-    const direct = await run(pair, next);
-    const through = await run(ours, next);
-    samples.push(...through.map((one, index) => ({ ...one, direct: direct[index] ?? Number.NaN })));
-  }
+  let next = 0;
+  const run = async ({ count, pauseMs, withSent }: { count: number; pauseMs: number; withSent: boolean }) => {
+    const texts = Array.from({ length: count }, () => `message ${String(next++)}`);
+    const direct = await runEach(texts, pauseMs, pair.exchange);
+    const through = await runEach(texts, pauseMs, (text) => ours.exchange(text, withSent));
+    return through.map((one, index): Sample => ({ ...one, direct: direct[index] ?? Number.NaN }));
+  };
+  const repeat = async (total: number, options: Parameters<typeof run>[0]) => {
+    const samples: Sample[] = [];
+    while (samples.length < total) samples.push(...(await run(options)));
+    return samples;
+  };
+  const warmUp = await run({ count: WARM_UP, pauseMs: 0, withSent: false });
+  const samples = await repeat(messages, { count: turn, pauseMs: pause, withSent: false });
+  const isSentApart = warmUp.some(({ sent }) => sent === null);
+  const sentSamples = isSentApart
+    ? await repeat(Math.min(messages, MAX_SENT), { count: 1, pauseMs: SENT_PAUSE_MS, withSent: true })
+    : samples;
   pair.close();
   ours.close();
-  print(samples, json);
+  print(samples, sentSamples, json);
   return 0;
 }
 
@@ -73,12 +87,12 @@ async function openOurs(stack: DemoStack) {
       wake();
     },
   });
-  const find = async (id: string, type: string): Promise<number> => {
+  const find = async (what: string, isIt: (publication: Publication) => boolean): Promise<number> => {
     const limitAtMs = performance.now() + LIMIT_MS;
     for (;;) {
-      const found = publications.find((candidate) => candidate.id === id && candidate.type === type);
+      const found = publications.find(isIt);
       if (found) return found.atMs;
-      if (performance.now() > limitAtMs) throw new Error(`no ${type} within ${String(LIMIT_MS)} ms`);
+      if (performance.now() > limitAtMs) throw new Error(`no ${what} within ${String(LIMIT_MS)} ms`);
       await new Promise<void>((resolve) => {
         wake = resolve;
         setTimeout(resolve, 1_000);
@@ -86,49 +100,79 @@ async function openOurs(stack: DemoStack) {
     }
   };
   return {
-    exchange: async (text: string) => {
+    exchange: async (text: string, withSent: boolean): Promise<Ours> => {
       publications.length = 0;
       const startedAtMs = performance.now();
       const message = await rest.post(`group:bench-${run}`, text, `bench-${text.replaceAll(" ", "-")}`);
       const accepted = performance.now() - startedAtMs;
-      const delivered = (await find(message.id, "message.created")) - startedAtMs;
-      const pending = (await find(message.id, "message.pending")) - startedAtMs;
-      return { accepted, pending, delivered };
+      const until = async (type: string) =>
+        (await find(type, (one) => one.type === type && one.id === message.id)) - startedAtMs;
+      const numbered = await until("message.created");
+      // Without a number at acceptance it gets one when the observer has read it.
+      if (message.number === null)
+        return { accepted, pending: await until("message.pending"), numbered, sent: numbered };
+      const number = message.number;
+      const isSent = (one: Publication) => one.type === "sent" && (one.number ?? 0) >= number;
+      const sent = withSent ? (await find("sent", isSent)) - startedAtMs : null;
+      return { accepted, pending: null, numbered, sent };
     },
     close: subscriber.close,
   };
 }
 
-function print(samples: readonly Sample[], json: boolean): void {
-  const column = (name: keyof Sample) => samples.map((sample) => sample[name]);
-  const of = (name: keyof Sample, share: number) => percentile(column(name), share) ?? Number.NaN;
-  const rows = (["direct", "accepted", "pending", "delivered"] as const).map((name) => ({
-    name,
-    p50: of(name, 0.5),
-    p90: of(name, 0.9),
-    p99: of(name, 0.99),
-  }));
-  const ratio = of("delivered", 0.5) / of("direct", 0.5);
+function print(samples: readonly Sample[], sentSamples: readonly Sample[], json: boolean): void {
+  const table = createRows(samples, ["direct", "accepted", "pending", "numbered"]);
+  const sentTable = createRows(sentSamples, sentSamples === samples ? ["sent"] : ["direct", "sent"]);
+  const ratio = (rows: readonly Row[], name: string, direct: readonly Row[]) =>
+    (rows.find((row) => row.name === name)?.p50 ?? Number.NaN) / (direct[0]?.p50 ?? Number.NaN);
+  const numberedToDirect = ratio(table, "numbered", table);
+  const sentToDirect = ratio(sentTable, "sent", sentSamples === samples ? table : sentTable);
   if (json) {
-    process.stdout.write(`${JSON.stringify({ messages: samples.length, rows, deliveredToDirect: ratio })}\n`);
+    const figures = {
+      messages: samples.length,
+      rows: table,
+      sentRows: sentTable,
+      numberedToDirect,
+      sentToDirect,
+    };
+    process.stdout.write(`${JSON.stringify(figures)}\n`);
     return;
   }
   process.stdout.write(`${String(samples.length)} messages each, in turn, one at a time; ${SYNAPSE_DATA}\n`);
   process.stdout.write("ms                        p50      p90      p99\n");
-  for (const { name, p50, p90, p99 } of rows) {
-    const cells = [p50, p90, p99].map((value) => value.toFixed(1).padStart(9)).join("");
-    process.stdout.write(`${name.padEnd(18)}${cells}\n`);
-  }
+  for (const row of table) process.stdout.write(describeRow(row));
+  if (sentSamples !== samples)
+    process.stdout.write(`${String(sentSamples.length)} messages each, with pauses\n`);
+  for (const row of sentTable) process.stdout.write(describeRow(row));
   process.stdout.write(
-    `latency: accept_p50=${rows[1]?.p50.toFixed(1) ?? ""} pending_p50=${rows[2]?.p50.toFixed(1) ?? ""} delivered/direct=${ratio.toFixed(2)}\n`,
+    `latency: accept_p50=${table[1]?.p50.toFixed(1) ?? ""} numbered/direct=${numberedToDirect.toFixed(2)} sent/direct=${sentToDirect.toFixed(2)}\n`,
   );
 }
 
-async function runEach<T>(count: number, pauseMs: number, work: (index: number) => Promise<T>): Promise<T[]> {
+type Row = { name: string; p50: number; p90: number; p99: number };
+
+/** A row for each column that has values. */
+function createRows(samples: readonly Sample[], names: readonly (keyof Sample)[]): Row[] {
+  return names.flatMap((name) => {
+    const values = samples.flatMap((sample) => sample[name] ?? []);
+    const at = (share: number) => percentile(values, share) ?? Number.NaN;
+    return values.length === 0 ? [] : [{ name, p50: at(0.5), p90: at(0.9), p99: at(0.99) }];
+  });
+}
+
+function describeRow({ name, p50, p90, p99 }: Row): string {
+  return `${name.padEnd(18)}${[p50, p90, p99].map((value) => value.toFixed(1).padStart(9)).join("")}\n`;
+}
+
+async function runEach<T>(
+  texts: readonly string[],
+  pauseMs: number,
+  work: (text: string) => Promise<T>,
+): Promise<T[]> {
   const results: T[] = [];
-  for (let index = 0; index < count; index++) {
-    results.push(await work(index));
-    if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  for (const text of texts) {
+    results.push(await work(text));
+    if (pauseMs > 0) await sleep(pauseMs);
   }
   return results;
 }

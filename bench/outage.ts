@@ -2,7 +2,7 @@ import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 import { createRest } from "./rest.ts";
 import { readDemoStack, type DemoStack } from "./stack.ts";
-import { openSubscriber } from "./subscriber.ts";
+import { openSubscriber } from "./scenario/subscriber.ts";
 import { holdsWithin, pause } from "./wait.ts";
 
 /**

@@ -19,7 +19,7 @@ export const LIMITS = {
   /** All bytes that wait for one socket: in our queue, in the library's buffers, and pongs. */
   queueBytes: 1024 * 1024,
   /** Publications and bytes that one connect recovers. */
-  recoveredEntries: 300,
+  recoveredEntries: 1_000,
   recoveredBytes: 256 * 1024,
   /** Commands at once (a client sends its whole list of subscriptions in one message), and a second. */
   commandBurst: 600,

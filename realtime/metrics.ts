@@ -3,6 +3,7 @@ import type { FairQueue } from "../shared/platform/concurrency/fair-queue.ts";
 import type { AddressQuota } from "./quotas/address-quota.ts";
 import type { SocketQuotas } from "./quotas/socket-quotas.ts";
 import type { Connection } from "./session/connection.ts";
+import type { CatchUp } from "./channels/catch-up.ts";
 import type { Hub } from "./channels/hub.ts";
 import type { RedisSubscriptions } from "./broker/redis-subscriptions.ts";
 import type { Transport, UpgradeRefusal } from "./transport/transport.ts";
@@ -22,6 +23,7 @@ export class RealtimeMetrics {
   readonly #refused;
   readonly #overQuota;
   readonly #malformed;
+  readonly #timelineEntries;
   readonly #lag;
 
   constructor(registry: Registry) {
@@ -67,6 +69,10 @@ export class RealtimeMetrics {
       name: name("malformed_total"),
       help: "Live messages that could not be parsed",
     });
+    this.#timelineEntries = counter(registry, {
+      name: name("timeline_entries_total"),
+      help: "Entries read from Postgres, because Redis did not have them",
+    });
     this.#lag = durationHistogram(registry, {
       name: name("live_lag_seconds"),
       help: "From publishing a heartbeat on Redis to receiving it",
@@ -105,6 +111,11 @@ export class RealtimeMetrics {
     this.#overQuota.inc({ quota });
   }
 
+  /** Entries that streams in Redis did not have. */
+  readTimeline(entries: number): void {
+    this.#timelineEntries.inc(entries);
+  }
+
   malformed(): void {
     this.#malformed.inc();
   }
@@ -115,7 +126,10 @@ export class RealtimeMetrics {
 }
 
 /** Gauges that each scrape reads from the hub. */
-export function registerHubGauges(registry: Registry, hub: Hub<Connection>, live: RedisSubscriptions): void {
+export function registerHubGauges(
+  registry: Registry,
+  { hub, live, catchUp }: { hub: Hub<Connection>; live: RedisSubscriptions; catchUp: CatchUp },
+): void {
   const watch = (suffix: string, help: string, read: () => number) =>
     gauge(registry, { name: `omc_realtime_${suffix}`, help }, read);
   watch("connections", "Open sockets", () => hub.connections.size);
@@ -127,6 +141,7 @@ export function registerHubGauges(registry: Registry, hub: Hub<Connection>, live
   watch("queue_bytes", "Bytes that wait for clients to read", () =>
     sum(hub, (connection) => connection.queueBytes),
   );
+  watch("catching_up", "Topics whose missing entries are being read", () => catchUp.topics);
   watch("live_ready", "1 while live delivery from Redis works", () => (live.isReady ? 1 : 0));
 }
 

@@ -31,10 +31,12 @@ import { registerHomeserverGauges } from "./runtime/health/homeserver-gauges.ts"
 import { shareHomeserverStates } from "./runtime/health/share-homeserver-states.ts";
 import { runJobs } from "./runtime/run-jobs.ts";
 import { keepSchedules } from "./runtime/schedules.ts";
+import { openSentPublisher } from "./runtime/sent-publisher.ts";
 import { startSweeper } from "./runtime/sweeper.ts";
 import { registerConsumerGauge } from "./consumers/due-gauge.ts";
 import { RUNNING_CONSUMERS } from "./consumers/index.ts";
 import { createAdaptiveBatchSize } from "./outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "./outbound/recent-sends.ts";
 import { startObservers } from "./inbound/observers/observers.ts";
 
 const ROLES = ["jobs", "sync"] as const;
@@ -89,6 +91,9 @@ async function start(
   );
   registerHomeserverGauges(registry, homeservers);
   const stopping = new AbortController();
+  const sent = resources.add("sent publisher", openSentPublisher({ db, redis, metrics, log }), (it) =>
+    it.stop(),
+  );
   const context: WorkerContext = {
     db,
     redis,
@@ -102,6 +107,8 @@ async function start(
     readsStream: config.readsStream,
     isContended: () => false,
     outboundBatchSize: createAdaptiveBatchSize(),
+    recentSends: createRecentSends(),
+    sent,
     chance: Math.random,
     hitFailpoint: createFailpoint(config.failpoint),
   };

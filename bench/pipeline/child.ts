@@ -6,7 +6,9 @@ import { closeRedis, openWorkerRedis, openRedis, waitForRedis } from "../../shar
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "../../workers/outbound/recent-sends.ts";
 import { runJobs } from "../../workers/runtime/run-jobs.ts";
+import { openSentPublisher } from "../../workers/runtime/sent-publisher.ts";
 import { startSweeper } from "../../workers/runtime/sweeper.ts";
 import type { WorkerContext } from "../../workers/runtime/context.ts";
 import { countRedisCommands } from "./count-commands.ts";
@@ -42,6 +44,7 @@ async function runOurs(): Promise<() => Promise<void>> {
   const metrics = createWorkerMetrics(createMetrics());
   const homeserver = createNoOpHomeserver();
   const stopping = new AbortController();
+  const sent = openSentPublisher({ db, redis, metrics, log });
   const context: WorkerContext = {
     db,
     redis,
@@ -55,6 +58,8 @@ async function runOurs(): Promise<() => Promise<void>> {
     consumers: [],
     isContended: () => false,
     outboundBatchSize: createAdaptiveBatchSize(),
+    recentSends: createRecentSends(),
+    sent,
     chance: Math.random,
     hitFailpoint: () => undefined,
   };
@@ -64,6 +69,7 @@ async function runOurs(): Promise<() => Promise<void>> {
   return async () => {
     stopping.abort();
     await sweeper.stop();
+    await sent.stop();
     await jobs.close();
     await closeQueues(queues);
     closeRedis(patient);

@@ -40,14 +40,21 @@ export async function runConversation(
       const rest = createRest(stack.apiUrl, tokens.get(sender) ?? "");
       const askedAtMs = performance.now();
       const clientId = `demo-${String(index)}-${room.key.slice(0, 60)}`;
-      const { id } = await rest.post(room.key, textOf(index), clientId);
+      const { id, number } = await rest.post(room.key, textOf(index), clientId);
       const isFirst = round < room.members.length;
-      const message = { id, room: room.key, askedAtMs, acceptedAtMs: performance.now(), isFirst };
+      const message = {
+        id,
+        number: number ?? 0,
+        room: room.key,
+        askedAtMs,
+        acceptedAtMs: performance.now(),
+        isFirst,
+      };
       accepted.push(message);
       times.recordAccepted(message);
       // Every member has posted once. The next message waits until the room, the accounts and the joins are made.
       if (round === room.members.length - 1)
-        await holdsWithin(DELIVERY_LIMIT_MS, () => times.isDelivered(message));
+        await holdsWithin(DELIVERY_LIMIT_MS, () => times.isSent(message));
       await pause(PAUSE_MS);
     }
   };
@@ -60,6 +67,6 @@ function killTier(stack: DemoStack, tier: ConversationOptions["kill"], times: De
   const pid = tier === null ? undefined : stack.pids[tier];
   if (pid === undefined) throw new Error(`the stack names no process for ${String(tier)}`);
   process.kill(pid, "SIGKILL");
-  times.recordKill(performance.now());
+  times.recordKill(performance.now(), tier === "realtime" ? "delivered" : "sent");
   return `killed ${String(tier)} (process ${String(pid)}) with -9`;
 }

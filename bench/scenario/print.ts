@@ -17,12 +17,13 @@ export function printResult(result: ScenarioResult, write: (line: string) => voi
   }
   write("");
   write("latency, from asking         p50 ms   p99 ms");
-  const { accepted, pending, delivered, firstWords } = result.latencies;
-  const rows = { accepted, pending, delivered, "first words of a person": firstWords };
+  const { accepted, delivered, sent, firstSent } = result.latencies;
+  const rows = { accepted, delivered, "sent (on Matrix)": sent, "sent, a person's first": firstSent };
   for (const [name, values] of Object.entries(rows)) {
     write(`  ${name.padEnd(24)}${format(percentile(values, 0.5))}${format(percentile(values, 0.99))}`);
   }
   write("");
+  write(`Matrix has ${String(result.sent)} of ${String(result.counts.accepted)} messages.`);
 }
 
 function format(value: number | null): string {

@@ -1,6 +1,6 @@
 import { createRest, type Rest } from "../rest.ts";
 import type { DemoStack } from "../stack.ts";
-import { openSubscriber, type Subscriber } from "../subscriber.ts";
+import { openSubscriber, type Subscriber } from "./subscriber.ts";
 import { holdsWithin } from "../wait.ts";
 import { checkDelivery, type AcceptedMessage, type DeliveryCounts, type Received } from "./checker.ts";
 import { DELIVERY_LIMIT_MS, runConversation, type ConversationOptions } from "./conversation.ts";
@@ -10,7 +10,9 @@ import { openMatrixClient } from "./matrix-client.ts";
 
 export type ScenarioResult = {
   counts: DeliveryCounts;
-  /** From the kill to the first delivery of a later message; 0 without a kill. */
+  /** How many of the accepted messages Matrix has. */
+  sent: number;
+  /** From the kill until what it delayed goes on; 0 without a kill. */
   recoveryMs: number;
   latencies: Latencies;
   transcripts: { user: string; lines: string[] }[];
@@ -39,10 +41,12 @@ export async function runScenario(
   const accepted = await runConversation(stack, options, { rooms, tokens, times, write });
   const matrixTexts = await postFromMatrix(rooms, write);
   const countLost = () => countAll(accepted, matrixTexts, { subscribers, rooms }).lost;
-  await holdsWithin(DELIVERY_LIMIT_MS, () => countLost() === 0, 50);
+  const countSent = () => accepted.filter(times.isSent).length;
+  await holdsWithin(DELIVERY_LIMIT_MS, () => countLost() === 0 && countSent() === accepted.length, 50);
   for (const subscriber of subscribers) subscriber.close();
   return {
     counts: countAll(accepted, matrixTexts, { subscribers, rooms }),
+    sent: countSent(),
     recoveryMs: times.recoveryMs(),
     latencies: times.latencies(accepted),
     transcripts: users.map((user) => createTranscript(user, subscribers)),

@@ -22,13 +22,12 @@ export type AntiEntropyDeps = {
 
 const TOPICS_AT_ONCE = 5_000;
 const USERS_AT_ONCE = 1_000;
-const CATCH_UPS_AT_ONCE = 50;
 /** After a failed check: one connection to a server may be back before another that the check needs. */
 const RETRY_MS = 2_000;
 
 /**
  * Compares positions and rights with the source of truth, at an interval and on request. It completes a room that gets no
- * further entry, and applies a control message that was lost.
+ * further entry or `sent`, and applies a control message that was lost.
  */
 export class AntiEntropy {
   readonly #deps: AntiEntropyDeps;
@@ -124,18 +123,15 @@ export class AntiEntropy {
 
   async #repair(topics: readonly Topic[], tops: ReadonlyMap<string, StreamTop>): Promise<void> {
     const { hub, catchUp } = this.#deps;
-    const behind: [Topic, number][] = [];
-    for (const topic of topics) {
-      const top = tops.get(topic.liveChannel);
-      if (topic.epoch === null || !hub.has(topic) || !top) continue;
-      if (top.epoch !== topic.epoch) hub.invalidate(topic, top);
-      else if (top.number > topic.position) behind.push([topic, top.number]);
-    }
-    for (let start = 0; start < behind.length; start += CATCH_UPS_AT_ONCE) {
-      await Promise.all(
-        behind.slice(start, start + CATCH_UPS_AT_ONCE).map(([topic, number]) => catchUp.run(topic, number)),
-      );
-    }
+    await Promise.all(
+      topics.map(async (topic) => {
+        const top = tops.get(topic.liveChannel);
+        if (topic.epoch === null || !hub.has(topic) || !top) return;
+        if (top.epoch !== topic.epoch) hub.invalidate(topic, top);
+        else if (top.number > topic.position) await catchUp.run(topic, top.number);
+        topic.deliverSent(top);
+      }),
+    );
   }
 
   async #checkRights(): Promise<void> {

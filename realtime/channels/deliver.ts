@@ -1,3 +1,4 @@
+import { z } from "zod";
 import {
   roomLiveMessage,
   userLiveMessage,
@@ -20,11 +21,14 @@ export type DeliverDeps = {
   metrics: RealtimeMetrics;
   log: Log;
   /** Compares a topic's position with the source of truth. */
-  suspect: (topic: Topic) => void;
+  antiEntropy: { suspect: (topic: Topic) => void };
 };
 
 /** Well above the time of an entry from its commit to the live channel. */
 const PUBLISH_LAG_MS = 100;
+
+/** How far Matrix has followed a room. */
+const sent = z.object({ type: z.literal("sent"), number: z.int() });
 
 /** Delivers a message of a live channel to the subscribers of its topic. */
 export function deliver(deps: DeliverDeps, liveChannel: string, text: string): void {
@@ -48,12 +52,18 @@ function deliverToRoom(deps: DeliverDeps, topic: Topic, text: string): void {
 /** Delivers an event without a number after the entry it follows, so that a user whom that entry removes does not receive it. */
 function deliverUnnumbered(deps: DeliverDeps, topic: Topic, event: RoomLiveMessage): void {
   if (topic.epoch === null) return;
-  const { after, epoch, data } = event;
+  const { epoch, data } = event;
+  const sentUpTo = sent.safeParse(parseJson(data)).data?.number;
+  const after = sentUpTo === undefined ? event.after : Math.max(sentUpTo, event.after ?? 0);
   const publish = () => {
-    logDelivery(deps, topic, event, topic.deliverUnnumbered(data));
+    const sockets =
+      sentUpTo === undefined
+        ? topic.deliverUnnumbered(data)
+        : topic.deliverSent({ epoch, number: topic.position, sentUpTo });
+    logDelivery(deps, topic, event, sockets);
   };
   if (after === undefined) publish();
-  else if (epoch !== topic.epoch) deps.suspect(topic);
+  else if (epoch !== topic.epoch) deps.antiEntropy.suspect(topic);
   else {
     topic.deliverAfter(after, publish);
     if (after > topic.position) awaitEntry(deps, topic, after);
@@ -80,9 +90,10 @@ function deliverToUser(deps: DeliverDeps, topic: Topic, text: string): void {
 /** Delivers the next entry. Drops one that was delivered before. Fills a gap first. */
 function deliverEntry(deps: DeliverDeps, topic: Topic, epoch: string, entry: Entry): void {
   if (topic.epoch === null) topic.seen = Math.max(topic.seen, entry.number);
-  else if (epoch !== topic.epoch) deps.suspect(topic);
+  else if (epoch !== topic.epoch) deps.antiEntropy.suspect(topic);
   else if (entry.number <= topic.position) return;
-  else if (topic.catching || entry.number > topic.position + 1) deps.catchUp.start(topic, entry.number);
+  else if (topic.mode !== "following" || entry.number > topic.position + 1)
+    deps.catchUp.start(topic, entry.number);
   else logDelivery(deps, topic, entry, topic.deliver(entry));
 }
 

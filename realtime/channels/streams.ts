@@ -1,45 +1,51 @@
 import { z } from "zod";
 import { readPositions } from "../../shared/db/memberships/subscription-rights.ts";
-import { roomLiveMessage } from "../../shared/timeline/live-messages.ts";
+import { readEntries } from "../../shared/db/timeline/publish-state.ts";
+import { roomLiveMessage, type RoomLiveMessage } from "../../shared/timeline/live-messages.ts";
 import { roomStreamKey, userStreamKey } from "../../shared/platform/redis-keys.ts";
-import { publishRooms, type Publishing } from "../../shared/timeline/publish.ts";
+import { formatLive, publishRooms, readStreamEnds, type Publishing } from "../../shared/timeline/publish.ts";
 import { createBatcher } from "../../shared/platform/concurrency/batcher.ts";
+import { createSingleFlight } from "../../shared/platform/concurrency/single-flight.ts";
 import { readUserPositions, type StreamPosition } from "../../shared/timeline/user-stream.ts";
+import type { RealtimeMetrics } from "../metrics.ts";
 import { liveChannelOf, type Entry, type StreamTop, type TopicRef } from "./topic-ref.ts";
 
-export type ReadRequest = { ref: TopicRef; epoch: string; after: number; limit: number };
+/** The `count` entries of a stream that follow the entry `after`. */
+export type ReadRequest = { ref: TopicRef; epoch: string; after: number; count: number };
+
+export type StreamsDeps = Publishing & { metrics: Pick<RealtimeMetrics, "malformed" | "readTimeline"> };
 
 const USER_READS_AT_ONCE = 4;
 const streamEntries = z.array(z.tuple([z.string(), z.array(z.string())]));
 
-/** The streams in Redis. A room's stream is repaired from Postgres when it lacks entries. */
+/**
+ * What the topics of this process are read from. A room's stream in Redis is a window of its timeline in Postgres: what the
+ * window does not have is read from the timeline. A user's stream is in Redis alone.
+ */
 export class Streams {
-  readonly #deps: Publishing;
+  readonly #deps: StreamsDeps;
   /** Each position is read after it was asked for. */
   readonly #readUserPosition: (userId: string) => Promise<StreamPosition | undefined>;
-  readonly #repairs = new Map<string, Promise<void>>();
+  /** Rooms whose timelines were read. Their streams may be behind. */
+  readonly #suspects = new Map<string, string>();
+  readonly #publishSuspects: () => Promise<void>;
 
-  constructor(deps: Publishing) {
+  constructor(deps: StreamsDeps) {
     this.#deps = deps;
     this.#readUserPosition = createBatcher(USER_READS_AT_ONCE, (ids) => readUserPositions(deps.redis, ids));
+    this.#publishSuspects = createSingleFlight(() => this.#publishBehind());
   }
 
   /** The tops of streams, by live channel: rooms from Postgres in one query, users from Redis. */
   async tops(refs: readonly TopicRef[]): Promise<Map<string, StreamTop>> {
     const tops = new Map<string, StreamTop>();
-    const rooms = refs.filter(({ kind }) => kind === "room");
-    if (rooms.length > 0) {
-      const rows = await readPositions(
-        this.#deps.db,
-        rooms.map(({ id }) => id),
-      );
-      const byId = new Map(rows.map((row) => [row.room_id, { epoch: row.epoch, number: row.last_number }]));
-      for (const ref of rooms) {
-        const top = byId.get(ref.id);
-        if (top) tops.set(liveChannelOf(ref), top);
-      }
-    }
+    const rooms = new Map(refs.flatMap((ref) => (ref.kind === "room" ? [[ref.id, ref]] : [])));
     const users = refs.filter(({ kind }) => kind === "user");
+    const rows = rooms.size > 0 ? await readPositions(this.#deps.db, [...rooms.keys()]) : [];
+    for (const { room_id: id, epoch, last_number: number, sent_number: sentUpTo } of rows) {
+      const ref = rooms.get(id);
+      if (ref) tops.set(liveChannelOf(ref), { epoch, number, sentUpTo });
+    }
     await Promise.all(
       users.map(async (ref) => {
         const position = await this.#readUserPosition(ref.id);
@@ -49,42 +55,113 @@ export class Streams {
     return tops;
   }
 
-  /** Of each stream, the entries after `after`, oldest first, at most `limit`. One round trip. */
+  /**
+   * Of each request, the entries that exist, up to the first one that does not. One round trip to Redis, and one to Postgres
+   * where streams lack entries of rooms.
+   */
   async read(requests: readonly ReadRequest[]): Promise<Entry[][]> {
     if (requests.length === 0) return [];
+    const found = await this.#readStreams(requests);
+    const lacks = requests.flatMap((request, index) => findLack(request, found[index]) ?? []);
+    if (lacks.length > 0) await this.#readTimelines(lacks);
+    return requests.map((request, index) => takeWhole(request, found[index]));
+  }
+
+  /** Of each request, the entries by number that Redis has. */
+  async #readStreams(requests: readonly ReadRequest[]): Promise<Map<number, Entry>[]> {
     const pipeline = this.#deps.redis.pipeline();
-    for (const { ref, epoch, after, limit } of requests) {
+    for (const { ref, epoch, after, count } of requests) {
       const key = ref.kind === "room" ? roomStreamKey(ref.id, epoch) : userStreamKey(ref.id);
-      pipeline.xrange(key, `(${after}-0`, "+", "COUNT", limit);
+      pipeline.xrange(key, `${after + 1}-0`, `${after + count}-0`);
     }
     const answers = (await pipeline.exec()) ?? [];
     return requests.map(({ ref }, index) => {
       const [error, rows] = answers[index] ?? [null, []];
       if (error) throw error;
-      return streamEntries.parse(rows).map(([id, fields]) => parseEntry(ref, id, fields));
+      const entries = streamEntries.parse(rows).flatMap(([id, fields]) => this.#parse(ref, id, fields));
+      return new Map(entries.map((entry) => [entry.number, entry]));
     });
   }
 
-  /**
-   * Publishes what a room's stream lacks of its timeline. Rebuilds a stream that begins later than the entry after `after`.
-   * One repair of a room at a time.
-   */
-  repair({ ref }: Omit<ReadRequest, "limit">): Promise<void> {
-    if (ref.kind === "user") return Promise.resolve();
-    const running = this.#repairs.get(ref.id);
-    if (running) return running;
-    const repair = publishRooms(this.#deps, [ref.id])
-      .then(() => undefined)
-      .finally(() => this.#repairs.delete(ref.id));
-    this.#repairs.set(ref.id, repair);
-    return repair;
+  #parse(ref: TopicRef, id: string, [, value = ""]: readonly string[]): Entry[] {
+    if (ref.kind === "user")
+      return [{ number: Number.parseInt(id, 10), removedUserId: null, requestId: null, data: value }];
+    const message = roomLiveMessage.safeParse(parseJson(value)).data;
+    if (message && message.number !== null) return [toEntry(message, message.number)];
+    this.#deps.metrics.malformed();
+    return [];
+  }
+
+  /** Adds to `found` what Postgres has, as the entries are now. A room that has another epoch by now has no entries. */
+  async #readTimelines(lacks: readonly Lack[]): Promise<void> {
+    const rows = await readEntries(this.#deps.db, lacks);
+    this.#deps.metrics.readTimeline(rows.length);
+    const byRoom = new Map(lacks.map((lack) => [lack.roomId, lack]));
+    for (const row of rows) {
+      const lack = byRoom.get(row.room_id);
+      try {
+        lack?.found.set(row.number, toEntry(formatLive(row, lack.epoch), row.number));
+      } catch {
+        // An entry of a newer version, which this process cannot present. It is read as one that does not exist.
+        this.#deps.metrics.malformed();
+      }
+    }
+    for (const { roomId, epoch } of lacks) this.#suspects.set(roomId, epoch);
+    // The sweeper publishes what this attempt does not.
+    this.#publishSuspects().catch(() => undefined);
+  }
+
+  /** Publishes the rooms whose streams end before their timelines. A stream that is gone stays so until its next entry. */
+  async #publishBehind(): Promise<void> {
+    const rooms = [...this.#suspects].map(([id, epoch]) => ({ room_id: id, epoch }));
+    this.#suspects.clear();
+    if (rooms.length === 0) return;
+    const [ends, tops] = await Promise.all([
+      readStreamEnds(this.#deps.redis, rooms),
+      readPositions(this.#deps.db, [...rooms.map(({ room_id: id }) => id)]),
+    ]);
+    const behind = tops.filter(({ room_id: id, last_number: last }) => {
+      const end = ends.get(id) ?? 0;
+      return end > 0 && end < last;
+    });
+    await publishRooms(
+      this.#deps,
+      behind.map(({ room_id: id }) => id),
+    );
   }
 }
 
-function parseEntry(ref: TopicRef, id: string, fields: readonly string[]): Entry {
-  const number = Number(id.slice(0, id.indexOf("-")));
-  const value = fields[1] ?? "";
-  if (ref.kind === "user") return { number, removedUserId: null, requestId: null, data: value };
-  const message = roomLiveMessage.parse(JSON.parse(value));
-  return { number, removedUserId: message.leaver, requestId: message.requestId, data: message.data };
+/** A part of a timeline that a stream lacks, and where its entries are added. */
+type Lack = { roomId: string; epoch: string; after: number; limit: number; found: Map<number, Entry> };
+
+/** From the first to the last entry that the stream of a room lacks; null when it lacks none. */
+function findLack({ ref, epoch, after, count }: ReadRequest, found = new Map<number, Entry>()): Lack | null {
+  if (ref.kind === "user" || found.size === count) return null;
+  let first = after + 1;
+  while (found.has(first)) first += 1;
+  let last = after + count;
+  while (found.has(last)) last -= 1;
+  return { roomId: ref.id, epoch, after: first - 1, limit: last - first + 1, found };
+}
+
+function takeWhole({ after, count }: ReadRequest, found = new Map<number, Entry>()): Entry[] {
+  const entries: Entry[] = [];
+  for (let number = after + 1; number <= after + count; number++) {
+    const entry = found.get(number);
+    if (!entry) break;
+    entries.push(entry);
+  }
+  return entries;
+}
+
+function toEntry({ leaver, requestId, data }: RoomLiveMessage, number: number): Entry {
+  return { number, removedUserId: leaver, requestId, data };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }

@@ -3,8 +3,11 @@ import { roomLiveChannel, userLiveChannel } from "../../shared/platform/redis-ke
 /** What a client can subscribe to: a room's timeline or a user's events. `id` is the row id, `channel` the client's name for it. */
 export type TopicRef = { kind: "room" | "user"; id: string; channel: string };
 
-/** The last number of a stream. */
-export type StreamTop = { epoch: string; number: number };
+/**
+ * The last number of a stream. `sentUpTo`: all of a room's messages up to it are seen on Matrix or dead; at most `number`,
+ * absent for a user's stream.
+ */
+export type StreamTop = { epoch: string; number: number; sentUpTo?: number };
 
 /**
  * An entry of a stream. `removedUserId`: the user whose subscription ends before the entry is delivered. `requestId`: the

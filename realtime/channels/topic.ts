@@ -1,10 +1,13 @@
+import type { Publication as RoomEvent } from "../../shared/contract/frames.ts";
 import { UNSUBSCRIBE, type Close, type Unsubscribe } from "../protocol/codes.ts";
-import { createPublication, type Frame } from "../protocol/frames.ts";
+import { createPublication, type Frame, type Publication } from "../protocol/frames.ts";
 import { DeferredEvents } from "./deferred-events.ts";
 import { liveChannelOf, type Entry, type StreamTop, type TopicRef } from "./topic-ref.ts";
 
 export interface Subscriber {
   readonly userId: string | null;
+  /** Bytes that wait for the client to read them. */
+  readonly queueBytes: number;
   send(frame: Frame): void;
   close(close: Close): void;
   /** Ends the subscription; the client receives `why` unless it is null. */
@@ -17,6 +20,18 @@ export interface PendingSubscriber {
   isCancelled: boolean;
   hold(entry: Entry): void;
 }
+
+/**
+ * How the entries of a topic arrive; `CatchUp` alone changes it.
+ *
+ * - `following`: nothing is missing. The next entry is delivered when it is published.
+ * - `waiting`: entries are missing, and it is not the topic's turn to read them.
+ * - `reading`: a page of the missing entries is being read.
+ * - `paused`: a page was delivered, and its subscribers have much to read before the next one.
+ *
+ * In all modes but `following`, what is published is not delivered: it is read in its turn.
+ */
+export type TopicMode = "following" | "waiting" | "reading" | "paused";
 
 /**
  * One stream as this process follows it. Every subscriber has received everything up to `position` in `epoch`. `epoch` is
@@ -35,8 +50,12 @@ export class Topic {
   openedAt = 0;
   /** The highest number that was announced. */
   seen = 0;
-  /** The catch-up that runs. */
-  catching: Promise<void> | null = null;
+  mode: TopicMode = "following";
+  /** All of the room's messages up to it are seen on Matrix or dead. Never above `position`, and never goes back in an epoch. */
+  #sentUpTo = 0;
+  /** The `sentUpTo` that every subscriber has received. */
+  #sentDelivered = 0;
+  #sent: Publication | null = null;
   readonly #deferred = new DeferredEvents();
 
   constructor(ref: TopicRef) {
@@ -52,6 +71,9 @@ export class Topic {
     this.epoch = top?.epoch ?? null;
     this.position = top?.number ?? 0;
     this.openedAt = this.position;
+    this.#sentUpTo = top?.sentUpTo ?? 0;
+    this.#sentDelivered = this.#sentUpTo;
+    this.#sent = null;
     this.#deferred.clear();
   }
 
@@ -79,6 +101,37 @@ export class Topic {
   /** Delivers an event that is not part of the stream. Returns the number of subscribers. */
   deliverUnnumbered(data: string): number {
     return this.#publish(data, null);
+  }
+
+  /** Records how far Matrix has followed the room, as it was read with a top. */
+  learnSent({ epoch, sentUpTo = 0 }: StreamTop): void {
+    if (epoch !== this.epoch || sentUpTo <= this.#sentUpTo || sentUpTo > this.position) return;
+    this.#sentUpTo = sentUpTo;
+    this.#sent = null;
+  }
+
+  /**
+   * Delivers how far Matrix has followed the room to the subscribers that have received less. Returns their number. A smaller
+   * `top.sentUpTo` than the known one comes late, and the known one is delivered.
+   */
+  deliverSent(top: StreamTop): number {
+    this.learnSent(top);
+    if (this.#sentDelivered >= this.#sentUpTo) return 0;
+    this.#sentDelivered = this.#sentUpTo;
+    for (const subscriber of this.subscribers) subscriber.send(this.#sentPublication());
+    return this.subscribers.size;
+  }
+
+  /** Sends to a new subscriber how far Matrix has followed the room. A user's topic has nothing to send. */
+  sendSent(subscriber: Subscriber): void {
+    if (this.ref.kind === "room") subscriber.send(this.#sentPublication());
+  }
+
+  #sentPublication(): Publication {
+    const { channel } = this.ref;
+    const event: RoomEvent = { type: "sent", room: channel, number: this.#sentUpTo };
+    this.#sent ??= createPublication(channel, JSON.stringify(event), null);
+    return this.#sent;
   }
 
   #publish(data: string, offset: number | null): number {

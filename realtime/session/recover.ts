@@ -13,9 +13,15 @@ export function countMissed(asked: StreamPosition, at: StreamTop): number | null
   return asked.epoch === at.epoch && asked.offset <= at.number ? at.number - asked.offset : null;
 }
 
+export function byteLengthOf(entries: readonly Pick<Entry, "data">[]): number {
+  let bytes = 0;
+  for (const { data } of entries) bytes += Buffer.byteLength(data);
+  return bytes;
+}
+
 /**
  * The entries between the client's position and `at`: all of them, or none and `isRecovered` false. `found` comes from the
- * stream, `held` was delivered since. They may overlap and go beyond `at`.
+ * stream or the timeline, `held` was delivered since. They may overlap and go beyond `at`.
  */
 export function decideRecovery(
   asked: StreamPosition,
@@ -26,13 +32,12 @@ export function decideRecovery(
   const missed = countMissed(asked, at);
   if (missed === null || missed > budget.entries) return LOST;
   const publications: Recovery["publications"] = [];
-  let bytes = 0;
   for (const { number, data } of [...parts.found, ...parts.held]) {
     const next = asked.offset + publications.length + 1;
     if (number !== next || number > at.number) continue;
     publications.push({ data, offset: number });
-    bytes += Buffer.byteLength(data);
   }
+  const bytes = byteLengthOf(publications);
   if (publications.length !== missed || bytes > budget.bytes) return LOST;
   budget.entries -= missed;
   budget.bytes -= bytes;

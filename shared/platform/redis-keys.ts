@@ -8,6 +8,11 @@ export function roomStreamKey(roomId: string, epoch: string): string {
   return `omc:{${roomId}}:${epoch}:stream`;
 }
 
+/** The highest `sent` that was published to one room in one epoch. */
+export function roomSentKey(roomId: string, epoch: string): string {
+  return `omc:{${roomId}}:${epoch}:sent`;
+}
+
 /** Live publications of one room. */
 export function roomLiveChannel(roomId: string): string {
   return `omc:{${roomId}}:live`;

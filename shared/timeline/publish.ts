@@ -25,8 +25,14 @@ export type PublishableRow = EntryRow & RoomState;
 const WINDOW_ENTRIES = 300;
 const WINDOW_ENTRIES_AT_MOST = 5_000;
 const YOUNG_MS = 120_000;
-/** Redis keeps a stream for clients that are away for a while. */
+/**
+ * How long Redis keeps a stream after its last entry, for clients that are away for a while. No append trims a room that has
+ * become quiet, so one that is longer than its window is kept for a short time only.
+ */
 const STREAM_TTL_S = 86_400;
+const LONG_STREAM_TTL_S = 600;
+/** Entries that are trimmed at a time. A stream is as much longer than its window, at most. */
+const TRIMMED_ENTRIES = 64;
 /** Entries that one round publishes of one room. */
 const BATCH_ENTRIES = 300;
 const ROUNDS_AT_MOST = 100;
@@ -103,13 +109,16 @@ function groupByRoom<T extends { room_id: string }>(rows: readonly T[]): Map<str
   return byRoom;
 }
 
-function planPart({ room_id: roomId, last_number: last }: RoomState, end: number) {
+function planPart({ room_id: roomId, epoch, last_number: last }: RoomState, end: number) {
   const after = end === 0 ? Math.max(0, last - BATCH_ENTRIES) : end;
-  return { roomId, after, limit: Math.min(BATCH_ENTRIES, last - after) };
+  return { roomId, epoch, after, limit: Math.min(BATCH_ENTRIES, last - after) };
 }
 
 /** The last numbers of streams, by room; 0 for one that is gone. */
-async function readStreamEnds(redis: Redis, states: readonly RoomState[]): Promise<Map<string, number>> {
+export async function readStreamEnds(
+  redis: Redis,
+  states: readonly Pick<RoomState, "room_id" | "epoch">[],
+): Promise<Map<string, number>> {
   const pipeline = redis.pipeline();
   for (const state of states)
     pipeline.xrevrange(roomStreamKey(state.room_id, state.epoch), "+", "-", "COUNT", 1);
@@ -125,14 +134,15 @@ async function readStreamEnds(redis: Redis, states: readonly RoomState[]): Promi
 }
 
 // Adds what continues the stream and publishes it on the live channel, in one step. An empty stream begins with any number.
-// Returns the stream's last number. ARGV channel, ttl, entries to keep, entries at most, young in ms; number and message of each.
+// Returns the stream's last number. ARGV channel; ttl, and that of a long stream; entries to keep, entries at most, entries
+// that are trimmed at a time; young in ms; number and message of each.
 const APPEND_SCRIPT = createScript(`
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local top = 0
 if #last > 0 then top = tonumber(string.match(last[1][1], '^(%d+)')) end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-for i = 6, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   local number = tonumber(ARGV[i])
   if top > 0 and number > top + 1 then break end
   if number > top then
@@ -141,21 +151,21 @@ for i = 6, #ARGV, 2 do
     top = number
   end
 end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
 local length = redis.call('XLEN', KEYS[1])
-local keep, most, young = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local keep, most, part, young = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 if length > most then
   redis.call('XTRIM', KEYS[1], 'MAXLEN', most)
   length = most
 end
-while length >= keep + 64 do
+while length >= keep + part do
   local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
-  local id = (tonumber(string.match(first[1][1], '^(%d+)')) + 63) .. '-0'
+  local id = (tonumber(string.match(first[1][1], '^(%d+)')) + part - 1) .. '-0'
   local entry = redis.call('XRANGE', KEYS[1], id, id)
   if #entry > 0 and entry[1][2][4] and now - tonumber(entry[1][2][4]) < young then break end
-  redis.call('XTRIM', KEYS[1], 'MAXLEN', length - 64)
-  length = length - 64
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', length - part)
+  length = length - part
 end
+redis.call('EXPIRE', KEYS[1], length < keep + part and ARGV[2] or ARGV[3])
 return top`);
 
 /** Adds batches of entries to the streams of their rooms, one batch a room, in one round trip. */
@@ -181,7 +191,8 @@ function toScriptCall(entries: readonly PublishableRow[]): ScriptCall {
     script: APPEND_SCRIPT,
     keys: [roomStreamKey(roomId, epoch)],
     args: [
-      ...[roomLiveChannel(roomId), STREAM_TTL_S, WINDOW_ENTRIES, WINDOW_ENTRIES_AT_MOST, YOUNG_MS],
+      ...[roomLiveChannel(roomId), STREAM_TTL_S, LONG_STREAM_TTL_S],
+      ...[WINDOW_ENTRIES, WINDOW_ENTRIES_AT_MOST, TRIMMED_ENTRIES, YOUNG_MS],
       ...entries.flatMap((row) => [row.number, JSON.stringify(formatLive(row, epoch))]),
     ],
   };

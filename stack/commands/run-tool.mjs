@@ -17,6 +17,7 @@ const tools = /** @type {Record<string, {program: string, needsStack: boolean}>}
   "bench:pipeline": { program: "dist/bench/pipeline.js", needsStack: true },
   "bench:outage": { program: "dist/bench/outage.js", needsStack: true },
   "bench:capacity": { program: "dist/bench/capacity.js", needsStack: true },
+  "bench:burst": { program: "dist/bench/burst.js", needsStack: true },
   "bench:synapse": { program: "dist/bench/synapse-rate.js", needsStack: true },
   "bench:attack": { program: "dist/bench/attack.js", needsStack: true },
 });

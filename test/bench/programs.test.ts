@@ -14,10 +14,18 @@ afterAll(() => rm(folder, { recursive: true }));
 const run = (program: string, args: readonly string[], env: Record<string, string> = {}): Promise<string> =>
   runProgram([`bench/${program}.js`, ...args], { PATH: process.env["PATH"], ...env }, folder);
 
-describe.each(["capacity", "latency", "outage", "pipeline", "synapse-rate"])("%s", (program) => {
+describe.each([
+  { program: "burst", option: "people" },
+  { program: "capacity", option: "messages" },
+  { program: "latency", option: "messages" },
+  { program: "outage", option: "messages" },
+  { program: "pipeline", option: "messages" },
+  { program: "synapse-rate", option: "messages" },
+])("$program", ({ program, option }) => {
   test("prints what it accepts when an option is wrong", async () => {
-    await expect(run(program, ["--messages", "0"])).rejects.toThrow(
-      /\(2\): --messages takes a whole number from \d+ to \d+\n$/,
+    const wrong = run(program, [`--${option}`, "0"]);
+    await expect(wrong).rejects.toThrow(
+      new RegExp(`\\(2\\): --${option} takes a whole number from \\d+ to \\d+\\n$`),
     );
     await expect(run(program, ["--mesages", "9"])).rejects.toThrow(/\(2\): Unknown option '--mesages'/);
   });

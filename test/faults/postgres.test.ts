@@ -25,7 +25,7 @@ for (const [how, signal] of [
     // A refused post got the status that asks for a retry, and no other.
     const refused = new Set(load.posts.map(({ firstStatus }) => firstStatus));
     expect([...refused].filter((status) => status !== 202 && status !== 503)).toEqual([]);
-    faults.report(`until all is delivered after Postgres was ${how}`, faults.lastDeliveryMs(load) - backAtMs);
+    faults.report(`until all is delivered after Postgres was ${how}`, faults.lastMs(load, "seen", backAtMs));
     expect(faults.environment.processes.flatMap(({ ends }) => ends)).toEqual([]);
   }, 120_000);
 }
@@ -43,7 +43,7 @@ test("delivery goes on after Postgres has sent nothing for a while", async () =>
   await sleep(1_500);
   await traffic.stop();
   await faults.expectKept(load, 60_000);
-  faults.report("until all is delivered after Postgres went on", faults.lastDeliveryMs(load) - backAtMs);
+  faults.report("until all is delivered after Postgres went on", faults.lastMs(load, "seen", backAtMs));
 }, 120_000);
 
 test("connections to Postgres that stay open and receive nothing are replaced", async () => {
@@ -58,6 +58,6 @@ test("connections to Postgres that stay open and receive nothing are replaced", 
   await faults.expectKept(load, 60_000);
   faults.report(
     "until all is delivered after connections to Postgres died unseen",
-    faults.lastDeliveryMs(load) - sinceMs,
+    faults.lastMs(load, "seen", sinceMs),
   );
 }, 150_000);

@@ -72,7 +72,7 @@ test("messages are accepted while Redis is dead, and delivered when it is back",
   await traffic.stop();
   await faults.expectKept(load, 60_000);
   await expectAccepted(load, "while Redis is dead", deadAtMs, backAtMs);
-  faults.report("until all is delivered after Redis is back", faults.lastDeliveryMs(load) - backAtMs);
+  faults.report("until all is delivered after Redis is back", faults.lastMs(load, "seen", backAtMs));
 }, 120_000);
 
 test("messages are accepted while Redis hangs, and delivered when it goes on", async () => {
@@ -89,7 +89,7 @@ test("messages are accepted while Redis hangs, and delivered when it goes on", a
   await traffic.stop();
   await faults.expectKept(load, 60_000);
   await expectAccepted(load, "while Redis hangs", frozenAtMs, backAtMs);
-  faults.report("until all is delivered after Redis goes on", faults.lastDeliveryMs(load) - backAtMs);
+  faults.report("until all is delivered after Redis goes on", faults.lastMs(load, "seen", backAtMs));
 }, 120_000);
 
 test("no message is lost when Redis is emptied during a conversation", async () => {
@@ -103,7 +103,7 @@ test("no message is lost when Redis is emptied during a conversation", async () 
   await sleep(1_500);
   await traffic.stop();
   await faults.expectKept(load, 60_000);
-  faults.report("longest wait after a flush", faults.longestDeliveryMs(load, flushedAtMs));
+  faults.report("longest wait after a flush", faults.longestMs(load, "seen", flushedAtMs));
 }, 120_000);
 
 test("after Redis came back empty, a socket has the whole of a silent room, connected before or not", async () => {
@@ -137,7 +137,7 @@ test("after Redis came back empty, a socket has the whole of a silent room, conn
   await faults.expectKept(load, 60_000);
   faults.report(
     "until a quiet room is complete after Redis came back empty",
-    faults.lastDeliveryMs(load) - backAtMs,
+    faults.lastMs(load, "seen", backAtMs),
   );
 }, 120_000);
 
@@ -156,7 +156,7 @@ test("connections to Redis that stay open and receive nothing are replaced", asy
   await expectAccepted(load, "while connections to Redis are dead unseen", sinceMs, untilMs);
   faults.report(
     "until all is delivered after connections to Redis died unseen",
-    faults.lastDeliveryMs(load) - sinceMs,
+    faults.lastMs(load, "seen", sinceMs),
   );
 }, 150_000);
 
@@ -207,7 +207,7 @@ test("a wake-up whose job is missing does not block its room", async () => {
   await load.post(lost, person);
   await load.post(ghost, person);
   await faults.expectKept(load, 60_000);
-  faults.report("delivery past a stray deduplication key", faults.longestDeliveryMs(load, sinceMs));
+  faults.report("delivery past a stray deduplication key", faults.longestMs(load, "seen", sinceMs));
 }, 120_000);
 
 test("no message is lost when an operator removes, cleans and destroys the queues during a conversation", async () => {
@@ -232,10 +232,7 @@ test("no message is lost when an operator removes, cleans and destroys the queue
   await withQueues((queues) => queues["outbound-message"].resume());
   await traffic.stop();
   await faults.expectKept(load, 60_000);
-  faults.report(
-    "until all is delivered after the queue was destroyed",
-    faults.lastDeliveryMs(load) - sinceMs,
-  );
+  faults.report("until all is delivered after the queue was destroyed", faults.lastMs(load, "seen", sinceMs));
 }, 120_000);
 
 type Refusal = { what: string; code: string; name: string; begin: () => string[]; end: string[] };
@@ -319,7 +316,7 @@ test.each(REFUSALS)(
     await traffic.stop();
     await faults.expectKept(load, 60_000);
     await expectAccepted(load, `while Redis ${what}`, sinceMs, backAtMs);
-    const recoveryMs = faults.lastDeliveryMs(load) - backAtMs;
+    const recoveryMs = faults.lastMs(load, "seen", backAtMs);
     faults.report(`until all is delivered after Redis ${what}`, recoveryMs);
     expect(recoveryMs).toBeLessThan(await faults.limitMs(10_000));
     const areWell = async () =>

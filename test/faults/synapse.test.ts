@@ -92,7 +92,7 @@ async function comeAndSay(room: string, user: string, text: string): Promise<voi
   await call(token, "POST", `${path}/messages`, { text });
 }
 
-test("a Synapse restored from a backup gets the undelivered messages that it lost again, and their senders", async () => {
+test("a Synapse restored from a backup gets the messages that it lost again, seen ones too, and their senders", async () => {
   const load = await faults.openLoad({ name: "restored", rooms: 1, people: 2 });
   const [room = ""] = load.rooms;
   const [early = "", late = ""] = load.people;
@@ -123,5 +123,9 @@ test("a Synapse restored from a backup gets the undelivered messages that it los
     (await faults.environment.sql("select 1 from messages where open")).length === 0;
   await until(areSettled, "all messages are settled", 60_000);
   await faults.expectKept(load, 30_000);
-  expect(await readTexts("restored-r0")).toEqual(["kept", "unseen 1", "unseen 2", "unseen 3"]);
+  expect(await readTexts("restored-r0")).toEqual([
+    "kept",
+    ...[0, 1, 2, 3, 4].map((said) => `seen ${said}`),
+    ...[1, 2, 3].map((said) => `unseen ${said}`),
+  ]);
 }, 180_000);

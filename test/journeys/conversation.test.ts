@@ -1,31 +1,40 @@
 import { expect, test } from "@jest/globals";
 import { ClientExample } from "../support/journey/client-example.ts";
-import { roomPath } from "../support/journey/clients.ts";
+import { roomPath, type Socket } from "../support/journey/clients.ts";
 import { messagesOf, useJourney } from "../support/journey/journey.ts";
 import { waitUntil } from "../support/stack-wait.ts";
 
 const journey = useJourney();
 
-test("every socket of every member receives a message at once as pending, then with its number, once and in order", async () => {
+test("every socket of every member receives a message with its number, once and in order, and then that Matrix has it", async () => {
   const { tenant } = journey;
   const [ada, bob] = await tenant.people("ada", "bob");
   await tenant.server.putRoom("group:chess", { members: [{ user: "ada", role: "owner" }, { user: "bob" }] });
   const sockets = await Promise.all([ada, ada, bob, bob].map((person) => tenant.socket(person)));
 
   const texts = ["Hello", "Anyone for a game?", "♞ to f3 – ok"];
-  for (const text of texts) await ada.say("group:chess", text);
+  const answers = [];
+  for (const text of texts) answers.push(await ada.say("group:chess", text));
+  const last = answers.at(-1)?.number ?? 0;
 
   for (const socket of sockets) {
-    await socket.waitFor("all have a number", () => socket.texts("group:chess").length >= texts.length);
-    const messages = messagesOf(socket.in("group:chess", { numbered: false }));
-    for (const text of texts) {
-      const received = messages.filter((message) => message.text === text);
-      expect(received.map(({ type }) => type)).toEqual(["message.pending", "message.created"]);
-      expect(new Set(received.map(({ id }) => id)).size).toBe(1);
-    }
+    await socket.waitFor("all are received", () => socket.texts("group:chess").length >= texts.length);
+    await socket.waitFor("all are sent", () => (sentNumbers(socket).at(-1) ?? 0) >= last);
     expect(socket.texts("group:chess")).toEqual(texts);
+    expect(messagesOf(socket.in("group:chess")).map(({ id, number }) => [id, number])).toEqual(
+      answers.map(({ id, number }) => [id, number]),
+    );
+    expect(sentNumbers(socket)).toEqual(sentNumbers(socket).toSorted((one, other) => one - other));
   }
+  expect(await bob.read("group:chess")).toMatchObject({ sentUpTo: last });
+  expect(await tenant.server.room("group:chess")).toMatchObject({ sentUpTo: last });
 });
+
+function sentNumbers(socket: Socket): number[] {
+  return socket
+    .in("group:chess", { numbered: false })
+    .flatMap(({ data }) => (data.type === "sent" ? [data.number] : []));
+}
 
 test("a new room is read from /sync, and its messages from the stream of events", async () => {
   const { tenant } = journey;
@@ -33,9 +42,11 @@ test("a new room is read from /sync, and its messages from the stream of events"
   const socket = await tenant.socket(ada);
   const before = await countReads();
   await tenant.server.putRoom("group:read", { members: [{ user: "ada" }] });
+  await socket.waitFor("the room is subscribed", () => socket.subscription("group:read") !== undefined);
   for (const text of ["one", "two", "three"]) {
     await ada.say("group:read", text);
     await socket.waitFor("the message is received", () => socket.texts("group:read").includes(text));
+    await tenant.settled("group:read");
   }
   const after = await countReads();
   expect(after.sync - before.sync).toBeGreaterThanOrEqual(1);
@@ -56,6 +67,7 @@ test("the list of messages returns what a socket received, with the position fro
   const socket = await tenant.socket(bob);
   for (const text of ["first", "second", "third"]) await ada.say("group:books", text);
   await socket.waitFor("three messages", () => socket.texts("group:books").length === 3);
+  await tenant.settled("group:books");
 
   const page = await bob.read("group:books");
 
@@ -87,9 +99,8 @@ test("a message in a new room from a user who does not exist on Matrix yet arriv
   );
 
   for (const { room, person, message } of said) {
-    const sent = await journey.waitFor(
-      `${room} has the message`,
-      async () => (await person.read(room)).items[0],
+    const sent = await journey.waitFor(`${room} has the message`, async () =>
+      (await person.read(room)).items.find(({ status }) => status === "sent"),
     );
     expect(sent).toMatchObject({ id: message.id, text: `I am ${person.user}`, status: "sent" });
   }
@@ -166,6 +177,7 @@ test("messages that three members post at the same time have one order for every
     const own = first?.texts("group:busy").filter((text) => text.startsWith(`${user} `));
     expect(own).toEqual(Array.from({ length: 15 }, (_, index) => `${user} ${index + 1}`));
   }
+  await tenant.settled("group:busy");
   const matrixTexts = await journey.synapse.texts(
     await tenant.observer(),
     await tenant.matrixRoomId("group:busy"),

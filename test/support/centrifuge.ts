@@ -11,7 +11,10 @@ import type { RealtimeNode } from "./realtime.ts";
 /** The official client, and every event that it emitted. */
 export type Listener = {
   client: Centrifuge;
+  /** All but those of type `sent`. */
   publications: ServerPublicationContext[];
+  /** How far Matrix has followed the rooms, in order. */
+  sent: { channel: string; number: number }[];
   subscribed: ServerSubscribedContext[];
   unsubscribed: string[];
   /** Codes of permanent closes, and of closes after which the client reconnects. */
@@ -37,6 +40,7 @@ export function createListener(node: { url: string }, options: Partial<Options>)
   const listener: Listener = {
     client,
     publications: [],
+    sent: [],
     subscribed: [],
     unsubscribed: [],
     disconnected: [],
@@ -51,7 +55,11 @@ export function createListener(node: { url: string }, options: Partial<Options>)
         pub.channel === channel && pub.offset !== undefined ? [pub.offset] : [],
       ),
   };
-  client.on("publication", (context) => listener.publications.push(context));
+  client.on("publication", (context) => {
+    const { type, number = 0 } = context.data as { type?: string; number?: number };
+    if (type === "sent") listener.sent.push({ channel: context.channel, number });
+    else listener.publications.push(context);
+  });
   client.on("subscribed", (context) => listener.subscribed.push(context));
   client.on("unsubscribed", ({ channel }) => listener.unsubscribed.push(channel));
   client.on("disconnected", ({ code }) => listener.disconnected.push(code));

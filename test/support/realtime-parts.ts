@@ -38,17 +38,21 @@ export async function openParts(world: World): Promise<Parts> {
   const redis = openSubscriberRedis(world.redisUrl, log, "test-parts");
   await waitForRedis(redis, 5_000);
   const metrics = new RealtimeMetrics(createMetrics());
-  const live = new RedisSubscriptions(redis, (channel, text) => {
-    deliver(delivery, channel, text);
-  });
+  const live = new RedisSubscriptions(redis);
   const hub = new Hub<Connection>(live);
-  const streams = new Streams(world);
-  const catchUp = new CatchUp({ hub, streams, metrics, log });
+  const streams = new Streams({ db: world.db, redis: world.redis, metrics });
+  const catchUp = new CatchUp({ hub, streams, metrics, log, unreadBytes: LIMITS.queueBytes / 4 });
   const delivery: DeliverDeps = {
     ...{ hub, catchUp, metrics, log },
     controlMessages: { handle: () => undefined },
-    suspect: () => undefined,
+    antiEntropy: { suspect: () => undefined },
   };
+  live.start({
+    onMessage: (channel, text) => {
+      deliver(delivery, channel, text);
+    },
+    onRestored: () => undefined,
+  });
   await waitFor(() => live.isReady);
   return {
     hub,
@@ -63,9 +67,9 @@ export async function openParts(world: World): Promise<Parts> {
           wants: [{ ref, asked: null, rejectsUnrecovered: false }],
           readTops: async () =>
             new Map(
-              (await readGrants()).map(({ epoch, last_number: number }) => [
+              (await readGrants()).map(({ epoch, last_number: number, sent_number: sentUpTo }) => [
                 liveChannelOf(ref),
-                { epoch, number },
+                { epoch, number, sentUpTo },
               ]),
             ),
           reply: (outcomes) => {

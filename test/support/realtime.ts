@@ -165,8 +165,8 @@ export class World {
     await this.publish(room);
   }
 
-  publish(room: Room): Promise<void> {
-    return publishRooms(this, [room.id]);
+  async publish(room: Room): Promise<void> {
+    await publishRooms(this, [room.id]);
   }
 
   /** Adds a user to a room, and sends a control message to the user's connections. */

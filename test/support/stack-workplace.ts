@@ -20,6 +20,7 @@ import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "../../workers/outbound/recent-sends.ts";
 import { openTestDatabase, type TestDatabase } from "./db.ts";
 import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
 
@@ -34,6 +35,8 @@ export class Workplace {
   readonly queues: Queues;
   /** Requested wake-ups, newest last. They reach no queue. */
   readonly wakes: { name: JobName; payload: unknown }[] = [];
+  /** Rooms of which it is to be published how far Matrix has them. */
+  readonly sent = new Set<string>();
   readonly log = createLog({ level: "silent", tier: "test" });
   readonly #database: TestDatabase;
   readonly #redis: OwnRedis;
@@ -68,6 +71,12 @@ export class Workplace {
       readsStream: false,
       isContended: () => false,
       outboundBatchSize: createAdaptiveBatchSize(),
+      recentSends: createRecentSends(),
+      sent: {
+        add: (roomIds) => {
+          for (const roomId of roomIds) this.sent.add(roomId);
+        },
+      },
       hitFailpoint: () => undefined,
     };
   }

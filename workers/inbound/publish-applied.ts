@@ -1,20 +1,21 @@
 import type { SettledMessage } from "../../shared/db/messages/settle.ts";
+import type { AppendedRow } from "../../shared/timeline/append.ts";
 import { publishAppended } from "../../shared/timeline/publish.ts";
 import { wakeConsumers } from "../consumers/wake.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Applied } from "./apply-plan.ts";
 import type { SyncPlan } from "./sync-plan.ts";
 
-/** Publishes what was appended, and logs the messages of ours meanwhile. */
+/** Publishes what was appended, and how far Matrix has the rooms. */
 export async function publishApplied(context: WorkerContext, applied: Applied): Promise<void> {
-  if (applied.appended.length > 0) context.hitFailpoint("between timeline commit and publish");
-  const published = publish(context, applied);
-  logPublished(context, applied.settled);
-  await published;
+  if (applied.appended.length + applied.settled.length > 0)
+    context.hitFailpoint("between timeline commit and publish");
+  reportSeen(context, applied.settled);
+  await publish(context, applied.appended);
 }
 
 /** Never throws: the sweeper publishes what fails here. */
-export async function publish(context: WorkerContext, { appended }: Applied): Promise<void> {
+export async function publish(context: WorkerContext, appended: readonly AppendedRow[]): Promise<void> {
   if (appended.length === 0) return;
   const endLag = context.metrics.publishLag.startTimer();
   try {
@@ -26,9 +27,12 @@ export async function publish(context: WorkerContext, { appended }: Applied): Pr
   wakeConsumers(context, appended);
 }
 
-export function logPublished({ log }: WorkerContext, settled: readonly SettledMessage[]): void {
-  for (const { room, message, requestId, number, outcome } of settled)
-    if (outcome === "seen") log.info({ room, message, requestId, number }, "message seen on Matrix");
+/** Logs the messages of ours that were seen, and has it published how far Matrix has their rooms. */
+export function reportSeen({ log, sent }: WorkerContext, settled: readonly SettledMessage[]): void {
+  const seen = settled.filter(({ outcome }) => outcome === "seen");
+  sent.add(seen.map(({ room }) => room));
+  for (const { room, message, requestId, number } of seen)
+    log.info({ room, message, requestId, number }, "message seen on Matrix");
 }
 
 /** Counts what a plan changed, and reports rooms that were encrypted. */

@@ -28,7 +28,17 @@ const GAUGES: readonly { backlog: Backlog; name: string; help: string }[] = [
     name: "omc_oldest_unpublished_seconds",
     help: "Age of the oldest timeline entry that is not in its stream",
   },
+  {
+    backlog: "sentDueSeconds",
+    name: "omc_sent_due_seconds",
+    help: "Age of the oldest number up to which Matrix has a room that is not published",
+  },
   { backlog: "openGaps", name: "omc_gaps_open", help: "Rooms with a gap that is not yet filled" },
+  {
+    backlog: "roomsToResend",
+    name: "omc_rooms_to_resend",
+    help: "Rooms of which Matrix lost more than 1,000 messages: an operator must have them sent again",
+  },
   {
     backlog: "observersOut",
     name: "omc_observers_out",

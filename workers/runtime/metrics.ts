@@ -34,6 +34,10 @@ function createOutboundMetrics(registry: Registry) {
       name: "omc_accepted_to_sent_seconds",
       help: "Time from accepting a message to the homeserver's answer",
     }),
+    sentPublished: counter(registry, {
+      name: "omc_sent_published_total",
+      help: "Numbers published up to which Matrix has a room",
+    }),
     jobs: counter(registry, { name: "omc_jobs_total", help: "Jobs that ended, by queue and outcome" }, [
       "queue",
       "outcome",

@@ -1,9 +1,13 @@
 import type { RoomAddress, RoomKind } from "../../contract/names.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { JOIN_MIRROR, SENT_NUMBER } from "../rooms/room-mirrors.ts";
 import type { TokenBounds } from "../users/user-tokens.ts";
 
+/** Where a room's timeline stands, and how far Matrix has followed, of one snapshot. `sent_number` is at most `last_number`. */
+export type PositionRow = { room_id: string; epoch: string; last_number: number; sent_number: number };
+
 /** A room that a user may subscribe to, with the position of its timeline. */
-export type GrantRow = { room_id: string; kind: RoomKind; slug: string; epoch: string; last_number: number };
+export type GrantRow = PositionRow & { kind: RoomKind; slug: string };
 
 /** `gone`: the user is locked or deleted. `paused`: the tenant is paused. */
 export type ConnectableState = "active" | "gone" | "paused";
@@ -29,12 +33,13 @@ const selectUserAccess = (moreColumns = "") => `
     from users u join tenants t on t.id = u.tenant_id`;
 
 const SELECT_GRANT = `
-  select r.id as room_id, r.kind, r.slug, l.epoch, l.last_number
+  select r.id as room_id, r.kind, r.slug, l.epoch, l.last_number, ${SENT_NUMBER}
     from memberships m
     join users u on u.id = m.user_id and u.deleted_at is null and u.status <> 'locked'
     join tenants t on t.id = u.tenant_id and t.status = 'active'
     join rooms r on r.id = m.room_id and r.deleted_at is null
     join room_timeline l on l.room_id = r.id
+    ${JOIN_MIRROR}
    where m.desired = 'in'`;
 
 /** The access of users as `selectAccess` reads it, with the grants of each. Its first value is their number. */
@@ -74,13 +79,13 @@ export function readUserAccess(db: Db, userIds: readonly string[]): Promise<User
 }
 
 /** The positions of the timelines of many rooms. */
-export function readPositions(
-  db: Db,
-  roomIds: readonly string[],
-): Promise<{ room_id: string; epoch: string; last_number: number }[]> {
-  return rowsOf(db, "select room_id, epoch, last_number from room_timeline where room_id = any(?)", [
-    roomIds,
-  ]);
+export function readPositions(db: Db, roomIds: readonly string[]): Promise<PositionRow[]> {
+  return rowsOf<PositionRow>(
+    db,
+    `select r.id as room_id, l.epoch, l.last_number, ${SENT_NUMBER}
+       from rooms r join room_timeline l on l.room_id = r.id ${JOIN_MIRROR} where r.id = any(?)`,
+    [roomIds],
+  );
 }
 
 /** A user's name in a tenant, and the row of it: of an existing user before a deleted one of the same name. */

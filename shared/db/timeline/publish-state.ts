@@ -9,11 +9,11 @@ import { SELECT_ENTRY, type EntryRow } from "./entries.ts";
  * row lock of the timeline, so that no append is missed.
  */
 
-/** Rooms that have been marked for a second, the oldest first. */
+/** Rooms that have been marked for half a second, the oldest first: whoever has just appended publishes by itself. */
 export async function findUnpublishedRooms(db: Db, limit: number): Promise<string[]> {
   const rows = await rowsOf<{ room_id: string }>(
     db,
-    "select room_id from unpublished_rooms where since < now() - interval '1 second' order by since limit ?",
+    "select room_id from unpublished_rooms where since < now() - interval '500 milliseconds' order by since limit ?",
     [limit],
   );
   return rows.map((row) => row.room_id);
@@ -49,19 +49,25 @@ export function readRoomStates(db: Db, roomIds: readonly string[]): Promise<Room
   );
 }
 
-/** A part of a room's timeline: `limit` entries at most after a number. */
-export type TimelinePart = { roomId: string; after: number; limit: number };
+/** A part of a room's timeline in an epoch: `limit` entries at most after a number. */
+export type TimelinePart = { roomId: string; epoch: string; after: number; limit: number };
 
-/** Parts of timelines, by room and number. */
+/** Parts of timelines, by room and number. A room that has another epoch by now has no entries. */
 export function readEntries(db: Db, parts: readonly TimelinePart[]): Promise<EntryRow[]> {
   return rowsOf<EntryRow>(
     db,
     `select entry.*
-       from unnest(cast(? as uuid[]), cast(? as bigint[]), cast(? as bigint[])) as p(room_id, after, many)
+       from unnest(cast(? as uuid[]), cast(? as text[]), cast(? as bigint[]), cast(? as bigint[])) as p(room_id, epoch, after, many)
+       join room_timeline t on t.room_id = p.room_id and t.epoch = p.epoch
        join lateral (${SELECT_ENTRY}
               where e.room_id = p.room_id and e.number > p.after and e.number <= p.after + p.many) entry on true
       order by entry.room_id, entry.number`,
-    [parts.map(({ roomId }) => roomId), parts.map(({ after }) => after), parts.map(({ limit }) => limit)],
+    [
+      parts.map(({ roomId }) => roomId),
+      parts.map(({ epoch }) => epoch),
+      parts.map(({ after }) => after),
+      parts.map(({ limit }) => limit),
+    ],
   );
 }
 

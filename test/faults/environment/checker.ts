@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Load, Post } from "./load.ts";
-import type { LoadSubscriber } from "./subscriber.ts";
+import { sentUpTo, type LoadSubscriber } from "./subscriber.ts";
 import type { Environment } from "./environment.ts";
 
 /** The field of a Matrix event that holds the message's id. */
@@ -12,7 +12,7 @@ export type CheckResult = {
   lost: number;
   doubled: number;
   reordered: number;
-  /** Messages with the status `dead`: neither delivered nor lost. */
+  /** Messages with the status `dead`: delivered, and not on Matrix. */
   dead: number;
   /** The first faults, in words. */
   details: string[];
@@ -23,14 +23,30 @@ type Row = {
   room: string;
   matrix_room_id: string | null;
   client_id: string;
-  order_number: number;
+  /** Null for one that is in no timeline. */
+  number: number | null;
   status: string;
 };
 
 /** Waits until every socket has received every accepted message. Returns false when that takes more than `limitMs`. */
 export async function waitForDelivery(load: Load, limitMs: number): Promise<boolean> {
+  return waitUntil(() => isDelivered(load), limitMs);
+}
+
+/**
+ * Waits until Matrix has followed: an observer has seen every message that is not dead, and every socket has received that. Returns
+ * false when that takes more than `limitMs`.
+ */
+export async function waitForMatrix(environment: Environment, load: Load, limitMs: number): Promise<boolean> {
+  return waitUntil(
+    async () => (await isSeen(environment, load)) && (await isKnown(environment, load)),
+    limitMs,
+  );
+}
+
+async function waitUntil(isSo: () => boolean | Promise<boolean>, limitMs: number): Promise<boolean> {
   const endMs = performance.now() + limitMs;
-  while (!isComplete(load)) {
+  while (!(await isSo())) {
     if (performance.now() > endMs) return false;
     await sleep(50);
   }
@@ -39,15 +55,36 @@ export async function waitForDelivery(load: Load, limitMs: number): Promise<bool
   return true;
 }
 
-function isComplete({ posts, subscribers }: Load): boolean {
+function isDelivered({ posts, subscribers }: Load): boolean {
   const wanted = byRoom(posts);
   return subscribers.every((subscriber) =>
     subscriber.rooms.every((room) => {
-      const received = new Set([
-        ...(subscriber.byRoom.get(room)?.received ?? []).map(({ id }) => id),
-        ...subscriber.failed,
-      ]);
+      const received = new Set((subscriber.byRoom.get(room)?.received ?? []).map(({ id }) => id));
       return (wanted.get(room) ?? []).every((id) => received.has(id));
+    }),
+  );
+}
+
+async function isSeen(environment: Environment, { rooms }: Load): Promise<boolean> {
+  const open = await environment.sql(
+    "select 1 from messages m join rooms r on r.id = m.room_id where m.open and r.kind || ':' || r.slug = any(?) limit 1",
+    [rooms],
+  );
+  return open.length === 0;
+}
+
+/** Whether every socket has received a `sent` that covers every message. */
+async function isKnown(environment: Environment, { rooms, subscribers }: Load): Promise<boolean> {
+  const rows = await environment.sql<{ room: string; number: number }>(
+    `select r.kind || ':' || r.slug as room, max(e.number) as number
+       from messages m join rooms r on r.id = m.room_id join timeline e on e.room_id = r.id and e.entry_id = m.id
+      where r.kind || ':' || r.slug = any(?) group by 1`,
+    [rooms],
+  );
+  return subscribers.every(({ byRoom: states }) =>
+    rows.every(({ room, number }) => {
+      const state = states.get(room);
+      return state === undefined || sentUpTo(state) >= number;
     }),
   );
 }
@@ -64,8 +101,8 @@ function byRoom(posts: readonly Post[]): Map<string, string[]> {
 }
 
 /**
- * Compares the accepted messages with Postgres, the homeserver, the timelines and what every socket received: each message
- * must be in each of them once, in the order accepted.
+ * Compares the accepted messages with Postgres, the timelines and what every socket received, and those that are not dead
+ * with the homeserver: each message must be in each of them once, in the order of the numbers.
  */
 export async function checkLoad(
   environment: Environment,
@@ -74,9 +111,10 @@ export async function checkLoad(
 ): Promise<CheckResult> {
   const result: CheckResult = { accepted: 0, lost: 0, doubled: 0, reordered: 0, dead: 0, details: [] };
   const rows = await environment.sql<Row>(
-    `select m.id, r.kind || ':' || r.slug as room, r.matrix_room_id, m.client_id, m.order_number, m.status
+    `select m.id, r.kind || ':' || r.slug as room, r.matrix_room_id, m.client_id, e.number, m.status
        from messages m join rooms r on r.id = m.room_id
-      where r.kind || ':' || r.slug = any(?) order by m.room_id, m.order_number`,
+       left join timeline e on e.room_id = m.room_id and e.entry_id = m.id
+      where r.kind || ':' || r.slug = any(?) order by m.room_id, e.number`,
     [load.rooms],
   );
   const accepted = load.posts.filter(({ id }) => id !== null);
@@ -84,12 +122,13 @@ export async function checkLoad(
   result.dead = rows.filter(({ status }) => status === "dead").length;
   compareWithPostgres(result, accepted, rows);
   for (const room of load.rooms) {
-    const wanted = rows.filter((row) => row.room === room && row.status !== "dead");
+    const wanted = rows.filter((row) => row.room === room);
     const ids = wanted.map(({ id }) => id);
+    const alive = wanted.filter(({ status }) => status !== "dead").map(({ id }) => id);
     compareAcceptance(result, room, accepted, wanted);
     const matrixRoomId = wanted[0]?.matrix_room_id;
     if (!isReal && matrixRoomId)
-      compare(result, `homeserver ${room}`, ids, messageIdsOn(environment, matrixRoomId));
+      compare(result, `homeserver ${room}`, alive, messageIdsOn(environment, matrixRoomId));
     compare(result, `timeline ${room}`, ids, await readTimeline(environment, result, room));
     for (const subscriber of load.subscribers)
       if (subscriber.rooms.includes(room)) compareSubscriber(result, subscriber, room, ids);
@@ -122,6 +161,7 @@ function compareWithPostgres(result: CheckResult, accepted: readonly Post[], row
     rows.length - new Set(rows.map((row) => row.client_id)).size,
     "rows of one client id",
   );
+  note(result, "lost", rows.filter(({ number }) => number === null).length, "accepted and without a number");
 }
 
 /** A message accepted before another one was posted has a lower number. */
@@ -131,11 +171,11 @@ function compareAcceptance(
   accepted: readonly Post[],
   wanted: readonly Row[],
 ): void {
-  const order = new Map(wanted.map((row) => [row.id, row.order_number]));
+  const order = new Map(wanted.map((row) => [row.id, row.number]));
   const answered = accepted
     .flatMap(({ id, room: where, askedAtMs, acceptedAtMs }) => {
       const number = where === room && id !== null ? order.get(id) : undefined;
-      return number === undefined || acceptedAtMs === null ? [] : [{ number, askedAtMs, acceptedAtMs }];
+      return number === undefined || number === null || acceptedAtMs === null ? [] : [{ number, askedAtMs, acceptedAtMs }];
     })
     .sort((a, b) => a.number - b.number);
   let latestAskedMs = -Infinity;
@@ -220,32 +260,45 @@ function compareSubscriber(
     state.received.map(({ id }) => id),
   );
   note(result, "lost", state.breaks, `${where}: offsets that do not follow each other`);
+  note(result, "reordered", state.wrongSents, `${where}: sent that goes back or overtakes`);
 }
 
-/** From a moment until every socket has received the first message posted after it; null when there is none. */
-export function firstDeliveryMs(load: Load, sinceMs: number): number | null {
-  const delivered = deliveredAt(load);
+/** When a message reached its goal: `delivered`, every socket has it; `seen`, every socket knows that Matrix has it. */
+export type Goal = "delivered" | "seen";
+
+/** From a moment until the first message posted after it reached a goal; null when there is none. */
+export function firstMs(load: Load, goal: Goal, sinceMs: number): number | null {
+  const reached = reachedAt(load, goal);
   const times = load.posts
     .filter(({ askedAtMs }) => askedAtMs >= sinceMs)
-    .flatMap(({ id }) => delivered.get(id ?? "") ?? []);
+    .flatMap(({ id }) => reached.get(id ?? "") ?? []);
   return times.length === 0 ? null : Math.min(...times) - sinceMs;
 }
 
-/** The longest time that a message posted between two moments took to reach every socket. */
-export function longestDeliveryMs(load: Load, sinceMs: number, untilMs: number): number {
-  const delivered = deliveredAt(load);
+/** The longest time that a message posted between two moments took to reach a goal. */
+export function longestMs(load: Load, goal: Goal, sinceMs: number, untilMs: number): number {
+  const reached = reachedAt(load, goal);
   const waits = load.posts
     .filter(({ askedAtMs }) => askedAtMs >= sinceMs && askedAtMs < untilMs)
-    .flatMap(({ id, askedAtMs }) => (delivered.get(id ?? "") ?? askedAtMs) - askedAtMs);
+    .flatMap(({ id, askedAtMs }) => (reached.get(id ?? "") ?? askedAtMs) - askedAtMs);
   return Math.max(0, ...waits);
 }
 
-/** When the last socket received each message. */
-function deliveredAt({ subscribers }: Load): Map<string, number> {
+/** When the last message reached a goal. */
+export function lastMs(load: Load, goal: Goal): number {
+  return Math.max(...reachedAt(load, goal).values());
+}
+
+/** When each message reached a goal at the last socket. */
+function reachedAt({ subscribers }: Load, goal: Goal): Map<string, number> {
   const times = new Map<string, number>();
   for (const subscriber of subscribers) {
-    for (const { received } of subscriber.byRoom.values()) {
-      for (const { id, atMs } of received) times.set(id, Math.max(times.get(id) ?? 0, atMs));
+    for (const { received, sent } of subscriber.byRoom.values()) {
+      for (const { id, number, atMs } of received) {
+        const seenAtMs = sent.find((one) => one.number >= number)?.atMs;
+        const reachedAtMs = goal === "delivered" ? atMs : seenAtMs;
+        if (reachedAtMs !== undefined) times.set(id, Math.max(times.get(id) ?? 0, reachedAtMs));
+      }
     }
   }
   return times;

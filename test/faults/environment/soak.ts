@@ -5,10 +5,11 @@ import { FAULT_SCENARIOS } from "./scenarios.ts";
 import { TIER_NAMES } from "./tiers.ts";
 import { createRandom, type Random } from "./random.ts";
 import {
-  firstDeliveryMs,
   checkLoad,
-  longestDeliveryMs,
+  firstMs,
+  longestMs,
   waitForDelivery,
+  waitForMatrix,
   type CheckResult,
 } from "./checker.ts";
 
@@ -59,7 +60,9 @@ export async function runSoak(options: SoakOptions): Promise<boolean> {
     const healedMs = performance.now();
     await traffic.stop();
     clearInterval(watch);
-    const isComplete = await waitForDelivery(load, SETTLE_LIMIT_MS);
+    const isComplete =
+      (await waitForDelivery(load, SETTLE_LIMIT_MS)) &&
+      (await waitForMatrix(environment, load, SETTLE_LIMIT_MS));
     write(
       `settled ${isComplete ? "" : "NOT "}within ${seconds(performance.now() - healedMs)} after the last fault`,
     );
@@ -144,16 +147,16 @@ function printRecoveries(
   const kinds = new Map<string, { times: number; first: number; longest: number }>();
   for (const { kind, what, atMs } of injected) {
     const known = kinds.get(kind) ?? { times: 0, first: 0, longest: 0 };
-    const longestMs = longestDeliveryMs(load, atMs, atMs + FAULT_EVERY_MS);
-    if (longestMs > SLOW_MS) write(`slow: ${what} at ${seconds(atMs - startMs)}: ${seconds(longestMs)}`);
+    const longest = longestMs(load, "seen", atMs, atMs + FAULT_EVERY_MS);
+    if (longest > SLOW_MS) write(`slow: ${what} at ${seconds(atMs - startMs)}: ${seconds(longest)}`);
     kinds.set(kind, {
       times: known.times + 1,
-      first: Math.max(known.first, firstDeliveryMs(load, atMs) ?? 0),
-      longest: Math.max(known.longest, longestMs),
+      first: Math.max(known.first, firstMs(load, "seen", atMs) ?? 0),
+      longest: Math.max(known.longest, longest),
     });
   }
   write(
-    "fault | times | first delivery after it, at most | longest wait of a message posted in the 5 s after it",
+    "fault | times | first message on Matrix after it, at most | longest way to Matrix of one posted in the 5 s after it",
   );
   for (const [kind, { times, first, longest }] of [...kinds].sort(([a], [b]) => (a < b ? -1 : 1))) {
     write(`${kind} | ${String(times)} | ${seconds(first)} | ${seconds(longest)}`);

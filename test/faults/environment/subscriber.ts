@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Environment } from "./environment.ts";
 
 type Delivery = { number: number; id: string; atMs: number; how: "published" | "loaded" };
+type Received = { type: string; id?: string; message?: string; number?: number };
 type Page = { items: { id: string; number: number }[]; hasMore: boolean };
 
 /** What one socket has received of one room. */
@@ -13,17 +14,24 @@ export type RoomState = {
   position: number | null;
   /** Publications whose offset does not follow the one before. */
   breaks: number;
+  /** The numbers of `sent`, with the times, and how often one was lower than the one before or overtook the messages. */
+  sent: { number: number; atMs: number }[];
+  wrongSents: number;
   /** How often the room was loaded from REST because it was not recovered. */
   loads: number;
 };
+
+/** The number of the last `sent`. */
+export function sentUpTo({ sent }: RoomState): number {
+  return sent.at(-1)?.number ?? 0;
+}
 
 /** One socket of one person, with the official client. What is not recovered is loaded from REST, as a real client does. */
 export class LoadSubscriber {
   readonly person: string;
   readonly rooms: readonly string[];
   readonly byRoom = new Map<string, RoomState>();
-  /** Ids of messages that arrived as `message.pending`, with the time. */
-  readonly pending = new Map<string, number>();
+  /** Ids of messages that Matrix refused, or that were ended. */
   readonly failed: string[] = [];
   connects = 0;
   readonly #client: Centrifuge;
@@ -43,7 +51,10 @@ export class LoadSubscriber {
     this.rooms = options.rooms;
     this.#read = options.read;
     for (const room of options.rooms)
-      this.byRoom.set(room, { received: [], position: null, breaks: 0, loads: 0 });
+      this.byRoom.set(room, {
+        ...{ received: [], position: null },
+        ...{ breaks: 0, sent: [], wrongSents: 0, loads: 0 },
+      });
     this.#client = new Centrifuge(environment.socketUrl, {
       websocket: WebSocket,
       getToken: () => Promise.resolve(options.token()),
@@ -56,7 +67,7 @@ export class LoadSubscriber {
       this.#subscribed(context);
     });
     this.#client.on("publication", ({ channel, offset, data }) => {
-      this.#publication(channel, offset ?? null, data as { type: string; id?: string });
+      this.#publication(channel, offset ?? null, data as Received);
     });
     this.#client.on("error", () => undefined);
   }
@@ -121,17 +132,19 @@ export class LoadSubscriber {
     state.received.splice(at === -1 ? state.received.length : at, 0, ...loaded);
   }
 
-  #publication(channel: string, offset: number | null, data: { type: string; id?: string }): void {
+  #publication(channel: string, offset: number | null, data: Received): void {
     const state = this.byRoom.get(channel);
     if (!state) return;
     if (offset === null) {
-      if (data.type === "message.pending" && data.id !== undefined && !this.pending.has(data.id))
-        this.pending.set(data.id, performance.now());
-      if (data.type === "message.failed" && data.id !== undefined) this.failed.push(data.id);
+      if (data.type !== "sent" || data.number === undefined) return;
+      const isWrong = data.number < sentUpTo(state) || data.number > (state.position ?? 0);
+      if (isWrong) state.wrongSents++;
+      state.sent.push({ number: data.number, atMs: performance.now() });
       return;
     }
     if (offset !== (state.position ?? 0) + 1) state.breaks++;
     state.position = offset;
+    if (data.type === "message.failed" && data.message !== undefined) this.failed.push(data.message);
     if (data.type === "message.created" && data.id !== undefined) {
       state.received.push({ number: offset, id: data.id, atMs: performance.now(), how: "published" });
     }

@@ -11,11 +11,14 @@ import {
 } from "./environment.ts";
 import { createRandom, type Random } from "./random.ts";
 import {
-  firstDeliveryMs,
   checkLoad,
-  longestDeliveryMs,
+  firstMs,
+  lastMs,
+  longestMs,
   waitForDelivery,
+  waitForMatrix,
   type CheckResult,
+  type Goal,
 } from "./checker.ts";
 import { startThrowAwayServers } from "../../../stack/servers/throw-away.mjs";
 import { readDistFolder } from "../../support/stack-servers.ts";
@@ -77,9 +80,10 @@ export class Faults {
     return load;
   }
 
-  /** Every accepted message reaches every socket within the limit, once and in order. */
+  /** Every accepted message reaches every socket, and Matrix, each within the limit, once and in order. */
   async expectKept(load: Load, limitMs: number, expected: Partial<CheckResult> = {}): Promise<CheckResult> {
-    const isComplete = await waitForDelivery(load, limitMs);
+    const isComplete =
+      (await waitForDelivery(load, limitMs)) && (await waitForMatrix(this.environment, load, limitMs));
     const result = await checkLoad(this.environment, load, { isReal: this.#options.real !== undefined });
     expect({ isComplete, ...result, warnings: isComplete ? [] : this.#warnings() }).toMatchObject({
       isComplete: true,
@@ -91,22 +95,18 @@ export class Faults {
     return result;
   }
 
-  /** From a moment to the first delivery of a later message. */
-  firstDeliveryMs(load: Load, sinceMs: number): number {
-    return firstDeliveryMs(load, sinceMs) ?? Infinity;
+  /** From a moment until the first later message was delivered, or seen on Matrix. */
+  firstMs(load: Load, goal: Goal, sinceMs: number): number {
+    return firstMs(load, goal, sinceMs) ?? Infinity;
   }
 
-  longestDeliveryMs(load: Load, sinceMs: number, untilMs = Infinity): number {
-    return longestDeliveryMs(load, sinceMs, untilMs);
+  longestMs(load: Load, goal: Goal, sinceMs: number, untilMs = Infinity): number {
+    return longestMs(load, goal, sinceMs, untilMs);
   }
 
-  /** When the last socket received the last message, by `performance.now()`. */
-  lastDeliveryMs({ subscribers }: Load): number {
-    return Math.max(
-      ...subscribers.flatMap(({ byRoom }) =>
-        [...byRoom.values()].map(({ received }) => received.at(-1)?.atMs ?? 0),
-      ),
-    );
+  /** From a moment until the last message was delivered, or seen on Matrix. */
+  lastMs(load: Load, goal: Goal, sinceMs: number): number {
+    return lastMs(load, goal) - sinceMs;
   }
 
   /** A limit for this machine: longer by the factor by which Node starts slower here than on an idle machine. */

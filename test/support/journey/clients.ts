@@ -102,6 +102,7 @@ const messagePage = z.object({
   items: z.array(messageResource),
   epoch: z.string(),
   offset: z.int(),
+  sentUpTo: z.int(),
   pending: z.array(messageResource),
   hasMore: z.boolean(),
 });

@@ -300,12 +300,12 @@ export class TenantSide {
   }
 }
 
-/** The publications that carry a message, pending or numbered. */
+/** The publications that carry a message. */
 export function messagesOf(
   received: readonly ReceivedPublication[],
 ): { type: string; text: string; id: string; number: number | null }[] {
   return received.flatMap(({ data }) =>
-    data.type === "message.pending" || data.type === "message.created"
+    data.type === "message.created"
       ? [{ type: data.type, text: data.text, id: data.id, number: data.number }]
       : [],
   );

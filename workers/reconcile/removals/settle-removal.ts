@@ -137,6 +137,7 @@ async function publishEnded(
   entries: readonly AppendedRow[],
 ): Promise<void> {
   context.log.info({ room: room.id }, "a member was removed on Matrix: removed here too");
+  context.sent.add([room.id]);
   wakeConsumers(context, entries);
   try {
     await publishRooms(context, [room.id]);

@@ -10,6 +10,8 @@ export type Publication = {
   id: string;
   /** Null for an unnumbered event. */
   offset: number | null;
+  /** The number in its data: of an entry, or the one up to which Matrix has the room's messages. */
+  number: number | null;
   text: string;
   sender: string;
 };
@@ -24,6 +26,7 @@ export type Subscriber = {
 const eventData = z.looseObject({
   type: z.string(),
   id: z.string().optional(),
+  number: z.number().nullable().optional(),
   text: z.string().optional(),
   sender: z.object({ user: z.string().nullable(), displayName: z.string().nullable() }).optional(),
 });
@@ -45,13 +48,14 @@ export async function openSubscriber(options: {
   client.on("publication", ({ channel, offset = null, data }) => {
     const parsed = eventData.safeParse(data);
     if (!parsed.success) return;
-    const { type, id = "", text = "", sender } = parsed.data;
+    const { type, id = "", number = null, text = "", sender } = parsed.data;
     const publication = {
       atMs: performance.now(),
       channel,
       type,
       id,
       offset,
+      number,
       text,
       sender: sender?.user ?? sender?.displayName ?? "",
     };
