@@ -47,7 +47,15 @@ function print({ messages, json }: Options<typeof NUMBERS>, rounds: readonly Rou
     process.stdout.write(`${JSON.stringify({ messages, rounds, open })}\n`);
     return;
   }
-  const names = ["bullmq", "insert", "accept", "endToEnd", "sqlPerMessage", "redisPerMessage"] as const;
+  const names = [
+    "bullmq",
+    "insert",
+    "accept",
+    "endToEnd",
+    "drain",
+    "sqlPerMessage",
+    "redisPerMessage",
+  ] as const;
   process.stdout.write(
     `${String(messages)} messages a round, ${String(ROOMS)} rooms, ${String(IN_FLIGHT)} in flight\n`,
   );

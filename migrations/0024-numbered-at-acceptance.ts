@@ -26,11 +26,13 @@ export async function up(db: Knex): Promise<void> {
   `);
 }
 
-// Version 0.2 publishes from where published_number says. What it published before is not published again.
+// Version 0.2 publishes from where published_number says, and knows no entries about messages: they become changes of nothing.
 export async function down(db: Knex): Promise<void> {
   await db.raw(`
     update room_timeline t set published_number = last_number
      where not exists (select 1 from unpublished_rooms u where u.room_id = t.room_id);
+    update timeline set type = 'room.changed', content = '{"changed": {}}'
+     where type in ('message.failed', 'message.requeued', 'message.deleted');
     drop table unpublished_rooms, room_mirrors;
     drop index room_outbox_tenant;
     alter table room_timeline drop column rereading;

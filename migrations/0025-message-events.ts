@@ -12,11 +12,15 @@ export async function up(db: Knex): Promise<void> {
   await db.raw(
     "create index concurrently messages_unnumbered on messages (room_id, order_number) where open and not numbered",
   );
+  await db.raw("drop index if exists room_timeline_to_resend");
+  await db.raw(
+    "create index concurrently room_timeline_to_resend on room_timeline (room_id) where rereading is not null and gap_from is null",
+  );
   await db.raw("drop index concurrently if exists room_timeline_unpublished");
 }
 
 export async function down(db: Knex): Promise<void> {
-  await db.raw("drop index if exists messages_event, messages_unnumbered");
+  await db.raw("drop index if exists messages_event, messages_unnumbered, room_timeline_to_resend");
   await db.raw(
     "create index room_timeline_unpublished on room_timeline (room_id) where published_number < last_number",
   );

@@ -13,15 +13,16 @@ export type Round = {
   insert: number;
   accept: number;
   endToEnd: number;
+  drain: number;
   sqlPerMessage: number;
   redisPerMessage: number;
 };
 
-/** Measures BullMQ alone, an insert alone, and our whole way out, one after the other. */
+/** Measures BullMQ alone, an insert alone, our whole way out, and the drain of a backlog, one after the other. */
 export async function runRound(bench: Bench): Promise<Round> {
   const bullmq = await measureBullmq(bench);
   const insert = await measureInsert(bench);
-  return { bullmq, insert, ...(await measureOurs(bench)) };
+  return { bullmq, insert, ...(await measureOurs(bench)), drain: await measureDrain(bench) };
 }
 
 /** Jobs a second through BullMQ alone: 200 adds in flight, and a worker process whose handler does nothing. */
@@ -48,7 +49,7 @@ async function measureInsert({ db, messages }: Bench): Promise<number> {
 }
 
 /** From the first accepted message to the last one's mark as sent. */
-async function measureOurs(bench: Bench): Promise<Omit<Round, "bullmq" | "insert">> {
+async function measureOurs(bench: Bench): Promise<Omit<Round, "bullmq" | "insert" | "drain">> {
   const { db, fixture, messages } = bench;
   const worker = await startChild("ours", bench.databaseUrl, bench.redisUrl);
   const since = await readNow(db);
@@ -78,4 +79,18 @@ async function measureOurs(bench: Bench): Promise<Omit<Round, "bullmq" | "insert
     sqlPerMessage: (after.statements - before.statements) / messages,
     redisPerMessage: (after.commands - before.commands) / messages,
   };
+}
+
+/** Messages a second that a worker sends of a backlog that waits when it starts. */
+async function measureDrain({ db, accept, fixture, messages, ...urls }: Bench): Promise<number> {
+  const since = await readNow(db);
+  const countSent = async () => (await readLedger(db, fixture.tenantId, since)).sent;
+  await runInFlight(messages, IN_FLIGHT, (index) => accept(fixture.message(index)));
+  const worker = await startChild("ours", urls.databaseUrl, urls.redisUrl);
+  const startedAtMs = performance.now();
+  const before = await countSent();
+  await waitFor(LIMIT_MS, "the backlog", async () => (await countSent()) >= messages);
+  const seconds = (performance.now() - startedAtMs) / 1_000;
+  await worker.stop();
+  return (messages - before) / seconds;
 }

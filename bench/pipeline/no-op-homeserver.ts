@@ -7,6 +7,7 @@ export function createNoOpHomeserver(): Homeserver {
     id: "no-op",
     serverName: "no-op",
     baseUrl: "",
+    keepsTime: true,
     // Each response is also an event, for those who read one.
     as: (sender) =>
       Promise.resolve(() =>

@@ -20,6 +20,8 @@ const BACKLOG = {
   oldestUnpublishedSeconds: "select extract(epoch from now() - min(since)) as value from unpublished_rooms",
   sentDueSeconds: "select extract(epoch from now() - min(sent_due_at)) as value from room_mirrors",
   openGaps: "select count(*) as value from room_timeline where gap_next_attempt_at is not null",
+  roomsToResend:
+    "select count(*) as value from room_timeline where rereading is not null and gap_from is null",
   observersOut:
     "select count(*) as value from rooms where observer_left_at is not null and deleted_at is null",
 } as const;

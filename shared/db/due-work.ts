@@ -67,24 +67,32 @@ const ROW_FAILED = hasFailed("next_attempt_at", "attempts");
 const PROVISIONING_FAILED = `${ROW_FAILED} and status <> 'failed'`;
 const MEMBERS_FAILED = hasFailed("members_next_attempt_at", "members_attempts");
 
-const MAKE_DUE_AFTER_OUTAGE = `
-    with mine as (select id from tenants where homeserver_id = :homeserverId),
-     outboxes as (
-       update room_outbox set next_attempt_at = ${SOON} where ${ROW_FAILED} and ${OF_ITS_TENANTS}
-     ), gaps as (
-       update room_timeline set gap_next_attempt_at = ${SOON}
-        where ${hasFailed("gap_next_attempt_at", "gap_attempts")} and ${OF_ITS_TENANTS}
-     ), people as (
-       update users set next_attempt_at = ${SOON} where ${PROVISIONING_FAILED} and ${OF_ITS_TENANTS}
-     )
-     update rooms set next_attempt_at = case when ${PROVISIONING_FAILED} then ${SOON} else next_attempt_at end,
-            members_next_attempt_at = case when ${MEMBERS_FAILED} then ${SOON} else members_next_attempt_at end
-      where (${PROVISIONING_FAILED} or ${MEMBERS_FAILED}) and ${OF_ITS_TENANTS}`;
+const MINE = "with mine as (select id from tenants where homeserver_id = :homeserverId)";
+
+/** One statement a table. Each locks its rows in the order of their keys, as every transaction does that locks several. */
+const MAKE_DUE_AFTER_OUTAGE = [
+  `${MINE}, locked as (
+     select room_id from room_outbox where ${ROW_FAILED} and ${OF_ITS_TENANTS} order by room_id for update
+   ) update room_outbox o set next_attempt_at = ${SOON} from locked where o.room_id = locked.room_id`,
+  `${MINE}, locked as (
+     select room_id from room_timeline where ${hasFailed("gap_next_attempt_at", "gap_attempts")} and ${OF_ITS_TENANTS}
+      order by room_id for update
+   ) update room_timeline t set gap_next_attempt_at = ${SOON} from locked where t.room_id = locked.room_id`,
+  `${MINE}, locked as (
+     select id from users where ${PROVISIONING_FAILED} and ${OF_ITS_TENANTS} order by id for update
+   ) update users u set next_attempt_at = ${SOON} from locked where u.id = locked.id`,
+  `${MINE}, locked as (
+     select id, ${PROVISIONING_FAILED} as row_failed, ${MEMBERS_FAILED} as members_failed from rooms
+      where (${PROVISIONING_FAILED} or ${MEMBERS_FAILED}) and ${OF_ITS_TENANTS} order by id for update
+   ) update rooms r set next_attempt_at = case when l.row_failed then ${SOON} else next_attempt_at end,
+            members_next_attempt_at = case when l.members_failed then ${SOON} else members_next_attempt_at end
+       from locked l where r.id = l.id`,
+];
 
 /**
  * Makes the work on a homeserver that waits after a failed attempt due within `spreadMs`. Work without a failed attempt
  * keeps its time: the homeserver asked for that delay, or it waits for no failure.
  */
 export async function makeDueAfterOutage(db: Db, homeserverId: string, spreadMs: number): Promise<void> {
-  await execute(db, MAKE_DUE_AFTER_OUTAGE, { homeserverId, spreadMs });
+  for (const statement of MAKE_DUE_AFTER_OUTAGE) await execute(db, statement, { homeserverId, spreadMs });
 }

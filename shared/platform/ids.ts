@@ -6,6 +6,11 @@ export function newId(): string {
   return v7();
 }
 
+/** When a uuid v7 was made, in milliseconds, by the clock of its process. */
+export function timeOfId(id: string): number {
+  return Number.parseInt(id.replaceAll("-", "").slice(0, 12), 16);
+}
+
 /** A fence of a lease or an epoch of a channel: random, never reused. */
 export function newFence(): string {
   return randomUUID();

@@ -57,6 +57,34 @@ test("a plain Matrix client reads our messages under the right names, and our so
   expect(await bob.myRoom(room)).toMatchObject({ unread: 2 });
 });
 
+test("a plain Matrix client reads what we write once and in our order while people write faster than the homeserver takes", async () => {
+  const { tenant } = journey;
+  const people = await tenant.people("ada", "bob", "cleo");
+  const room = "group:rush";
+  await tenant.server.putRoom(room, { members: people.map(({ user }) => ({ user })) });
+  for (const person of people) await person.say(room, `${person.user} is here`, { waitS: 20 });
+  const matrixRoomId = await tenant.matrixRoomId(room);
+  const plain = await NioClient.open(await tenant.matrixLogin("ada"));
+  const readMarked = async () => (await plain.read(matrixRoomId)).map(({ body }) => body);
+  const inOurOrder = async () => (await people[0].readAll(room)).map(({ text }) => text);
+
+  const behind = [];
+  for (let second = 0; second < 3; second++) {
+    const posts = Array.from({ length: 20 }, (_, index) =>
+      people.map((person) => person.say(room, `${person.user} ${second} ${index}`)),
+    );
+    await Promise.all(posts.flat());
+    const [there, ours] = [await readMarked(), await inOurOrder()];
+    expect(there).toEqual(ours.slice(0, there.length));
+    behind.push(ours.length - there.length);
+  }
+  expect(Math.max(...behind)).toBeGreaterThan(0);
+  await tenant.settled(room);
+  const ours = await inOurOrder();
+  expect(ours).toHaveLength(183);
+  expect(await readMarked()).toEqual(ours);
+}, 90_000);
+
 test("a message of an unknown Matrix user arrives with the display name and without a Matrix id", async () => {
   const { tenant } = journey;
   const [ada] = await tenant.people("ada");

@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { z } from "zod";
 import { ConfigError, readConfig, type Config } from "../../shared/platform/config.ts";
 import { isDbUnavailable } from "../../shared/db/connection/failures.ts";
 import { openDb, type Db } from "../../shared/db/connection/open.ts";
@@ -9,6 +10,9 @@ import { diagnose } from "./diagnose.ts";
 import { createKey, listKeys, revokeKey } from "./keys.ts";
 import { logInToMatrix } from "./matrix.ts";
 import { reseal, rotateTokenKey, showTokenKey } from "./seals.ts";
+import { replayMessage, replayRoom } from "./replay.ts";
+import { resendRoom } from "./resend.ts";
+import { markRestored } from "./restored.ts";
 import { showRoom } from "./room.ts";
 import { createTenantNamed, limitTenant, listAllTenants, setStatus } from "./tenants.ts";
 import { createToken, revokeTokens } from "./token.ts";
@@ -65,7 +69,19 @@ function createProgram(runWork: Run): Command {
     .action(async (tenant: string, user: string, _options: unknown, command: Command) => {
       await runWork(command, ({ db }) => revokeTokens(db, { tenant, user }));
     });
-  const room = program.command("room").description("Rooms");
+  addRoomCommands(program.command("room").description("Rooms"), runWork);
+  addRepairCommands(program, runWork);
+  const matrix = program.command("matrix").description("The homeserver");
+  withTenant(matrix.command("login"))
+    .requiredOption("--user <id>", "as whom", parseUser)
+    .description("A credential for a plain Matrix client; audited")
+    .action(async (options: { tenant: string; user: string }, command: Command) => {
+      await runWork(command, ({ db, config }) => logInToMatrix(db, config, options));
+    });
+  return program;
+}
+
+function addRoomCommands(room: Command, runWork: Run): void {
   withRoom(room.command("show"))
     .description("Everything that the tables hold of a room; audited")
     .action(async (tenant: string, address: RoomAddress, _options: unknown, command: Command) => {
@@ -82,14 +98,34 @@ function createProgram(runWork: Run): Command {
         ({ differences, notRepaired }) => differences.length > 0 || notRepaired !== undefined,
       );
     });
-  const matrix = program.command("matrix").description("The homeserver");
-  withTenant(matrix.command("login"))
-    .requiredOption("--user <id>", "as whom", parseUser)
-    .description("A credential for a plain Matrix client; audited")
-    .action(async (options: { tenant: string; user: string }, command: Command) => {
-      await runWork(command, ({ db, config }) => logInToMatrix(db, config, options));
+  withRoom(room.command("replay"))
+    .option("--code <code>", "only those with this error")
+    .description("Send the room's dead messages again, in their order; audited")
+    .action(async (tenant: string, address: RoomAddress, options: { code?: string }, command: Command) => {
+      const code = options.code ?? null;
+      await runWork(command, ({ db }) => replayRoom(db, { tenant, address, code }));
     });
-  return program;
+  withRoom(room.command("resend"))
+    .option("--since <time>", "only those accepted since, as ISO 8601", parseTime)
+    .description("Send the messages again that Matrix has lost, in their order, however many; audited")
+    .action(async (tenant: string, address: RoomAddress, options: { since?: Date }, command: Command) => {
+      const since = options.since ?? null;
+      await runWork(command, ({ db, config }) => resendRoom(db, config, { tenant, address, since }));
+    });
+}
+
+function addRepairCommands(program: Command, runWork: Run): void {
+  withJson(program.command("message").description("Messages").command("replay"))
+    .argument("<id>", "which message", parseId)
+    .description("Send a dead message again; audited")
+    .action(async (id: string, _options: unknown, command: Command) => {
+      await runWork(command, ({ db }) => replayMessage(db, id));
+    });
+  withJson(program.command("restored"))
+    .description("After Postgres was restored from a backup, before the processes start; audited")
+    .action(async (_options: unknown, command: Command) => {
+      await runWork(command, ({ db }) => markRestored(db));
+    });
 }
 
 function addSecretCommands(program: Command, runWork: Run): void {
@@ -218,6 +254,17 @@ function parseSlug(text: string): string {
 function parseUser(text: string): string {
   if (!userName.safeParse(text).success) throw new InvalidArgumentError("This cannot be a user id.");
   return text;
+}
+
+function parseId(text: string): string {
+  if (!z.uuid().safeParse(text).success) throw new InvalidArgumentError("A message's id is a uuid.");
+  return text;
+}
+
+function parseTime(text: string): Date {
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) throw new InvalidArgumentError("Such as 2026-11-30T20:00:00Z.");
+  return time;
 }
 
 function parseKey(text: string): RoomAddress {

@@ -1,4 +1,5 @@
 import type { SettledMessage } from "../../shared/db/messages/settle.ts";
+import type { AppendedRow } from "../../shared/timeline/append.ts";
 import { publishAppended } from "../../shared/timeline/publish.ts";
 import { wakeConsumers } from "../consumers/wake.ts";
 import type { WorkerContext } from "../runtime/context.ts";
@@ -10,11 +11,11 @@ export async function publishApplied(context: WorkerContext, applied: Applied): 
   if (applied.appended.length + applied.settled.length > 0)
     context.hitFailpoint("between timeline commit and publish");
   reportSeen(context, applied.settled);
-  await publish(context, applied);
+  await publish(context, applied.appended);
 }
 
 /** Never throws: the sweeper publishes what fails here. */
-export async function publish(context: WorkerContext, { appended }: Applied): Promise<void> {
+export async function publish(context: WorkerContext, appended: readonly AppendedRow[]): Promise<void> {
   if (appended.length === 0) return;
   const endLag = context.metrics.publishLag.startTimer();
   try {

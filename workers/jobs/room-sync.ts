@@ -18,6 +18,7 @@ import { lookUp } from "../inbound/look-up.ts";
 import { planSync, type SyncPlan } from "../inbound/sync-plan.ts";
 import { doublesOf, redactDuplicates } from "../inbound/redact-duplicates.ts";
 import { countApplied, reportSeen, publish } from "../inbound/publish-applied.ts";
+import { newId } from "../../shared/platform/ids.ts";
 import { isViewStale } from "../../shared/db/connection/failures.ts";
 
 /** Pages that one run reads. More runs fill a longer gap, so that one gap does not keep a worker busy. */
@@ -86,21 +87,37 @@ async function fillPage(
   const plan = planSync(seen.events, seen.facts);
   // A page may be empty though more pages follow: its events are not for the observer to see.
   const isFilled = page.end === null || page.end === gap.from;
-  if (isFilled && gap.isRereading) {
-    const seenMessages = new Set(plan.settled.map(({ messageId }) => messageId));
+  const rereading = rereadingOf(gap);
+  let closed = rereading === null ? gap.rereading : null;
+  if (isFilled && rereading !== null) {
+    const met = new Set(plan.settled.map(({ messageId }) => messageId));
     // Before the gap is closed: after a crash in between, it is open and is read again.
-    if (!(await requeueMissing(context, request, room, seenMessages))) return false;
+    const ended = await requeueMissing(context, request, room, { id: rereading, to: gap.to, met });
+    if (ended === "busy") return false;
+    closed = ended === "too many" ? rereading : null;
   }
   const end = isFilled ? gap.to : page.end;
-  const applied = await applyPage(context, room, plan, { gap, end, isFilled });
+  const applied = await applyPage(context, room, plan, {
+    ...{ gap, end, isFilled },
+    rereading: { open: rereading ?? gap.rereading, closed },
+  });
   // The gap has changed since it was read: the next run reads what is left of it.
   if (applied === null) return true;
   reportSeen(context, applied.settled);
   countApplied(context, plan, 0);
-  await publish(context, applied);
+  await publish(context, applied.appended);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };
   await redactDuplicates(context, observer, [...plan.duplicates, ...doublesOf(applied)], [room]);
   return true;
+}
+
+/**
+ * The id of the rereading whose page is read; null where a gap is filled that does not start at the room's beginning. Each
+ * first page begins another rereading. A process of version 0.2 read the first page without an id: what it met is looked up.
+ */
+function rereadingOf({ from, isRereading, rereading }: Gap): string | null {
+  if (!isRereading) return null;
+  return from === FROM_BEGINNING ? newId() : (rereading ?? newId());
 }
 
 /** Appends a page and shortens the gap by it. Returns null when the gap has changed since it was read. */
@@ -108,13 +125,14 @@ async function applyPage(
   context: WorkerContext,
   room: RoomSnapshot,
   plan: SyncPlan,
-  page: { gap: Gap; end: string | null; isFilled: boolean },
+  page: Parameters<typeof shortenGap>[1],
 ): Promise<Applied | null> {
   try {
     return await applySyncPlan(context.db, {
       require: requireGap(room.id, page.gap.from),
       plan,
       also: [shortenGap(room.id, page)],
+      rereading: page.gap.isRereading ? page.rereading.open : null,
     });
   } catch (error) {
     if (isViewStale(error)) return null;

@@ -1,61 +1,134 @@
-import {
-  listUnseenMessages,
-  requeueMessages,
-  type UnseenMessage,
-} from "../../shared/db/messages/missing-messages.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { requeueMessages, type SentRow } from "../../shared/db/messages/missing-messages.ts";
+import { deleteMessages } from "../../shared/db/messages/delete-messages.ts";
+import { settleMessages, type SettledMessage } from "../../shared/db/messages/settle.ts";
+import { transactPipelined } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import type { WorkerContext } from "../runtime/context.ts";
+import { lockTimeline, type AppendedRow } from "../../shared/db/timeline/append.ts";
+import { timeOfId } from "../../shared/platform/ids.ts";
+import { publish, reportSeen } from "../inbound/publish-applied.ts";
 import type { Requester } from "../matrix/http/client.ts";
-import { lookUpEvent } from "../matrix/rooms/events.ts";
-import { withRoomLease } from "../runtime/room-lease.ts";
+import type { WorkerContext } from "../runtime/context.ts";
+import { LeaseLost, withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
+import { findCreation, findMissing, unmetMessages, unseenMessages, type Candidates } from "./find-missing.ts";
 
-const LOOKED_UP_AT_ONCE = 200;
+/** More messages of one room are not sent again without an operator's word: `admin room resend`. */
+const REQUEUED_AT_MOST = 1_000;
+const REQUEUED_AT_ONCE = 500;
+/** What is accepted after a rereading began is not met by it. The clocks of two machines may differ by as much. */
+const CLOCK_DIFFERENCE_MS = 60_000;
+/** Tries to get the lease of a room to which somebody else writes, before everything is looked up again. */
+const LEASE_TRIES = 40;
+const LEASE_PAUSE_MS = 250;
+
+type MatrixRoom = RoomSnapshot & { matrix_room_id: string };
+
+/** A rereading that has read its last page: `met` has the messages of that page, which are not marked yet. */
+export type EndedRereading = { id: string; to: string; met: ReadonlySet<string> };
 
 /**
  * Queues the messages again that the homeserver accepted and does not have any more, as after a restore from an older
- * backup: in their old order, under their old transaction ids. The caller has just read the whole room; `seen` are the
- * messages that it found there. Any other message that is sent and not in the timeline is looked up by its event: when
- * the event is there, the message stays as it is.
- * Returns false when somebody else writes to the room: the caller tries again soon.
+ * backup: in their old order, under their old transaction ids. The caller has just read the whole room. Any message that is
+ * sent and that the rereading has not met is looked up by its event, a seen one too: when the event is there, the message
+ * stays as it is. Messages of a former Matrix room, and of one whose old events were purged, are looked up only if unseen.
+ * - `busy`: somebody else writes to the room. The caller tries again soon.
+ * - `too many`: more than 1,000 are missing. Nothing is queued, and an operator decides.
  */
 export async function requeueMissing(
   context: WorkerContext,
   request: Requester,
-  room: RoomSnapshot & { matrix_room_id: string },
-  seen: ReadonlySet<string>,
-): Promise<boolean> {
-  for (let afterOrder = 0; ;) {
-    const page = await listUnseenMessages(context.db, room.id, { afterOrder, limit: LOOKED_UP_AT_ONCE });
-    const missing: UnseenMessage[] = [];
-    for (const message of page) {
-      if (seen.has(message.id)) continue;
-      const target = { matrixRoomId: room.matrix_room_id, eventId: message.event_id };
-      const found = await lookUpEvent(request, target);
-      if (found === "missing") missing.push(message);
-    }
-    if (missing.length > 0 && !(await requeue(context, room, missing))) return false;
-    const last = page.at(-1);
-    if (!last || page.length < LOOKED_UP_AT_ONCE) return true;
-    afterOrder = last.order_number;
+  room: MatrixRoom,
+  rereading: EndedRereading,
+): Promise<"done" | "busy" | "too many"> {
+  const candidates = await listCandidates(context, request, room, rereading);
+  const { missing, redacted } = await findMissing(request, room.matrix_room_id, candidates, {
+    limit: REQUEUED_AT_MOST,
+    isMet: (messageId) => rereading.met.has(messageId),
+  });
+  await settleRedacted(context, room, redacted);
+  if (missing.length > REQUEUED_AT_MOST) {
+    context.log.error(
+      { room: room.id, more_than: REQUEUED_AT_MOST },
+      "the homeserver does not have many messages any more that it accepted: an operator must have them sent again",
+    );
+    return "too many";
   }
+  return missing.length === 0 || (await requeueUnderLease(context, room, missing)) ? "done" : "busy";
+}
+
+async function listCandidates(
+  { db }: WorkerContext,
+  request: Requester,
+  room: MatrixRoom,
+  { id, to }: EndedRereading,
+): Promise<Candidates> {
+  const createdAt = await findCreation(request, room.matrix_room_id, to);
+  if (createdAt === null) return unseenMessages(db, room.id);
+  return unmetMessages(db, room.id, {
+    rereading: id,
+    sentSince: createdAt,
+    acceptedSince: null,
+    acceptedUntil: new Date(timeOfId(id) + CLOCK_DIFFERENCE_MS),
+  });
+}
+
+/** Messages that were redacted on Matrix before an observer read them: they were sent, and are deleted here too. */
+async function settleRedacted(
+  context: WorkerContext,
+  room: RoomSnapshot,
+  redacted: readonly SentRow[],
+): Promise<void> {
+  if (redacted.length === 0) return;
+  const events = redacted.map((row) => ({ roomId: room.id, messageId: row.id, eventId: row.event_id }));
+  const [, settled, deleted] = await transactPipelined<[unknown[], SettledMessage[], AppendedRow[]]>(
+    context.db,
+    [
+      lockTimeline(room.id),
+      settleMessages(events),
+      deleteMessages(
+        redacted.map(({ id }) => id),
+        null,
+      ),
+    ],
+  );
+  reportSeen(context, settled);
+  await publish(context, deleted);
 }
 
 /** Under the room's lease: a drain that is already past these messages would settle the room without them. */
-async function requeue(
+async function requeueUnderLease(
   context: WorkerContext,
   room: RoomSnapshot,
-  missing: readonly UnseenMessage[],
+  missing: readonly SentRow[],
 ): Promise<boolean> {
-  const requeued = await withRoomLease(context, { tenantId: room.tenant_id, roomId: room.id }, ({ fence }) =>
-    requeueMessages(context.db, room.id, fence, missing),
-  );
-  if (requeued === null) return false;
-  if (requeued.length > 0) {
-    context.metrics.messagesRequeued.inc(requeued.length);
-    context.log.error(
-      { room: room.id, messages: requeued.length },
-      "the homeserver does not have messages any more that it accepted: they are sent again",
-    );
+  const key = { tenantId: room.tenant_id, roomId: room.id };
+  for (let attempt = 1; attempt <= LEASE_TRIES && !context.stopping.aborted; attempt++) {
+    const requeued = await withRoomLease(context, key, (lease) => requeue(context, room.id, lease, missing));
+    if (requeued !== null) return true;
+    await pause(LEASE_PAUSE_MS);
   }
-  return true;
+  return false;
+}
+
+/** Queues messages again under the room's lease, in parts, and publishes that. @throws LeaseLost */
+export async function requeue(
+  context: WorkerContext,
+  roomId: string,
+  lease: RoomLease,
+  messages: readonly SentRow[],
+): Promise<void> {
+  for (let start = 0; start < messages.length; start += REQUEUED_AT_ONCE) {
+    lease.check();
+    const part = messages.slice(start, start + REQUEUED_AT_ONCE);
+    const appended = await requeueMessages(context.db, roomId, lease.fence, part);
+    if (appended === null) throw new LeaseLost();
+    const requeued = appended.filter(({ type }) => type === "message.requeued").length;
+    if (requeued === 0) continue;
+    context.metrics.messagesRequeued.inc(requeued);
+    context.log.error(
+      { room: roomId, messages: requeued },
+      "Matrix does not have messages any more that it accepted: they are sent again",
+    );
+    await publish(context, appended);
+  }
 }

@@ -1,12 +1,11 @@
-import { listUnseenMessages, requeueMessages } from "../../shared/db/messages/missing-messages.ts";
 import { replaceBySuccessor as recordSuccessor } from "../../shared/db/rooms/room-provisioning.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { fetchPosition } from "../matrix/sync/fetch-changes.ts";
+import { unseenMessages } from "../outbound/find-missing.ts";
+import { requeue } from "../outbound/requeue-missing.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-
-const REQUEUED_AT_ONCE = 500;
 
 /**
  * Puts another Matrix room, in which the observer is, in the place of a room's former one. The history here stays, and its
@@ -30,13 +29,6 @@ export async function replaceBySuccessor(
  * to the new one: so they keep their order.
  */
 async function requeueUnseen(context: WorkerContext, roomId: string, lease: RoomLease): Promise<void> {
-  for (let afterOrder = 0; ;) {
-    lease.check();
-    const page = await listUnseenMessages(context.db, roomId, { afterOrder, limit: REQUEUED_AT_ONCE });
-    const requeued = await requeueMessages(context.db, roomId, lease.fence, page);
-    if (requeued.length > 0) context.metrics.messagesRequeued.inc(requeued.length);
-    const last = page.at(-1);
-    if (!last || page.length < REQUEUED_AT_ONCE) return;
-    afterOrder = last.order_number;
-  }
+  for await (const unseen of unseenMessages(context.db, roomId))
+    await requeue(context, roomId, lease, unseen);
 }

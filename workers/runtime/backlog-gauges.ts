@@ -35,6 +35,11 @@ const GAUGES: readonly { backlog: Backlog; name: string; help: string }[] = [
   },
   { backlog: "openGaps", name: "omc_gaps_open", help: "Rooms with a gap that is not yet filled" },
   {
+    backlog: "roomsToResend",
+    name: "omc_rooms_to_resend",
+    help: "Rooms of which Matrix lost more than 1,000 messages: an operator must have them sent again",
+  },
+  {
     backlog: "observersOut",
     name: "omc_observers_out",
     help: "Rooms whose observer is not in them on Matrix: their messages wait",

@@ -1,54 +1,126 @@
+import { isLeaseLost } from "../connection/failures.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
-import { HOLDS_ROOM_LEASE } from "../lease.ts";
+import { transactPipelined } from "../connection/pipelined-transaction.ts";
+import { countReopened } from "../rooms/room-mirrors.ts";
+import { lockTimeline, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
+import { requireRoomLease } from "./dead-messages.ts";
+import { numberOlder } from "./number-older.ts";
+import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
-/** A message that a homeserver accepted and no observer has read. */
-export type UnseenMessage = { id: string; event_id: string; order_number: number };
+/** A message that a homeserver accepted. `open`: no observer has read its event. */
+export type SentRow = { id: string; event_id: string; order_number: number; open: boolean };
 
 /** The unseen messages of a room after an order number, oldest first. */
 export function listUnseenMessages(
   db: Db,
   roomId: string,
   { afterOrder, limit }: { afterOrder: number; limit: number },
-): Promise<UnseenMessage[]> {
-  return rowsOf<UnseenMessage>(
+): Promise<SentRow[]> {
+  return rowsOf<SentRow>(
     db,
-    `select id, event_id, order_number from messages
+    `select id, event_id, order_number, open from messages
       where room_id = ? and open and status = 'sent' and event_id is not null and order_number > ?
       order by order_number limit ?`,
     [roomId, afterOrder, limit],
   );
 }
 
+/** Entries of a timeline that one query looks through. */
+const ENTRIES_AT_ONCE = 2_000;
+
+/** Which messages a search is about. */
+export type Unmet = {
+  /** Those that this rereading has met are left out; null: none. */
+  rereading: string | null;
+  /** Those that were sent earlier are left out: they are in a former Matrix room. */
+  sentSince: Date;
+  /** Those that were accepted earlier, or later, are left out. */
+  acceptedSince: Date | null;
+  acceptedUntil: Date | null;
+};
+
 /**
- * Queues unseen messages again under their room's lease, and makes the room due. Returns the ids of those that were still
- * unseen; none when the lease has ended.
+ * Of the entries after a number, 2,000 at most: the messages that are sent and that a rereading has not met, seen ones too,
+ * without deleted ones. `next`: the number to go on after, null at the timeline's end.
+ */
+export async function listUnmetMessages(
+  db: Db,
+  roomId: string,
+  { rereading, sentSince, acceptedSince, acceptedUntil }: Unmet,
+  after: number,
+): Promise<{ messages: SentRow[]; next: number | null }> {
+  const upTo = after + ENTRIES_AT_ONCE;
+  const rows = await rowsOf<(SentRow | { id: null }) & { last_number: number }>(
+    db,
+    `select m.id, m.event_id, m.order_number, m.open, t.last_number
+       from room_timeline t
+       left join (
+         select m.id, coalesce(m.event_id, e.event_id) as event_id, m.order_number, m.open, e.number
+           from timeline e join messages m on m.id = e.entry_id
+          where e.room_id = :roomId and e.number > :after and e.number <= :upTo and e.redacted_at is null
+            and m.status = 'sent' and m.sent_at >= :sentSince and m.met_in is distinct from cast(:rereading as uuid)
+            and m.accepted_at >= coalesce(cast(:acceptedSince as timestamptz), '-infinity')
+            and m.accepted_at <= coalesce(cast(:acceptedUntil as timestamptz), 'infinity')
+       ) m on m.event_id is not null
+      where t.room_id = :roomId
+      order by m.number`,
+    { roomId, rereading, sentSince, acceptedSince, acceptedUntil, after, upTo },
+  );
+  const messages = rows.flatMap(({ last_number: _, ...row }) => (row.id === null ? [] : [row]));
+  return { messages, next: upTo < (rows[0]?.last_number ?? 0) ? upTo : null };
+}
+
+// A message that was listed as unseen and is seen by now is not missing.
+const REQUEUE = `
+  with locked as (
+    select m.id, m.tenant_id, m.room_id, m.open
+      from unnest(cast(:ids as uuid[]), cast(:eventIds as text[]), cast(:open as boolean[])) as f(id, event_id, open)
+      join messages m on m.id = f.id and m.room_id = :roomId and m.open = f.open
+      left join timeline e on e.room_id = m.room_id and e.entry_id = m.id
+     where m.status = 'sent' and coalesce(m.event_id, e.event_id) = f.event_id
+     order by m.id for update of m
+  ), again as (
+    update messages m set status = 'queued', open = true, event_id = null, timeline_number = null, sent_at = null, met_in = null
+      from locked l where m.id = l.id
+    returning m.id, m.room_id, m.order_number
+  ), closed as (
+    select tenant_id, room_id from locked where not open
+  ), reopened as (${countReopened("closed")}), due as (
+    update room_outbox set next_attempt_at = coalesce(next_attempt_at, now())
+     where room_id = :roomId and exists (select 1 from again)
+  ), ${appendStatus("message.requeued", "again", "jsonb_build_object()")}
+  ${SELECT_APPENDED}`;
+
+/**
+ * Queues sent messages again under their room's lease, with an entry `message.requeued` for each, and makes the room due.
+ * They keep their order. One whose row is not as it was listed stays as it is. Returns what was appended; null when the lease
+ * has ended: then nothing is changed.
  */
 export async function requeueMessages(
   db: Db,
   roomId: string,
   fence: string,
-  messages: readonly UnseenMessage[],
-): Promise<string[]> {
-  const rows = await rowsOf<{ id: string }>(
-    db,
-    `with mine as (
-       select room_id from room_outbox where ${HOLDS_ROOM_LEASE} for update
-     ), again as (
-       update messages m set status = 'queued', event_id = null, sent_at = null
-         from unnest(cast(:ids as uuid[]), cast(:eventIds as text[])) as f(id, event_id), mine
-        where m.id = f.id and m.open and m.status = 'sent' and m.event_id = f.event_id
-       returning m.id
-     ), due as (
-       update room_outbox o set next_attempt_at = coalesce(o.next_attempt_at, now())
-         from mine where o.room_id = mine.room_id and exists (select 1 from again)
-     )
-     select id from again`,
-    {
-      roomId,
-      fence,
-      ids: messages.map(({ id }) => id),
-      eventIds: messages.map(({ event_id: eventId }) => eventId),
-    },
-  );
-  return rows.map(({ id }) => id);
+  messages: readonly SentRow[],
+): Promise<AppendedRow[] | null> {
+  const bindings = {
+    roomId,
+    ids: messages.map(({ id }) => id),
+    eventIds: messages.map(({ event_id: eventId }) => eventId),
+    open: messages.map(({ open }) => open),
+    ...STATUS_BINDINGS,
+  };
+  try {
+    const [, , older, requeued] = await transactPipelined<
+      [unknown[], unknown[], AppendedRow[], AppendedRow[]]
+    >(db, [
+      requireRoomLease(roomId, fence),
+      lockTimeline(roomId),
+      numberOlder([roomId]),
+      { sql: REQUEUE, bindings },
+    ]);
+    return [...older, ...requeued];
+  } catch (error) {
+    if (isLeaseLost(error)) return null;
+    throw error;
+  }
 }

@@ -1,8 +1,8 @@
 import { DEFAULT_KIND, ENTRY_TYPES, UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
-import type { Statement } from "../connection/pipelined-transaction.ts";
+import { transactPipelined, type Statement } from "../connection/pipelined-transaction.ts";
 import { countReopened } from "../rooms/room-mirrors.ts";
-import { appendingCtes, SELECT_APPENDED } from "../timeline/append.ts";
+import { appendingCtes, lockTimeline, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
 
 /*
  * For one version: processes of version 0.2 accept messages without a number. Whatever appends to a room's timeline on behalf
@@ -45,6 +45,15 @@ const NUMBER_OLDER = `
 /** Numbers the unnumbered messages of rooms whose timelines are locked. Returns AppendedRow. */
 export function numberOlder(roomIds: readonly string[]): Statement {
   return { sql: NUMBER_OLDER, bindings: { roomIds: [...roomIds], ...OFFERED_BINDINGS } };
+}
+
+/** Numbers all unnumbered messages of one room, in a transaction of its own. Returns their entries, to be published. */
+export async function numberRoom(db: Db, roomId: string): Promise<AppendedRow[]> {
+  const [, rows] = await transactPipelined<[unknown[], AppendedRow[]]>(db, [
+    lockTimeline(roomId),
+    numberOlder([roomId]),
+  ]);
+  return rows;
 }
 
 /** Rooms with unnumbered messages. */

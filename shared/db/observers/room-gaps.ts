@@ -15,14 +15,18 @@ import { execute, rowsOf, type Db } from "../connection/open.ts";
 /** The `from` of a gap that starts at the room's beginning. */
 export const FROM_BEGINNING = "";
 
-/** `isRereading`: it started at the room's beginning, and a part of it may be filled. */
-export type Gap = { from: string; to: string; isRereading: boolean };
+/**
+ * `isRereading`: it started at the room's beginning, and a part of it may be filled. `rereading`: the id of the rereading, once
+ * its first page is read. After the last page, the id stays only where too many messages were missing: see
+ * `workers/outbound/requeue-missing.ts`.
+ */
+export type Gap = { from: string; to: string; isRereading: boolean; rereading: string | null };
 
 /** The gap of a room; null when it has none, and while its observer is out. */
 export async function findGap(db: Db, roomId: string): Promise<(Gap & { attempts: number }) | null> {
   const rows = await rowsOf<Gap & { attempts: number }>(
     db,
-    `select gap_from as "from", gap_to as "to", gap_attempts as attempts,
+    `select gap_from as "from", gap_to as "to", gap_attempts as attempts, rereading,
             is_rereading or gap_from = :beginning as "isRereading"
        from room_timeline where room_id = :roomId and gap_from is not null and gap_to is not null
         and not exists (select 1 from rooms r where r.id = room_id and r.observer_left_at is not null)`,
@@ -42,19 +46,33 @@ export function requireGap(roomId: string, gapFrom: string): Statement {
   };
 }
 
-/** Shortens a gap by a page that was read up to `end`, or closes it; one whose end has moved stays open from `end` on. */
+/**
+ * Shortens a gap by a page that was read up to `end`, or closes it; one whose end has moved stays open from `end` on.
+ * `rereading`: what is kept as the id of the rereading, `closed` when the gap is closed.
+ */
 export function shortenGap(
   roomId: string,
-  { gap, end, isFilled }: { gap: Gap; end: string | null; isFilled: boolean },
+  {
+    gap,
+    end,
+    isFilled,
+    rereading,
+  }: {
+    gap: Gap;
+    end: string | null;
+    isFilled: boolean;
+    rereading: { open: string | null; closed: string | null };
+  },
 ): Statement {
   return {
     sql: `update room_timeline t
         set gap_from = case when g.is_closed then null else :end end, gap_to = case when g.is_closed then null else t.gap_to end,
             gap_attempts = 0, gap_next_attempt_at = case when g.is_closed then null else now() end,
-            is_rereading = :isRereading and not g.is_closed
+            is_rereading = :isRereading and not g.is_closed,
+            rereading = case when g.is_closed then cast(:closed as uuid) else cast(:open as uuid) end
        from (select room_id, :isFilled and gap_to = :to as is_closed from room_timeline where room_id = :roomId) g
       where t.room_id = g.room_id`,
-    bindings: { roomId, end, isFilled, to: gap.to, isRereading: gap.isRereading },
+    bindings: { roomId, end, isFilled, to: gap.to, isRereading: gap.isRereading, ...rereading },
   };
 }
 
@@ -82,13 +100,20 @@ export function openGapsOfUnseenMessages(
 ): Promise<{ room_id: string; tenant_id: string }[]> {
   return rowsOf<{ room_id: string; tenant_id: string }>(
     db,
-    `update room_timeline t
-        set gap_from = coalesce(t.gap_from, ''), gap_to = coalesce(t.gap_to, p.since), gap_next_attempt_at = now()
-       from rooms r join sync_positions p on p.observer_id = r.observer_id
-      where r.id = t.room_id and p.since is not null and p.last_success_at > now() - interval '1 minute'
-        and r.matrix_room_id is not null and r.deleted_at is null and t.gap_from is null
-        and exists (select 1 from messages m where m.room_id = r.id and m.open and m.status = 'sent'
-                       and m.sent_at < now() - cast(? as interval))
+    `with unseen as materialized (
+       select distinct m.room_id from messages m
+        where m.open and m.status = 'sent' and m.sent_at < now() - cast(? as interval)
+     ), locked as (
+       select t.room_id, p.since
+         from unseen n join room_timeline t on t.room_id = n.room_id join rooms r on r.id = t.room_id
+         join sync_positions p on p.observer_id = r.observer_id
+        where p.since is not null and p.last_success_at > now() - interval '1 minute'
+          and r.matrix_room_id is not null and r.deleted_at is null and t.gap_from is null
+        order by t.room_id for update of t
+     )
+     update room_timeline t
+        set gap_from = coalesce(t.gap_from, ''), gap_to = coalesce(t.gap_to, l.since), gap_next_attempt_at = now()
+       from locked l where t.room_id = l.room_id and t.gap_from is null
      returning t.room_id, t.tenant_id`,
     [age],
   );
@@ -135,4 +160,21 @@ export function recordGapsOfObserver(
      returning t.room_id`,
     bindings: { observerId, from, to, beginning: FROM_BEGINNING },
   };
+}
+
+/** The last rereading of a room, where it ended with more missing messages than are sent again by themselves; else null. */
+export async function findEndedRereading(db: Db, roomId: string): Promise<string | null> {
+  const rows = await rowsOf<{ rereading: string | null }>(
+    db,
+    "select rereading from room_timeline where room_id = ? and gap_from is null",
+    [roomId],
+  );
+  return rows[0]?.rereading ?? null;
+}
+
+/** An operator has had the missing messages sent again. */
+export async function endRereading(db: Db, roomId: string): Promise<void> {
+  await execute(db, "update room_timeline set rereading = null where room_id = ? and gap_from is null", [
+    roomId,
+  ]);
 }

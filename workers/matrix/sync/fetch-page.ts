@@ -12,12 +12,12 @@ const messagesResponse = z.object({
 });
 
 /**
- * A page of a room's events between two positions, oldest first; `from` null: from the room's beginning. `end`: where
+ * A page of a room's events between two positions, oldest first; `from` null: from the room's beginning; `to` null: to its end. `end`: where
  * the next page begins, null after the last.
  */
 export async function fetchPage(
   request: Requester,
-  page: { matrixRoomId: string; from: string | null; to: string },
+  page: { matrixRoomId: string; from: string | null; to: string | null },
 ): Promise<{ events: MatrixEvent[]; end: string | null }> {
   const response = messagesResponse.parse(
     await request({
@@ -26,7 +26,7 @@ export async function fetchPage(
       query: {
         dir: "f",
         from: page.from ?? undefined,
-        to: page.to,
+        to: page.to ?? undefined,
         limit: String(PAGE_LIMIT),
         filter: PAGE_FILTER,
       },

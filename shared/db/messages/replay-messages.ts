@@ -1,0 +1,106 @@
+import { isLeaseLost } from "../connection/failures.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
+import { transactPipelined } from "../connection/pipelined-transaction.ts";
+import { countReopened } from "../rooms/room-mirrors.ts";
+import { appendingCtes, lockTimeline, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
+import { requireRoomLease, type DeadCode } from "./dead-messages.ts";
+import { numberOlder, OFFERED_BINDINGS, OFFERED_COLUMNS, OFFERED_MESSAGES } from "./number-older.ts";
+import { appendStatus } from "./status-entries.ts";
+
+/** A person was removed, or a room deleted, on purpose: what was not sent by then stays so. */
+const NOT_REPLAYED: readonly DeadCode[] = ["sender_removed", "room_deleted"];
+
+const IS_REPLAYABLE = `
+  m.status = 'dead' and m.error_code is not null and not m.error_code = any(:notReplayed)
+  and not exists (select 1 from timeline d where d.room_id = m.room_id and d.entry_id = m.id and d.redacted_at is not null)`;
+
+/** A dead message by its id, where it may be replayed; with the address of its room. */
+export async function findReplayable(
+  db: Db,
+  id: string,
+): Promise<{ tenant_id: string; room_id: string } | null> {
+  const rows = await rowsOf<{ tenant_id: string; room_id: string }>(
+    db,
+    `select m.tenant_id, m.room_id from messages m join rooms r on r.id = m.room_id and r.deleted_at is null
+      where m.id = :id and ${IS_REPLAYABLE}`,
+    { id, notReplayed: NOT_REPLAYED },
+  );
+  return rows[0] ?? null;
+}
+
+/** Dead messages of a room that may be replayed, after an order number, oldest first. `code`: only those of that cause. */
+export function listReplayable(
+  db: Db,
+  roomId: string,
+  { code, afterOrder, limit }: { code: string | null; afterOrder: number; limit: number },
+): Promise<{ id: string; order_number: number }[]> {
+  return rowsOf<{ id: string; order_number: number }>(
+    db,
+    `select m.id, m.order_number from messages m
+      where m.room_id = :roomId and ${IS_REPLAYABLE} and m.order_number > :afterOrder
+        and m.error_code = coalesce(cast(:code as text), m.error_code)
+      order by m.order_number limit :limit`,
+    { roomId, code, afterOrder, limit, notReplayed: NOT_REPLAYED },
+  );
+}
+
+// One that died in version 0.2 stands in no timeline. It comes behind what was accepted since, in both orders.
+const NUMBER_DEAD = `
+  with found as (
+    select m.id, m.order_number from messages m
+     where m.id = any(:ids) and m.room_id = :roomId and ${IS_REPLAYABLE}
+       and not exists (select 1 from timeline e where e.room_id = m.room_id and e.entry_id = m.id)
+     order by m.id for update of m
+  ), placed as (
+    update messages m set numbered = true, order_number = o.last_order + f.place
+      from (select id, row_number() over (order by order_number) as place from found) f, room_outbox o
+     where m.id = f.id and o.room_id = :roomId
+    returning ${OFFERED_COLUMNS}
+  ), outbox as (
+    update room_outbox o set last_order = greatest(o.last_order, c.last_order)
+      from (select max(order_number) as last_order from placed) c where o.room_id = :roomId and c.last_order is not null
+  ), ${appendingCtes(OFFERED_MESSAGES)}
+  ${SELECT_APPENDED}`;
+
+const REPLAY = `
+  with found as (
+    select m.id from messages m where m.id = any(:ids) and m.room_id = :roomId and ${IS_REPLAYABLE}
+     order by m.id for update of m
+  ), again as (
+    update messages m
+       set status = 'queued', open = true, error_code = null, error_message = null, attempts = 0,
+           event_id = null, timeline_number = null, sent_at = null
+      from found f where m.id = f.id
+    returning m.id, m.tenant_id, m.room_id, m.order_number
+  ), reopened as (${countReopened("again")}), due as (
+    update room_outbox set next_attempt_at = now() where room_id = :roomId and exists (select 1 from again)
+  ), ${appendStatus("message.requeued", "again", "jsonb_build_object()")}
+  ${SELECT_APPENDED}`;
+
+/**
+ * Queues dead messages of a room again under its lease, with an entry `message.requeued` for each, and makes the room due.
+ * Returns what was appended; null when the lease has ended: then nothing is changed.
+ */
+export async function replayMessages(
+  db: Db,
+  roomId: string,
+  fence: string,
+  ids: readonly string[],
+): Promise<AppendedRow[] | null> {
+  const bindings = { roomId, ids: [...ids], notReplayed: NOT_REPLAYED, ...OFFERED_BINDINGS };
+  try {
+    const [, , older, numbered, requeued] = await transactPipelined<
+      [unknown[], unknown[], AppendedRow[], AppendedRow[], AppendedRow[]]
+    >(db, [
+      requireRoomLease(roomId, fence),
+      lockTimeline(roomId),
+      numberOlder([roomId]),
+      { sql: NUMBER_DEAD, bindings },
+      { sql: REPLAY, bindings },
+    ]);
+    return [...older, ...numbered, ...requeued];
+  } catch (error) {
+    if (isLeaseLost(error)) return null;
+    throw error;
+  }
+}
