@@ -14,8 +14,9 @@ export const DEFAULT_MAX_AGE_MS = 7 * DAY_MS;
 
 /** The limits of a tenant, with the default of each. */
 export const tenantLimits = z.object({
-  /** Open messages of all rooms together. */
-  queuedMessages: z.int().min(1).default(10_000),
+  /** Messages that wait for Matrix: of all rooms together, and of one room. */
+  queuedMessages: z.int().min(1).default(1_000_000),
+  roomMessages: z.int().min(1).default(100_000),
   /** Users and rooms that are not made on Matrix yet. */
   pendingUsers: z.int().min(1).max(100_000).default(10_000),
   pendingRooms: z.int().min(1).max(100_000).default(2_000),
