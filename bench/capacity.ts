@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { openCountingSockets } from "./capacity/counting-sockets.ts";
 import { openSizeReader, type ServerSizes, type SizeReader } from "./capacity/server-sizes.ts";
+import { measureStreams, type StreamMemory } from "./capacity/stream-memory.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 import { createRest, type Rest } from "./rest.ts";
@@ -9,8 +10,8 @@ import { pause, waitFor } from "./wait.ts";
 
 /**
  * `npm run bench:capacity [-- --messages N --sockets N --json]`, on the running stack: the bytes of a message in each
- * server, the bytes of an open socket in the realtime process, and the time until every socket of a big room has
- * received a message. Other use of the stack changes the figures.
+ * server, the bytes of the streams in Redis, the bytes of an open socket in the realtime process, and the time until every
+ * socket of a big room has received a message. Other use of the stack changes the figures.
  */
 const ROOMS = 20;
 const TEXT = "x".repeat(100);
@@ -27,7 +28,13 @@ const NUMBERS = {
 };
 
 type Fanout = { p50FirstMs: number; p50LastMs: number; p99LastMs: number };
-type Outcome = { perMessage: ServerSizes; perSocket: number; perSocketAtRest: number; fanout: Fanout };
+type Outcome = {
+  perMessage: ServerSizes;
+  streams: StreamMemory;
+  perSocket: number;
+  perSocketAtRest: number;
+  fanout: Fanout;
+};
 
 async function main(options: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
@@ -35,7 +42,8 @@ async function main(options: Options<typeof NUMBERS>): Promise<number> {
   const sizes = openSizeReader({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL });
   try {
     const perMessage = await measureMessages(stack, sizes, options.messages);
-    const outcome = { perMessage, ...(await measureSockets(stack, options.sockets)) };
+    const streams = await measureStreams({ databaseUrl: env.DATABASE_URL, redisUrl: env.REDIS_URL }, TEXT);
+    const outcome = { perMessage, streams, ...(await measureSockets(stack, options.sockets)) };
     print(outcome, options);
     return 0;
   } finally {
@@ -88,7 +96,10 @@ async function waitForDelivery(backend: Rest, slugs: readonly string[]): Promise
   }
 }
 
-async function measureSockets(stack: DemoStack, sockets: number): Promise<Omit<Outcome, "perMessage">> {
+async function measureSockets(
+  stack: DemoStack,
+  sockets: number,
+): Promise<Omit<Outcome, "perMessage" | "streams">> {
   const run = `fanout-${Date.now().toString(36)}`;
   const backend = createRest(stack.apiUrl, stack.serverKey);
   const people = Array.from({ length: PEOPLE }, (_, index) => `${run}-${String(index)}`);
@@ -145,13 +156,16 @@ function print(outcome: Outcome, { json, ...asked }: Options<typeof NUMBERS>): v
     process.stdout.write(`${JSON.stringify({ ...asked, ...outcome })}\n`);
     return;
   }
-  const { perMessage, perSocket, perSocketAtRest, fanout } = outcome;
+  const { perMessage, streams, perSocket, perSocketAtRest, fanout } = outcome;
   const lines = [
     `${String(asked.messages)} messages of ${String(TEXT.length)} characters in ${String(ROOMS)} rooms; ${SYNAPSE_DATA}`,
     "bytes a message",
     `  our Postgres        ${String(perMessage.ours).padStart(8)}`,
     `  Synapse's Postgres  ${(perMessage.synapse === null ? "–" : String(perMessage.synapse)).padStart(8)}`,
     `  Redis               ${String(perMessage.redis).padStart(8)}`,
+    "bytes of streams in Redis",
+    `  1,000 quiet rooms   ${String(streams.quietRooms).padStart(8)}   (300 messages each)`,
+    `  one busy room       ${String(streams.busyRoom).padStart(8)}   (5,000 messages)`,
     `${String(asked.sockets)} sockets of ${String(PEOPLE)} people in one room, one realtime process`,
     `  bytes a socket      ${String(perSocket).padStart(8)}   ${String(SETTLE_MS / 1_000)} s later ${String(perSocketAtRest)}`,
     "  a message, from posting, until",

@@ -47,14 +47,17 @@ function print({ messages, json }: Options<typeof NUMBERS>, rounds: readonly Rou
     process.stdout.write(`${JSON.stringify({ messages, rounds, open })}\n`);
     return;
   }
-  const names = ["bullmq", "insert", "accept", "endToEnd", "sqlPerMessage", "redisPerMessage"] as const;
+  const names = [
+    ...(["bullmq", "insert", "accept", "perInsert", "drain", "acceptBusy", "endToEnd"] as const),
+    ...(["sqlPerMessage", "redisPerMessage"] as const),
+  ];
   process.stdout.write(
     `${String(messages)} messages a round, ${String(ROOMS)} rooms, ${String(IN_FLIGHT)} in flight\n`,
   );
   process.stdout.write("                    median       min       max\n");
   for (const name of names) {
     const column = rounds.map((round) => round[name]).sort((a, b) => a - b);
-    const digits = name.endsWith("PerMessage") ? 2 : 0;
+    const digits = /^per|PerMessage$/.test(name) ? 2 : 0;
     const cells = [percentile(column, 0.5), column[0], column.at(-1)].map((value) =>
       (value ?? 0).toFixed(digits).padStart(10),
     );

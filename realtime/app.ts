@@ -46,7 +46,7 @@ export async function openRealtime(options: RealtimeOptions): Promise<RealtimeAp
     state,
     problems,
   });
-  registerHubGauges(options.metrics, hub, parts.live);
+  registerHubGauges(options.metrics, parts.deps);
   registerQuotaGauges(options.metrics, { ...parts, turns: parts.deps.turns });
   registerTransportGauges(options.metrics, transport);
   const deadlines = every(

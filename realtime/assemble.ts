@@ -8,7 +8,7 @@ import { Heartbeat } from "./broker/heartbeat.ts";
 import { RedisSubscriptions } from "./broker/redis-subscriptions.ts";
 import { AntiEntropy } from "./channels/anti-entropy.ts";
 import { CatchUp } from "./channels/catch-up.ts";
-import { deliver, type DeliverDeps } from "./channels/deliver.ts";
+import { deliver } from "./channels/deliver.ts";
 import { Hub } from "./channels/hub.ts";
 import { Streams } from "./channels/streams.ts";
 import type { Limits } from "./limits.ts";
@@ -45,47 +45,34 @@ export type Parts = {
   addresses: AddressQuota;
 };
 
-/** Creates the parts between Redis and the sockets. */
+/**
+ * Creates the parts between Redis and the sockets. Each part knows only those before it. At the end, what Redis delivers is
+ * connected to them: no message arrives before.
+ *
+ *     commands of a socket ─▶ connect, subscribe ─▶ hub (topics), streams, catch-up
+ *     a live channel ─▶ live ─▶ deliver ─▶ a topic's subscribers; or catch-up; or control messages ─▶ subscribe
+ *     heartbeat, anti-entropy ─▶ catch-up, control messages
+ */
 export function assemble(options: AssembleOptions): Parts {
   const { limits, log, redis, policy, version } = options;
   const metrics = new RealtimeMetrics(options.metrics);
-  const live = new RedisSubscriptions(options.subscriber, (channel, text) => {
-    if (channel === heartbeat.channel) heartbeat.receive(text, metrics);
-    else deliver(delivery, channel, text);
-  });
+  const live = new RedisSubscriptions(options.subscriber);
   const hub = new Hub<Connection>(live);
   const streams = new Streams({ db: options.db, redis, metrics });
   const catchUp = new CatchUp({ hub, streams, metrics, log, unreadBytes: limits.queueBytes / 4 });
+  const subscribing = { hub, live, streams, catchUp, limits, metrics, policy, log };
   const { reviewsAtWork, reviewsWaiting, reviewWaitMs } = limits;
   const controlMessages = new ControlMessages(
-    () => deps,
+    subscribing,
     new Semaphore({ atWork: reviewsAtWork, waiting: reviewsWaiting, waitMs: reviewWaitMs }),
   );
-  const quotas = createSocketQuotas({ redis, log, metrics, leaseMs: limits.socketLeaseMs });
-  const addresses = new AddressQuota(redis, limits.addressSockets);
-  const deps: ConnectDeps = {
-    ...{ hub, live, streams, catchUp, limits, metrics, policy, log, version },
-    turns: new FairQueue({
-      atWork: limits.connectsAtWork,
-      atWorkOfGroup: limits.connectsAtWorkOfTenant,
-      waiting: limits.connectsWaiting,
-      waitMs: limits.connectWaitMs,
-    }),
-    quotas,
-    onNeedsReview: (connection) => {
-      controlMessages.reviewInBackground(connection);
-    },
-  };
   const antiEntropy = new AntiEntropy(
     { hub, streams, catchUp, controlMessages, policy, log },
     limits.antiEntropyMs,
   );
-  const delivery: DeliverDeps = {
-    ...{ hub, catchUp, controlMessages, metrics, log },
-    suspect: (topic) => {
-      antiEntropy.suspect(topic);
-    },
-  };
+  const quotas = createSocketQuotas({ redis, log, metrics, leaseMs: limits.socketLeaseMs });
+  const addresses = new AddressQuota(redis, limits.addressSockets);
+  const deps = { ...subscribing, turns: createTurns(limits), quotas, controlMessages, version };
   const checkAll = () => {
     antiEntropy.request();
   };
@@ -94,8 +81,25 @@ export function assemble(options: AssembleOptions): Parts {
     maxSilenceMs: limits.heartbeatSilenceMs,
     onDataLost: checkAll,
   });
-  live.onRestored = checkAll;
+  const delivery = { hub, catchUp, controlMessages, antiEntropy, metrics, log };
+  live.start({
+    onMessage: (channel, text) => {
+      if (channel === heartbeat.channel) heartbeat.receive(text, metrics);
+      else deliver(delivery, channel, text);
+    },
+    onRestored: checkAll,
+  });
   return { hub, live, metrics, deps, antiEntropy, heartbeat, quotas, addresses };
+}
+
+/** The turns of connects over tenants and their users. */
+function createTurns(limits: Limits): FairQueue {
+  return new FairQueue({
+    atWork: limits.connectsAtWork,
+    atWorkOfGroup: limits.connectsAtWorkOfTenant,
+    waiting: limits.connectsWaiting,
+    waitMs: limits.connectWaitMs,
+  });
 }
 
 function createSocketQuotas({

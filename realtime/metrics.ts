@@ -3,6 +3,7 @@ import type { FairQueue } from "../shared/platform/concurrency/fair-queue.ts";
 import type { AddressQuota } from "./quotas/address-quota.ts";
 import type { SocketQuotas } from "./quotas/socket-quotas.ts";
 import type { Connection } from "./session/connection.ts";
+import type { CatchUp } from "./channels/catch-up.ts";
 import type { Hub } from "./channels/hub.ts";
 import type { RedisSubscriptions } from "./broker/redis-subscriptions.ts";
 import type { Transport, UpgradeRefusal } from "./transport/transport.ts";
@@ -125,7 +126,10 @@ export class RealtimeMetrics {
 }
 
 /** Gauges that each scrape reads from the hub. */
-export function registerHubGauges(registry: Registry, hub: Hub<Connection>, live: RedisSubscriptions): void {
+export function registerHubGauges(
+  registry: Registry,
+  { hub, live, catchUp }: { hub: Hub<Connection>; live: RedisSubscriptions; catchUp: CatchUp },
+): void {
   const watch = (suffix: string, help: string, read: () => number) =>
     gauge(registry, { name: `omc_realtime_${suffix}`, help }, read);
   watch("connections", "Open sockets", () => hub.connections.size);
@@ -137,6 +141,7 @@ export function registerHubGauges(registry: Registry, hub: Hub<Connection>, live
   watch("queue_bytes", "Bytes that wait for clients to read", () =>
     sum(hub, (connection) => connection.queueBytes),
   );
+  watch("catching_up", "Topics whose missing entries are being read", () => catchUp.topics);
   watch("live_ready", "1 while live delivery from Redis works", () => (live.isReady ? 1 : 0));
 }
 

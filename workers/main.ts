@@ -36,6 +36,7 @@ import { startSweeper } from "./runtime/sweeper.ts";
 import { registerConsumerGauge } from "./consumers/due-gauge.ts";
 import { RUNNING_CONSUMERS } from "./consumers/index.ts";
 import { createAdaptiveBatchSize } from "./outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "./outbound/recent-sends.ts";
 import { startObservers } from "./inbound/observers/observers.ts";
 
 const ROLES = ["jobs", "sync"] as const;
@@ -106,6 +107,7 @@ async function start(
     readsStream: config.readsStream,
     isContended: () => false,
     outboundBatchSize: createAdaptiveBatchSize(),
+    recentSends: createRecentSends(),
     sent,
     chance: Math.random,
     hitFailpoint: createFailpoint(config.failpoint),

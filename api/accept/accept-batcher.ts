@@ -1,75 +1,122 @@
-import { isLockTimeout, isRepeatable } from "../../shared/db/connection/failures.ts";
-import type { Acceptance, NewMessage } from "../../shared/db/messages/accept-messages.ts";
-import { AppError } from "../../shared/contract/errors.ts";
-import { createPerRoomQueues, type AcceptRequest, type WriteBatch } from "./per-room-queue.ts";
+import { isRepeatable } from "../../shared/db/connection/failures.ts";
+import type { Acceptance, NewMessage, Written } from "../../shared/db/messages/accept-messages.ts";
+import { lockedError, MAX_BATCH_MESSAGES, RoomLines, type End, type Part } from "./room-lines.ts";
 
-const MAX_BATCH_MESSAGES = 200;
+/** Writes of each way at the same time, each on one connection: locked rooms leave the pool to the others. */
 const MAX_WRITES = 4;
-const MAX_WAITING = 4_000;
+const MAX_ATTEMPTS = 5;
+/** The same as the limit of a statement, see `openDb`. */
+const MAX_WAIT_MS = 10_000;
 
 export type Accept = (message: NewMessage) => Promise<Acceptance>;
-type Write = (messages: readonly NewMessage[]) => Promise<Acceptance[]>;
-type OnWritten = (acceptances: readonly Acceptance[]) => void;
+type Write = (messages: readonly NewMessage[], options: { skipsLocked: boolean }) => Promise<Written[]>;
+type OnWritten = (acceptances: readonly Written[]) => void;
+
+/** How the write of a part ended. `written`: its requests have their outcomes. */
+type Result = { type: "written" } | { type: "locked" } | { type: "failed"; error: unknown };
 
 /**
  * Accepts messages in batches. A lone message is written at once; messages that arrive during a write share the next
  * one. `write` is `acceptMessages` on the pool, `onWritten` receives the outcome of each batch before the requests do.
- * When a batch cannot lock one of its rooms, or fails for a passing reason, each of its rooms is written by itself.
- * @throws AppError `unavailable` while 4,000 messages wait to be written.
+ * A room that another transaction locks, and each room of a batch that fails for a passing reason, is written by itself:
+ * then a locked room, or a message that makes its batch fail, delays no other room.
+ * @throws AppError `unavailable` after a message has waited for its room's lock for 10 s, and at once while 4,000 messages
+ *   wait to be written, or 1,000 of a locked room.
  */
 export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () => number): Accept {
-  const waiting: AcceptRequest[] = [];
-  const writeBatch = createWriteBatch(write, onWritten);
-  const roomQueues = createPerRoomQueues(writeBatch, now);
-  let writes = 0;
+  const lines = new RoomLines();
+  const running = { together: 0, alone: 0 };
   let isScheduled = false;
 
-  const writeNext = async (): Promise<void> => {
-    isScheduled = false;
-    const batch = waiting.splice(0, MAX_BATCH_MESSAGES).filter((request) => !roomQueues.add(request));
-    writes++;
-    await writeTogether(batch);
-    writes--;
+  const run = async (parts: readonly Part[], way: keyof typeof running): Promise<void> => {
+    running[way]++;
+    const results = await writeParts(parts, way, write, onWritten);
+    for (const [index, part] of parts.entries()) {
+      lines.end(part, endPart(part, results[index] ?? { type: "written" }, now()));
+    }
+    running[way]--;
     schedule();
   };
-  const writeTogether = async (batch: readonly AcceptRequest[]): Promise<void> => {
-    if (batch.length === 0) return;
-    try {
-      await writeBatch(batch);
-    } catch (error) {
-      if (isLockTimeout(error) || isRepeatable(error)) roomQueues.open(batch);
-      else for (const { reject } of batch) reject(error);
+  const startDue = (): void => {
+    isScheduled = false;
+    if (isDue()) void run(lines.takeTogether(), "together");
+    while (running.alone < MAX_WRITES) {
+      const part = lines.takeAlone();
+      if (!part) return;
+      void run([part], "alone");
     }
+  };
+  const isDue = (): boolean => {
+    if (running.together === 0) return lines.ready > 0;
+    return running.together < MAX_WRITES && lines.ready >= MAX_BATCH_MESSAGES;
   };
   const schedule = (): void => {
-    const isDue =
-      writes === 0 ? waiting.length > 0 : waiting.length >= MAX_BATCH_MESSAGES && writes < MAX_WRITES;
-    if (isScheduled || !isDue) return;
+    if (isScheduled) return;
     isScheduled = true;
     // Requests that arrive in the same iteration of the event loop share the batch.
-    setImmediate(() => void writeNext());
+    setImmediate(startDue);
   };
-  return (message) => {
-    if (waiting.length >= MAX_WAITING) {
-      return Promise.reject(
-        new AppError("unavailable", "Too many messages at once. Try again.", { retryAfterMs: 1_000 }),
-      );
-    }
-    return new Promise((resolve, reject) => {
-      waiting.push({ message, sinceMs: now(), attempts: 0, resolve, reject });
+  return (message) =>
+    new Promise((resolve, reject) => {
+      lines.add({ message, sinceMs: now(), attempts: 0, resolve, reject });
       schedule();
     });
-  };
 }
 
-function createWriteBatch(write: Write, onWritten: OnWritten): WriteBatch {
-  return async (batch) => {
-    const acceptances = await write(batch.map(({ message }) => message));
-    onWritten(acceptances);
-    for (const [index, { resolve, reject }] of batch.entries()) {
-      const acceptance = acceptances[index];
-      if (acceptance) resolve(acceptance);
-      else reject(new Error("the batch has no outcome for a message"));
-    }
-  };
+/** Writes parts in one transaction, and settles the requests that have an outcome. */
+async function writeParts(
+  parts: readonly Part[],
+  way: "together" | "alone",
+  write: Write,
+  onWritten: OnWritten,
+): Promise<Result[]> {
+  const requests = parts.flatMap((part) => part.requests);
+  try {
+    const all = await write(
+      requests.map(({ message }) => message),
+      { skipsLocked: way === "together" },
+    );
+    onWritten(all);
+    const outcomes = new Map(requests.map((request, index) => [request, all[index]]));
+    return parts.map((part) => settlePart(part, outcomes));
+  } catch (error) {
+    return parts.map(() => ({ type: "failed", error }));
+  }
+}
+
+/** All messages of a room are locked, or none. */
+function settlePart({ requests }: Part, outcomes: ReadonlyMap<unknown, Written | undefined>): Result {
+  for (const request of requests) {
+    const outcome = outcomes.get(request);
+    if (outcome?.outcome === "room_locked") return { type: "locked" };
+    if (outcome) request.resolve(outcome);
+    else request.reject(new Error("the batch has no outcome for a message"));
+  }
+  return { type: "written" };
+}
+
+/** Decides how the requests of a part go on, and rejects those that do not. */
+function endPart({ line: { way, batchSize }, requests }: Part, result: Result, nowMs: number): End {
+  const rejectWhere = (isOver: (request: Part["requests"][number]) => boolean, error: unknown) =>
+    requests.filter((request) => {
+      const over = isOver(request);
+      if (over) request.reject(error);
+      return !over;
+    });
+  if (result.type === "written") {
+    const isWhole = batchSize === MAX_BATCH_MESSAGES;
+    const next = Math.min(batchSize * 2, MAX_BATCH_MESSAGES);
+    return { keep: [], way: isWhole ? "together" : "alone", batchSize: next };
+  }
+  if (result.type === "locked") {
+    const keep = rejectWhere(({ sinceMs }) => nowMs - sinceMs >= MAX_WAIT_MS, lockedError());
+    return { keep, way: "alone", batchSize };
+  }
+  const { error } = result;
+  if (!isRepeatable(error)) return { keep: rejectWhere(() => true, error), way, batchSize };
+  if (way === "together") return { keep: requests, way: "alone", batchSize };
+  // One by one, so that only the faulty message fails.
+  if (requests.length > 1) return { keep: requests, way: "alone", batchSize: 1 };
+  const keep = rejectWhere((request) => ++request.attempts >= MAX_ATTEMPTS, lockedError(error));
+  return { keep, way: "alone", batchSize };
 }

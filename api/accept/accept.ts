@@ -1,5 +1,5 @@
 import type { Db } from "../../shared/db/connection/open.ts";
-import { acceptMessages, type Accepted } from "../../shared/db/messages/accept-messages.ts";
+import { acceptMessages, type Accepted, type IdleRoom } from "../../shared/db/messages/accept-messages.ts";
 import type { AfterCommit } from "../after-commit/after-commit.ts";
 import { createAcceptBatcher, type Accept } from "./accept-batcher.ts";
 
@@ -12,8 +12,8 @@ export function createAccept(
   onAccepted: (accepted: readonly Accepted[]) => void,
 ): Accept {
   return createAcceptBatcher(
-    (messages) =>
-      acceptMessages(db, messages, (idle) => {
+    (messages, options) => {
+      const wakeIdle = (idle: readonly IdleRoom[]) => {
         afterCommit.perform(
           idle.map(({ tenantId, roomId }) => ({
             type: "wakeJob",
@@ -21,7 +21,9 @@ export function createAccept(
             payload: { tenantId, roomId },
           })),
         );
-      }),
+      };
+      return acceptMessages(db, messages, wakeIdle, options);
+    },
     (acceptances) => {
       const accepted = acceptances.filter((it) => it.outcome === "accepted");
       if (accepted.length === 0) return;

@@ -21,11 +21,11 @@ export function deleteUser(db: Db, tenantId: string, name: string): Promise<Side
     if (!seen) return null;
     const locked = new Set(idsOf(await listRoomsOf(trx, tenantId, seen.id)));
     await lockOutboxes(trx, tenantId, [...locked]);
+    await lockTimelines(trx, tenantId, [...locked]);
     if (!(await lockUser(trx, tenantId, seen.id))) return null;
     const rooms = await listRoomsOf(trx, tenantId, seen.id);
     if (rooms.some(({ room_id: roomId }) => !locked.has(roomId)))
       throw new StaleView("the user was added to another room");
-    await lockTimelines(trx, tenantId, idsOf(rooms));
     const roomIds = idsOf(rooms.filter(({ kind }) => kind !== "direct"));
     await leaveRooms(trx, tenantId, seen.id, roomIds);
     const ended = await endRooms(trx, tenantId, idsOf(rooms.filter(({ kind }) => kind === "direct")));

@@ -2,12 +2,14 @@ import { LRUCache } from "lru-cache";
 import type { Acceptance } from "../../shared/db/messages/accept-messages.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 
-const COUNT_TTL_MS = 1_000;
+/** How old the count of a tenant may be: of one that is near its limit, and of any other. */
+const NEAR_COUNT_MS = 1_000;
+const FAR_COUNT_MS = 10_000;
 const RETRY_AFTER_MS = 5_000;
 const MAX_TENANTS = 10_000;
 
 /**
- * Accepts a message if fewer than `limit` messages of its tenant wait to be sent; returns null if not. A message that
+ * Accepts a message if fewer than `limit` messages of its tenant wait for Matrix; returns null if not. A message that
  * is refused or replayed does not count.
  */
 export type WithinQuota = (
@@ -17,29 +19,32 @@ export type WithinQuota = (
 ) => Promise<Acceptance | null>;
 
 /** The waiting messages of a tenant: those in Postgres a moment ago, and those that this process accepted since. */
-type Usage = { counted: Promise<number>; acceptedSince: number };
+type Usage = {
+  counted: Promise<number>;
+  /** What `counted` brought; null until then. */
+  waiting: number | null;
+  readAtMs: number;
+  acceptedSince: number;
+};
 
-/** `count` counts a tenant's waiting messages, up to a limit. It is called at most once a second and tenant. */
+/** `count` sums the counters of a tenant's rooms. It is called once in 10 s and tenant, near the limit once a second. */
 export function createMessageQuota(
-  count: (tenantId: string, limit: number) => Promise<number>,
+  count: (tenantId: string) => Promise<number>,
   now: () => number,
 ): WithinQuota {
-  const usages = new LRUCache<string, Usage>({
-    max: MAX_TENANTS,
-    ttl: COUNT_TTL_MS,
-    ttlResolution: 0,
-    perf: { now },
-  });
-  const usageOf = (tenantId: string, limit: number): Usage => {
-    const known = usages.get(tenantId);
-    if (known) return known;
-    const usage = { counted: count(tenantId, limit), acceptedSince: 0 };
+  const usages = new LRUCache<string, Usage>({ max: MAX_TENANTS });
+  const readUsage = (tenantId: string): Usage => {
+    const usage: Usage = { counted: count(tenantId), waiting: null, readAtMs: now(), acceptedSince: 0 };
     usages.set(tenantId, usage);
-    usage.counted.catch(() => usages.delete(tenantId));
+    usage.counted.then(
+      (waiting) => (usage.waiting = waiting),
+      () => usages.delete(tenantId),
+    );
     return usage;
   };
   return async (tenantId, limit, accept) => {
-    const usage = usageOf(tenantId, limit);
+    const known = usages.get(tenantId);
+    const usage = known && !isStale(known, limit, now()) ? known : readUsage(tenantId);
     // Counted before the first await, so that simultaneous requests do not share one place.
     const place = ++usage.acceptedSince;
     let isAccepted = false;
@@ -54,8 +59,18 @@ export function createMessageQuota(
   };
 }
 
+function isStale({ waiting, readAtMs, acceptedSince }: Usage, limit: number, nowMs: number): boolean {
+  if (waiting === null) return false;
+  const isNear = waiting + acceptedSince >= limit / 2;
+  return nowMs - readAtMs >= (isNear ? NEAR_COUNT_MS : FAR_COUNT_MS);
+}
+
 export function overQuotaError(of: "room" | "tenant"): AppError {
-  return new AppError("unavailable", `Too many messages of this ${of} wait to be sent. Try again later.`, {
-    retryAfterMs: RETRY_AFTER_MS,
-  });
+  return new AppError(
+    "unavailable",
+    `Too many messages of this ${of} wait for the chat server. Try again later.`,
+    {
+      retryAfterMs: RETRY_AFTER_MS,
+    },
+  );
 }

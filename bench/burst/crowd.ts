@@ -19,13 +19,17 @@ export type Crowd = {
   startNumber: number;
 };
 
-/** `sentUpTo`: the code that numbers a message when it is accepted says so how far Matrix has followed. */
-const place = z.object({ offset: z.int(), sentUpTo: z.int().optional() });
+/** Where a message gets its number when it is accepted, `sentUpTo` says how far Matrix has followed. */
+const place = z.object({ offset: z.int(), sentUpTo: z.int().nullish() });
 
-/** The number up to which Matrix has the room's messages: it was read back from Matrix. */
-export async function readFollowed(http: Http, stack: DemoStack, path: string): Promise<number> {
-  const room = place.parse(await callOk(http, { method: "GET", path, credential: stack.serverKey }));
-  return room.sentUpTo ?? room.offset;
+/** The number of the timeline's last entry, and the number up to which the entries were read back from Matrix. */
+export type Progress = { offset: number; onMatrix: number };
+
+export async function readProgress(http: Http, stack: DemoStack, path: string): Promise<Progress> {
+  const { offset, sentUpTo } = place.parse(
+    await callOk(http, { method: "GET", path, credential: stack.serverKey }),
+  );
+  return { offset, onMatrix: sentUpTo === undefined ? offset : (sentUpTo ?? 0) };
 }
 
 /** Makes the room and its people. Each posts a first message: accounts and joins are made before the burst. */
@@ -39,7 +43,7 @@ export async function openCrowd(stack: DemoStack, http: Http, count: number): Pr
   await runInFlight(count, IN_FLIGHT, async (index) => {
     tokens[index] = await server.token(people[index] ?? "");
   });
-  const before = await readFollowed(http, stack, path);
+  const before = await readProgress(http, stack, path);
   await runInFlight(count, IN_FLIGHT, (index) =>
     callOk(http, {
       method: "POST",
@@ -48,15 +52,11 @@ export async function openCrowd(stack: DemoStack, http: Http, count: number): Pr
       body: { text: `first ${String(index)}` },
     }),
   );
-  let startNumber = before;
-  await waitFor(
-    LIMIT_MS,
-    "everybody's first message on Matrix",
-    async () => {
-      startNumber = await readFollowed(http, stack, path);
-      return startNumber >= before + count;
-    },
-    POLL_MS,
-  );
-  return { room: `event:burst-${run}`, path, people, tokens, startNumber };
+  let now = before;
+  const hasAll = async () => {
+    now = await readProgress(http, stack, path);
+    return now.offset >= before.offset + count && now.onMatrix >= now.offset;
+  };
+  await waitFor(LIMIT_MS, "everybody's first message on Matrix", hasAll, POLL_MS);
+  return { room: `event:burst-${run}`, path, people, tokens, startNumber: now.offset };
 }

@@ -3,7 +3,7 @@ import type { DemoStack } from "../stack.ts";
 import { holdsWithin, pause, waitFor } from "../wait.ts";
 import { runBareLoop, type MatrixAccess } from "./bare-loop.ts";
 import { nowMs } from "./clock.ts";
-import { openCrowd, readFollowed, type Crowd } from "./crowd.ts";
+import { openCrowd, readProgress, type Crowd } from "./crowd.ts";
 import { createHttp, type Http } from "./http.ts";
 import { openOtherTenant, type OtherTenant } from "./other-tenant.ts";
 import { openPage, type OpenedPage } from "./page.ts";
@@ -92,7 +92,7 @@ async function runBurst(
     tokens: Array.from({ length: sockets }, (_, index) => crowd.tokens[index % crowd.tokens.length] ?? ""),
     messages: rate * seconds,
   });
-  const readTaken = async () => (await readFollowed(http, stack, crowd.path)) - crowd.startNumber;
+  const readTaken = async () => (await readProgress(http, stack, crowd.path)).onMatrix - crowd.startNumber;
   let isOver = false;
   const posts = startPosts(http, crowd, { rate, count: rate * seconds });
   const others = other.post(() => isOver);

@@ -6,6 +6,7 @@ import { closeRedis, openWorkerRedis, openRedis, waitForRedis } from "../../shar
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "../../workers/outbound/recent-sends.ts";
 import { runJobs } from "../../workers/runtime/run-jobs.ts";
 import { openSentPublisher } from "../../workers/runtime/sent-publisher.ts";
 import { startSweeper } from "../../workers/runtime/sweeper.ts";
@@ -57,6 +58,7 @@ async function runOurs(): Promise<() => Promise<void>> {
     consumers: [],
     isContended: () => false,
     outboundBatchSize: createAdaptiveBatchSize(),
+    recentSends: createRecentSends(),
     sent,
     chance: Math.random,
     hitFailpoint: () => undefined,

@@ -1,5 +1,8 @@
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import { newFence, newId } from "../../shared/platform/ids.ts";
+import { roomStreamKey } from "../../shared/platform/redis-keys.ts";
+import type { Redis } from "../../shared/platform/redis.ts";
+import type { RoomState } from "../../shared/db/timeline/append.ts";
 import type { NewMessage } from "../../shared/db/messages/accept-messages.ts";
 
 /** A tenant with rooms that exist, each with a user who has joined. Only messages are left to send. */
@@ -98,6 +101,32 @@ export async function readLedger(db: Db, tenantId: string, since: Date): Promise
   );
   const row = rows[0];
   return { accepted: row?.accepted ?? 0, sent: row?.sent ?? 0, lastSentAt: row?.last ?? null };
+}
+
+/** How many messages were sent since a moment, and the seconds from the first to the last. */
+export async function readSentSince(
+  db: Db,
+  tenantId: string,
+  since: Date,
+): Promise<{ sent: number; seconds: number }> {
+  const rows = await rowsOf<{ sent: number; seconds: number }>(
+    db,
+    `select count(*) as sent, coalesce(extract(epoch from max(sent_at) - min(sent_at)), 0)::float8 as seconds
+       from messages where tenant_id = ? and sent_at >= ?`,
+    [tenantId, since],
+  );
+  return rows[0] ?? { sent: 0, seconds: 0 };
+}
+
+/** Rooms whose stream ends before their timeline. */
+export async function countUnpublished(db: Db, redis: Redis): Promise<number> {
+  const rooms = await rowsOf<RoomState>(db, "select room_id, epoch, last_number from room_timeline", []);
+  const pipeline = redis.pipeline();
+  for (const room of rooms) pipeline.xrevrange(roomStreamKey(room.room_id, room.epoch), "+", "-", "COUNT", 1);
+  const ends = ((await pipeline.exec()) ?? []).map(([, entries]) =>
+    Number.parseInt((entries as [id: string][])[0]?.[0] ?? "0", 10),
+  );
+  return rooms.filter(({ last_number: last }, index) => ends[index] !== last).length;
 }
 
 /** The time by Postgres's clock. */

@@ -1,7 +1,7 @@
 import { runInFlight, waitFor } from "../wait.ts";
 import { ROOMS, type Bench } from "./bench.ts";
 import { startChild, type Usage } from "./children.ts";
-import { readLedger, readNow } from "./fixture.ts";
+import { countUnpublished, readLedger, readNow, readSentSince } from "./fixture.ts";
 import { openRawQueue } from "./raw-queue.ts";
 
 export const IN_FLIGHT = 256;
@@ -11,17 +11,27 @@ export const LIMIT_MS = 120_000;
 export type Round = {
   bullmq: number;
   insert: number;
+  /** Accepted with numbers and published, while nothing is sent. */
   accept: number;
+  /** `accept` as a part of `insert`. */
+  perInsert: number;
+  /** Sent, from a ready backlog. */
+  drain: number;
+  /** Accepted while the workers send. */
+  acceptBusy: number;
+  /** Accepted and sent. */
   endToEnd: number;
   sqlPerMessage: number;
   redisPerMessage: number;
 };
 
-/** Measures BullMQ alone, an insert alone, and our whole way out, one after the other. */
+/** Measures BullMQ alone, an insert alone, and our way out: its halves one after the other, then both together. */
 export async function runRound(bench: Bench): Promise<Round> {
   const bullmq = await measureBullmq(bench);
   const insert = await measureInsert(bench);
-  return { bullmq, insert, ...(await measureOurs(bench)) };
+  const accept = await measureAccept(bench);
+  const drain = await measureDrain(bench);
+  return { bullmq, insert, accept, perInsert: accept / insert, drain, ...(await measureTogether(bench)) };
 }
 
 /** Jobs a second through BullMQ alone: 200 adds in flight, and a worker process whose handler does nothing. */
@@ -47,8 +57,30 @@ async function measureInsert({ db, messages }: Bench): Promise<number> {
   return messages / seconds;
 }
 
+/** From the first message until the last one is accepted and its room's stream has it. Leaves a backlog. */
+async function measureAccept({ db, redis, accept, fixture, messages }: Bench): Promise<number> {
+  const startedAtMs = performance.now();
+  await runInFlight(messages, IN_FLIGHT, (index) => accept(fixture.message(index)));
+  await waitFor(LIMIT_MS, "streams", async () => (await countUnpublished(db, redis)) === 0, 5);
+  return messages / ((performance.now() - startedAtMs) / 1_000);
+}
+
+/** From the first message of the backlog that is sent to the last. */
+async function measureDrain(bench: Bench): Promise<number> {
+  const { db, fixture, messages } = bench;
+  const since = await readNow(db);
+  const worker = await startChild("ours", bench.databaseUrl, bench.redisUrl);
+  const readSent = () => readSentSince(db, fixture.tenantId, since);
+  await waitFor(LIMIT_MS, "the backlog", async () => (await readSent()).sent >= messages, 100);
+  const { seconds } = await readSent();
+  await worker.stop();
+  return messages / seconds;
+}
+
 /** From the first accepted message to the last one's mark as sent. */
-async function measureOurs(bench: Bench): Promise<Omit<Round, "bullmq" | "insert">> {
+async function measureTogether(
+  bench: Bench,
+): Promise<Pick<Round, "acceptBusy" | "endToEnd" | "sqlPerMessage" | "redisPerMessage">> {
   const { db, fixture, messages } = bench;
   const worker = await startChild("ours", bench.databaseUrl, bench.redisUrl);
   const since = await readNow(db);
@@ -73,7 +105,7 @@ async function measureOurs(bench: Bench): Promise<Omit<Round, "bullmq" | "insert
   const after = await countAll();
   await worker.stop();
   return {
-    accept: messages / acceptSeconds,
+    acceptBusy: messages / acceptSeconds,
     endToEnd: messages / seconds,
     sqlPerMessage: (after.statements - before.statements) / messages,
     redisPerMessage: (after.commands - before.commands) / messages,

@@ -1,16 +1,17 @@
+import { newId } from "../../shared/platform/ids.ts";
 import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 
 /** A homeserver that accepts everything at once and keeps nothing, so that only our own work is measured. */
 export function createNoOpHomeserver(): Homeserver {
-  let events = 0;
   return {
     id: "no-op",
     serverName: "no-op",
     baseUrl: "",
+    keepsTime: true,
     // Each response is also an event, for those who read one.
     as: (sender) =>
       Promise.resolve(() =>
-        Promise.resolve({ event_id: `$no-op-${String(++events)}`, sender, content: { room_version: "11" } }),
+        Promise.resolve({ event_id: `$${newId()}`, sender, content: { room_version: "11" } }),
       ),
     ensureAccount: () => Promise.resolve(),
     removeAccount: () => Promise.resolve(),

@@ -4,54 +4,89 @@ import type { Redis } from "../../shared/platform/redis.ts";
 
 const BATCH_CHANNELS = 512;
 
-type Wanted = { confirmed: Promise<void>; confirm: () => void };
+/** `onMessage` receives what is published on the channels. `onRestored`: see `RedisSubscriptions`. */
+export type RedisSubscriptionsHandlers = {
+  onMessage: (channel: string, text: string) => void;
+  onRestored: () => void;
+};
 
 /**
- * The live channels that this process listens to, over one connection. The changes of one turn of the event loop are sent
- * together. After a lost connection it subscribes every channel again, then calls `onRestored`.
+ * - `away`: there is no connection. What is published meanwhile is lost.
+ * - `restoring`: there is one, and every channel is being subscribed on it.
+ * - `ready`: every channel was subscribed on this connection. Further ones follow one by one.
+ */
+type ConnectionMode = "away" | "restoring" | "ready";
+
+/**
+ * A channel that is listened to. `confirmed` resolves when Redis has subscribed it for the first time: on later connections
+ * the mode `ready` says it of all channels.
+ */
+type Channel = { confirmed: Promise<void>; confirm: () => void };
+
+/**
+ * The live channels that this process listens to, over one connection.
+ *
+ *     away ──connected──▶ restoring ──all channels confirmed──▶ ready          (then `onRestored` is called)
+ *     restoring, ready ──the connection is lost──▶ away
+ *
+ *     a channel: listen ──at the end of the turn of the event loop──▶ asked ──▶ confirmed ──drop──▶ gone
+ *
+ * - The changes of one turn of the event loop are sent together, drops before new channels.
+ * - A channel that is dropped and listened to again is another channel: it waits for a confirmation of its own.
+ * - A connection whose channels were not all confirmed is not `ready`. Its loss, or its silence, brings the next one.
  */
 export class RedisSubscriptions {
   readonly #redis: Redis;
-  readonly #wanted = new Map<string, Wanted>();
-  /** Of those, the ones that Redis was not asked for yet. */
-  readonly #unsent = new Set<string>();
+  readonly #channels = new Map<string, Channel>();
+  /** Names of channels to subscribe and to unsubscribe at the end of this turn. */
+  readonly #unasked = new Set<string>();
   readonly #dropped = new Set<string>();
+  #mode: ConnectionMode = "away";
+  /** How many connections there have been. What an earlier one confirmed says nothing of this one. */
+  #connections = 0;
   #isFlushing = false;
-  #isReady = false;
   #lastMessageAtMs = Date.now();
-  onRestored: () => void = () => undefined;
+  #handlers: RedisSubscriptionsHandlers | null = null;
 
-  constructor(redis: Redis, onMessage: (channel: string, text: string) => void) {
+  /** `redis`: a connection that nothing else uses. */
+  constructor(redis: Redis) {
     this.#redis = redis;
+  }
+
+  /** Begins to receive. Call it once. */
+  start(handlers: RedisSubscriptionsHandlers): void {
+    if (this.#handlers) throw new Error("live delivery was started already");
+    this.#handlers = handlers;
+    const redis = this.#redis;
     redis.on("message", (channel: string, text: string) => {
       this.#lastMessageAtMs = Date.now();
-      onMessage(channel, text);
+      handlers.onMessage(channel, text);
     });
     redis.on("ready", () => {
-      this.#resubscribe();
+      this.#restore();
     });
     redis.on("close", () => {
       this.#lose();
     });
-    if (redis.status === "ready") this.#resubscribe();
+    if (redis.status === "ready") this.#restore();
   }
 
   /** Whether there is a connection with every channel subscribed on it. */
   get isReady(): boolean {
-    return this.#isReady;
+    return this.#mode === "ready";
   }
 
   listen(channel: string): void {
-    if (this.#wanted.has(channel)) return;
+    if (this.#channels.has(channel)) return;
     this.#dropped.delete(channel);
-    this.#wanted.set(channel, createWanted());
-    this.#unsent.add(channel);
+    this.#channels.set(channel, createChannel());
+    this.#unasked.add(channel);
     this.#flushSoon();
   }
 
   drop(channel: string): void {
-    if (!this.#wanted.delete(channel)) return;
-    this.#unsent.delete(channel);
+    if (!this.#channels.delete(channel)) return;
+    this.#unasked.delete(channel);
     this.#dropped.add(channel);
     this.#flushSoon();
   }
@@ -61,8 +96,8 @@ export class RedisSubscriptions {
    * @throws AppError `unavailable` after `limitMs`, or at once while Redis is away.
    */
   async confirmed(channels: readonly string[], limitMs: number): Promise<void> {
-    if (!this.#isReady) throw new AppError("unavailable", "Live delivery is not available.");
-    const all = Promise.all(channels.flatMap((channel) => this.#wanted.get(channel)?.confirmed ?? []));
+    if (!this.isReady) throw new AppError("unavailable", "Live delivery is not available.");
+    const all = Promise.all(channels.flatMap((name) => this.#channels.get(name)?.confirmed ?? []));
     await withTimeout(all, limitMs, () => {
       throw new AppError("unavailable", "Live delivery is late.");
     });
@@ -88,35 +123,37 @@ export class RedisSubscriptions {
     const dropped = [...this.#dropped];
     this.#dropped.clear();
     for (const batch of inBatches(dropped)) this.#redis.unsubscribe(...batch).catch(() => undefined);
-    const unsent = [...this.#unsent];
-    this.#unsent.clear();
-    void this.#subscribe(unsent);
+    const unasked = [...this.#unasked];
+    this.#unasked.clear();
+    void this.#subscribe(unasked);
   }
 
-  async #subscribe(channels: readonly string[]): Promise<boolean> {
-    const answers = inBatches(channels).map(async (batch) => {
-      // A channel that is dropped and wanted again meanwhile waits for a confirmation of its own.
-      const asked = batch.map((channel) => this.#wanted.get(channel));
+  /** Returns whether Redis has confirmed all. A failure is one of the connection: the next one subscribes again. */
+  async #subscribe(names: readonly string[]): Promise<boolean> {
+    const answers = inBatches(names).map(async (batch) => {
+      const channels = batch.map((name) => this.#channels.get(name));
       await this.#redis.subscribe(...batch);
-      for (const wanted of asked) wanted?.confirm();
+      for (const channel of channels) channel?.confirm();
     });
     const outcomes = await Promise.allSettled(answers);
-    // A failure is a failure of the connection: the next connection subscribes again.
     return outcomes.every(({ status }) => status === "fulfilled");
   }
 
   #lose(): void {
-    this.#isReady = false;
+    this.#mode = "away";
+    // A connection begins without subscriptions.
     this.#dropped.clear();
   }
 
-  #resubscribe(): void {
+  #restore(): void {
+    this.#mode = "restoring";
+    const connection = ++this.#connections;
     this.#lastMessageAtMs = Date.now();
-    this.#unsent.clear();
-    void this.#subscribe([...this.#wanted.keys()]).then((isComplete) => {
-      if (!isComplete || this.#redis.status !== "ready") return;
-      this.#isReady = true;
-      this.onRestored();
+    this.#unasked.clear();
+    void this.#subscribe([...this.#channels.keys()]).then((isComplete) => {
+      if (!isComplete || connection !== this.#connections || this.#mode !== "restoring") return;
+      this.#mode = "ready";
+      this.#handlers?.onRestored();
     });
   }
 }
@@ -126,7 +163,7 @@ export function isConnected(redis: Redis): boolean {
   return redis.status === "ready" || redis.status === "connect";
 }
 
-function createWanted(): Wanted {
+function createChannel(): Channel {
   let confirm: () => void = () => undefined;
   const confirmed = new Promise<void>((resolve) => {
     confirm = resolve;

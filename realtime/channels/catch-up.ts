@@ -13,7 +13,7 @@ export type CatchUpDeps = {
   streams: Pick<Streams, "read" | "tops">;
   metrics: RealtimeMetrics;
   log: Log;
-  /** Subscribers with more unread bytes are waited for. */
+  /** The bytes of a topic that are delivered at once. Subscribers with more unread bytes are waited for. */
   unreadBytes: number;
 };
 
@@ -88,7 +88,7 @@ export class CatchUp {
     const done = new Promise<void>((resolve, reject) => {
       end = (error) => {
         if (error === undefined) resolve();
-        else reject(error instanceof Error ? error : new Error(String(error)));
+        else reject(error instanceof Error ? error : new Error("catching up failed", { cause: error }));
       };
     });
     const run: Run = { topic, pausedMs: 0, done, end };
@@ -108,10 +108,19 @@ export class CatchUp {
 
   #pause(run: Run): void {
     changeMode(run.topic, "paused");
-    run.pausedMs += PAUSE_MS;
-    setTimeout(() => {
-      this.#wait(run);
-    }, PAUSE_MS);
+    const look = () => {
+      run.pausedMs += PAUSE_MS;
+      if (this.#isToPause(run)) setTimeout(look, PAUSE_MS);
+      else this.#wait(run);
+    };
+    setTimeout(look, PAUSE_MS);
+  }
+
+  /** Whether a subscriber has much to read, and the topic has waited less than its patience. */
+  #isToPause({ topic: { subscribers }, pausedMs }: Run): boolean {
+    if (pausedMs >= PATIENCE_MS) return false;
+    for (const { queueBytes } of subscribers) if (queueBytes > this.#deps.unreadBytes) return true;
+    return false;
   }
 
   #end(run: Run, error?: unknown): void {
@@ -172,7 +181,8 @@ export class CatchUp {
       return top?.epoch === page.request.epoch && count > 0 ? [{ page, top, count }] : [];
     });
     const second = await streams.read(again.map(({ page, count }) => ({ ...page.request, count })));
-    for (const [index, { page, top }] of again.entries()) found.set(page, { entries: second[index] ?? [], top });
+    for (const [index, { page, top }] of again.entries())
+      found.set(page, { entries: second[index] ?? [], top });
     return found;
   }
 
@@ -183,15 +193,19 @@ export class CatchUp {
       else this.#deliver(topic, entries);
     }
     if (!isBehind(topic)) this.#end(run);
-    else if (run.pausedMs < PATIENCE_MS && this.#isUnread(topic)) this.#pause(run);
+    else if (this.#isToPause(run)) this.#pause(run);
     else this.#wait(run);
   }
 
+  /** Delivers a page, or of large entries the first ones: the others are read again. */
   #deliver(topic: Topic, entries: readonly Entry[]): void {
-    const { metrics, log } = this.#deps;
+    const { metrics, log, unreadBytes } = this.#deps;
+    let bytes = 0;
     for (const entry of entries) {
-      if (entry.number === topic.position + 1)
-        logDelivery({ metrics, log }, topic, entry, topic.deliver(entry));
+      if (entry.number !== topic.position + 1) throw new Error("a page does not continue its topic");
+      logDelivery({ metrics, log }, topic, entry, topic.deliver(entry));
+      bytes += Buffer.byteLength(entry.data);
+      if (bytes >= unreadBytes) return;
     }
   }
 
@@ -204,11 +218,6 @@ export class CatchUp {
     }
     this.#deps.metrics.insufficient(topic.subscribers.size);
     this.#deps.hub.invalidate(topic, top);
-  }
-
-  #isUnread({ subscribers }: Topic): boolean {
-    for (const { queueBytes } of subscribers) if (queueBytes > this.#deps.unreadBytes) return true;
-    return false;
   }
 }
 

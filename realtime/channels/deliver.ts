@@ -21,7 +21,7 @@ export type DeliverDeps = {
   metrics: RealtimeMetrics;
   log: Log;
   /** Compares a topic's position with the source of truth. */
-  suspect: (topic: Topic) => void;
+  antiEntropy: { suspect: (topic: Topic) => void };
 };
 
 /** Well above the time of an entry from its commit to the live channel. */
@@ -63,7 +63,7 @@ function deliverUnnumbered(deps: DeliverDeps, topic: Topic, event: RoomLiveMessa
     logDelivery(deps, topic, event, sockets);
   };
   if (after === undefined) publish();
-  else if (epoch !== topic.epoch) deps.suspect(topic);
+  else if (epoch !== topic.epoch) deps.antiEntropy.suspect(topic);
   else {
     topic.deliverAfter(after, publish);
     if (after > topic.position) awaitEntry(deps, topic, after);
@@ -90,9 +90,10 @@ function deliverToUser(deps: DeliverDeps, topic: Topic, text: string): void {
 /** Delivers the next entry. Drops one that was delivered before. Fills a gap first. */
 function deliverEntry(deps: DeliverDeps, topic: Topic, epoch: string, entry: Entry): void {
   if (topic.epoch === null) topic.seen = Math.max(topic.seen, entry.number);
-  else if (epoch !== topic.epoch) deps.suspect(topic);
+  else if (epoch !== topic.epoch) deps.antiEntropy.suspect(topic);
   else if (entry.number <= topic.position) return;
-  else if (topic.mode !== "following" || entry.number > topic.position + 1) deps.catchUp.start(topic, entry.number);
+  else if (topic.mode !== "following" || entry.number > topic.position + 1)
+    deps.catchUp.start(topic, entry.number);
   else logDelivery(deps, topic, entry, topic.deliver(entry));
 }
 

@@ -1,27 +1,30 @@
 import { errorText } from "../../shared/contract/errors.ts";
+import type { Log } from "../../shared/platform/log.ts";
 import type { Semaphore } from "../../shared/platform/concurrency/semaphore.ts";
 import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";
 import type { ControlMessage } from "../../shared/timeline/live-messages.ts";
 import { closeOfCode, UNSUBSCRIBE } from "../protocol/codes.ts";
 import { liveChannelOf, type TopicRef } from "../channels/topic-ref.ts";
 import type { Topic } from "../channels/topic.ts";
-import { connectBytes, type ConnectDeps } from "../session/connect.ts";
+import { connectBytes } from "../session/connect.ts";
 import type { Connection } from "../session/connection.ts";
-import { subscribe } from "../session/subscribe.ts";
-import type { Grant } from "./policy.ts";
+import { subscribe, type SubscribeDeps } from "../session/subscribe.ts";
+import type { Grant, Policy } from "./policy.ts";
+
+export type ControlMessagesDeps = SubscribeDeps & { policy: Policy; log: Log };
 
 /**
  * Updates the subscriptions of connections when the rooms of their users change. A control message may be late or a
  * duplicate, so the rights are read from Postgres first.
  */
 export class ControlMessages {
-  readonly #deps: () => ConnectDeps;
+  readonly #deps: ControlMessagesDeps;
   /** The rooms to update, by user. A user with an entry is being updated. */
   readonly #due = new Map<string, Set<string>>();
   /** A bulk change sends thousands of messages. The semaphore leaves Postgres to the connects. */
   readonly #semaphore: Semaphore;
 
-  constructor(deps: () => ConnectDeps, semaphore: Semaphore) {
+  constructor(deps: ControlMessagesDeps, semaphore: Semaphore) {
     this.#deps = deps;
     this.#semaphore = semaphore;
   }
@@ -50,7 +53,7 @@ export class ControlMessages {
 
   /** Reads a connection's rights again and updates its subscriptions. */
   async review(connection: Connection): Promise<void> {
-    const { policy } = this.#deps();
+    const { policy } = this.#deps;
     const { userId } = connection;
     if (userId === null || connection.isClosed) return;
     const rights = await policy.rightsOf(userId);
@@ -76,7 +79,7 @@ export class ControlMessages {
       .run(() => this.review(connection))
       .catch((error: unknown) => {
         connection.membershipVersion = "";
-        this.#deps().log.warn(
+        this.#deps.log.warn(
           { connection: connection.id, reason: errorText(error) },
           "reviewing rights failed",
         );
@@ -91,14 +94,14 @@ export class ControlMessages {
         await this.#semaphore.run(() => this.#update(userId, roomIds));
       } catch (error) {
         for (const connection of this.#connectionsOf(userId)) connection.membershipVersion = "";
-        this.#deps().log.warn({ reason: errorText(error) }, "applying a control message failed");
+        this.#deps.log.warn({ reason: errorText(error) }, "applying a control message failed");
       }
     }
     this.#due.delete(userId);
   }
 
   async #update(userId: string, roomIds: readonly string[]): Promise<void> {
-    const { policy, hub, catchUp } = this.#deps();
+    const { policy, hub, catchUp } = this.#deps;
     const grants = await policy.grantsOf(userId, roomIds);
     const granted = new Map(grants.map((grant): [string, Grant] => [grant.ref.id, grant]));
     for (const roomId of roomIds) {
@@ -119,7 +122,7 @@ export class ControlMessages {
   /** Subscribes a connection to the rooms that it lacks, within its limits, and pushes that to the client. */
   async #subscribe(connection: Connection, refs: readonly TopicRef[]): Promise<void> {
     const { userId } = connection;
-    const deps = this.#deps();
+    const deps = this.#deps;
     const lacking = withinLimits(
       deps,
       connection,
@@ -150,7 +153,7 @@ export class ControlMessages {
   }
 
   #connectionsOf(userId: string): Connection[] {
-    return [...(this.#deps().hub.users.get(userId) ?? [])];
+    return [...(this.#deps.hub.users.get(userId) ?? [])];
   }
 }
 
@@ -160,7 +163,7 @@ function unsubscribe(connection: Connection, topic: Topic): void {
 }
 
 function withinLimits(
-  { limits }: ConnectDeps,
+  { limits }: ControlMessagesDeps,
   connection: Connection,
   refs: readonly TopicRef[],
 ): TopicRef[] {

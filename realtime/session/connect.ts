@@ -18,8 +18,8 @@ export type ConnectDeps = SubscribeDeps & {
   quotas: Pick<SocketQuotas, "admit" | "leave">;
   log: Log;
   version: string;
-  /** Called for a connection whose rooms may have changed while it was connecting. */
-  onNeedsReview: (connection: Connection) => void;
+  /** Reviews a connection whose rooms may have changed while it was connecting. */
+  controlMessages: { reviewInBackground: (connection: Connection) => void };
 };
 
 type Connect = CommandOf<"connect">;
@@ -104,7 +104,7 @@ async function authorize(
     },
   });
   if (rights.membershipVersion !== planned.membershipVersion) connection.needsReview = true;
-  if (connection.needsReview) deps.onNeedsReview(connection);
+  if (connection.needsReview) deps.controlMessages.reviewInBackground(connection);
 }
 
 function askedPosition([channel, position]: [string, Connect["request"]["subs"][string]]): [

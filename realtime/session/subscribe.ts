@@ -44,9 +44,20 @@ export type SubscribeRequest = {
 const MAX_READINGS = 3;
 
 /**
- * Begins subscriptions without a gap: it subscribes on Redis, then reads rights and positions, then the missed entries,
- * and joins them with what was delivered meanwhile. A failure leaves nothing behind. A connection that was closed meanwhile
- * gets no reply.
+ * Begins subscriptions without a gap. All of a request go through the same steps together:
+ *
+ *     following ──Redis has confirmed the live channels──▶ reading ──rights, positions, missed entries──▶ decided
+ *                                                            ▲  │                                          │
+ *                                                            └──┘ a topic was opened after the rights      ▼
+ *                                                              were read: again                    begun, or refused
+ *
+ * - `following`: the topics exist, and no entry is missed from here on.
+ * - `reading`: first the rights with the positions, then each topic is brought to its position, so that every removal up to
+ *   there was seen here; then what the clients missed is read. What is delivered meanwhile is held for them.
+ * - `decided`: in one turn of the event loop a subscription begins at its topic's position, the reply is sent, and how far
+ *   Matrix has followed.
+ *
+ * Whatever the end, nothing is left of the pending subscriptions. A connection that was closed meanwhile gets no reply.
  * @throws AppError `unavailable` when the topics change faster than they are read.
  */
 export async function subscribe(deps: SubscribeDeps, request: SubscribeRequest): Promise<void> {
@@ -144,7 +155,8 @@ function begin(
 ): Outcome {
   const { pending, want, found, budget } = parts;
   const { topic } = pending;
-  const top: StreamTop = { epoch: topic.epoch ?? "", number: topic.position };
+  if (topic.epoch === null) throw new Error("a subscription begins at no position");
+  const top: StreamTop = { epoch: topic.epoch, number: topic.position };
   const recovery = want.asked ? decideRecovery(want.asked, top, { found, held: pending.held }, budget) : null;
   if (recovery) metrics.recovery(recovery.isRecovered, recovery.publications.length);
   if (recovery && !recovery.isRecovered && want.rejectsUnrecovered)

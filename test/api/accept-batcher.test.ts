@@ -2,7 +2,7 @@ import { expect, test } from "@jest/globals";
 import { createAcceptBatcher } from "../../api/accept/accept-batcher.ts";
 import { createMessageQuota } from "../../api/rate-limit/message-quota.ts";
 import { createLongPoll, readPreferredWaitS } from "../../api/http/long-poll.ts";
-import type { Acceptance, NewMessage } from "../../shared/db/messages/accept-messages.ts";
+import type { Acceptance, Accepted, NewMessage, Written } from "../../shared/db/messages/accept-messages.ts";
 import type { MessageRow } from "../../shared/db/messages/messages.ts";
 
 const message = (text: string, slug = "g"): NewMessage => ({
@@ -15,13 +15,9 @@ const message = (text: string, slug = "g"): NewMessage => ({
   stamp: null,
 });
 const refused: Acceptance = { outcome: "no_such_room" };
-// The batcher does not read messages.
+// Neither the batcher nor the quota reads messages.
 const someMessage = {} as MessageRow;
-const accepted: Acceptance = {
-  outcome: "accepted",
-  message: someMessage,
-  position: { epoch: "e", lastNumber: 0 },
-};
+const accepted: Accepted = { outcome: "accepted", message: someMessage, entry: {} as Accepted["entry"] };
 
 test("the batcher writes a lone message at once, and messages that arrive during the write together", async () => {
   const sizes: number[] = [];
@@ -60,19 +56,42 @@ test("after a deadlock the batcher writes the messages one by one, and only the 
   expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
 });
 
-const lockTimeout = () =>
-  Object.assign(new Error("canceling statement due to lock timeout"), { code: "55P03" });
-/** A write that fails for the rooms that are locked, which are those in `held`. */
+/** A write that finds the rooms in `held` locked, and says how often it was asked for each. */
 function createWriteWithLocks(held: ReadonlySet<string>) {
   const written: string[] = [];
-  const write = async (batch: readonly NewMessage[]) => {
+  const tries: { slug: string; skipsLocked: boolean }[] = [];
+  const write = async (batch: readonly NewMessage[], { skipsLocked }: { skipsLocked: boolean }) => {
     await new Promise((resolve) => setImmediate(resolve));
-    if (batch.some(({ room }) => held.has(room.slug))) throw lockTimeout();
-    written.push(...batch.map(({ content }) => content.text));
-    return batch.map(() => refused);
+    return batch.map(({ room: { slug }, content }): Written => {
+      tries.push({ slug, skipsLocked });
+      if (held.has(slug)) return { outcome: "room_locked" };
+      written.push(content.text);
+      return refused;
+    });
   };
-  return { written, write };
+  return { written, tries, write };
 }
+
+test("a locked room delays no other room of its batch, and waits for its lock by itself", async () => {
+  const held = new Set(["held"]);
+  const { write, tries } = createWriteWithLocks(held);
+  const accept = createAcceptBatcher(
+    write,
+    () => undefined,
+    () => 0,
+  );
+  const waiting = accept(message("1", "held"));
+  await accept(message("1", "free"));
+  expect(tries).toEqual([
+    { slug: "held", skipsLocked: true },
+    { slug: "free", skipsLocked: true },
+  ]);
+  held.clear();
+  await waiting;
+  expect(tries.slice(2).every((it) => it.slug === "held" && !it.skipsLocked)).toBe(true);
+  await accept(message("2", "held"));
+  expect(tries.at(-1)).toEqual({ slug: "held", skipsLocked: true });
+});
 
 test("locked rooms do not delay the messages of other rooms, and keep the order of their own", async () => {
   const held = new Set(Array.from({ length: 20 }, (_, index) => `held-${index}`));

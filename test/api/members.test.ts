@@ -254,28 +254,31 @@ test("a removed member can no longer read, and the member's queued messages are 
   expect(seen.body).toMatchObject({ status: "dead", error: { code: "sender_removed" } });
 });
 
-test("a room receives the removed member's dead messages after the removal", async () => {
-  const room = await makeRoom("failed", [{ user: "bob" }]);
-  await (
-    await tenant.user("bob")
-  )("POST", `${room}/messages`, { body: { text: "too late" } });
+test("a room receives the removed member's dead messages before the removal, and keeps them marked", async () => {
+  const room = await makeRoom("failed", [{ user: "ada" }, { user: "bob" }]);
+  const posted = await (await tenant.user("bob"))("POST", `${room}/messages`, { body: { text: "too late" } });
+  const { id } = posted.body as { id: string };
   const { rows } = await world.db.raw<{ rows: { id: string }[] }>(
     "select id from rooms where slug = 'failed'",
   );
   const subscriber = world.redis.duplicate({ enableOfflineQueue: true });
-  const received: { number: number | null; after?: number }[] = [];
-  subscriber.on("message", (_channel, text: string) =>
-    received.push(JSON.parse(text) as (typeof received)[number]),
-  );
+  const received: unknown[] = [];
+  subscriber.on("message", (_channel, text: string) => {
+    const { number, data } = JSON.parse(text) as { number: number; data: string };
+    received.push({ live: number, ...(JSON.parse(data) as Record<string, unknown>) });
+  });
   await subscriber.subscribe(`omc:{${rows[0]?.id}}:live`);
   await tenant.server("DELETE", `${room}/members/bob`);
   await until(() => received.length === 2, "the room received both");
   subscriber.disconnect();
-  const { epoch, offset } = (await tenant.server("GET", room)).body as { epoch: string; offset: number };
+  const { offset } = (await tenant.server("GET", room)).body as { offset: number };
+  const error = { code: "sender_removed" };
   expect(received).toMatchObject([
-    { number: offset, epoch },
-    { number: null, after: offset, epoch, data: expect.stringContaining("message.failed") },
+    { live: offset - 1, type: "message.failed", number: offset - 1, message: id, act: "message", error },
+    { live: offset, type: "member.left", number: offset },
   ]);
+  const page = await (await tenant.user("ada"))("GET", `${room}/messages`);
+  expect(page).toMatchObject({ body: { items: [{ id, status: "dead", text: "too late", error }], offset } });
 });
 
 test("people receive the rooms that they are added to and removed from", async () => {

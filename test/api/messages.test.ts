@@ -49,7 +49,7 @@ async function appendMessages(roomId: string, texts: readonly string[]): Promise
   });
 }
 
-test("a message is accepted, queued, and readable by its id at once", async () => {
+test("a message is accepted with its number, queued, and readable by its id at once", async () => {
   const room = await makeRoom("first");
   const posted = await ada("POST", room.path, { body: { text: "Hello 👋\n\tthere", clientId: "c-1" } });
   expect(posted.status).toBe(202);
@@ -57,12 +57,14 @@ test("a message is accepted, queued, and readable by its id at once", async () =
   expect(posted.headers.get("location")).toBe(`${room.path}/${message.id}`);
   expect(message).toMatchObject({
     room: "group:first",
-    number: null,
+    // Behind the entry of the member.
+    number: 2,
     clientId: "c-1",
     sender: { user: "ada", displayName: null, avatar: null },
     text: "Hello 👋\n\tthere",
     status: "queued",
     error: null,
+    deletedAt: null,
   });
   expect(await ada("GET", `${room.path}/${message.id}`)).toMatchObject({ status: 200, body: message });
 });
@@ -84,6 +86,8 @@ test("twenty requests with one key make one message and get the same answer", as
     [room.id],
   );
   expect(rows[0]?.count).toBe(1);
+  // No repetition has burnt a number.
+  expect(await ada("POST", room.path, { body: { text: "next" } })).toMatchObject({ body: { number: 3 } });
 });
 
 test("a key used for another message is refused, also in another room", async () => {
@@ -113,17 +117,20 @@ test("two people can use the same key", async () => {
   expect(new Set(replies.map(({ body }) => (body as Message).id)).size).toBe(2);
 });
 
-test("three hundred simultaneous messages each have an order number of their own", async () => {
+test("three hundred simultaneous messages get three hundred numbers in a row, in the order for Matrix", async () => {
   const room = await makeRoom("burst");
   const replies = await Promise.all(
     Array.from({ length: 300 }, (_, index) => ada("POST", room.path, { body: { text: `m${index}` } })),
   );
   expect(replies.filter(({ status }) => status !== 202)).toEqual([]);
-  const { rows } = await world.db.raw<{ rows: { order_number: number }[] }>(
-    "select order_number from messages where room_id = ? order by order_number",
+  const numbers = replies.map(({ body }) => (body as Message).number ?? 0).sort((a, b) => a - b);
+  expect(numbers).toEqual(Array.from({ length: 300 }, (_, index) => index + 2));
+  const { rows } = await world.db.raw<{ rows: unknown[] }>(
+    `select 1 from messages m join timeline e on e.room_id = m.room_id and e.entry_id = m.id
+      where m.room_id = ? and m.order_number + 1 = e.number`,
     [room.id],
   );
-  expect(rows.map((row) => row.order_number)).toEqual(Array.from({ length: 300 }, (_, index) => index + 1));
+  expect(rows).toHaveLength(300);
 });
 
 test("pages go back and forth over the timeline and name their position", async () => {
@@ -157,63 +164,95 @@ test("pages go back and forth over the timeline and name their position", async 
   expect((await read("")).texts).toEqual(texts);
 });
 
-test("a page shows accepted messages that are not yet in the timeline as pending", async () => {
-  const room = await makeRoom("pending");
-  await ada("POST", room.path, { body: { text: "one" } });
-  await ada("POST", room.path, { body: { text: "two" } });
+test("a page shows how far Matrix has followed: each message's status, and up to which number all are settled", async () => {
+  const room = await makeRoom("followed");
+  const posted = [];
+  for (const text of ["one", "two", "three"]) {
+    posted.push((await ada("POST", room.path, { body: { text } })).body);
+  }
   expect(await ada("GET", room.path)).toMatchObject({
     body: {
-      items: [],
-      pending: [
-        { text: "one", status: "queued" },
-        { text: "two", status: "queued" },
+      items: [
+        { text: "one", status: "queued", number: 2, error: null },
+        { text: "two", status: "queued", number: 3 },
+        { text: "three", status: "queued", number: 4 },
       ],
+      pending: [],
+      sentUpTo: 0,
+      offset: 4,
       hasMore: false,
     },
   });
+  await world.db.raw("update messages set status = 'sent', event_id = '$one', open = false where id = ?", [
+    posted[0]?.id ?? "",
+  ]);
+  await world.db.raw(
+    "update messages set status = 'dead', error_code = 'refused', error_message = 'No.', open = false where id = ?",
+    [posted[1]?.id ?? ""],
+  );
+  await world.db.raw(
+    `insert into room_mirrors (room_id, tenant_id, sent_number) values (?, ?, 3)
+         on conflict (room_id) do update set sent_number = 3`,
+    [room.id, tenant.row.id],
+  );
+  expect(await ada("GET", room.path)).toMatchObject({
+    body: {
+      items: [
+        { text: "one", status: "sent" },
+        { text: "two", status: "dead", error: { code: "refused", message: "No." } },
+        { text: "three", status: "queued" },
+      ],
+      sentUpTo: 3,
+    },
+  });
+  expect(await ada("GET", `${room.path}/${posted[1]?.id}`)).toMatchObject({
+    body: { number: 3, status: "dead", error: { code: "refused" } },
+  });
+  const rooms = (await ada("GET", "/v1/me/rooms")).body as { items: { room: string }[] };
+  expect(rooms.items.find((it) => it.room === "group:followed")).toMatchObject({
+    sentUpTo: 3,
+    unread: 0,
+    lastMessage: { text: "three", number: 4, status: "queued" },
+  });
 });
 
-test("a room receives a message before Matrix has it", async () => {
+test("a room receives a message with its number before Matrix has it", async () => {
   const room = await makeRoom("shown");
   const subscriber = world.redis.duplicate({ enableOfflineQueue: true });
-  const received: { data: { type: string; text: string } }[] = [];
+  const received: unknown[] = [];
   subscriber.on("message", (_channel, text: string) => {
     const live = JSON.parse(text) as { data: string };
-    received.push({ ...live, data: JSON.parse(live.data) as { type: string; text: string } });
+    received.push({ ...live, data: JSON.parse(live.data) as unknown });
   });
   await subscriber.subscribe(`omc:{${room.id}}:live`);
   await ada("POST", room.path, { body: { text: "soon" } });
   await until(() => received.length > 0, "the room received the message");
   subscriber.disconnect();
   const { epoch, offset } = (await ada("GET", room.path)).body as { epoch: string; offset: number };
-  expect(received).toMatchObject([
-    {
-      number: null,
-      epoch,
-      after: offset,
-      data: { type: "message.pending", text: "soon", status: "queued", number: null },
-    },
-  ]);
+  const data = { type: "message.created", text: "soon", status: "queued", number: offset };
+  expect(received).toMatchObject([{ number: offset, epoch, data }]);
 });
 
-test("a caller that prefers to wait gets the answer when the message is sent", async () => {
-  const room = await makeRoom("waited");
-  const waiting = ada("POST", room.path, {
-    body: { text: "sent soon" },
-    headers: { prefer: "respond-async, wait=20" },
-  });
-  await until(async () => {
-    const { rows } = await world.db.raw<{ rows: unknown[] }>(
-      "update messages set status = 'sent', event_id = '$x' where room_id = ? returning id",
-      [room.id],
-    );
-    return rows.length > 0;
-  }, "the message was sent");
-  const answer = await waiting;
-  // Sent, and not read back yet: it has no number.
-  expect(answer).toMatchObject({ status: 200, body: { status: "sent", number: null } });
-  expect(answer.headers.get("preference-applied")).toBe("wait=20");
-});
+test.each(["sent", "dead"])(
+  "a caller that prefers to wait gets the answer when the message is %s",
+  async (status) => {
+    const room = await makeRoom(`waited-${status}`);
+    const waiting = ada("POST", room.path, {
+      body: { text: "soon" },
+      headers: { prefer: "respond-async, wait=20" },
+    });
+    await until(async () => {
+      const { rows } = await world.db.raw<{ rows: unknown[] }>(
+        "update messages set status = ?, event_id = '$x' where room_id = ? returning id",
+        [status, room.id],
+      );
+      return rows.length > 0;
+    }, `the message is ${status}`);
+    const answer = await waiting;
+    expect(answer).toMatchObject({ status: 200, body: { status, number: 2 } });
+    expect(answer.headers.get("preference-applied")).toBe("wait=20");
+  },
+);
 
 test("a wait for which the tenant has no place is not said to be kept", async () => {
   const busy = await world.tenant("no-places");
@@ -301,6 +340,32 @@ test("a tenant with too many waiting messages is refused as unavailable", async 
   }
   expect(replies.map(({ status }) => status)).toEqual([202, 202, 202, 503, 503]);
   expect(replies[4]?.headers.get("retry-after")).toBe("5");
+});
+
+test("a room with too many waiting messages is refused as unavailable, and another room is not", async () => {
+  const other = await world.tenant("small-rooms");
+  await world.db.raw("update tenants set limits = ? where slug = 'small-rooms'", [
+    JSON.stringify({ roomMessages: 2 }),
+  ]);
+  for (const slug of ["full", "free"]) {
+    await other.server("PUT", `/v1/rooms/group/${slug}`, {
+      body: { name: slug, members: [{ user: "ada" }] },
+    });
+  }
+  const sender = await other.user("ada");
+  const post = (slug: string) => sender("POST", `/v1/rooms/group/${slug}/messages`, { body: { text: "x" } });
+  const replies = [await post("full"), await post("full"), await post("full"), await post("free")];
+  expect(replies.map(({ status }) => status)).toEqual([202, 202, 503, 202]);
+  expect(replies[2]?.headers.get("retry-after")).toBe("5");
+
+  // Matrix has followed by one message.
+  await world.db.raw(
+    `insert into room_mirrors (room_id, tenant_id, closed_count) select id, tenant_id, 1 from rooms where tenant_id = ? and slug = 'full'
+         on conflict (room_id) do update set closed_count = 1`,
+    [other.row.id],
+  );
+  expect((await post("full")).body).toMatchObject({ number: 4 });
+  expect((await post("full")).status).toBe(503);
 });
 
 test("over the quota a repeated request still returns its message, and a refused one does not count", async () => {

@@ -80,7 +80,7 @@ describe("a token of a deleted user", () => {
     await expectRefused(ours, calls);
     await expectRefused(products, calls);
     const page = await world.as(await signed("reused"))("GET", `${room}/messages`);
-    expect((page.body as { pending: unknown[] }).pending).toHaveLength(1);
+    expect((page.body as { items: unknown[] }).items).toHaveLength(1);
   });
 
   test("does not read by its client id what the next user sent, while the tenant's queue is full", async () => {

@@ -242,10 +242,10 @@ test("deleting a user with messages in many rooms takes as many statements as wi
     world.db.on("query", note);
     const sideEffects = await deleteUser(world.db, tenant.row.id, user);
     world.db.off("query", note);
-    const failed = (sideEffects ?? []).flatMap((one) =>
-      one.type === "publishFailed" ? one.message.room : [],
+    const published = (sideEffects ?? []).flatMap((one) =>
+      one.type === "publishTimeline" ? one.roomId : [],
     );
-    expect(new Set(failed).size).toBe(rooms);
+    expect(new Set(published).size).toBe(rooms);
     return statements.length;
   };
   expect(await statementsFor("everywhere", 6)).toBe(await statementsFor("in-two", 2));

@@ -51,7 +51,10 @@ test("the pipeline's bench counts every message, and the statements and commands
     };
     const [round = {}] = rounds;
     expect(open).toMatchObject({ rate: 40, seconds: 2, messages: 80 });
-    const names = ["bullmq", "insert", "accept", "endToEnd", "sqlPerMessage", "redisPerMessage"];
+    const names = [
+      ...["bullmq", "insert", "accept", "perInsert", "drain", "acceptBusy", "endToEnd"],
+      ...["sqlPerMessage", "redisPerMessage"],
+    ];
     expect(Object.keys(round)).toEqual(names);
     // A room's messages share statements and commands, and none costs nothing.
     for (const name of ["sqlPerMessage", "redisPerMessage"]) {

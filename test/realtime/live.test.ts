@@ -19,7 +19,7 @@ afterEach(() => {
 /** Publishes an unnumbered event that follows the entry `after` of a room. */
 async function publishUnnumbered(room: Room, text: string, after: number): Promise<void> {
   const [place] = await readPositions(world.db, [room.id]);
-  const data = JSON.stringify({ type: "message.pending", text });
+  const data = JSON.stringify({ type: "typing", text });
   const live = { number: null, after, epoch: place?.epoch, leaver: null, data };
   await world.redis.publish(roomLiveChannel(room.id), JSON.stringify(live));
 }
@@ -64,13 +64,13 @@ describe("connecting", () => {
       number: null,
       epoch: "any",
       leaver: null,
-      data: '{"type":"message.pending","text":"soon"}',
+      data: '{"type":"typing","text":"soon"}',
     };
     await world.redis.publish(roomLiveChannel(room.id), JSON.stringify(message));
     await waitFor(() => cy.publications.length === 1);
     expect(cy.publications[0]).toEqual({
       channel: "group:unnumbered",
-      data: { type: "message.pending", text: "soon" },
+      data: { type: "typing", text: "soon" },
     });
   });
 
@@ -84,7 +84,7 @@ describe("connecting", () => {
     await waitFor(() => lou.publications.length === 2 && mel.unsubscribed.length === 1);
     expect(lou.publications.map(({ data }) => (data as { type: string }).type)).toEqual([
       "member.left",
-      "message.pending",
+      "typing",
     ]);
     expect(mel.publications).toEqual([]);
   });

@@ -5,7 +5,8 @@ import { readPositions } from "../../shared/db/memberships/subscription-rights.t
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { newFence } from "../../shared/platform/ids.ts";
 import { roomStreamKey } from "../../shared/platform/redis-keys.ts";
-import { rebuildStream } from "../../shared/timeline/publish.ts";
+import { readEntries } from "../../shared/db/timeline/publish-state.ts";
+import { formatLive } from "../../shared/timeline/publish.ts";
 import { publishUserEvent } from "../../shared/timeline/user-stream.ts";
 
 let world: World;
@@ -24,7 +25,7 @@ type Sub = {
   was_recovering?: boolean;
   offset: number;
   epoch: string;
-  publications?: { offset: number }[];
+  publications?: { offset: number; data?: { text?: string } }[];
 };
 
 async function epochOf(room: Room): Promise<string> {
@@ -37,8 +38,9 @@ async function recover(
   channel: string,
   user: string,
   place: { epoch: string; offset: number },
+  at = node,
 ): Promise<Sub> {
-  const raw = await connectRaw(node, await world.token(user), { [channel]: { recover: true, ...place } });
+  const raw = await connectRaw(at, await world.token(user), { [channel]: { recover: true, ...place } });
   const reply = (await raw.reply(1)) as unknown as { connect: { subs: Record<string, Sub> } };
   raw.end();
   const sub = reply.connect.subs[channel];
@@ -80,19 +82,40 @@ describe("a client that reconnects", () => {
     expect(sub).toMatchObject({ ...lost, offset: 2 });
   });
 
-  test("is not recovered when it missed more than 300 entries", async () => {
+  test("receives a thousand entries, most of which Redis has no more, but not one more", async () => {
+    // The bytes of the shortest messages end a recovery before the thousandth.
+    const wide = await world.node({ limits: { recoveredBytes: 1_024 * 1_024 } });
     const room = await world.room("group:many", ["ada"]);
-    await world.say(room, ...Array.from({ length: 301 }, (_, n) => `m${n}`));
+    await world.say(room, ...Array.from({ length: 1_001 }, (_, n) => `m${n + 1}`));
     const epoch = await epochOf(room);
-    expect(await recover("group:many", "ada", { epoch, offset: 0 })).toMatchObject(lost);
-    const all = await recover("group:many", "ada", { epoch, offset: 1 });
-    expect(all.publications).toHaveLength(300);
+    expect(await world.redis.xlen(roomStreamKey(room.id, epoch))).toBeLessThan(400);
+    expect(await recover("group:many", "ada", { epoch, offset: 0 }, wide)).toMatchObject(lost);
+    const all = await recover("group:many", "ada", { epoch, offset: 1 }, wide);
+    await wide.stop();
+    expect(all).toMatchObject({ recovered: true, offset: 1 });
+    expect(all.publications?.map(({ offset, data }) => [offset, data?.text])).toEqual(
+      Array.from({ length: 1_000 }, (_, n) => [n + 2, `m${n + 2}`]),
+    );
+  });
+
+  test("receives the same publications from Postgres as from Redis", async () => {
+    const room = await world.room("group:same", ["ada"]);
+    await world.say(room, "1", "2", "3");
+    const epoch = await epochOf(room);
+    const fromRedis = await recover("group:same", "ada", { epoch, offset: 0 });
+    await world.redis.del(roomStreamKey(room.id, epoch));
+    const fromPostgres = await recover("group:same", "ada", { epoch, offset: 0 });
+    expect(fromPostgres).toEqual(fromRedis);
+    expect(fromPostgres.publications).toHaveLength(3);
   });
 
   test("is not recovered when it missed more than 256 KB", async () => {
     const room = await world.room("group:big", ["ada"]);
     await world.say(room, ...Array.from({ length: 40 }, () => "x".repeat(10_000)));
     const epoch = await epochOf(room);
+    expect(await recover("group:big", "ada", { epoch, offset: 0 })).toMatchObject(lost);
+    expect(await recover("group:big", "ada", { epoch, offset: 20 })).toMatchObject({ recovered: true });
+    await world.redis.del(roomStreamKey(room.id, epoch));
     expect(await recover("group:big", "ada", { epoch, offset: 0 })).toMatchObject(lost);
     expect(await recover("group:big", "ada", { epoch, offset: 20 })).toMatchObject({ recovered: true });
   });
@@ -102,7 +125,7 @@ describe("a client that reconnects", () => {
     const rooms = [await world.room("group:sum-a", ["sumi"]), await world.room("group:sum-b", ["sumi"])];
     const subs: Record<string, unknown> = {};
     for (const [index, room] of rooms.entries()) {
-      await world.say(room, ...Array.from({ length: 200 }, (_, n) => `m${n}`));
+      await world.say(room, ...Array.from({ length: 600 }, (_, n) => `m${n}`));
       subs[keys[index] ?? ""] = { recover: true, epoch: await epochOf(room), offset: 0 };
     }
     const raw = await connectRaw(node, await world.token("sumi"), subs);
@@ -199,11 +222,14 @@ function dropTransport(client: object): void {
 /** Appends messages and writes them to the stream without publishing them. */
 async function appendUnpublished(room: Room, ...texts: string[]): Promise<void> {
   await world.append(room, texts);
-  await world
-    .db("room_timeline")
-    .where({ room_id: room.id })
-    .update({ published_number: world.db.ref("last_number") });
-  await rebuildStream(world, room.id);
+  const epoch = await epochOf(room);
+  for (const row of await readEntries(world.db, [{ roomId: room.id, epoch, after: 0, limit: 100 }]))
+    await world.redis.xadd(
+      roomStreamKey(room.id, epoch),
+      `${row.number}-0`,
+      "m",
+      JSON.stringify(formatLive(row, epoch)),
+    );
 }
 
 describe("while a client is connected", () => {
@@ -236,13 +262,40 @@ describe("while a client is connected", () => {
     expect(lee.texts("group:hole-left")).not.toContain("2");
   });
 
-  test("a hole too large to fill makes the client load everything", async () => {
+  test("a process that is 3,000 entries behind delivers them in order, and closes nobody", async () => {
+    const room = await world.room("group:far-behind", ["ada"]);
+    const ada = await connectListener(node, await world.token("ada"));
+    const texts = Array.from({ length: 3_000 }, (_, n) => `m${n + 1} ${"x".repeat(500)}`);
+    await world.append(room, texts);
+    // The stream begins with the newest entries, and those alone are published.
+    await world.publish(room);
+    await waitFor(() => ada.texts("group:far-behind").length >= 3_000);
+    expect(ada.texts("group:far-behind")).toEqual(texts);
+    expect(ada.connecting).toHaveLength(1);
+    expect(ada.unsubscribed).toEqual([]);
+  });
+
+  test("a removal that only Postgres has unsubscribes the removed user before the following entries are delivered", async () => {
+    const room = await world.room("group:unread-left", ["ada", "lee"]);
+    const ada = await connectListener(node, await world.token("ada"));
+    const lee = await connectListener(node, await world.token("lee"));
+    await world.append(room, ["before"]);
+    await world.remove(room, "lee", { isPublished: false });
+    await world.append(
+      room,
+      Array.from({ length: 400 }, (_, n) => `after ${n}`),
+    );
+    await world.publish(room);
+    await waitFor(() => ada.offsets("group:unread-left").length === 402);
+    await waitFor(() => lee.unsubscribed.includes("group:unread-left"));
+    expect(lee.texts("group:unread-left")).toEqual(["before"]);
+    expect(ada.offsets("group:unread-left")).toEqual(Array.from({ length: 402 }, (_, n) => n + 1));
+  });
+
+  test("a hole that Postgres cannot fill makes the client load everything", async () => {
     const room = await world.room("group:abyss", ["ada"]);
     const ada = await connectListener(node, await world.token("ada"));
-    await world
-      .db("room_timeline")
-      .where({ room_id: room.id })
-      .update({ last_number: 900, published_number: 900 });
+    await world.db("room_timeline").where({ room_id: room.id }).update({ last_number: 900 });
     await world.append(room, ["901"]);
     await world.publish(room);
     await waitFor(() => ada.connecting.includes(3010));
@@ -256,7 +309,7 @@ describe("while a client is connected", () => {
     const ada = await connectListener(node, await world.token("ada"));
     await world.say(room, "1");
     const epoch = newFence();
-    await world.db("room_timeline").where({ room_id: room.id }).update({ epoch, published_number: 0 });
+    await world.db("room_timeline").where({ room_id: room.id }).update({ epoch });
     await world.say(room, "2");
     await waitFor(() => ada.connecting.includes(3010));
     await waitFor(() => ada.subscribed.some(({ streamPosition }) => streamPosition?.epoch === epoch));
@@ -269,10 +322,7 @@ describe("while a client is connected", () => {
     raw.send({ id: 2, unsubscribe: { channel: "group:own" } });
     raw.send({ id: 3, subscribe: { channel: "group:own" } });
     await raw.reply(3);
-    await world
-      .db("room_timeline")
-      .where({ room_id: room.id })
-      .update({ epoch: newFence(), published_number: 0 });
+    await world.db("room_timeline").where({ room_id: room.id }).update({ epoch: newFence() });
     await world.say(room, "1");
     await waitFor(() => raw.replies.some(({ push }) => push && "unsubscribe" in push));
     expect(raw.replies.find(({ push }) => push && "unsubscribe" in push)?.push).toMatchObject({
@@ -312,7 +362,8 @@ describe("while a client is connected", () => {
     await world.say(room, "not received");
     raw.send({ id: 9, ping: {} });
     await raw.reply(9);
-    expect(raw.replies.filter(({ push }) => push?.["channel"] === "group:opted-out")).toEqual([]);
+    const later = raw.replies.slice(raw.replies.findIndex(({ id }) => id === 2));
+    expect(later.filter(({ push }) => push?.["channel"] === "group:opted-out")).toEqual([]);
     raw.end();
   });
 
@@ -352,4 +403,17 @@ test("a flushed Redis loses nothing of a room", async () => {
   await waitFor(() => ada.texts("group:flushed").length === 3);
   const sub = await recover("group:flushed", "ada", { epoch: await epochOf(room), offset: 0 });
   expect(sub.publications?.map(({ offset }) => offset)).toEqual([1, 2, 3]);
+});
+
+test("a client receives the entries that it missed though Redis was flushed, up to the limit of bytes", async () => {
+  const room = await world.room("group:flushed-many", ["ada"]);
+  await world.say(room, ...Array.from({ length: 1_000 }, (_, n) => `m${n + 1}`));
+  await world.redis.flushdb();
+  const epoch = await epochOf(room);
+  expect(await recover("group:flushed-many", "ada", { epoch, offset: 0 })).toMatchObject(lost);
+  const sub = await recover("group:flushed-many", "ada", { epoch, offset: 300 });
+  expect(sub).toMatchObject({ recovered: true, offset: 300 });
+  expect(sub.publications?.map(({ offset }) => offset)).toEqual(
+    Array.from({ length: 700 }, (_, n) => n + 301),
+  );
 });

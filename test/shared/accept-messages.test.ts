@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { acceptMessages, type NewMessage } from "../../shared/db/messages/accept-messages.ts";
+import { openDb } from "../../shared/db/connection/open.ts";
 import { lockOutboxes } from "../../shared/db/rooms/rooms.ts";
 import { newId } from "../../shared/platform/ids.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
@@ -50,8 +51,71 @@ test("a batch is answered in the order asked, good ones and refused ones", async
   const [first, , third, , fifth, sixth] = answers.map((answer) =>
     "message" in answer ? answer.message : null,
   );
-  expect([first?.order_number, third?.order_number]).toEqual([1, 1]);
-  expect(sixth?.id).toBe(fifth?.id);
+  expect([first?.number, third?.number, fifth?.number]).toEqual([3, 3, 4]);
+  expect(sixth).toMatchObject({ id: fifth?.id, number: 4 });
+  await expectDense();
+});
+
+test("the rooms that another transaction locks are named at once, and the messages of the others are accepted", async () => {
+  const trx = await world.db.transaction();
+  await trx.raw(
+    "select 1 from room_timeline where room_id = (select id from rooms where slug = 'a') for update",
+  );
+  const batch = [
+    message("a", "held"),
+    message("b", "free"),
+    message("none", "refused"),
+    message("a", "held"),
+  ];
+  const answers = await acceptMessages(world.db, batch, undefined, { skipsLocked: true });
+  expect(answers.map(({ outcome }) => outcome)).toEqual([
+    "room_locked",
+    "accepted",
+    "no_such_room",
+    "room_locked",
+  ]);
+  expect(await acceptMessages(world.db, batch.slice(0, 1))).toEqual([{ outcome: "room_locked" }]);
+  await trx.commit();
+  const again = await acceptMessages(world.db, batch.slice(0, 1), undefined, { skipsLocked: true });
+  expect(again).toMatchObject([{ outcome: "accepted" }]);
+  await expectDense();
+});
+
+test("one client id in two rooms and in crossing batches at once is one message, and burns no number", async () => {
+  const processes = [world.db, openDb({ url: world.config.databaseUrl, name: "second-process", max: 10 })];
+  const named = (slug: string, clientId: string) => message(slug, "once", { clientId, requestHash: "00" });
+  for (let round = 0; round < 25; round++) {
+    const ids = [`x-${round}`, `y-${round}`];
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, (_, index) => {
+        const [first = "", second = ""] = index % 2 ? ids : [...ids].reverse();
+        const [here = "", there = ""] =
+          [
+            ["a", "a"],
+            ["b", "b"],
+            ["a", "b"],
+            ["b", "a"],
+          ][index >> 1] ?? [];
+        const batch = [
+          named(here, first),
+          message(here, "between"),
+          named(there, second),
+          named(here, first),
+        ];
+        return acceptMessages(processes[index % 2] ?? world.db, batch);
+      }),
+    );
+    for (const clientId of ids) {
+      const own = answers
+        .flat()
+        .flatMap((it) => ("message" in it && it.message.client_id === clientId ? [it] : []));
+      expect(own).toHaveLength(12);
+      expect(own.filter(({ outcome }) => outcome === "accepted")).toHaveLength(1);
+      expect(new Set(own.map(({ message: { id, number } }) => `${id} ${number}`)).size).toBe(1);
+    }
+  }
+  await processes[1]?.destroy();
+  await expectDense();
 });
 
 test("batches that lock the same rooms in another order all come through", async () => {
@@ -85,7 +149,7 @@ test("only the first message of an idle room wakes it: one job sends the others 
   expect(await wakes("3")).toEqual([true]);
 });
 
-test("an accepted message has the position of its room's timeline, with the removals that were committed while it waited", async () => {
+test("an accepted message has a number behind the removal that was committed while it waited", async () => {
   await tenant.server("PUT", "/v1/rooms/group/place", {
     body: { name: "place", members: [{ user: "ada" }] },
   });
@@ -101,11 +165,27 @@ test("an accepted message has the position of its room's timeline, with the remo
     return (await read(waiting)).length > 0;
   }, "the message waits for the removal");
   await trx.commit();
-  expect(left).toBe(room.last_number + 1);
+  const number = room.last_number + 2;
+  expect(left).toBe(number - 1);
   expect(await answer).toMatchObject([
-    { outcome: "accepted", position: { epoch: room.epoch, lastNumber: left } },
+    { outcome: "accepted", message: { number }, entry: { number, epoch: room.epoch, last_number: number } },
   ]);
 });
+
+/** Every timeline has the numbers from 1 to its last one, and each accepted message one of them. */
+async function expectDense(): Promise<void> {
+  const rooms = await read<{ last_number: number; entries: number; highest: number }>(
+    `select t.last_number, count(e.*) as entries, coalesce(max(e.number), 0) as highest
+       from room_timeline t left join timeline e on e.room_id = t.room_id group by t.room_id`,
+  );
+  for (const { last_number: last, entries, highest } of rooms)
+    expect([entries, highest]).toEqual([last, last]);
+  expect(
+    await read(
+      "select 1 from messages m where not exists (select 1 from timeline e where e.entry_id = m.id)",
+    ),
+  ).toEqual([]);
+}
 
 async function read<Row>(sql: string): Promise<Row[]> {
   return (await world.db.raw<{ rows: Row[] }>(sql)).rows;

@@ -15,7 +15,8 @@ function entry(number: number): EntryRow {
       content: {},
     },
     ...{ at: new Date(0), sender_id: null, sender_name: null, sender_user: null, sender_display_name: null },
-    ...{ sender_avatar: null, kind: "group", slug: "s" },
+    ...{ sender_avatar: null, kind: "group", slug: "s", relates_to: null, redacted_at: null },
+    ...{ status: "sent", error_code: null, error_message: null, request_id: null },
   };
 }
 

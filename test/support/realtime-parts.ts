@@ -38,17 +38,21 @@ export async function openParts(world: World): Promise<Parts> {
   const redis = openSubscriberRedis(world.redisUrl, log, "test-parts");
   await waitForRedis(redis, 5_000);
   const metrics = new RealtimeMetrics(createMetrics());
-  const live = new RedisSubscriptions(redis, (channel, text) => {
-    deliver(delivery, channel, text);
-  });
+  const live = new RedisSubscriptions(redis);
   const hub = new Hub<Connection>(live);
   const streams = new Streams({ db: world.db, redis: world.redis, metrics });
   const catchUp = new CatchUp({ hub, streams, metrics, log, unreadBytes: LIMITS.queueBytes / 4 });
   const delivery: DeliverDeps = {
     ...{ hub, catchUp, metrics, log },
     controlMessages: { handle: () => undefined },
-    suspect: () => undefined,
+    antiEntropy: { suspect: () => undefined },
   };
+  live.start({
+    onMessage: (channel, text) => {
+      deliver(delivery, channel, text);
+    },
+    onRestored: () => undefined,
+  });
   await waitFor(() => live.isReady);
   return {
     hub,

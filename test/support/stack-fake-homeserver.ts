@@ -15,6 +15,7 @@ export class FakeHomeserver implements Homeserver {
   readonly id = "fake";
   readonly serverName = "test";
   readonly baseUrl = "http://127.0.0.1:9";
+  readonly keepsTime: boolean;
   readonly calls: RecordedCall[] = [];
   readonly accounts = new Set<string>();
   /** What else happens between a call and its answer. */
@@ -22,6 +23,10 @@ export class FakeHomeserver implements Homeserver {
   readonly #events = new Map<string, string>();
   readonly #answers: { matches: RegExp; body: unknown; isKept: boolean }[] = [];
   readonly #refusals: { matches: RegExp; failure: MatrixFailure; isApplied: boolean }[] = [];
+
+  constructor({ keepsTime = true } = {}) {
+    this.keepsTime = keepsTime;
+  }
 
   readonly as = (matrixUserId: string) =>
     Promise.resolve(async (call: MatrixCall) => {

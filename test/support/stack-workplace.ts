@@ -20,6 +20,7 @@ import type { Homeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { createWorkerMetrics } from "../../workers/runtime/metrics.ts";
 import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "../../workers/outbound/recent-sends.ts";
 import { openTestDatabase, type TestDatabase } from "./db.ts";
 import { openOwnRedis, type OwnRedis } from "./stack-servers.ts";
 
@@ -70,6 +71,7 @@ export class Workplace {
       readsStream: false,
       isContended: () => false,
       outboundBatchSize: createAdaptiveBatchSize(),
+      recentSends: createRecentSends(),
       sent: {
         add: (roomIds) => {
           for (const roomId of roomIds) this.sent.add(roomId);

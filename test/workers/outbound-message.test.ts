@@ -8,6 +8,7 @@ import { openWorkerRedis } from "../../shared/platform/redis.ts";
 import { NOT_ANSWERING } from "../../workers/matrix/homeserver/breaker.ts";
 import type { JobResult } from "../../workers/runtime/context.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
+import { createRecentSends } from "../../workers/outbound/recent-sends.ts";
 import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
@@ -26,8 +27,35 @@ beforeEach(async () => {
 });
 afterAll(() => place.close());
 
-function drain(): Promise<JobResult> {
-  return handleOutboundMessage(place.context(homeserver), { tenantId: place.tenantId, roomId: room.id });
+let clockMs = 0;
+const recentSends = createRecentSends(() => clockMs);
+
+function drain(inRoom = room): Promise<JobResult> {
+  const context = { ...place.context(homeserver), recentSends };
+  return handleOutboundMessage(context, { tenantId: place.tenantId, roomId: inRoom.id });
+}
+
+/** A message of another room is sent: the homeserver is well. */
+async function sendElsewhere(): Promise<void> {
+  const other = await place.room(`group:out-other-${++count}`, ["cleo"]);
+  await place.accept(other, "cleo", "elsewhere");
+  await drain(other);
+  clockMs += 1_000;
+}
+
+/** The room's first message had its last attempt so long ago, and what was known of it then stays. */
+async function letPass(ms: number): Promise<void> {
+  clockMs += ms;
+  const ago = [`${ms} milliseconds`, room.id];
+  await place.sql(
+    "update delivery_attempts set at = at - cast(? as interval) where message_id in (select id from messages where room_id = ?)",
+    ago,
+  );
+  await place.sql(
+    "update room_outbox set failing_since = failing_since - cast(? as interval) where room_id = ?",
+    ago,
+  );
+  await becomeDue();
 }
 
 /** The delay is over. */
@@ -41,6 +69,14 @@ async function statuses(): Promise<string[]> {
     [room.id],
   );
   return rows.map(({ status, error_code }) => (error_code === null ? status : `${status} ${error_code}`));
+}
+
+async function entries(): Promise<string[]> {
+  const rows = await place.sql<{ type: string }>(
+    "select type from timeline where room_id = ? order by number",
+    [room.id],
+  );
+  return rows.map(({ type }) => type);
 }
 
 test("a room's messages are sent in the order accepted, by their senders, after what they need was created", async () => {
@@ -172,7 +208,21 @@ test("a 429 of the homeserver delays the room as long as it asks for, and no mes
   expect(await statuses()).toEqual(["sent"]);
 });
 
-test("a message that waited longer than its tenant's limit is dead", async () => {
+/** Fails the room's first message `times`, `everyMs` apart. `isServed`: others are sent in between. */
+async function failMany(
+  times: number,
+  everyMs: number,
+  { isServed = true, at = /\/send\// } = {},
+): Promise<void> {
+  for (let turn = 0; turn < times; turn++) {
+    if (isServed) await sendElsewhere();
+    homeserver.refuse(at, "transient");
+    await drain();
+    await letPass(everyMs);
+  }
+}
+
+test("a message older than its tenant's limit is dead once it failed for a minute while others were sent", async () => {
   await setTenantLimits(place.db, "acme", { maxAgeMs: 60_000 });
   try {
     await place.accept(room, "ada", "old", "young");
@@ -180,15 +230,140 @@ test("a message that waited longer than its tenant's limit is dead", async () =>
       "update messages set accepted_at = now() - interval '2 minutes' where room_id = ? and order_number = 1",
       [room.id],
     );
-    for (let turn = 0; turn < 2; turn++) {
-      homeserver.refuse(/\/send\//, "transient");
-      await drain();
-      await becomeDue();
-    }
-    expect(await statuses()).toEqual(["dead expired", "sending"]);
+    await failMany(2, 40_000);
+    expect(await statuses()).toEqual(["sending", "queued"]);
+    await failMany(1, 40_000);
+    await drain();
+    expect(await statuses()).toEqual(["dead expired", "sent"]);
   } finally {
     await setTenantLimits(place.db, "acme", {});
   }
+});
+
+test("a message without a verdict for 15 minutes while others are sent is dead, and its room goes on", async () => {
+  await place.accept(room, "ada", "one", "two");
+  // 22 times 40 s.
+  await failMany(23, 40_000);
+  expect(await statuses()).toEqual(["sending", "queued"]);
+  await failMany(1, 40_000);
+  expect(await statuses()).toEqual(["dead unanswered", "queued"]);
+  await drain();
+  expect(await statuses()).toEqual(["dead unanswered", "sent"]);
+  expect(homeserver.texts.filter((text) => text !== "elsewhere")).toEqual(["two"]);
+  expect(await place.sql("select failing_since from room_outbox where room_id = ?", [room.id])).toEqual([
+    { failing_since: null },
+  ]);
+});
+
+test("a message whose sender cannot join is dead a minute after the first failure, and its room goes on", async () => {
+  await place.accept(room, "ada", "one");
+  await place.accept(room, "bob", "two");
+  await failMany(2, 40_000, { at: /\/join$/ });
+  expect(await statuses()).toEqual(["sending", "queued"]);
+  await failMany(1, 40_000, { at: /\/join$/ });
+  await drain();
+  expect(await statuses()).toEqual(["dead unanswered", "sent"]);
+});
+
+test("nothing is dead while the homeserver is away for an hour, and nothing dies right after", async () => {
+  await place.accept(room, "ada", "one");
+  await failMany(2, 40_000);
+  await failMany(90, 40_000, { isServed: false });
+  homeserver.fail(/\/send\//, new MatrixFailure("transient", { errcode: NOT_ANSWERING, httpStatus: null }));
+  await drain();
+  await letPass(3_600_000);
+  // It is back: others are sent first.
+  await failMany(1, 40_000);
+  expect(await statuses()).toEqual(["sending"]);
+  await drain();
+  expect(await statuses()).toEqual(["sent"]);
+});
+
+test("a message has the time of its acceptance on Matrix, again at a repeated send, where the homeserver keeps it", async () => {
+  const [message] = await place.accept(room, "ada", "one");
+  homeserver.refuse(/\/send\//, "transient", { isApplied: true });
+  await drain();
+  await becomeDue();
+  await drain();
+  const times = () =>
+    homeserver.calls.filter(({ path }) => path.includes("/send/")).map(({ query }) => query["ts"]);
+  const at = String(message?.accepted_at.getTime());
+  expect(times()).toEqual([at, at]);
+
+  homeserver = new FakeHomeserver({ keepsTime: false });
+  await place.accept(room, "ada", "two");
+  await drain();
+  expect(times()).toEqual([undefined]);
+});
+
+test("the second event of a message that an observer has seen by another event is redacted by the observer", async () => {
+  await place.accept(room, "ada", "one");
+  homeserver.meanwhile = async (path) => {
+    if (!path.includes("/send/")) return;
+    await place.sql(
+      "update messages set status = 'sent', open = false, event_id = '$seen' where room_id = ?",
+      [room.id],
+    );
+  };
+  await drain();
+  const redacted = homeserver.calls.filter(({ path }) => path.includes("/redact/"));
+  const creator = homeserver.calls.find(({ path }) => path === "/createRoom")?.as;
+  expect(redacted).toMatchObject([
+    { as: creator, path: expect.stringContaining(encodeURIComponent("/send/")) },
+  ]);
+  expect(await place.sql("select status, open, event_id from messages where room_id = ?", [room.id])).toEqual(
+    [{ status: "sent", open: false, event_id: "$seen" }],
+  );
+});
+
+test("a drain goes on after a message that an observer has seen while the drain was about to give it up", async () => {
+  await place.accept(room, "ada", "one", "two");
+  homeserver.refuse(/\/send\//, "permanent");
+  homeserver.meanwhile = async (path) => {
+    if (!path.includes("/send/")) return;
+    homeserver.meanwhile = () => Promise.resolve();
+    await place.sql(
+      "update messages set status = 'sent', open = false, event_id = '$seen' where room_id = ? and order_number = 1",
+      [room.id],
+    );
+  };
+  expect(await drain()).toEqual({ retryInMs: 0 });
+  await drain();
+  expect(await statuses()).toEqual(["sent", "sent"]);
+  expect(await entries()).toEqual(["message.created", "message.created"]);
+});
+
+test("what Matrix refuses for good is also deleted here where the tenant wants so, and only then", async () => {
+  const texts = () =>
+    place.sql<{ text: string }>(
+      "select content ->> 'text' as text from timeline where room_id = ? order by number",
+      [room.id],
+    );
+  await place.accept(room, "ada", "kept");
+  homeserver.refuse(/\/send\//, "permanent");
+  await drain();
+  expect(await statuses()).toEqual(["dead refused"]);
+  expect((await texts())[0]).toEqual({ text: "kept" });
+  await setTenantLimits(place.db, "acme", { onRefused: "hide" });
+  try {
+    await place.accept(room, "ada", "spam");
+    homeserver.refuse(/\/send\//, "permanent");
+    await drain();
+  } finally {
+    await setTenantLimits(place.db, "acme", {});
+  }
+  expect(await statuses()).toEqual(["dead refused", "dead refused"]);
+  expect(await entries()).toEqual([
+    "message.created",
+    "message.failed",
+    "message.created",
+    "message.failed",
+    "message.deleted",
+  ]);
+  expect((await texts())[2]).toEqual({ text: "" });
+  expect(
+    await place.sql("select content ->> 'text' as text from messages where room_id = ?", [room.id]),
+  ).toEqual(expect.arrayContaining([{ text: "kept" }, { text: "" }]));
 });
 
 test("a message that is refused for good is dead, and the next ones are sent", async () => {
@@ -278,9 +453,8 @@ test("a call that the open breaker rejects is no attempt: operators see none", a
   expect(tries).toEqual([]);
 });
 
-test("a room's subscribers receive a dead message after the entries that its timeline had then", async () => {
-  await place.accept(room, "ada", "one");
-  await place.sql("update room_timeline set last_number = 7, epoch = 'e' where room_id = ?", [room.id]);
+test("a room's subscribers receive a message's death as a numbered entry", async () => {
+  const [message] = await place.accept(room, "ada", "one");
   homeserver.refuse(/\/send\//, "permanent");
   const received: unknown[] = [];
   const listener = openWorkerRedis(place.redisUrl, place.log, "listener");
@@ -290,7 +464,7 @@ test("a room's subscribers receive a dead message after the entries that its tim
   await until(() => received.length > 0, "the subscriber receives it");
   listener.disconnect();
   expect(received).toMatchObject([
-    { number: null, after: 7, epoch: "e", data: expect.stringContaining("message.failed") },
+    { number: 2, data: expect.stringMatching(new RegExp(`message.failed.*${message?.id ?? "none"}`)) },
   ]);
 });
 

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import { settleMessages } from "../../shared/db/messages/settle.ts";
+import { rowsOf } from "../../shared/db/connection/open.ts";
 import { claimMessages, endBatch } from "../../shared/db/messages/outbox.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { newFence } from "../../shared/platform/ids.ts";
@@ -267,6 +269,65 @@ test("an answer of Matrix that comes too late does not change a dead message", a
   expect(await place.sql("select status from messages where room_id = ?", [room.id])).toEqual([
     { status: "dead" },
   ]);
+});
+
+test("an event's id is written once: an answer that brings another one is a double, and an observer's word stays", async () => {
+  const room = await place.room("group:once", ["ada"]);
+  const ids = (await place.accept(room, "ada", "seen", "seen by another event", "not seen")).map(
+    ({ id }) => id,
+  );
+  const fence = await takeFence(room);
+  await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 10 });
+  await place.sql(
+    "update messages set status = 'sent', open = false, event_id = '$seen-' || order_number where room_id = ? and order_number < 3",
+    [room.id],
+  );
+  const sent = [
+    { id: ids[0] ?? "", eventId: "$seen-1" },
+    { id: ids[1] ?? "", eventId: "$second" },
+    { id: ids[2] ?? "", eventId: "$first" },
+  ];
+
+  expect(await endBatch(place.db, room.id, fence, { sent, untried: [] })).toEqual({ doubles: ["$second"] });
+  expect(await claimMessages(place.db, room.id, { fence, sent, afterOrder: 3, limit: 10 })).toMatchObject({
+    doubles: ["$second"],
+  });
+  expect(await releaseRoomLease(place.db, room.id, fence, 3, sent)).toMatchObject({ doubles: ["$second"] });
+
+  expect(
+    await place.sql("select status, open, event_id from messages where room_id = ? order by order_number", [
+      room.id,
+    ]),
+  ).toEqual([
+    { status: "sent", open: false, event_id: "$seen-1" },
+    { status: "sent", open: false, event_id: "$seen-2" },
+    { status: "sent", open: true, event_id: "$first" },
+  ]);
+});
+
+test("marking messages as sent and settling them by their events at the same time do not deadlock", async () => {
+  const room = await place.room("group:both", ["ada"]);
+  for (let round = 0; round < 10; round++) {
+    const texts = Array.from({ length: 50 }, (_, index) => `text ${index}`);
+    const ids = (await place.accept(room, "ada", ...texts)).map(({ id }) => id);
+    const fence = await takeFence(room);
+    const claim = await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 100 });
+    const sent = ids.map((id) => ({ id, eventId: `$${id}` }));
+    const { sql, bindings } = settleMessages(
+      ids.map((messageId) => ({ roomId: room.id, messageId, eventId: `$${messageId}` })),
+    );
+    const [ended] = await Promise.all([
+      endBatch(place.db, room.id, fence, { sent: sent.toReversed(), untried: [] }),
+      rowsOf(place.db, sql, bindings),
+    ]);
+    expect(ended).toEqual({ doubles: [] });
+    await releaseRoomLease(place.db, room.id, fence, claim?.lastOrder ?? 0);
+  }
+  expect(
+    await place.sql("select 1 as one from messages where room_id = ? and (open or status <> 'sent')", [
+      room.id,
+    ]),
+  ).toEqual([]);
 });
 
 test("the same client id posted twenty times at once is one message", async () => {

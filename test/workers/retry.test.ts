@@ -17,23 +17,63 @@ const failed: FailedAttempt = {
   attempts: 0,
   ageMs: 0,
   maxAgeMs: DEFAULT_MAX_AGE_MS,
+  failing: { failingMs: 0, sinceLastMs: null },
+  othersSentAgoMs: null,
   retryAfterMs: null,
 };
 
-test("a homeserver that does not answer or answers 429 makes no message dead, however many attempts fail", () => {
-  for (const kind of ["transient", "limited", "auth"] as const) {
-    expect(decideRetry({ ...failed, kind, attempts: 1_000_000, ageMs: 6 * 86_400_000 }, 0).action).toBe(
-      "retry",
-    );
-  }
+const MINUTE_MS = 60_000;
+
+test("a homeserver that takes no messages makes none dead, however many attempts fail and however old they are", () => {
+  for (const kind of ["transient", "limited", "auth"] as const)
+    for (const step of ["room", "sender", "send"] as const)
+      for (const othersSentAgoMs of [null, 30_001]) {
+        const away = { ...failed, kind, step, othersSentAgoMs, attempts: 1_000_000, ageMs: 30 * 86_400_000 };
+        const failing = { failingMs: 14 * MINUTE_MS, sinceLastMs: 30_000 };
+        expect(decideRetry({ ...away, failing }, 0)).toMatchObject({
+          action: "retry",
+          failingMs: 14 * MINUTE_MS,
+        });
+        expect(decideRetry({ ...away, failing: null }, 0)).toMatchObject({
+          action: "retry",
+          failingMs: null,
+        });
+      }
 });
 
-test("a message that could not be sent for a week is dead, with a reason people can read", () => {
-  expect(decideRetry({ ...failed, ageMs: DEFAULT_MAX_AGE_MS + 1 }, 0)).toEqual({
-    action: "dead",
-    code: "expired",
-    reason: expect.stringMatching(/^[A-Z].*\.$/),
-  });
+// The step, the kind of the failure, how long the message had failed before this attempt, 10 s after the last one, and its age.
+test.each<[SendStep, FailureKind, number, number, DeadCode | null]>([
+  ["send", "transient", 14 * MINUTE_MS, 0, null],
+  ["send", "transient", 15 * MINUTE_MS - 10_000, 0, "unanswered"],
+  ["send", "limited", 15 * MINUTE_MS, 0, "unanswered"],
+  ["send", "unclear", 15 * MINUTE_MS, 0, "unanswered"],
+  ["room", "permanent", 14 * MINUTE_MS, 0, null],
+  ["room", "permanent", 15 * MINUTE_MS, 0, "unanswered"],
+  ["sender", "permanent", 40_000, 0, null],
+  ["sender", "permanent", 50_000, 0, "unanswered"],
+  ["sender", "transient", 50_000, 0, "unanswered"],
+  // It asks to wait, or refuses the observer: neither is of the sender.
+  ["sender", "limited", 50_000, 0, null],
+  ["sender", "auth", 50_000, 0, null],
+  ["sender", "auth", 15 * MINUTE_MS, 0, "unanswered"],
+  ["send", "transient", 40_000, DEFAULT_MAX_AGE_MS + 1, null],
+  ["send", "transient", 50_000, DEFAULT_MAX_AGE_MS + 1, "expired"],
+  ["send", "transient", 50_000, DEFAULT_MAX_AGE_MS, null],
+])(
+  "a message whose call for its %s fails (%s) after %i ms while others are sent, %i ms old, has the code %p",
+  (step, kind, failingMs, ageMs, code) => {
+    const failing = { failingMs, sinceLastMs: 10_000 };
+    const served = { ...failed, step, kind, ageMs, failing, othersSentAgoMs: 9_000 };
+    expect(decideRetry(served, 0)).toMatchObject(
+      code === null ? { action: "retry", failingMs: failingMs + 10_000 } : { action: "dead", code },
+    );
+  },
+);
+
+test("the first failure after an outage, an hour after the one before, counts for less than a minute", () => {
+  const failing = { failingMs: 0, sinceLastMs: 60 * MINUTE_MS };
+  const after = { ...failed, step: "sender", failing, othersSentAgoMs: 1_000 } as const;
+  expect(decideRetry(after, 0)).toMatchObject({ action: "retry", failingMs: 45_000 });
 });
 
 type Row = [number, string | null, FailureKind, Record<SendStep, Fate>];

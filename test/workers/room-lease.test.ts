@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { markDead } from "../../shared/db/messages/dead-messages.ts";
-import { claimMessages, endBatch, rescheduleOutbox } from "../../shared/db/messages/outbox.ts";
+import { claimMessages, endBatch, makeOutboxDue, rescheduleOutbox } from "../../shared/db/messages/outbox.ts";
 import { releaseRoomLease, renewRoomLease } from "../../shared/db/rooms/room-lease.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { newFence } from "../../shared/platform/ids.ts";
@@ -96,10 +96,11 @@ test("a worker that was frozen past its lease can neither go on nor mark anythin
   expect(await renewRoomLease(place.db, room.id, frozen)).toBe(false);
   expect(await claimMessages(place.db, room.id, { fence: frozen, afterOrder: 0, limit: 10 })).toBeNull();
   const sent = [{ id, eventId: "$late" }];
-  expect(await endBatch(place.db, room.id, frozen, { sent, untried: [] })).toBe(false);
+  expect(await endBatch(place.db, room.id, frozen, { sent, untried: [] })).toBeNull();
   expect(await markDead(place.db, room.id, frozen, { id, code: "expired" })).toBeNull();
   await releaseRoomLease(place.db, room.id, frozen, 1);
-  await rescheduleOutbox(place.db, room.id, frozen, { delayMs: 60_000, failed: true });
+  await rescheduleOutbox(place.db, room.id, frozen, { delayMs: 60_000, isAttempt: true, failingMs: 0 });
+  await makeOutboxDue(place.db, room.id, frozen);
 
   expect(await place.sql("select status, open, event_id from messages where id = ?", [id])).toEqual([
     { status: "queued", open: true, event_id: null },

@@ -94,7 +94,11 @@ function requireValid<T>(schema: z.ZodType<T>, value: unknown): T {
 }
 
 /** The limits whose value is one of a few words. */
-const WORDS: ReadonlySet<string> = new Set(["join", "unknownUsers"] satisfies (keyof TenantLimits)[]);
+const WORDS: ReadonlySet<string> = new Set([
+  "join",
+  "unknownUsers",
+  "onRefused",
+] satisfies (keyof TenantLimits)[]);
 
 function parseLimit(change: string): { name: string; value: number | string | string[] | null } {
   const [, name = "", text = ""] = /^(\w+)=(.*)$/.exec(change) ?? [];

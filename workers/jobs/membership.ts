@@ -1,4 +1,5 @@
 import {
+  hasLoweringsLater,
   listMemberMoves,
   markAppliedWithoutMatrix,
   markLeft,
@@ -10,6 +11,7 @@ import {
   markMembersApplied,
   rescheduleMembers,
 } from "../../shared/db/memberships/members-due.ts";
+import type { Db } from "../../shared/db/connection/open.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { errorText } from "../../shared/contract/errors.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
@@ -31,8 +33,13 @@ import { withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
 const MAX_MOVES = 20;
 /** Pause between such runs. */
 const BACKGROUND_PAUSE_MS = 500;
+/** Pause before the next look whether the messages are sent that members' rights are lowered after. */
+const LOWERING_PAUSE_MS = 2_000;
 
-/** Brings a room's members and its whole power-level map on Matrix to what the tenant wants. */
+/**
+ * Brings a room's members and its whole power-level map on Matrix to what the tenant wants. Removals are applied at once; a
+ * member whose rights are only lowered keeps them there until the messages accepted before that are sent, for a minute at most.
+ */
 export async function handleMembership(
   context: WorkerContext,
   payload: JobPayload<"membership">,
@@ -51,23 +58,30 @@ export async function handleMembership(
 
 async function converge(context: WorkerContext, room: RoomSnapshot, lease: RoomLease): Promise<JobResult> {
   const { db } = context;
+  // Before and after: what is lowered later in between is seen by one of both.
+  const isLoweredLater = await hasLoweringsLater(db, room.id);
   await markAppliedWithoutMatrix(db, room.id, room.join_policy);
-  if (room.matrix_room_id === null && (await listMoves(context, room)).length === 0) {
-    await markMembersApplied(db, room.id, room.members_desired_version);
-    return DONE;
-  }
+  if (!(await bringToMatrix(context, room, lease))) return continueLater(db, room, BACKGROUND_PAUSE_MS);
+  if (isLoweredLater || (await hasLoweringsLater(db, room.id)))
+    return continueLater(db, room, LOWERING_PAUSE_MS);
+  await markMembersApplied(db, room.id, room.members_desired_version);
+  return DONE;
+}
+
+async function continueLater(db: Db, room: RoomSnapshot, pauseMs: number): Promise<JobResult> {
+  await continueMembersLater(db, room.id, pauseMs);
+  return { retryInMs: pauseMs };
+}
+
+/** Brings members to Matrix; creates the room there where one is to be moved. Returns false when more is left to do. */
+async function bringToMatrix(context: WorkerContext, room: RoomSnapshot, lease: RoomLease): Promise<boolean> {
+  if (room.matrix_room_id === null && (await listMoves(context, room)).length === 0) return true;
   const homeserver = await context.homeserver(room.homeserver_id);
   const matrixRoomId = await ensureRoom(context, homeserver, room, lease);
   const existing = { ...room, matrix_room_id: matrixRoomId, observer_is_out: false };
-  const isDone = await noticeObserverOut(context, homeserver, existing, () =>
+  return noticeObserverOut(context, homeserver, existing, () =>
     bringMembers(context, homeserver, existing, lease),
   );
-  if (!isDone) {
-    await continueMembersLater(db, room.id, BACKGROUND_PAUSE_MS);
-    return { retryInMs: BACKGROUND_PAUSE_MS };
-  }
-  await markMembersApplied(db, room.id, room.members_desired_version);
-  return DONE;
 }
 
 /** Returns false when more is left to do. */

@@ -144,7 +144,12 @@ async function prepareAndSend(
   const event = toMatrix(parseContent(message.content), { targetEventId: null });
   lease.check();
   const sender = await during("sender", () => homeserver.as(message.sender_matrix_id));
-  const target = { matrixRoomId: existing.matrix_room_id, id: message.id, event };
+  const target = {
+    matrixRoomId: existing.matrix_room_id,
+    id: message.id,
+    event,
+    atMs: homeserver.keepsTime ? message.accepted_at_ms : null,
+  };
   return during("send", () => sendEvent(sender, target));
 }
 

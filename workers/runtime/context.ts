@@ -9,6 +9,7 @@ import type { WorkerMetrics } from "./metrics.ts";
 import type { SentPublisher } from "./sent-publisher.ts";
 import type { RunningConsumer } from "../consumers/deliver.ts";
 import type { AdaptiveBatchSize } from "../outbound/adaptive-batch-size.ts";
+import type { RecentSends } from "../outbound/recent-sends.ts";
 
 /** What every handler works with. */
 export type WorkerContext = {
@@ -34,6 +35,8 @@ export type WorkerContext = {
   isContended: () => boolean;
   /** How many messages of a room are claimed and sent before they are marked. */
   outboundBatchSize: AdaptiveBatchSize;
+  /** Whether a homeserver takes the messages of other rooms while one of a room fails. */
+  recentSends: RecentSends;
   /** Says that messages of rooms were seen or died. */
   sent: Pick<SentPublisher, "add">;
   /** Returns a random number in [0, 1). */

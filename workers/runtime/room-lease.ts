@@ -9,6 +9,7 @@ import {
   renewRoomLease,
   type LeasedRoom,
 } from "../../shared/db/rooms/room-lease.ts";
+import { redactDoubles } from "../outbound/redact-doubles.ts";
 import type { WorkerContext } from "./context.ts";
 
 const RENEW_EVERY_MS = 2_000;
@@ -56,7 +57,7 @@ export async function withRoomLease<T>(
   context.metrics.leaseTaken.inc({ lease: "room" });
   const lease = keepLease(context, roomId, fence, askedAtMs);
   try {
-    return await workAndRelease(context, room, lease, () => work(lease, leased));
+    return await workAndRelease(context, leased, lease, () => work(lease, leased));
   } catch (error) {
     if (error instanceof LeaseLost) context.metrics.leaseLost.inc({ lease: "room" });
     throw error;
@@ -65,7 +66,7 @@ export async function withRoomLease<T>(
 
 async function workAndRelease<T>(
   context: WorkerContext,
-  room: { tenantId: string; roomId: string },
+  room: LeasedRoom,
   lease: KeptLease,
   work: () => Promise<T>,
 ): Promise<T> {
@@ -110,15 +111,17 @@ function keepLease(context: WorkerContext, roomId: string, fence: string, askedA
 
 async function releaseAndWake(
   context: WorkerContext,
-  room: { tenantId: string; roomId: string },
+  room: LeasedRoom,
   fence: string,
   { order, sent }: Settled,
 ): Promise<void> {
-  const due = await releaseRoomLease(context.db, room.roomId, fence, order, sent);
+  const { tenant_id: tenantId, id: roomId } = room;
+  const due = await releaseRoomLease(context.db, roomId, fence, order, sent);
   if (sent.length > 0 && !due.isMarked) throw new LeaseLost();
-  if (context.stopping.aborted) return;
-  if (due.room)
-    await context.wake("provisioning", { tenantId: room.tenantId, subject: "room", id: room.roomId });
-  if (due.members) await context.wake("membership", room);
-  if (due.messages) await context.wake("outbound-message", room);
+  if (!context.stopping.aborted) {
+    if (due.room) await context.wake("provisioning", { tenantId, subject: "room", id: roomId });
+    if (due.members) await context.wake("membership", { tenantId, roomId });
+    if (due.messages) await context.wake("outbound-message", { tenantId, roomId });
+  }
+  await redactDoubles(context, room, due.doubles);
 }

@@ -33,15 +33,19 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
       tag,
       summary: "Send a message",
       description:
-        "Accepted messages reach the room in the order of acceptance, each exactly once. A repeated Idempotency-Key or " +
+        "An accepted message is in the room: it has its number, and everybody in the room receives it. `status` says how far the " +
+        "chat server has followed; `Prefer: wait` waits until that is `sent` or `dead`. A repeated Idempotency-Key or " +
         "clientId with the same text returns the same message, with Idempotency-Replayed: true; with another text or another " +
         "room it is refused: 422 idempotency_key_reused. After a lost answer, 429 or 503 send the same body with the same key " +
         "again. 403 for a guest, who only reads, and for a locked user; 404 for a room that the user is not in. 503 also while " +
-        "too many messages of the tenant wait to be sent.",
+        "too many messages of the room or of the tenant wait for the chat server, which follows behind.",
       body: { schema: messageBody, example: { text: "See you at seven", clientId: "c-17" } },
       answers: {
-        200: { schema: messageResource, description: "The message is sent, or dead: it will never be sent" },
-        202: { schema: messageResource, description: "Accepted: the message will be sent" },
+        200: {
+          schema: messageResource,
+          description: "Accepted, and on the chat server, or dead: it will never be there",
+        },
+        202: { schema: messageResource, description: "Accepted, with its number; the chat server follows" },
       },
       problems: ["forbidden", "not_found", "invalid", "idempotency_key_reused", "unavailable"],
       headers: ["Idempotency-Key", "Prefer"],
@@ -51,9 +55,10 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
       const id = readClientId(header("idempotency-key"), body.clientId);
       const content = POSTED.toContent(body);
       const requestHash = id === null ? null : hashRequest(room, content);
-      const { tenantId, user, stamp } = caller;
-      const request = { tenantId, user, stamp, room, content, clientId: id, requestHash, requestId };
-      const acceptance = await acceptWithinQuota(deps, request, caller.limits.queuedMessages);
+      const { tenantId, user, stamp, limits } = caller;
+      const sent = { tenantId, user, stamp, room, content, clientId: id, requestHash, requestId };
+      const request = { ...sent, roomLimit: limits.roomMessages };
+      const acceptance = await acceptWithinQuota(deps, request, limits.queuedMessages);
       if (!("message" in acceptance)) throw refusalError(acceptance.outcome);
       const { outcome, message } = acceptance;
       if (outcome === "replayed" && message.request_hash !== requestHash) {

@@ -20,7 +20,36 @@ export type MemberMove = {
 /** When members are joined on Matrix: as soon as they may post, or once they have opened the room. */
 export type JoinPolicy = "eager" | "lazy";
 
-/** The members of a room to move on Matrix, removals first. */
+/** A change that only lowers rights waits for the messages accepted before it, this long at most. */
+const LOWERING_WAITS_MS = 55_000;
+
+/** The power level of the role of the membership `s`. */
+const LEVEL = `case s.role ${ROLES_WITH_LEVEL.map((name) => `when '${name}' then ${String(POWER_LEVEL[name])}`).join(" ")} else 0 end`;
+
+/**
+ * Whether the last change of the membership `s` has only lowered its rights, and messages accepted before it are still to be sent:
+ * Matrix follows after them. A removal is none: it is applied at once. Bind POSTING.
+ */
+const IS_LOWERING_LATER = `
+  (s.desired = 'in' and s.updated_at > now() - interval '${String(LOWERING_WAITS_MS)} milliseconds'
+   and (s.role <> all(:posting) or ${LEVEL} < s.applied_level)
+   and exists (select 1 from messages m
+                where m.room_id = s.room_id and m.sender_id = s.user_id and m.open and m.status in ('queued', 'sending')
+                  and m.accepted_at <= s.updated_at))`;
+
+const POSTING = { posting: [...rolesAllowed("post")] };
+
+/** Whether a room has members whose rights are lowered later. */
+export async function hasLoweringsLater(db: Db, roomId: string): Promise<boolean> {
+  const rows = await rowsOf(
+    db,
+    `select 1 as found from memberships s where s.room_id = :roomId and ${IS_LOWERING_LATER} limit 1`,
+    { roomId, ...POSTING },
+  );
+  return rows.length > 0;
+}
+
+/** The members of a room to move on Matrix, removals first; without those whose rights are lowered later. */
 export function listMemberMoves(
   db: Db,
   roomId: string,
@@ -36,9 +65,10 @@ export function listMemberMoves(
           or s.applied = 'in' and (s.desired = 'out' or s.role <> all(:posting))
           or s.applied = 'out' and s.desired = 'in' and s.role = any(:posting) and s.error is null
              and (:joinPolicy = 'eager' or s.opened_at is not null))
+        and not ${IS_LOWERING_LATER}
       order by s.desired desc, s.updated_at
       limit :limit`,
-    { roomId, joinPolicy, limit, posting: [...rolesAllowed("post")] },
+    { roomId, joinPolicy, limit, ...POSTING },
   );
 }
 
@@ -50,10 +80,11 @@ export async function markAppliedWithoutMatrix(
 ): Promise<void> {
   await execute(
     db,
-    `update memberships set applied_version = version, error = null
-      where room_id = :roomId and version <> applied_version and applied = 'out'
-        and (desired = 'out' or role <> all(:posting) or (:joinPolicy = 'lazy' and opened_at is null))`,
-    { roomId, joinPolicy, posting: [...rolesAllowed("post")] },
+    `update memberships s set applied_version = version, error = null
+      where s.room_id = :roomId and s.version <> s.applied_version and s.applied = 'out'
+        and (s.desired = 'out' or s.role <> all(:posting) or (:joinPolicy = 'lazy' and s.opened_at is null))
+        and not ${IS_LOWERING_LATER}`,
+    { roomId, joinPolicy, ...POSTING },
   );
 }
 
@@ -68,9 +99,9 @@ export async function findJoinWanted(
 ): Promise<{ isRemoved: boolean } | null> {
   const rows = await rowsOf<{ isRemoved: boolean }>(
     db,
-    `select removal_event_id is not null as "isRemoved" from memberships
-      where room_id = :roomId and user_id = :userId and desired = 'in' and role = any(:posting)`,
-    { roomId, userId, posting: [...rolesAllowed("post")] },
+    `select s.removal_event_id is not null as "isRemoved" from memberships s
+      where s.room_id = :roomId and s.user_id = :userId and s.desired = 'in' and (s.role = any(:posting) or ${IS_LOWERING_LATER})`,
+    { roomId, userId, ...POSTING },
   );
   return rows[0] ?? null;
 }
@@ -111,16 +142,23 @@ export async function markMoveApplied(
   );
 }
 
-/** A joined member whom the room's power-level map names. */
+/** A joined member whom the room's power-level map names. `role`: the one applied so far while its rights are lowered later. */
 export type MemberWithLevel = { user_id: string; matrix_user_id: string; role: Role };
 
-export function listMembersWithLevel(db: Db, roomId: string): Promise<MemberWithLevel[]> {
-  return rowsOf<MemberWithLevel>(
+export async function listMembersWithLevel(db: Db, roomId: string): Promise<MemberWithLevel[]> {
+  type Row = MemberWithLevel & { applied_level: number; is_lowered_later: boolean };
+  const rows = await rowsOf<Row>(
     db,
-    `select s.user_id, u.matrix_user_id, s.role from memberships s join users u on u.id = s.user_id
-      where s.room_id = :roomId and s.desired = 'in' and s.applied = 'in' and s.role = any(:withLevel)`,
-    { roomId, withLevel: [...ROLES_WITH_LEVEL] },
+    `select s.user_id, u.matrix_user_id, s.role, s.applied_level, ${IS_LOWERING_LATER} as is_lowered_later
+       from memberships s join users u on u.id = s.user_id
+      where s.room_id = :roomId and s.desired = 'in' and s.applied = 'in' and (s.role = any(:withLevel) or s.applied_level > 0)`,
+    { roomId, withLevel: [...ROLES_WITH_LEVEL], ...POSTING },
   );
+  return rows.flatMap(({ applied_level: appliedLevel, is_lowered_later: isLater, ...member }) => {
+    const applied = isLater ? ROLES_WITH_LEVEL.find((name) => POWER_LEVEL[name] === appliedLevel) : undefined;
+    const role = applied ?? member.role;
+    return ROLES_WITH_LEVEL.includes(role) ? [{ ...member, role }] : [];
+  });
 }
 
 /** Records the power levels that a room has on Matrix: those of `members`, and the default for everybody else. */

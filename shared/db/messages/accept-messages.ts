@@ -2,6 +2,7 @@ import { CONTENT, type Content } from "../../contract/content/index.ts";
 import type { RoomAddress } from "../../contract/names.ts";
 import { rolesAllowed } from "../../contract/permissions.ts";
 import { newId } from "../../platform/ids.ts";
+import { isLockTimeout } from "../connection/failures.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { TokenStamp } from "../../auth/token-claims.ts";
 import { holdsToken } from "../users/user-tokens.ts";
@@ -21,6 +22,8 @@ export type NewMessage = {
   requestHash: string | null;
   /** Of the sender's token. Null where no token stands for the sender. */
   stamp: TokenStamp | null;
+  /** How many messages of the room may wait for Matrix; absent: any number. A batch that is accepted together may pass it. */
+  roomLimit?: number;
   /** Id of the request, for logs; absent where there is none. */
   requestId?: string;
 };
@@ -39,7 +42,12 @@ type Refusal = "token_not_held" | "no_such_room" | "may_not_post" | "room_full";
 
 export type Accepted = Extract<Acceptance, { outcome: "accepted" }>;
 
-/** A drain locks a room for some milliseconds. A longer lock is not waited for, since the other rooms are locked meanwhile. */
+/** `room_locked`: another transaction locks the room; nothing was decided. */
+export type Written = Acceptance | { outcome: "room_locked" };
+
+const ROOM_LOCKED = { outcome: "room_locked" } as const;
+
+/** Who waits for a lock for longer tries again: meanwhile it has a connection. */
 const LOCK_WAIT_MS = 250;
 
 /** A room without messages that wait. */
@@ -51,17 +59,42 @@ export type IdleRoom = { tenantId: string; roomId: string };
  * removal comes either before the message (which is refused) or after it (and marks it dead). Returns the outcomes in the
  * given order. The caller publishes the entries.
  *
+ * `skipsLocked`: the messages of rooms that another transaction locks are `room_locked`, at once. Without it the locks are
+ * waited for, each for 250 ms; then all messages are.
+ *
  * `onLocked` gets the rooms without messages that wait, to wake them while the transaction still runs: the drain waits
  * for the lock and then sees the messages. In the other rooms a drain is awake already; it sends these messages too, or
  * wakes the room when it releases the lease.
- * @throws a lock timeout when a room is locked for 250 ms; then no message is accepted.
  */
 export async function acceptMessages(
   db: Db,
   messages: readonly NewMessage[],
   onLocked: (idle: readonly IdleRoom[]) => void = () => undefined,
-): Promise<Acceptance[]> {
-  const rows = messages.map((message, position) => ({
+  { skipsLocked = false }: { skipsLocked?: boolean } = {},
+): Promise<Written[]> {
+  const rows = messages.map(toInputRow);
+  const input = JSON.stringify(rows);
+  const lock = { sql: skipsLocked ? LOCK_FREE_ROOMS : LOCK_ROOMS, bindings: { input } };
+  const accept = { sql: ACCEPT, bindings: { input, ...ACCEPT_BINDINGS } };
+  const onFirst = (rooms: readonly LockedRoom[]) => {
+    onLocked(rooms.filter(({ isIdle }) => isIdle));
+  };
+  try {
+    const [rooms, accepted] = await transactPipelined<[LockedRoom[], AcceptedRow[]]>(db, [lock, accept], {
+      onFirst,
+      lockWaitMs: LOCK_WAIT_MS,
+    });
+    return await describeAll(db, rows, { rooms, accepted });
+  } catch (error) {
+    if (isLockTimeout(error)) return messages.map(() => ROOM_LOCKED);
+    throw error;
+  }
+}
+
+type LockedRoom = IdleRoom & { kind: string; slug: string; isIdle: boolean };
+
+function toInputRow(message: NewMessage, position: number) {
+  return {
     position,
     id: newId(),
     tenant_id: message.tenantId,
@@ -73,35 +106,25 @@ export async function acceptMessages(
     client_id: message.clientId,
     request_hash: message.requestHash,
     request_id: message.requestId ?? null,
+    room_limit: message.roomLimit ?? null,
     content: message.content,
-  }));
-  const input = JSON.stringify(rows);
-  type Locked = IdleRoom & { isIdle: boolean };
-  const [, accepted] = await transactPipelined<[Locked[], AcceptedRow[]]>(
-    db,
-    [
-      { sql: LOCK_ROOMS, bindings: { input } },
-      { sql: ACCEPT, bindings: { input, ...ACCEPT_BINDINGS } },
-    ],
-    {
-      onFirst: (rooms) => {
-        onLocked(rooms.filter(({ isIdle }) => isIdle));
-      },
-      lockWaitMs: LOCK_WAIT_MS,
-    },
-  );
+  };
+}
+type InputRow = ReturnType<typeof toInputRow>;
+
+async function describeAll(
+  db: Db,
+  rows: readonly InputRow[],
+  { rooms, accepted }: { rooms: readonly LockedRoom[]; accepted: readonly AcceptedRow[] },
+): Promise<Written[]> {
   const byId = new Map(accepted.map((row) => [row.entry_id, row]));
-  const isComplete = rows.every(({ id }) => byId.has(id));
-  const explained = isComplete
-    ? []
-    : await explainRefusals(
-        db,
-        rows.filter((row) => !byId.has(row.id)),
-      );
+  const refused = rows.filter((row) => !byId.has(row.id));
+  const explained = refused.length === 0 ? [] : await explainRefusals(db, refused);
   const refusals = new Map(explained.map((row) => [row.position, row]));
-  return rows.map(({ id, position, request_hash: requestHash }) => {
-    const entry = byId.get(id);
-    return entry ? describe(entry, requestHash) : explain(refusals.get(position));
+  const locked = new Set(rooms.map(({ roomId }) => roomId));
+  return rows.map((row) => {
+    const entry = byId.get(row.id);
+    return entry ? describe(entry, row.request_hash) : explain(refusals.get(row.position), locked);
   });
 }
 
@@ -137,11 +160,6 @@ const ACCEPT_BINDINGS = {
   ...OFFERED_BINDINGS,
 };
 
-/** Messages of one room that may wait for Matrix. A batch that is accepted together may pass it. */
-const ROOM_LIMIT = 100_000;
-const hasPlace = (outbox: string, mirror: string) =>
-  `${outbox}.accepted_count - coalesce(${mirror}.closed_count, 0) < ${String(ROOM_LIMIT)}`;
-
 function kindsAndRoles(): string[] {
   return Object.entries(CONTENT).flatMap(([kind, { permission }]) =>
     rolesAllowed(permission).map((role) => `${kind} ${role}`),
@@ -149,29 +167,54 @@ function kindsAndRoles(): string[] {
 }
 
 const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, signed_at_ms bigint,
-  generation uuid, kind text, slug text, client_id text, request_hash text, request_id text, content jsonb)`;
+  generation uuid, kind text, slug text, client_id text, request_hash text, request_id text, room_limit bigint, content jsonb)`;
 
 const HOLDS_TOKEN = holdsToken({ issuedAtMs: "i.signed_at_ms", generation: "i.generation" });
 
-// Both rows of one room before the rows of the next: whoever locks outboxes first waits at the first of them.
-const LOCK_ROOMS = `
-  select o.tenant_id as "tenantId", o.room_id as "roomId", o.next_attempt_at is null as "isIdle"
-    from room_outbox o join room_timeline t on t.room_id = o.room_id
-   where o.room_id in (select r.id from ${INPUT}
-     join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null)
-   order by o.room_id for update of o, t`;
+/** Of a room's outbox `o` and mirror `w`. */
+const HAS_PLACE = "(i.room_limit is null or o.accepted_count - coalesce(w.closed_count, 0) < i.room_limit)";
 
-// The messages that may be accepted. Of two with the same client id in one batch, the first.
+// Both rows of one room before the rows of the next: whoever locks outboxes first waits at the first of them. The next
+// statement reads which rooms are locked from a setting of the transaction.
+const lockRooms = (how: "" | "skip locked") => `
+  with locked as (
+    select r.id as "roomId", r.tenant_id as "tenantId", r.kind, r.slug, o.next_attempt_at is null as "isIdle"
+      from (select distinct tenant_id, kind, slug from ${INPUT}) i
+      join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
+      join room_outbox o on o.room_id = r.id
+      join room_timeline t on t.room_id = o.room_id
+     order by o.room_id for update of o, t ${how}
+  ), kept as (
+    select set_config('omc.locked_rooms', cast(coalesce(array_agg("roomId"), '{}') as text), true) from locked
+  )
+  select locked.* from locked cross join kept`;
+
+const LOCK_ROOMS = lockRooms("");
+const LOCK_FREE_ROOMS = lockRooms("skip locked");
+
+const LOCKED_ROOMS =
+  "array(select unnest(cast(nullif(current_setting('omc.locked_rooms', true), '') as uuid[])))";
+
+// The messages that may be accepted. Of two with the same client id in one batch, the first. `offset 0` makes Postgres look
+// each row up by its key, and expect as many rows as there are messages: else it joins CTEs by reading one for each row of the
+// other.
 const ALLOWED_MESSAGES = `
   select distinct on (u.id, coalesce(i.client_id, i.id::text))
-         i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, u.id as sender_id, o.last_order
+         i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, u.id as sender_id, r.last_order
     from ${INPUT}
-    join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
-    join room_outbox o on o.room_id = r.id
-    left join room_mirrors w on w.room_id = r.id
-    join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
-    join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed)
-   where u.status <> 'locked' and ${HOLDS_TOKEN} and ${hasPlace("o", "w")} and (i.client_id is null
+   cross join lateral (
+     select r.id, o.last_order from rooms r join room_outbox o on o.room_id = r.id left join room_mirrors w on w.room_id = r.id
+      where r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null and ${HAS_PLACE}
+     offset 0) r
+   cross join lateral (
+     select u.id from users u
+      where u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null and u.status <> 'locked' and ${HOLDS_TOKEN}
+     offset 0) u
+   cross join lateral (
+     select from memberships s
+      where s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed)
+     offset 0) s
+   where r.id = any(${LOCKED_ROOMS}) and (i.client_id is null
       or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
    order by u.id, coalesce(i.client_id, i.id::text), i.position`;
 
@@ -185,10 +228,9 @@ const INSERTED_MESSAGES = `
       on conflict (sender_id, client_id) where client_id is not null do nothing
   returning id, tenant_id, room_id, sender_id, client_id, request_id, content, order_number, status, accepted_at`;
 
-// A statement of its own: it sees what was committed while the locks were waited for. It does not join its own inserted
-// rows by more than the rooms: no plan knows how many there are.
 const OLDER = markOlder("select distinct room_id from allowed");
 
+// A statement of its own: it sees what was committed while the locks were waited for.
 const ACCEPT = `
   with allowed as (${ALLOWED_MESSAGES}), fresh as (${INSERTED_MESSAGES}), older as (${OLDER}),
   placed as (select * from older union all select * from fresh),
@@ -200,17 +242,18 @@ const ACCEPT = `
      where o.room_id = c.room_id
   ), ${appendingCtes(OFFERED_MESSAGES)},
   read as (
-    update memberships p set read_count = b.message_count
-      from (select distinct room_id, sender_id from fresh) w join bumped b on b.room_id = w.room_id
+    update memberships p set read_count = w.message_count
+      from (select distinct f.room_id, f.sender_id, b.message_count from fresh f join bumped b on b.room_id = f.room_id offset 0) w
      where p.room_id = w.room_id and p.user_id = w.sender_id
   )
-  select e.room_id, e.number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.sender_name, e.relates_to,
-         e.redacted_at, u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug,
-         p.status, cast(null as text) as error_code, cast(null as text) as error_message, p.request_id, p.order_number,
+  select b.room_id, b.base + o.place as number, o.entry_id, o.type, o.client_id, o.content, o.at, o.sender_id, o.sender_name,
+         o.relates_to, cast(null as timestamptz) as redacted_at, u.external_id as sender_user,
+         u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug, o.status,
+         cast(null as text) as error_code, cast(null as text) as error_message, o.request_id, o.order_number,
          b.tenant_id, b.epoch, b.last_number
-    from placed p join entries e on e.entry_id = p.id join bumped b on b.room_id = e.room_id
-    join rooms r on r.id = e.room_id join users u on u.id = e.sender_id
-   order by e.room_id, e.number`;
+    from offered o join bumped b on b.room_id = o.room_id
+    join rooms r on r.id = o.room_id join users u on u.id = o.sender_id
+   order by o.position`;
 
 type AcceptedRow = AppendedRow & {
   sender_id: string;
@@ -228,10 +271,10 @@ type RefusedRow = Omit<MessageRow, "id"> & {
   member_role: string | null;
 };
 
-function explainRefusals(db: Db, rows: readonly unknown[]): Promise<RefusedRow[]> {
+function explainRefusals(db: Db, rows: readonly InputRow[]): Promise<RefusedRow[]> {
   return rowsOf<RefusedRow>(
     db,
-    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, ${hasPlace("o", "w")} as has_place, r.id as found_room, s.role as member_role, m.*
+    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, ${HAS_PLACE} as has_place, r.id as found_room, s.role as member_role, m.*
        from ${INPUT}
        left join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
        left join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
@@ -243,7 +286,8 @@ function explainRefusals(db: Db, rows: readonly unknown[]): Promise<RefusedRow[]
   );
 }
 
-function explain(refusal: RefusedRow | undefined): Acceptance {
+function explain(refusal: RefusedRow | undefined, locked: ReadonlySet<string>): Written {
+  if (refusal?.found_room && !locked.has(refusal.found_room)) return ROOM_LOCKED;
   if (refusal?.is_held === false) return { outcome: "token_not_held" };
   if (refusal?.id) return { outcome: "replayed", message: { ...refusal, id: refusal.id } };
   if (refusal?.has_place === false) return { outcome: "room_full" };

@@ -3,14 +3,17 @@ import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { transactPipelined, type Statement } from "../connection/pipelined-transaction.ts";
 import { LOCK_ROOM_LEASE } from "../lease.ts";
 import { countClosed } from "../rooms/room-mirrors.ts";
+import type { TenantLimits } from "../tenants/tenants.ts";
 import { lockTimeline, runAppend, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
+import { deleteMessages } from "./delete-messages.ts";
 import { numberOlder } from "./number-older.ts";
 import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
 /**
  * A dead message is never sent; it stays in its timeline, marked. An entry `message.failed` says so, of which clients that
  * were away learn. This file holds every statement that marks messages dead:
- * - `markDead`: the drain of a room, when `workers/outbound/retry.ts` decides so or the sender is no member any more.
+ * - `markDead`: the drain of a room, when `workers/outbound/retry.ts` decides so or the sender is no member any more. What Matrix
+ *   has refused for good is also deleted here where the tenant wants so: see `hidesRefused`.
  * - `markDeadOfRemovedSender`: whoever removes a member or a user.
  * - `markDeadOfDeletedRooms`: the api, when it deletes a room, or a user with direct rooms. Without entries: the rooms are gone.
  *
@@ -28,6 +31,11 @@ export const DEAD_REASONS = {
 
 /** Why a message is dead: the `code` of its error. */
 export type DeadCode = keyof typeof DEAD_REASONS;
+
+/** Whether a tenant's messages that are dead for this reason are deleted here too. */
+export function hidesRefused(code: DeadCode, onRefused: TenantLimits["onRefused"]): boolean {
+  return onRefused === "hide" && (code === "refused" || code === "forbidden");
+}
 
 /** Marks those messages dead that `which` selects; bind `causeOf`. */
 const markDeadWhere = (which: string) => `
@@ -58,23 +66,25 @@ export function requireRoomLease(roomId: string, fence: string): Statement {
 }
 
 /**
- * Marks one message dead under its room's lease. Returns its entry, to be published; null when the lease has ended or the
- * message is not open any more: then nothing is changed.
+ * Marks one message dead under its room's lease. `hides`: it is deleted here too. Returns its entries, to be published: none when
+ * the message is not open any more, since an observer has seen it. Null when the lease has ended: then nothing is changed.
  */
 export async function markDead(
   db: Db,
   roomId: string,
   fence: string,
-  message: { id: string; code: DeadCode },
-): Promise<AppendedRow | null> {
-  const bindings = { roomId, id: message.id, ...causeOf(message.code), ...STATUS_BINDINGS };
+  { id, code, hides = false }: { id: string; code: DeadCode; hides?: boolean },
+): Promise<AppendedRow[] | null> {
+  const cause = causeOf(code);
+  const mark = { sql: MARK_ONE, bindings: { roomId, id, ...cause, ...STATUS_BINDINGS } };
   try {
-    const [, , rows] = await transactPipelined<[unknown[], unknown[], AppendedRow[]]>(db, [
+    const [, , ...entries] = await transactPipelined<[unknown[], unknown[], ...AppendedRow[][]]>(db, [
       requireRoomLease(roomId, fence),
       lockTimeline(roomId),
-      { sql: MARK_ONE, bindings },
+      mark,
+      ...(hides ? [deleteMessages([id], cause.reason, { onlyDead: true })] : []),
     ]);
-    return rows[0] ?? null;
+    return entries.flat();
   } catch (error) {
     if (isLeaseLost(error)) return null;
     throw error;

@@ -5,12 +5,23 @@ import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
 /**
  * Deletes messages here: their content is empty in the outbox and in the timeline, and an entry `message.deleted` says so. One
- * that is deleted already stays as it is. The rooms' timelines are locked. Returns AppendedRow.
+ * that is deleted already stays as it is; with `onlyDead`, one that is not dead too. The rooms' timelines are locked. Returns
+ * AppendedRow.
  */
-export function deleteMessages(messageIds: readonly string[], reason: string | null): Statement {
+export function deleteMessages(
+  messageIds: readonly string[],
+  reason: string | null,
+  { onlyDead = false } = {},
+): Statement {
   return {
     sql: DELETE_MESSAGES,
-    bindings: { messageIds: [...messageIds], reason, defaultKind: DEFAULT_KIND, ...STATUS_BINDINGS },
+    bindings: {
+      messageIds: [...messageIds],
+      reason,
+      onlyDead,
+      defaultKind: DEFAULT_KIND,
+      ...STATUS_BINDINGS,
+    },
   };
 }
 
@@ -19,7 +30,7 @@ const EMPTY = "jsonb_build_object('kind', coalesce(m.content ->> 'kind', :defaul
 const DELETE_MESSAGES = `
   with emptied as (
     update timeline e set content = ${EMPTY}, redacted_at = now() from messages m
-     where m.id = any(:messageIds) and e.room_id = m.room_id and e.entry_id = m.id and e.redacted_at is null
+     where m.id = any(:messageIds) and (m.status = 'dead' or not cast(:onlyDead as boolean)) and e.room_id = m.room_id and e.entry_id = m.id and e.redacted_at is null
     returning m.id, m.room_id, m.order_number
   ), deleted as (
     update messages m set content = ${EMPTY} from emptied d where m.id = d.id

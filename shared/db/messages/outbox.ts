@@ -2,18 +2,22 @@ import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { LOCK_ROOM_LEASE } from "../lease.ts";
 
 /**
- * The outbox: messages on their way to Matrix. `open` means that the message is neither dead nor in its timeline. A room's
- * `room_outbox` row has the last order number, the due time (null when nothing waits) and the lease.
+ * The outbox: messages on their way to Matrix. `open` means that the message is neither dead nor seen by an observer. A room's
+ * `room_outbox` row has the last order number, the due time (null when nothing waits), since when its first message fails
+ * (`failing_since`, moved by the time that does not count) and the lease.
  *
  * - new → queued: `acceptMessages`, by the api. The message gets its room's next order number.
  * - queued → sending: `acquireRoomLease` and `claimMessages`, by the drain of the room, under the lease. A message that
  *   is `sending` may be on Matrix: after a crash, the next drain sends it again under the same transaction id.
  * - sending → queued: `endBatch`, for what the drain claimed and did not try.
  * - sending → sent: `claimMessages`, `endBatch` and `releaseRoomLease`, with the event's id, under the lease.
- * - queued, sending, dead → sent: the sync, when the event itself arrives from Matrix. It also ends `open`.
+ * - queued, sending, dead → sent: the observer, when it reads the event itself. It also ends `open`.
  * - sent → queued: `requeueMessages`, when the homeserver does not have the event any more.
  * - dead → queued: `replayMessages`, when an operator asks for it.
  * - queued, sending, sent → dead: `dead-messages.ts`, which says when.
+ *
+ * `event_id` is written once, by the homeserver's answer or by the observer: who brings another id has a double, which is to be
+ * redacted. Only requeueing clears it. Whatever locks several messages locks them in the order of their ids.
  */
 
 /** A claimed message, with what its sender still needs on Matrix. */
@@ -23,7 +27,8 @@ export type ClaimedMessage = {
   order_number: number;
   /** As the row keeps it: see `parseContent`. */
   content: Record<string, unknown>;
-  /** Age in milliseconds by the database's clock. */
+  /** When it was accepted, in milliseconds since 1970, and its age, by the database's clock. */
+  accepted_at_ms: number;
   age_ms: number;
   attempts: number;
   /** Whether an earlier drain claimed it: it may be sent already. */
@@ -40,11 +45,26 @@ export type ClaimedMessage = {
 /** Claimed messages, the room's last order number at that moment, and whether other work waits for the room's lease. */
 export type Claim = { lastOrder: number; messages: ClaimedMessage[]; isWanted: boolean };
 
-/** Marks the messages of `sentColumns` sent, where `mine` (LOCK_ROOM_LEASE) has a row. */
+/** Events of messages that had another event already: they are to be redacted. */
+export type Doubles = { doubles: string[] };
+
+/**
+ * CTEs that mark the messages of `sentColumns` sent, where `mine` (LOCK_ROOM_LEASE) has a row. A message that an observer has
+ * seen meanwhile, or that is dead, stays as it is.
+ */
 export const MARK_SENT = `
-  update messages m set status = 'sent', event_id = s.event_id, sent_at = now()
-    from unnest(cast(:ids as uuid[]), cast(:eventIds as text[])) as s(id, event_id), mine
-   where m.id = s.id and m.status <> 'dead'`;
+  answered as (
+    select m.id, m.status, m.event_id, s.event_id as answer
+      from unnest(cast(:ids as uuid[]), cast(:eventIds as text[])) as s(id, event_id) cross join mine join messages m on m.id = s.id
+     order by m.id for update of m
+  ), marked as (
+    update messages m set status = 'sent', event_id = coalesce(m.event_id, a.answer), sent_at = now()
+      from answered a where m.id = a.id and a.status not in ('sent', 'dead')
+  )`;
+
+/** The doubles that MARK_SENT found, as a JSON array. */
+export const SELECT_DOUBLES =
+  "select coalesce(jsonb_agg(answer), '[]'::jsonb) from answered where event_id <> answer";
 
 /** The bindings of `MARK_SENT`. */
 export function sentColumns(sent: readonly SentMessage[]): { ids: string[]; eventIds: string[] } {
@@ -60,7 +80,8 @@ export const CLAIM_BATCH = `
 export const SELECT_CLAIMED = `
   select coalesce(jsonb_agg(jsonb_build_object(
            'id', c.id, 'request_id', c.request_id, 'order_number', c.order_number, 'content', c.content,
-           'age_ms', extract(epoch from now() - c.accepted_at) * 1000, 'attempts', c.attempts, 'was_sending', c.was_sending, 'is_numbered', c.numbered, 'sender_id', c.sender_id,
+           'accepted_at_ms', floor(extract(epoch from c.accepted_at) * 1000), 'age_ms', extract(epoch from now() - c.accepted_at) * 1000,
+           'attempts', c.attempts, 'was_sending', c.was_sending, 'is_numbered', c.numbered, 'sender_id', c.sender_id,
            'sender_matrix_id', u.matrix_user_id,
            'sender_is_registered', u.applied_version > 0,
            'sender_is_wanted', u.deleted_at is null and coalesce(s.desired = 'in', false),
@@ -83,14 +104,15 @@ export async function claimMessages(
     afterOrder,
     limit,
   }: { fence: string; sent?: readonly SentMessage[]; afterOrder: number; limit: number },
-): Promise<Claim | null> {
+): Promise<(Claim & Doubles) | null> {
   const rows = await rowsOf<{
     last_order: number | null;
     messages: ClaimedMessage[];
     is_wanted: boolean | null;
+    doubles: string[];
   }>(
     db,
-    `with mine as (${LOCK_ROOM_LEASE}), marked as (${MARK_SENT}), batch as (
+    `with mine as (${LOCK_ROOM_LEASE}), ${MARK_SENT}, batch as (
        select m.id, m.status from messages m, mine
         where m.room_id = :roomId and m.open and m.status in ('queued', 'sending') and m.order_number > :afterOrder
         order by m.order_number limit :limit for update of m
@@ -98,17 +120,17 @@ export async function claimMessages(
      -- From this statement's snapshot, like the messages: the locked row may be newer.
      select (select o.last_order from room_outbox o, mine where o.room_id = :roomId) as last_order,
             (select least(r.members_next_attempt_at, r.next_attempt_at) <= now() from rooms r where r.id = :roomId) as is_wanted,
-            (${SELECT_CLAIMED}) as messages`,
+            (${SELECT_CLAIMED}) as messages, (${SELECT_DOUBLES}) as doubles`,
     { roomId, fence, afterOrder, limit, ...sentColumns(sent) },
   );
-  const { last_order: lastOrder = null, messages = [], is_wanted: isWanted = false } = rows[0] ?? {};
-  return lastOrder === null ? null : { lastOrder, messages, isWanted: isWanted ?? false };
+  const { last_order: lastOrder = null, messages = [], is_wanted: isWanted, doubles = [] } = rows[0] ?? {};
+  return lastOrder === null ? null : { lastOrder, messages, isWanted: isWanted ?? false, doubles };
 }
 
 export type SentMessage = { id: string; eventId: string };
 
 /**
- * Ends a batch before its end: marks messages sent, and queues those again that were not tried. Returns false when the
+ * Ends a batch before its end: marks messages sent, and queues those again that were not tried. Returns null when the
  * lease has ended: then nothing is changed.
  */
 export async function endBatch(
@@ -116,28 +138,43 @@ export async function endBatch(
   roomId: string,
   fence: string,
   { sent, untried }: { sent: readonly SentMessage[]; untried: readonly string[] },
-): Promise<boolean> {
-  const rows = await rowsOf<{ held: boolean }>(
+): Promise<Doubles | null> {
+  const rows = await rowsOf<Doubles>(
     db,
-    `with mine as (${LOCK_ROOM_LEASE}), marked as (${MARK_SENT}), unclaimed as (
+    `with mine as (${LOCK_ROOM_LEASE}), ${MARK_SENT}, unclaimed as (
        update messages m set status = 'queued' from mine where m.id = any(:untried) and m.status = 'sending'
-     ) select exists (select 1 from mine) as held`,
+     ) select (${SELECT_DOUBLES}) as doubles from mine`,
     { roomId, fence, untried: [...untried], ...sentColumns(sent) },
   );
-  return rows[0]?.held ?? false;
+  return rows[0] ?? null;
 }
 
-/** Makes the room's messages due after `delayMs`: after a failed attempt, or at the end of a time slice (0). */
+/** Makes the room's messages due at once, under its lease: at the end of a time slice, or after a message that is dead. */
+export async function makeOutboxDue(db: Db, roomId: string, fence: string): Promise<void> {
+  await execute(
+    db,
+    "update room_outbox set next_attempt_at = now(), attempts = 0, failing_since = null where room_id = ? and fence = ?",
+    [roomId, fence],
+  );
+}
+
+/**
+ * Makes the room's messages due after `delayMs`, under its lease, since its first message failed. `isAttempt`: it counts as one.
+ * `failingMs`: for how long the message has failed, of the time that counts; null leaves that as it was.
+ */
 export async function rescheduleOutbox(
   db: Db,
   roomId: string,
   fence: string,
-  { delayMs, failed }: { delayMs: number; failed: boolean },
+  failed: { delayMs: number; isAttempt: boolean; failingMs: number | null },
 ): Promise<void> {
   await execute(
     db,
-    `update room_outbox set next_attempt_at = now() + ? * interval '1 millisecond', attempts = case when ? then attempts + 1 else 0 end
-      where room_id = ? and fence = ?`,
-    [delayMs, failed, roomId, fence],
+    `update room_outbox
+        set next_attempt_at = now() + :delayMs * interval '1 millisecond',
+            attempts = case when cast(:isAttempt as boolean) then attempts + 1 else 0 end,
+            failing_since = coalesce(now() - cast(:failingMs as double precision) * interval '1 millisecond', failing_since)
+      where room_id = :roomId and fence = :fence`,
+    { roomId, fence, ...failed },
   );
 }

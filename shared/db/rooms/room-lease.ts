@@ -6,8 +6,10 @@ import {
   CLAIM_BATCH,
   MARK_SENT,
   SELECT_CLAIMED,
+  SELECT_DOUBLES,
   sentColumns,
   type ClaimedMessage,
+  type Doubles,
   type SentMessage,
 } from "../messages/outbox.ts";
 import { SNAPSHOT_COLUMNS, SNAPSHOT_JOINS, type RoomSnapshot } from "./room-snapshot.ts";
@@ -85,7 +87,7 @@ export async function renewRoomLease(db: Db, roomId: string, fence: string): Pro
  * Work that is due in a room whose lease was released, and that a job would do: nothing of a paused tenant, no members of
  * a deleted room. `isMarked`: the lease was still held, and what was sent is marked.
  */
-export type DueWork = { messages: boolean; members: boolean; room: boolean; isMarked: boolean };
+export type DueWork = Doubles & { messages: boolean; members: boolean; room: boolean; isMarked: boolean };
 
 /**
  * Releases a lease, marks what was sent last, and returns what is due in the room. `settledOrder`: every message up to it
@@ -101,19 +103,20 @@ export async function releaseRoomLease(
 ): Promise<DueWork> {
   const rows = await rowsOf<DueWork>(
     db,
-    `with mine as (${LOCK_ROOM_LEASE}), marked as (${MARK_SENT}),
+    `with mine as (${LOCK_ROOM_LEASE}), ${MARK_SENT},
      settled as (select cast(:settled as bigint) as up_to where exists (select 1 from mine))
      update room_outbox o
         set fence = null, lease_until = null,
             attempts = case when s.up_to is null then o.attempts else 0 end,
+            failing_since = case when s.up_to is null then o.failing_since end,
             next_attempt_at = case when s.up_to is null then o.next_attempt_at when o.last_order > s.up_to then now() end
        from rooms r join tenants t on t.id = r.tenant_id left join settled s on true
       where o.room_id = :roomId and o.fence = :fence and r.id = o.room_id
      returning t.status = 'active' and coalesce(o.next_attempt_at <= now(), false) as messages,
                t.status = 'active' and coalesce(r.members_next_attempt_at <= now() and r.deleted_at is null, false) as members,
                t.status = 'active' and coalesce(r.next_attempt_at <= now(), false) as room,
-               exists (select 1 from mine) as "isMarked"`,
+               exists (select 1 from mine) as "isMarked", (${SELECT_DOUBLES}) as doubles`,
     { roomId, fence, settled: settledOrder, ...sentColumns(sent) },
   );
-  return rows[0] ?? { messages: false, members: false, room: false, isMarked: false };
+  return rows[0] ?? { messages: false, members: false, room: false, isMarked: false, doubles: [] };
 }

@@ -9,6 +9,7 @@ export type RoomSnapshot = {
   homeserver_id: string;
   max_age_ms: number | null;
   join_policy: "eager" | "lazy";
+  on_refused: "keep" | "hide";
   kind: RoomKind;
   slug: string;
   generation: number;
@@ -37,6 +38,7 @@ export type RoomSnapshot = {
 export const SNAPSHOT_COLUMNS = `
   r.id, r.tenant_id, t.status = 'active' as tenant_is_active, t.homeserver_id,
   (t.limits ->> 'maxAgeMs')::bigint as max_age_ms, coalesce(t.limits ->> 'join', 'lazy') as join_policy,
+  coalesce(t.limits ->> 'onRefused', 'keep') as on_refused,
   r.kind, r.slug, r.generation, r.name, r.topic, r.avatar, r.observer_id, o.matrix_user_id as observer_matrix_id,
   o.is_registered as observer_is_registered, r.matrix_room_id, r.successor_matrix_room_id,
   r.observer_left_at is not null as observer_is_out, r.desired_version, r.applied_version, r.attempts,

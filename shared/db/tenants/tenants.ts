@@ -14,12 +14,13 @@ export const DEFAULT_MAX_AGE_MS = 7 * DAY_MS;
 
 /** The limits of a tenant, with the default of each. */
 export const tenantLimits = z.object({
-  /** Open messages of all rooms together. */
-  queuedMessages: z.int().min(1).default(10_000),
+  /** Messages that wait for Matrix: of all rooms together, and of one room. */
+  queuedMessages: z.int().min(1).default(1_000_000),
+  roomMessages: z.int().min(1).default(100_000),
   /** Users and rooms that are not made on Matrix yet. */
   pendingUsers: z.int().min(1).max(100_000).default(10_000),
   pendingRooms: z.int().min(1).max(100_000).default(2_000),
-  /** A message that could not be sent for this long is dead. In milliseconds. */
+  /** A message older than this is dead when it cannot be sent for a minute while other rooms' messages are. In milliseconds. */
   maxAgeMs: z
     .int()
     .min(60_000)
@@ -29,6 +30,8 @@ export const tenantLimits = z.object({
   join: z.enum(["lazy", "eager"]).default("lazy"),
   /** What happens to users who do not exist and are named as members: `create`, they are made; `refuse`, the call is refused. */
   unknownUsers: z.enum(["create", "refuse"]).default("create"),
+  /** What happens to messages that Matrix refuses for good: `keep`, they stay, marked; `hide`, they are deleted here too. */
+  onRefused: z.enum(["keep", "hide"]).default("keep"),
   /** Requests in 10 s: of one user, of one API key, and of the whole tenant. */
   userRequests: z.int().min(1).default(1_000),
   keyRequests: z.int().min(1).default(10_000),

@@ -14,6 +14,7 @@ import { registerConsumerGauge } from "../../../workers/consumers/due-gauge.ts";
 import { openHomeserverPool } from "../../../workers/matrix/homeserver/pool.ts";
 import { createNewRoomVersion } from "../../../workers/matrix/homeserver/room-versions.ts";
 import { createAdaptiveBatchSize } from "../../../workers/outbound/adaptive-batch-size.ts";
+import { createRecentSends } from "../../../workers/outbound/recent-sends.ts";
 import type { WorkerContext } from "../../../workers/runtime/context.ts";
 import { createWorkerMetrics } from "../../../workers/runtime/metrics.ts";
 import { createResumeAfterOutage } from "../../../workers/runtime/resume-after-outage.ts";
@@ -62,6 +63,7 @@ const context: WorkerContext = {
   stopping: new AbortController().signal,
   isContended: () => false,
   outboundBatchSize: createAdaptiveBatchSize(),
+  recentSends: createRecentSends(),
   sent: openSentPublisher({ db, redis, metrics, log }),
   chance: Math.random,
   hitFailpoint: createFailpoint(config.failpoint),

@@ -33,6 +33,7 @@ export function createAdminHomeserver(options: AdminOptions): OpenedHomeserver {
     id,
     serverName,
     baseUrl,
+    keepsTime: false,
     as: (matrixUserId) => Promise.resolve(as(matrixUserId)),
     ensureAccount: async (matrixUserId) => {
       await store.ensure(matrixUserId);

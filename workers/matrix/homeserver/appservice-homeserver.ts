@@ -23,6 +23,7 @@ export function createAppserviceHomeserver(options: AppserviceOptions): OpenedHo
     id: options.id,
     serverName: options.serverName,
     baseUrl,
+    keepsTime: true,
     as: (matrixUserId) => Promise.resolve(as(matrixUserId)),
     ensureAccount: (matrixUserId) => ensureAccount(connection({}), matrixUserId),
     removeAccount: (matrixUserId) => deactivate(as(matrixUserId)),

@@ -5,6 +5,8 @@ export type Homeserver = {
   readonly id: string;
   readonly serverName: string;
   readonly baseUrl: string;
+  /** Whether an event that we send may be given the time at which it happened. */
+  readonly keepsTime: boolean;
   /** Calls as an account, from one device, so that the homeserver recognises a repeated send. */
   as: (matrixUserId: string) => Promise<Requester>;
   /** Creates the account unless it exists, and makes it able to send. May be repeated. */

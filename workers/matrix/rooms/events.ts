@@ -9,17 +9,18 @@ const eventResponse = z.object({ event_id: z.string() });
 
 /**
  * Sends our message `id` as an event with its marker, and returns the event's id. The message's id is the transaction id
- * too: a repeated call makes no second event.
+ * too: a repeated call makes no second event. `atMs`: when it happened, in milliseconds since 1970; without it, when it is sent.
  */
 export async function sendEvent(
   request: Requester,
-  message: { matrixRoomId: string; id: string; event: MatrixRequest },
+  message: { matrixRoomId: string; id: string; event: MatrixRequest; atMs?: number | null },
 ): Promise<string> {
   const { type, content } = message.event;
   const response = await request({
     method: "PUT",
     path: roomPath(message.matrixRoomId, `send/${encodeURIComponent(type)}/${message.id}`),
     body: { ...content, [MARKER]: message.id },
+    query: { ts: message.atMs?.toString() },
   });
   const { success, data } = eventResponse.safeParse(response);
   // Something before the homeserver has answered: the message may be sent or not.

@@ -1,0 +1,143 @@
+import { AppError } from "../../shared/contract/errors.ts";
+import { formatRoomKey } from "../../shared/contract/names.ts";
+import type { Acceptance, NewMessage } from "../../shared/db/messages/accept-messages.ts";
+
+export const MAX_BATCH_MESSAGES = 200;
+/** Requests of all rooms that are written together, and of all that are written alone. */
+const MAX_WAITING = 4_000;
+/** Requests of one room that is written alone. */
+const MAX_WAITING_ALONE = 1_000;
+const RETRY_AFTER_MS = 1_000;
+
+/** A request that waits until its message is accepted. */
+export type AcceptRequest = {
+  message: NewMessage;
+  sinceMs: number;
+  /** Failed writes of this message by itself. */
+  attempts: number;
+  resolve: (acceptance: Acceptance) => void;
+  reject: (error: unknown) => void;
+};
+
+/**
+ * The requests of one room, in the order in which they came. How they are written:
+ *
+ * - `together`: with those of other rooms, in the next batch.
+ * - `alone`: by themselves, in the room's turn. Another transaction locks the room, or a batch with it has failed.
+ *
+ * While a line `isWriting`, its first requests are being written, and no other write takes from it: so they are accepted in
+ * their order. A line changes its way only at the end of a write, and is forgotten when it is empty.
+ */
+type Line = {
+  readonly key: string;
+  way: "together" | "alone";
+  isWriting: boolean;
+  requests: AcceptRequest[];
+  /** How many requests a write alone takes: one after a failure, then more again. */
+  batchSize: number;
+};
+
+/** What one write takes from a line. */
+export type Part = { readonly line: Line; readonly requests: readonly AcceptRequest[] };
+
+/** What a write leaves behind: those of its requests that are written again, and how. */
+export type End = { keep: readonly AcceptRequest[] } & Pick<Line, "way" | "batchSize">;
+
+const FIRST_MODE = { way: "together", isWriting: false, batchSize: MAX_BATCH_MESSAGES } as const;
+
+/** The lines of all rooms: who waits, and what the next write takes. */
+export class RoomLines {
+  readonly #lines = new Map<string, Line>();
+  /** Lines that no write has, in the order of their turns. */
+  readonly #together = new Set<Line>();
+  readonly #alone: Line[] = [];
+  readonly #waiting = { together: 0, alone: 0 };
+
+  /** Requests that a batch may take now. */
+  get ready(): number {
+    let count = 0;
+    for (const { requests } of this.#together) count += requests.length;
+    return count;
+  }
+
+  /** @throws AppError `unavailable` when too many requests wait. */
+  add(request: AcceptRequest): void {
+    const key = keyOf(request.message);
+    const line = this.#lines.get(key) ?? { key, ...FIRST_MODE, requests: [] };
+    if (this.#isFull(line)) throw line.way === "alone" ? lockedError() : tooManyError();
+    this.#lines.set(key, line);
+    line.requests.push(request);
+    this.#waiting[line.way]++;
+    if (line.way === "together" && !line.isWriting) this.#together.add(line);
+  }
+
+  /** The next batch: of each line in its turn what there is room for. Empty when none is ready. */
+  takeTogether(): Part[] {
+    const parts: Part[] = [];
+    let free = MAX_BATCH_MESSAGES;
+    for (const line of this.#together) {
+      if (free === 0) break;
+      this.#together.delete(line);
+      const part = take(line, free);
+      free -= part.requests.length;
+      parts.push(part);
+    }
+    return parts;
+  }
+
+  /** The next write of a line by itself. */
+  takeAlone(): Part | undefined {
+    const line = this.#alone.shift();
+    return line && take(line, line.batchSize);
+  }
+
+  /** Ends the write of a part. What it keeps is written again, before the requests that came later. */
+  end({ line, requests }: Part, { keep, way, batchSize }: End): void {
+    if (!line.isWriting || requests.some((request, index) => line.requests[index] !== request))
+      throw new Error("a write ends that has not begun");
+    const wasAlone = line.way === "alone";
+    this.#waiting[line.way] -= line.requests.length;
+    Object.assign(line, { way, batchSize, isWriting: false });
+    line.requests.splice(0, requests.length, ...keep);
+    for (const { reject } of this.#cut(line)) reject(lockedError());
+    this.#waiting[way] += line.requests.length;
+    if (line.requests.length === 0) this.#lines.delete(line.key);
+    else if (way === "together") this.#together.add(line);
+    // A line that was not alone before goes first: most rooms are locked for some milliseconds.
+    else if (wasAlone) this.#alone.push(line);
+    else this.#alone.unshift(line);
+  }
+
+  #isFull({ way, requests }: Line): boolean {
+    return this.#waiting[way] >= MAX_WAITING || (way === "alone" && requests.length >= MAX_WAITING_ALONE);
+  }
+
+  /** Takes the newest requests from a line that may not wait alone. The line is not counted at the moment. */
+  #cut({ way, requests }: Line): AcceptRequest[] {
+    if (way === "together") return [];
+    return requests.splice(Math.min(MAX_WAITING_ALONE, Math.max(0, MAX_WAITING - this.#waiting.alone)));
+  }
+}
+
+function take(line: Line, limit: number): Part {
+  if (line.isWriting) throw new Error("two writes of one room");
+  line.isWriting = true;
+  return { line, requests: line.requests.slice(0, limit) };
+}
+
+function keyOf({ tenantId, room }: NewMessage): string {
+  return `${tenantId} ${formatRoomKey(room)}`;
+}
+
+function tooManyError(): AppError {
+  return new AppError("unavailable", "Too many messages at once. Try again.", {
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+}
+
+export function lockedError(cause?: unknown): AppError {
+  return new AppError("unavailable", "The room is being changed. Try again.", {
+    cause,
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+}

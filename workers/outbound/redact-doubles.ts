@@ -1,0 +1,16 @@
+import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
+import { redactDuplicates } from "../inbound/redact-duplicates.ts";
+import type { WorkerContext } from "../runtime/context.ts";
+
+/** Redacts events of a room whose messages have another event already, as its observer. */
+export async function redactDoubles(
+  context: WorkerContext,
+  room: RoomSnapshot,
+  doubles: readonly string[],
+): Promise<void> {
+  const { id: roomId, matrix_room_id, homeserver_id, observer_matrix_id } = room;
+  if (doubles.length === 0 || matrix_room_id === null) return;
+  const observer = { homeserver_id, matrix_user_id: observer_matrix_id };
+  const duplicates = doubles.map((eventId) => ({ roomId, eventId }));
+  await redactDuplicates(context, observer, duplicates, [{ id: roomId, matrix_room_id }]);
+}
