@@ -175,7 +175,9 @@ function compareAcceptance(
   const answered = accepted
     .flatMap(({ id, room: where, askedAtMs, acceptedAtMs }) => {
       const number = where === room && id !== null ? order.get(id) : undefined;
-      return number === undefined || number === null || acceptedAtMs === null ? [] : [{ number, askedAtMs, acceptedAtMs }];
+      return number === undefined || number === null || acceptedAtMs === null
+        ? []
+        : [{ number, askedAtMs, acceptedAtMs }];
     })
     .sort((a, b) => a.number - b.number);
   let latestAskedMs = -Infinity;
