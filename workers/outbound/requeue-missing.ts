@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { requeueMessages, type SentRow } from "../../shared/db/messages/missing-messages.ts";
 import { deleteMessages } from "../../shared/db/messages/delete-messages.ts";
+import { numberOlder } from "../../shared/db/messages/number-older.ts";
 import { settleMessages, type SettledMessage } from "../../shared/db/messages/settle.ts";
 import { transactPipelined } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
@@ -80,19 +81,19 @@ async function settleRedacted(
 ): Promise<void> {
   if (redacted.length === 0) return;
   const events = redacted.map((row) => ({ roomId: room.id, messageId: row.id, eventId: row.event_id }));
-  const [, settled, deleted] = await transactPipelined<[unknown[], SettledMessage[], AppendedRow[]]>(
-    context.db,
-    [
-      lockTimeline(room.id),
-      settleMessages(events),
-      deleteMessages(
-        redacted.map(({ id }) => id),
-        null,
-      ),
-    ],
-  );
+  const [, older, settled, deleted] = await transactPipelined<
+    [unknown[], AppendedRow[], SettledMessage[], AppendedRow[]]
+  >(context.db, [
+    lockTimeline(room.id),
+    numberOlder([room.id]),
+    settleMessages(events),
+    deleteMessages(
+      redacted.map(({ id }) => id),
+      null,
+    ),
+  ]);
   reportSeen(context, settled);
-  await publish(context, deleted);
+  await publish(context, [...older, ...deleted]);
 }
 
 /** Under the room's lease: a drain that is already past these messages would settle the room without them. */

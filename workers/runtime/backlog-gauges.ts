@@ -6,7 +6,7 @@ const GAUGES: readonly { backlog: Backlog; name: string; help: string }[] = [
   {
     backlog: "openMessages",
     name: "omc_messages_open",
-    help: "Messages accepted and not yet in a timeline (counted to 100,000)",
+    help: "Messages that wait for Matrix: accepted, and neither seen there nor dead",
   },
   {
     backlog: "unseenMessages",
