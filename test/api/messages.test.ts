@@ -1,5 +1,9 @@
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { hashRequest } from "../../api/routes/messages/post-message.ts";
+import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import { roomStreamKey } from "../../shared/platform/redis-keys.ts";
+import { publishMarkedRooms } from "../../shared/timeline/publish.ts";
 import { newId } from "../../shared/platform/ids.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { openApiWorld, type ApiWorld, type Ask, type TestTenant } from "../support/api.ts";
@@ -88,6 +92,43 @@ test("twenty requests with one key make one message and get the same answer", as
   expect(rows[0]?.count).toBe(1);
   // No repetition has burnt a number.
   expect(await ada("POST", room.path, { body: { text: "next" } })).toMatchObject({ body: { number: 3 } });
+});
+
+test("what an API process accepted before it died is published by a sweeper, and a repeat gets its number", async () => {
+  const room = await makeRoom("died");
+  const body = { text: "kept", clientId: "survivor" };
+  const content = { kind: "text" as const, text: body.text };
+  // Accepted, and neither answered nor published.
+  const [lost] = await acceptMessages(world.db, [
+    {
+      ...{
+        tenantId: tenant.row.id,
+        user: "ada",
+        room: { kind: "group", slug: "died" },
+        content,
+        stamp: null,
+      },
+      ...{ clientId: body.clientId, requestHash: hashRequest({ kind: "group", slug: "died" }, content) },
+    },
+  ]);
+  expect(lost).toMatchObject({ outcome: "accepted", message: { number: 2 } });
+  const again = await ada("POST", room.path, { body });
+  expect(again).toMatchObject({ status: 202, body: { number: 2, ...body } });
+  expect(again.headers.get("idempotency-replayed")).toBe("true");
+
+  const { epoch } = (await ada("GET", room.path)).body as { epoch: string };
+  await until(async () => {
+    await publishMarkedRooms(world, 1_000);
+    return (await world.redis.xlen(roomStreamKey(room.id, epoch))) === 2;
+  }, "the message is published");
+  await until(async () => {
+    await publishMarkedRooms(world, 1_000);
+    const { rows } = await world.db.raw<{ rows: unknown[] }>(
+      "select 1 from unpublished_rooms where room_id = ?",
+      [room.id],
+    );
+    return rows.length === 0;
+  }, "the mark is removed");
 });
 
 test("a key used for another message is refused, also in another room", async () => {
