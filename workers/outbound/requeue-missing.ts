@@ -1,13 +1,11 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { requeueMessages, type SentRow } from "../../shared/db/messages/missing-messages.ts";
-import { deleteMessages } from "../../shared/db/messages/delete-messages.ts";
-import { numberOlder } from "../../shared/db/messages/number-older.ts";
-import { settleMessages, type SettledMessage } from "../../shared/db/messages/settle.ts";
-import { transactPipelined } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import { lockTimeline, type AppendedRow } from "../../shared/db/timeline/append.ts";
+import { lockTimeline } from "../../shared/db/timeline/append.ts";
 import { timeOfId } from "../../shared/platform/ids.ts";
+import { applySyncPlan } from "../inbound/apply-plan.ts";
 import { publish, reportSeen } from "../inbound/publish-applied.ts";
+import { planPruned } from "../inbound/sync-plan.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
@@ -81,19 +79,13 @@ async function settleRedacted(
 ): Promise<void> {
   if (redacted.length === 0) return;
   const events = redacted.map((row) => ({ roomId: room.id, messageId: row.id, eventId: row.event_id }));
-  const [, older, settled, deleted] = await transactPipelined<
-    [unknown[], AppendedRow[], SettledMessage[], AppendedRow[]]
-  >(context.db, [
-    lockTimeline(room.id),
-    numberOlder([room.id]),
-    settleMessages(events),
-    deleteMessages(
-      redacted.map(({ id }) => id),
-      null,
-    ),
-  ]);
-  reportSeen(context, settled);
-  await publish(context, [...older, ...deleted]);
+  const applied = await applySyncPlan(context.db, {
+    require: lockTimeline(room.id),
+    plan: planPruned(events),
+    also: [],
+  });
+  reportSeen(context, applied.settled);
+  await publish(context, applied.appended);
 }
 
 /** Under the room's lease: a drain that is already past these messages would settle the room without them. */

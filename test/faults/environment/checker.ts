@@ -214,7 +214,7 @@ function compare(
 }
 
 /** Ids of the messages of a room on the stand-in, in order, without redacted ones. */
-export function messageIdsOn(environment: Environment, matrixRoomId: string): string[] {
+function messageIdsOn(environment: Environment, matrixRoomId: string): string[] {
   const events = environment.standIn.state.rooms.get(matrixRoomId)?.events ?? [];
   const redacted = new Set(events.map(({ redacts }) => redacts));
   return events.flatMap(({ type, content, event_id }) => {
