@@ -13,7 +13,7 @@ export type CatchUpDeps = {
   streams: Pick<Streams, "read" | "tops">;
   metrics: RealtimeMetrics;
   log: Log;
-  /** Subscribers with more unread bytes are waited for. */
+  /** The bytes of a topic that are delivered at once. Subscribers with more unread bytes are waited for. */
   unreadBytes: number;
 };
 
@@ -197,11 +197,15 @@ export class CatchUp {
     else this.#wait(run);
   }
 
+  /** Delivers a page, or of large entries the first ones: the others are read again. */
   #deliver(topic: Topic, entries: readonly Entry[]): void {
-    const { metrics, log } = this.#deps;
+    const { metrics, log, unreadBytes } = this.#deps;
+    let bytes = 0;
     for (const entry of entries) {
-      if (entry.number === topic.position + 1)
-        logDelivery({ metrics, log }, topic, entry, topic.deliver(entry));
+      if (entry.number !== topic.position + 1) throw new Error("a page does not continue its topic");
+      logDelivery({ metrics, log }, topic, entry, topic.deliver(entry));
+      bytes += Buffer.byteLength(entry.data);
+      if (bytes >= unreadBytes) return;
     }
   }
 

@@ -57,7 +57,7 @@ export function addressSocketsKey(name: string): string {
   return `omc:{${name}}:unconnected`;
 }
 
-/** Absent after a flush or on an empty replica: then the streams must be rebuilt. */
+/** Absent after a flush or on an empty replica: then every position is compared with Postgres. */
 export const MARKER_KEY = "omc:marker";
 
 /** Written to prove that Redis accepts writes. Its value means nothing. */

@@ -330,7 +330,8 @@ describe("commands", () => {
       { id: 8, sub_refresh: { channel: "group:chess" } },
     );
     await raw.reply(8);
-    expect(raw.replies.slice(1).map(({ id, error }) => [id, error?.code])).toEqual([
+    const replies = raw.replies.filter(({ id = 0 }) => id > 1);
+    expect(replies.map(({ id, error }) => [id, error?.code])).toEqual([
       [2, undefined],
       [3, 103],
       [4, 108],

@@ -6,7 +6,7 @@ import { enqueueUserEvents, lockUserEvents } from "../../shared/db/users/user-ev
 import { ensureUsers } from "../../shared/db/users/users.ts";
 import { newId } from "../../shared/platform/ids.ts";
 import { JOBS } from "../../shared/queues/index.ts";
-import { QUEUE_PREFIX } from "../../shared/platform/redis-keys.ts";
+import { QUEUE_PREFIX, roomStreamKey } from "../../shared/platform/redis-keys.ts";
 import { counter, createMetrics } from "../../shared/platform/metrics.ts";
 import { asConnection, createWake, jobOptions, removeStaleKey } from "../../shared/queues/open.ts";
 import { openWorkerRedis, type Redis } from "../../shared/platform/redis.ts";

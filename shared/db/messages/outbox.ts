@@ -78,18 +78,16 @@ export const CLAIM_BATCH = `
 
 /** The claimed messages as a JSON array of ClaimedMessage, oldest first. */
 export const SELECT_CLAIMED = `
-  select coalesce(jsonb_agg(jsonb_build_object(
-           'id', c.id, 'request_id', c.request_id, 'order_number', c.order_number, 'content', c.content,
-           'accepted_at_ms', floor(extract(epoch from c.accepted_at) * 1000), 'age_ms', extract(epoch from now() - c.accepted_at) * 1000,
-           'attempts', c.attempts, 'was_sending', c.was_sending, 'is_numbered', c.numbered, 'sender_id', c.sender_id,
-           'sender_matrix_id', u.matrix_user_id,
-           'sender_is_registered', u.applied_version > 0,
-           'sender_is_wanted', u.deleted_at is null and coalesce(s.desired = 'in', false),
-           'sender_is_joined', coalesce(s.applied = 'in', false)
-         ) order by c.order_number), '[]'::jsonb)
-    from claimed c
-    join users u on u.id = c.sender_id
-    left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id`;
+  select coalesce(json_agg(one), '[]'::json) from (
+    select c.id, c.request_id, c.order_number, c.content, floor(extract(epoch from c.accepted_at) * 1000) as accepted_at_ms,
+           extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.sender_id,
+           u.matrix_user_id as sender_matrix_id, u.applied_version > 0 as sender_is_registered,
+           u.deleted_at is null and coalesce(s.desired = 'in', false) as sender_is_wanted,
+           coalesce(s.applied = 'in', false) as sender_is_joined
+      from claimed c
+      join users u on u.id = c.sender_id
+      left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id
+     order by c.order_number) one`;
 
 /**
  * Marks messages sent, and claims the oldest unsent messages of the room after an order number. Returns null when the
