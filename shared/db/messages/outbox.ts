@@ -17,7 +17,7 @@ import { LOCK_ROOM_LEASE } from "../lease.ts";
  * - queued, sending, sent → dead: `dead-messages.ts`, which says when.
  *
  * `event_id` is written once, by the homeserver's answer or by the observer: who brings another id has a double, which is to be
- * redacted. Only requeueing clears it. Whatever locks several messages locks them in the order of their ids.
+ * redacted. Only requeueing clears it. What marks or settles several messages locks them in the order of their ids.
  */
 
 /** A claimed message, with what its sender still needs on Matrix. */
