@@ -53,7 +53,7 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
   const hitFailpoint = createFailpoint(config.failpoint);
   const accept = createAccept({ db, afterCommit, now }, (accepted) => {
     metrics.accepted.inc(accepted.length);
-    hitFailpoint("between commit and wake");
+    hitFailpoint("between commit and publish");
   });
   const findTenant = createFindTenant(db, config.sealKeys, now);
   const withinQuota = createMessageQuota((tenantId) => countWaiting(db, tenantId), now);

@@ -3,7 +3,6 @@ import type { FairQueue } from "../shared/platform/concurrency/fair-queue.ts";
 import type { AddressQuota } from "./quotas/address-quota.ts";
 import type { SocketQuotas } from "./quotas/socket-quotas.ts";
 import type { Connection } from "./session/connection.ts";
-import type { CatchUp } from "./channels/catch-up.ts";
 import type { Hub } from "./channels/hub.ts";
 import type { RedisSubscriptions } from "./broker/redis-subscriptions.ts";
 import type { Transport, UpgradeRefusal } from "./transport/transport.ts";
@@ -128,7 +127,7 @@ export class RealtimeMetrics {
 /** Gauges that each scrape reads from the hub. */
 export function registerHubGauges(
   registry: Registry,
-  { hub, live, catchUp }: { hub: Hub<Connection>; live: RedisSubscriptions; catchUp: CatchUp },
+  { hub, live, catchUp }: { hub: Hub<Connection>; live: RedisSubscriptions; catchUp: { topics: number } },
 ): void {
   const watch = (suffix: string, help: string, read: () => number) =>
     gauge(registry, { name: `omc_realtime_${suffix}`, help }, read);

@@ -1,10 +1,20 @@
 import { rowsOf, type Db } from "./connection/open.ts";
+import { DEFAULT_QUEUED_MESSAGES, DEFAULT_ROOM_MESSAGES } from "./tenants/tenants.ts";
 
 /** What waits in Postgres. A count of messages is the sum of the rooms' counters, or stops at 100,000. */
 const BACKLOG = {
   openMessages: `
     select coalesce(sum(greatest(0, o.accepted_count - coalesce(m.closed_count, 0))), 0) as value
       from room_outbox o left join room_mirrors m using (room_id)`,
+  tenantShare: `
+    select max(w.waiting / coalesce(cast(t.limits ->> 'queuedMessages' as float8), ${DEFAULT_QUEUED_MESSAGES})) as value
+      from (select o.tenant_id, sum(greatest(0, o.accepted_count - coalesce(m.closed_count, 0))) as waiting
+              from room_outbox o left join room_mirrors m using (room_id) group by o.tenant_id) w
+      join tenants t on t.id = w.tenant_id`,
+  roomShare: `
+    select max((o.accepted_count - coalesce(m.closed_count, 0))
+             / coalesce(cast(t.limits ->> 'roomMessages' as float8), ${DEFAULT_ROOM_MESSAGES})) as value
+      from room_outbox o left join room_mirrors m using (room_id) join tenants t on t.id = o.tenant_id`,
   unseenMessages: `
     select count(*) as value from (
       select 1 from messages where open and status = 'sent' and sent_at < now() - interval '30 seconds' limit 100000
@@ -28,7 +38,7 @@ const BACKLOG = {
 
 export type Backlog = keyof typeof BACKLOG;
 
-/** A count or an age in seconds; 0 when nothing waits. */
+/** A count, an age in seconds or a share; 0 when nothing waits. */
 export async function readBacklog(db: Db, name: Backlog): Promise<number> {
   const rows = await rowsOf<{ value: number | string | null }>(db, BACKLOG[name], []);
   return Number(rows[0]?.value ?? 0);

@@ -3,7 +3,7 @@
  * `KILL_POINT` names one.
  */
 export const FAILPOINTS = [
-  "between commit and wake",
+  "between commit and publish",
   "between homeserver answer and mark",
   "between timeline commit and publish",
 ] as const;

@@ -1,5 +1,9 @@
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { hashRequest } from "../../api/routes/messages/post-message.ts";
+import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import { roomStreamKey } from "../../shared/platform/redis-keys.ts";
+import { publishMarkedRooms } from "../../shared/timeline/publish.ts";
 import { newId } from "../../shared/platform/ids.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { openApiWorld, type ApiWorld, type Ask, type TestTenant } from "../support/api.ts";
@@ -90,6 +94,43 @@ test("twenty requests with one key make one message and get the same answer", as
   expect(await ada("POST", room.path, { body: { text: "next" } })).toMatchObject({ body: { number: 3 } });
 });
 
+test("what an API process accepted before it died is published by a sweeper, and a repeat gets its number", async () => {
+  const room = await makeRoom("died");
+  const body = { text: "kept", clientId: "survivor" };
+  const content = { kind: "text" as const, text: body.text };
+  // Accepted, and neither answered nor published.
+  const [lost] = await acceptMessages(world.db, [
+    {
+      ...{
+        tenantId: tenant.row.id,
+        user: "ada",
+        room: { kind: "group", slug: "died" },
+        content,
+        stamp: null,
+      },
+      ...{ clientId: body.clientId, requestHash: hashRequest({ kind: "group", slug: "died" }, content) },
+    },
+  ]);
+  expect(lost).toMatchObject({ outcome: "accepted", message: { number: 2 } });
+  const again = await ada("POST", room.path, { body });
+  expect(again).toMatchObject({ status: 202, body: { number: 2, ...body } });
+  expect(again.headers.get("idempotency-replayed")).toBe("true");
+
+  const { epoch } = (await ada("GET", room.path)).body as { epoch: string };
+  await until(async () => {
+    await publishMarkedRooms(world, 1_000);
+    return (await world.redis.xlen(roomStreamKey(room.id, epoch))) === 2;
+  }, "the message is published");
+  await until(async () => {
+    await publishMarkedRooms(world, 1_000);
+    const { rows } = await world.db.raw<{ rows: unknown[] }>(
+      "select 1 from unpublished_rooms where room_id = ?",
+      [room.id],
+    );
+    return rows.length === 0;
+  }, "the mark is removed");
+});
+
 test("a key used for another message is refused, also in another room", async () => {
   const room = await makeRoom("reused");
   const elsewhere = await makeRoom("reused-elsewhere");
@@ -166,9 +207,9 @@ test("pages go back and forth over the timeline and name their position", async 
 
 test("a page shows how far Matrix has followed: each message's status, and up to which number all are settled", async () => {
   const room = await makeRoom("followed");
-  const posted = [];
+  const posted: Message[] = [];
   for (const text of ["one", "two", "three"]) {
-    posted.push((await ada("POST", room.path, { body: { text } })).body);
+    posted.push((await ada("POST", room.path, { body: { text } })).body as Message);
   }
   expect(await ada("GET", room.path)).toMatchObject({
     body: {
@@ -219,18 +260,19 @@ test("a page shows how far Matrix has followed: each message's status, and up to
 test("a room receives a message with its number before Matrix has it", async () => {
   const room = await makeRoom("shown");
   const subscriber = world.redis.duplicate({ enableOfflineQueue: true });
-  const received: unknown[] = [];
+  const received: { data: { type: string } }[] = [];
   subscriber.on("message", (_channel, text: string) => {
     const live = JSON.parse(text) as { data: string };
-    received.push({ ...live, data: JSON.parse(live.data) as unknown });
+    received.push({ ...live, data: JSON.parse(live.data) as { type: string } });
   });
+  const messages = () => received.filter(({ data }) => data.type === "message.created");
   await subscriber.subscribe(`omc:{${room.id}}:live`);
   await ada("POST", room.path, { body: { text: "soon" } });
-  await until(() => received.length > 0, "the room received the message");
+  await until(() => messages().length > 0, "the room received the message");
   subscriber.disconnect();
   const { epoch, offset } = (await ada("GET", room.path)).body as { epoch: string; offset: number };
-  const data = { type: "message.created", text: "soon", status: "queued", number: offset };
-  expect(received).toMatchObject([{ number: offset, epoch, data }]);
+  const data = { text: "soon", status: "queued", number: offset };
+  expect(messages()).toMatchObject([{ number: offset, epoch, data }]);
 });
 
 test.each(["sent", "dead"])(

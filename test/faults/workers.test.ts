@@ -87,7 +87,7 @@ test("a message whose API process dies between commit and publishing is publishe
   await load.post(room, person);
   const [api] = faults.environment.of("api") as [TierProcess];
   await api.stop();
-  await api.start({ KILL_POINT: "between commit and wake" });
+  await api.start({ KILL_POINT: "between commit and publish" });
   // The wake-up leaves before the commit, so no worker finds the message.
   faults.environment.links.apiRedis.cut();
   const sinceMs = performance.now();

@@ -111,6 +111,7 @@ describe("a ban", () => {
       userIds,
       names: new Map(),
       messages: new Map(),
+      messagesByEvent: new Map(),
       redactedStates: new Map(),
     };
     const events = [memberEvent(sender, membership)];

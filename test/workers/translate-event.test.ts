@@ -1,4 +1,4 @@
-import { expect, test } from "@jest/globals";
+import { describe, expect, test } from "@jest/globals";
 import { externalEntryId } from "../../shared/platform/ids.ts";
 import { MARKER } from "../../workers/matrix/marker.ts";
 import type { MatrixEvent } from "../../workers/matrix/event.ts";
@@ -20,7 +20,7 @@ const message: MarkedMessage = {
   client_id: "c-1",
   content: { text: "as accepted" },
   accepted_at: new Date("2026-01-01T00:00:00.000Z"),
-  timeline_number: null,
+  number: 3,
   event_id: null,
 };
 
@@ -29,6 +29,7 @@ const context: EventContext = {
   observerMatrixId: "@omc_observer:test",
   names: new Map([[nameKey(room, unknownUser), "Mallory"]]),
   messages: new Map([[message.id, message]]),
+  messagesByEvent: new Map(),
   redactedStates: new Map(),
 };
 
@@ -49,50 +50,76 @@ function text(body: unknown, more: Record<string, unknown> = {}): Partial<Matrix
   return { content: { msgtype: "m.text", body, ...more } };
 }
 
-test("an event of our message gives the content that was accepted, and settles the message", () => {
-  const echo = event(text("as Matrix has it", { [MARKER]: message.id }));
-  expect(translateEvent(room, echo, context)).toEqual({
-    kind: "message",
-    entry: {
-      entryId: message.id,
-      eventId: echo.event_id,
-      type: "message.created",
-      senderId: ada,
-      senderName: null,
-      clientId: "c-1",
-      content: { text: "as accepted" },
-      at: message.accepted_at,
-    },
-    settles: message.id,
-    isForged: false,
+const marked = (body: string, marker: unknown = message.id) => text(body, { [MARKER]: marker });
+
+test("an event with the marker, room, sender, kind and content of a message of ours is that message", () => {
+  expect(translateEvent(room, event(marked("as accepted")), context)).toEqual({
+    kind: "own",
+    message,
+    isPruned: false,
   });
 });
 
 test.each([
   ["in another room", otherRoom, {}, message.id],
   ["by another sender", room, { sender: unknownUser }, message.id],
+  ["of another kind", room, { type: "m.sticker" }, message.id],
   ["of a message that does not exist", room, {}, "01990000-0000-7000-8000-0000000000ff"],
   ["that is no id", room, {}, { nested: true }],
-])("a marker %s settles nothing: the event is a text of another client", (_, where, more, marker) => {
-  const forged = event({ ...text("forged", { [MARKER]: marker }), ...more });
+])("a marker %s is not ours", (_, where, more, marker) => {
+  const forged = event({ ...marked("as accepted", marker), ...more });
   const translation = translateEvent(where, forged, context);
-  expect(translation).toMatchObject({ kind: "message", settles: null, isForged: true });
+  if (forged.type !== "m.room.message") return void expect(translation).toEqual({ kind: "nothing" });
+  expect(translation).toMatchObject({ kind: "message", isForged: true });
   expect(translation).toMatchObject({
-    entry: { entryId: externalEntryId(where, forged.event_id), content: { text: "forged" } },
+    entry: { entryId: externalEntryId(where, forged.event_id), content: { text: "as accepted" } },
   });
 });
 
-test("a second event of a settled message is a duplicate; the first event, read again, is not", () => {
-  const settled = { ...message, timeline_number: 7, event_id: "$first" };
-  const settledContext = { ...context, messages: new Map([[message.id, settled]]) };
-  const marked = text("again", { [MARKER]: message.id });
-  expect(translateEvent(room, event({ ...marked, event_id: "$second" }), settledContext)).toEqual({
-    kind: "duplicate",
-    eventId: "$second",
+test.each([
+  ["another text", marked("something else")],
+  [
+    "a formatted text beside it",
+    { content: { ...marked("as accepted").content, formatted_body: "<b>as</b>" } },
+  ],
+  ["another message type", { content: { ...marked("as accepted").content, msgtype: "m.emote" } }],
+])("the same person's marker with %s is that person's own new text", (_, given) => {
+  const translation = translateEvent(room, event(given), context);
+  expect(translation).not.toMatchObject({ kind: "own" });
+  if (translation.kind === "message")
+    expect(translation).toMatchObject({ isForged: true, entry: { senderId: ada } });
+});
+
+describe("a message that has an event", () => {
+  const answered = { ...message, event_id: "$first" };
+  const given = {
+    ...context,
+    messages: new Map([[message.id, answered]]),
+    messagesByEvent: new Map([["$first", answered]]),
+  };
+
+  test("is that event, also with changed content, and when it has none any more", () => {
+    const own = { kind: "own", message: answered, isPruned: false };
+    const changed = event({ ...text("changed by a module"), event_id: "$first" });
+    expect(translateEvent(room, changed, given)).toEqual(own);
+    const pruned = event({ content: {}, event_id: "$first" });
+    expect(translateEvent(room, pruned, given)).toEqual({ ...own, isPruned: true });
   });
-  expect(translateEvent(room, event({ ...marked, event_id: "$first" }), settledContext)).toMatchObject({
-    kind: "message",
-    settles: message.id,
+
+  test("has a duplicate in any other event that is the message, and none in what is not", () => {
+    expect(translateEvent(room, event({ ...marked("as accepted"), event_id: "$second" }), given)).toEqual({
+      kind: "duplicate",
+      eventId: "$second",
+    });
+    expect(translateEvent(room, event(marked("forged")), given)).toMatchObject({
+      kind: "message",
+      isForged: true,
+    });
+  });
+
+  test("is not an event of that id in another room", () => {
+    const elsewhere = event({ ...text("hi"), event_id: "$first" });
+    expect(translateEvent(otherRoom, elsewhere, given)).toMatchObject({ kind: "message" });
   });
 });
 
@@ -246,8 +273,8 @@ test("an encrypted room is recorded", () => {
 });
 
 test("the second of two events of one message in a batch is a duplicate; the same event twice is not", () => {
-  const first = event(text("mine", { [MARKER]: message.id }));
-  const second = event(text("mine", { [MARKER]: message.id }));
+  const first = event(marked("as accepted"));
+  const second = event(marked("as accepted"));
   const events = [first, event(text("between")), second, first];
   const plan = planSync([{ roomId: room, matrixRoomId: "!room:here", events }], context);
   expect(plan.duplicates).toEqual([{ roomId: room, eventId: second.event_id }]);
@@ -257,7 +284,7 @@ test("the second of two events of one message in a batch is a duplicate; the sam
 });
 
 test("a plan holds many rooms' events by what has to be done, in the order they came", () => {
-  const own = event(text("mine", { [MARKER]: message.id }));
+  const own = event(marked("as accepted"));
   const plan = planSync(
     [
       {
@@ -275,11 +302,25 @@ test("a plan holds many rooms' events by what has to be done, in the order they 
   );
   expect(
     plan.entries.map(({ roomId, entries }) => [roomId, entries.map(({ content }) => content["text"])]),
-  ).toEqual([[room, ["one", "as accepted", "x"]]]);
+  ).toEqual([[room, ["one", "x"]]]);
   expect(plan.settled).toEqual([{ messageId: message.id, eventId: own.event_id, roomId: room }]);
   expect(plan).toMatchObject({
     forged: 1,
+    unnumbered: [],
     configurationDrifts: [{ roomId: otherRoom, what: "description" }],
     encrypted: [otherRoom],
+  });
+});
+
+test("a message of version 0.2 gets its number before it is settled, and one that comes pruned is deleted after", () => {
+  const older = { ...message, number: null, event_id: "$older" };
+  const given = { ...context, messagesByEvent: new Map([["$older", older]]) };
+  const events = [event({ content: {}, event_id: "$older" })];
+  const plan = planSync([{ roomId: room, matrixRoomId: "!room:here", events }], given);
+  expect(plan).toMatchObject({
+    unnumbered: [room],
+    settled: [{ messageId: message.id }],
+    pruned: [message.id],
+    entries: [],
   });
 });

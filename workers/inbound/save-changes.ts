@@ -123,18 +123,21 @@ function planBatch({ rooms }: SyncBatch, seen: Seen): BatchPlan {
 function save(
   context: WorkerContext,
   { observer, fence }: ObserverRun,
-  { from, to, left }: SyncBatch,
+  { from, to, left, rooms }: SyncBatch,
   seen: Seen,
   { plan, gapped }: BatchPlan,
 ): Promise<Applied> {
   const observerId = observer.observer_id;
   const toLock = roomsToLock(plan);
   const locked = seen.rooms.filter((room) => toLock.has(room.id) || gapped.includes(room));
+  const found = new Set(seen.rooms.map((room) => room.matrix_room_id));
+  // One of them may have become ours after the look-up.
+  const unknown = rooms.map(({ matrixRoomId }) => matrixRoomId).filter((id) => !found.has(id));
   const unread = [...gapped.map((room) => room.matrix_room_id), ...left];
   return applySyncPlan(context.db, {
     require: savePositionAndRequire(
       { observerId, fence, since: to },
-      { matrixRoomIds: locked.map((room) => room.matrix_room_id), rooms: locked },
+      { matrixRoomIds: [...locked.map((room) => room.matrix_room_id), ...unknown], rooms: locked },
     ),
     plan,
     also: [

@@ -55,6 +55,11 @@ export function keepOwn({ settled, pruned, unnumbered }: SyncPlan): SyncPlan {
   return { ...emptyPlan(), settled, pruned, unnumbered };
 }
 
+/** The plan for messages of ours that were redacted before an observer read them. */
+export function planPruned(settled: OwnEvent[]): SyncPlan {
+  return { ...emptyPlan(), settled, pruned: settled.map(({ messageId }) => messageId) };
+}
+
 /** Joins the plans of different rooms. */
 export function joinPlans(one: SyncPlan, other: SyncPlan): SyncPlan {
   return {

@@ -1,12 +1,11 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { requeueMessages, type SentRow } from "../../shared/db/messages/missing-messages.ts";
-import { deleteMessages } from "../../shared/db/messages/delete-messages.ts";
-import { settleMessages, type SettledMessage } from "../../shared/db/messages/settle.ts";
-import { transactPipelined } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import { lockTimeline, type AppendedRow } from "../../shared/db/timeline/append.ts";
 import { timeOfId } from "../../shared/platform/ids.ts";
+import { applySyncPlan } from "../inbound/apply-plan.ts";
 import { publish, reportSeen } from "../inbound/publish-applied.ts";
+import { planPruned } from "../inbound/sync-plan.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
@@ -18,7 +17,7 @@ const REQUEUED_AT_ONCE = 500;
 /** What is accepted after a rereading began is not met by it. The clocks of two machines may differ by as much. */
 const CLOCK_DIFFERENCE_MS = 60_000;
 /** Tries to get the lease of a room to which somebody else writes, before everything is looked up again. */
-const LEASE_TRIES = 40;
+const LEASE_TRIES = 8;
 const LEASE_PAUSE_MS = 250;
 
 type MatrixRoom = RoomSnapshot & { matrix_room_id: string };
@@ -80,19 +79,13 @@ async function settleRedacted(
 ): Promise<void> {
   if (redacted.length === 0) return;
   const events = redacted.map((row) => ({ roomId: room.id, messageId: row.id, eventId: row.event_id }));
-  const [, settled, deleted] = await transactPipelined<[unknown[], SettledMessage[], AppendedRow[]]>(
-    context.db,
-    [
-      lockTimeline(room.id),
-      settleMessages(events),
-      deleteMessages(
-        redacted.map(({ id }) => id),
-        null,
-      ),
-    ],
-  );
-  reportSeen(context, settled);
-  await publish(context, deleted);
+  const applied = await applySyncPlan(context.db, {
+    require: lockTimeline(room.id),
+    plan: planPruned(events),
+    also: [],
+  });
+  reportSeen(context, applied.settled);
+  await publish(context, applied);
 }
 
 /** Under the room's lease: a drain that is already past these messages would settle the room without them. */

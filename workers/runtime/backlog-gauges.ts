@@ -6,7 +6,17 @@ const GAUGES: readonly { backlog: Backlog; name: string; help: string }[] = [
   {
     backlog: "openMessages",
     name: "omc_messages_open",
-    help: "Messages accepted and not yet in a timeline (counted to 100,000)",
+    help: "Messages accepted that no observer has read and that are not dead, by the rooms' counters",
+  },
+  {
+    backlog: "tenantShare",
+    name: "omc_tenant_messages_share",
+    help: "The largest share of its limit queuedMessages that a tenant uses: 1 is refused with 503",
+  },
+  {
+    backlog: "roomShare",
+    name: "omc_room_messages_share",
+    help: "The largest share of the limit roomMessages that a room uses: 1 is refused with 503",
   },
   {
     backlog: "unseenMessages",

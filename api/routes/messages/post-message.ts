@@ -117,7 +117,7 @@ function keyError(message: string): AppError {
 }
 
 /** Distinguishes a repeated request from another one with the same client id. */
-function hashRequest(room: RoomAddress, content: Content): string {
+export function hashRequest(room: RoomAddress, content: Content): string {
   return createHash("sha256")
     .update(`${formatRoomKey(room)}\n${identifyContent(content)}`, "utf8")
     .digest("hex");

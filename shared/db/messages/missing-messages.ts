@@ -58,7 +58,8 @@ export async function listUnmetMessages(
          select m.id, coalesce(m.event_id, e.event_id) as event_id, m.order_number, m.open, e.number
            from timeline e join messages m on m.id = e.entry_id
           where e.room_id = :roomId and e.number > :after and e.number <= :upTo and e.redacted_at is null
-            and m.status = 'sent' and m.sent_at >= :sentSince and m.met_in is distinct from cast(:rereading as uuid)
+            and m.status = 'sent' and m.sent_at >= :sentSince
+            and (cast(:rereading as uuid) is null or m.met_in is distinct from cast(:rereading as uuid))
             and m.accepted_at >= coalesce(cast(:acceptedSince as timestamptz), '-infinity')
             and m.accepted_at <= coalesce(cast(:acceptedUntil as timestamptz), 'infinity')
        ) m on m.event_id is not null

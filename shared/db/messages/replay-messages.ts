@@ -73,7 +73,7 @@ const REPLAY = `
       from found f where m.id = f.id
     returning m.id, m.tenant_id, m.room_id, m.order_number
   ), reopened as (${countReopened("again")}), due as (
-    update room_outbox set next_attempt_at = now() where room_id = :roomId and exists (select 1 from again)
+    update room_outbox set next_attempt_at = now(), attempts = 0, failing_since = null where room_id = :roomId and exists (select 1 from again)
   ), ${appendStatus("message.requeued", "again", "jsonb_build_object()")}
   ${SELECT_APPENDED}`;
 

@@ -11,12 +11,14 @@ import { insertObserver } from "../observers/observers.ts";
 
 const DAY_MS = 86_400_000;
 export const DEFAULT_MAX_AGE_MS = 7 * DAY_MS;
+export const DEFAULT_QUEUED_MESSAGES = 1_000_000;
+export const DEFAULT_ROOM_MESSAGES = 100_000;
 
 /** The limits of a tenant, with the default of each. */
 export const tenantLimits = z.object({
   /** Messages that wait for Matrix: of all rooms together, and of one room. */
-  queuedMessages: z.int().min(1).default(1_000_000),
-  roomMessages: z.int().min(1).default(100_000),
+  queuedMessages: z.int().min(1).default(DEFAULT_QUEUED_MESSAGES),
+  roomMessages: z.int().min(1).default(DEFAULT_ROOM_MESSAGES),
   /** Users and rooms that are not made on Matrix yet. */
   pendingUsers: z.int().min(1).max(100_000).default(10_000),
   pendingRooms: z.int().min(1).max(100_000).default(2_000),

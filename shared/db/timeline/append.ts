@@ -81,7 +81,7 @@ export function appendingCtes(offered: string): string {
  * Of `o`: what is not in its room's timeline yet. `offset 0` makes Postgres look each row up by its key. Without it,
  * Postgres joins, and reads the whole table until that has some ten thousand rows.
  */
-export const IS_NEW = `
+const IS_NEW = `
   not exists (select 1 from timeline t where t.room_id = o.room_id and t.entry_id = o.entry_id offset 0)
   and not exists (select 1 from timeline t where t.room_id = o.room_id and t.event_id = o.event_id offset 0)`;
 

@@ -175,7 +175,9 @@ function compareAcceptance(
   const answered = accepted
     .flatMap(({ id, room: where, askedAtMs, acceptedAtMs }) => {
       const number = where === room && id !== null ? order.get(id) : undefined;
-      return number === undefined || number === null || acceptedAtMs === null ? [] : [{ number, askedAtMs, acceptedAtMs }];
+      return number === undefined || number === null || acceptedAtMs === null
+        ? []
+        : [{ number, askedAtMs, acceptedAtMs }];
     })
     .sort((a, b) => a.number - b.number);
   let latestAskedMs = -Infinity;
@@ -212,7 +214,7 @@ function compare(
 }
 
 /** Ids of the messages of a room on the stand-in, in order, without redacted ones. */
-export function messageIdsOn(environment: Environment, matrixRoomId: string): string[] {
+function messageIdsOn(environment: Environment, matrixRoomId: string): string[] {
   const events = environment.standIn.state.rooms.get(matrixRoomId)?.events ?? [];
   const redacted = new Set(events.map(({ redacts }) => redacts));
   return events.flatMap(({ type, content, event_id }) => {

@@ -76,6 +76,8 @@ export type Environment = {
   socketUrl: string;
   tenant: { slug: string; serverKey: string; operatorKey: string };
   sql: <Row>(text: string, bindings?: readonly unknown[]) => Promise<Row[]>;
+  /** Runs an operator's command and returns what it prints. */
+  admin: (...args: string[]) => Promise<string>;
   /** Ends every fault and waits until every process runs. */
   heal: () => Promise<void>;
   close: () => Promise<void>;
@@ -126,6 +128,7 @@ export async function openEnvironment(options: EnvironmentOptions): Promise<Envi
     socketUrl: `ws://127.0.0.1:${String(links.realtime.port)}/connection/websocket`,
     sql: <Row>(text: string, bindings: readonly unknown[] = []) =>
       retryRead(() => rowsOf<Row>(db, text, bindings)),
+    admin: (...args) => run([join(distDir, "workers/admin.js"), ...args], direct),
     heal: () => heal({ processes, links, standIn, servers }),
     close: async () => {
       await Promise.all(processes.map((process) => process.stop()));
