@@ -80,7 +80,7 @@ export const CLAIM_BATCH = `
 export const SELECT_CLAIMED = `
   select coalesce(json_agg(one), '[]'::json) from (
     select c.id, c.request_id, c.order_number, c.content, floor(extract(epoch from c.accepted_at) * 1000) as accepted_at_ms,
-           extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.sender_id,
+           extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.numbered as is_numbered, c.sender_id,
            u.matrix_user_id as sender_matrix_id, u.applied_version > 0 as sender_is_registered,
            u.deleted_at is null and coalesce(s.desired = 'in', false) as sender_is_wanted,
            coalesce(s.applied = 'in', false) as sender_is_joined
