@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { requeueMessages, type SentRow } from "../../shared/db/messages/missing-messages.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import { lockTimeline, type AppendedRow } from "../../shared/db/timeline/append.ts";
+import { lockTimeline } from "../../shared/db/timeline/append.ts";
 import { timeOfId } from "../../shared/platform/ids.ts";
 import { applySyncPlan } from "../inbound/apply-plan.ts";
 import { publish, reportSeen } from "../inbound/publish-applied.ts";
@@ -85,7 +85,7 @@ async function settleRedacted(
     also: [],
   });
   reportSeen(context, applied.settled);
-  await publish(context, applied);
+  await publish(context, applied.appended);
 }
 
 /** Under the room's lease: a drain that is already past these messages would settle the room without them. */
