@@ -31,7 +31,7 @@ import { registerHomeserverGauges } from "./runtime/health/homeserver-gauges.ts"
 import { shareHomeserverStates } from "./runtime/health/share-homeserver-states.ts";
 import { runJobs } from "./runtime/run-jobs.ts";
 import { keepSchedules } from "./runtime/schedules.ts";
-import { openSentPublisher } from "./runtime/sent-publisher.ts";
+import { openSentPublisher } from "./outbound/sent-publisher.ts";
 import { startSweeper } from "./runtime/sweeper.ts";
 import { registerConsumerGauge } from "./consumers/due-gauge.ts";
 import { RUNNING_CONSUMERS } from "./consumers/index.ts";

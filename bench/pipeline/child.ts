@@ -8,7 +8,7 @@ import { createNewRoomVersion } from "../../workers/matrix/homeserver/room-versi
 import { createAdaptiveBatchSize } from "../../workers/outbound/adaptive-batch-size.ts";
 import { createRecentSends } from "../../workers/outbound/recent-sends.ts";
 import { runJobs } from "../../workers/runtime/run-jobs.ts";
-import { openSentPublisher } from "../../workers/runtime/sent-publisher.ts";
+import { openSentPublisher } from "../../workers/outbound/sent-publisher.ts";
 import { startSweeper } from "../../workers/runtime/sweeper.ts";
 import type { WorkerContext } from "../../workers/runtime/context.ts";
 import { countRedisCommands } from "./count-commands.ts";

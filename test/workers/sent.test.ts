@@ -7,7 +7,7 @@ import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";
 import { openWorkerRedis, type Redis } from "../../shared/platform/redis.ts";
 import { roomLiveMessage } from "../../shared/timeline/live-messages.ts";
 import { publishSent } from "../../shared/timeline/publish-sent.ts";
-import { createSentPublisher } from "../../workers/runtime/sent-publisher.ts";
+import { createSentPublisher } from "../../workers/outbound/sent-publisher.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 import { until } from "../support/wait.ts";
 

@@ -37,14 +37,15 @@ export async function applySyncPlan(
   }: { require: Statement; plan: SyncPlan; also: readonly Statement[]; rereading?: string | null },
 ): Promise<Applied> {
   const { entries, settled, pruned, unnumbered } = plan;
-  // Each appends. Messages of ours have their numbers before they are settled, and stand before what others wrote.
+  // Messages of ours have their numbers before they are settled, and stand before what others wrote.
   const append = [
     ...(unnumbered.length > 0 ? [numberOlder(unnumbered)] : []),
     ...(entries.length > 0 ? [appendStatement(entries)] : []),
-    ...(pruned.length > 0 ? [deleteMessages(pruned, null)] : []),
   ];
   const settle = settled.length > 0 ? [settleMessages(settled, rereading)] : [];
-  return apply(db, { require, append, settle, also: [...sideEffectsOf(plan), ...also] });
+  // After the messages are locked, in the order of their ids.
+  const remove = pruned.length > 0 ? [deleteMessages(pruned, null)] : [];
+  return apply(db, { require, append, settle, remove, also: [...sideEffectsOf(plan), ...also] });
 }
 
 /**
@@ -55,16 +56,19 @@ export function applyOwnMessages(
   db: Db,
   { require, own }: { require: Statement; own: readonly ClaimedEvent[] },
 ): Promise<Applied> {
-  return apply(db, { require, append: [], settle: [settleClaimed(own)], also: [] });
+  return apply(db, { require, append: [], settle: [settleClaimed(own)], remove: [], also: [] });
 }
 
-type Steps = { require: Statement; append: Statement[]; settle: Statement[]; also: Statement[] };
+/** `append` and `remove` return AppendedRow, `settle` SettledMessage. */
+type Steps = Record<"append" | "settle" | "remove" | "also", Statement[]> & { require: Statement };
 
-async function apply(db: Db, { require, append, settle, also }: Steps): Promise<Applied> {
-  const rows = await transactPipelined<unknown[][]>(db, [require, ...append, ...settle, ...also]);
-  const appended = rows.slice(1, 1 + append.length).flat() as AppendedRow[];
-  const settled = rows.slice(1 + append.length, 1 + append.length + settle.length).flat() as SettledMessage[];
-  return { appended: appended.toSorted(byRoomAndNumber), settled };
+async function apply(db: Db, { require, append, settle, remove, also }: Steps): Promise<Applied> {
+  const statements = [require, ...append, ...settle, ...remove, ...also];
+  const rows = await transactPipelined<unknown[][]>(db, statements);
+  const rowsOfSteps = (steps: readonly Statement[]) =>
+    steps.flatMap((statement) => rows[statements.indexOf(statement)] ?? []);
+  const appended = rowsOfSteps([...append, ...remove]) as AppendedRow[];
+  return { appended: appended.toSorted(byRoomAndNumber), settled: rowsOfSteps(settle) as SettledMessage[] };
 }
 
 function byRoomAndNumber(one: AppendedRow, other: AppendedRow): number {

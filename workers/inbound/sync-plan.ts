@@ -57,7 +57,8 @@ export function keepOwn({ settled, pruned, unnumbered }: SyncPlan): SyncPlan {
 
 /** The plan for messages of ours that were redacted before an observer read them. */
 export function planPruned(settled: OwnEvent[]): SyncPlan {
-  return { ...emptyPlan(), settled, pruned: settled.map(({ messageId }) => messageId) };
+  const unnumbered = settled.map(({ roomId }) => roomId);
+  return { ...emptyPlan(), settled, unnumbered, pruned: settled.map(({ messageId }) => messageId) };
 }
 
 /** Joins the plans of different rooms. */

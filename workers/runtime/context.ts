@@ -6,7 +6,7 @@ import type { Redis } from "../../shared/platform/redis.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import type { NewRoomVersion } from "../matrix/homeserver/room-versions.ts";
 import type { WorkerMetrics } from "./metrics.ts";
-import type { SentPublisher } from "./sent-publisher.ts";
+import type { SentPublisher } from "../outbound/sent-publisher.ts";
 import type { RunningConsumer } from "../consumers/deliver.ts";
 import type { AdaptiveBatchSize } from "../outbound/adaptive-batch-size.ts";
 import type { RecentSends } from "../outbound/recent-sends.ts";

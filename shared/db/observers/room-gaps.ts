@@ -92,7 +92,7 @@ export async function rescheduleGap(
 
 /**
  * Opens a gap over the whole of each room with a message that was sent longer than `age` (an interval) ago and that its
- * observer, which reads, has not seen. Returns the rooms.
+ * observer, which reads, has not seen. Left out is a room of which too many are missing: an operator decides. Returns the rooms.
  */
 export function openGapsOfUnseenMessages(
   db: Db,
@@ -108,7 +108,7 @@ export function openGapsOfUnseenMessages(
          from unseen n join room_timeline t on t.room_id = n.room_id join rooms r on r.id = t.room_id
          join sync_positions p on p.observer_id = r.observer_id
         where p.since is not null and p.last_success_at > now() - interval '1 minute'
-          and r.matrix_room_id is not null and r.deleted_at is null and t.gap_from is null
+          and r.matrix_room_id is not null and r.deleted_at is null and t.gap_from is null and t.rereading is null
         order by t.room_id for update of t
      )
      update room_timeline t

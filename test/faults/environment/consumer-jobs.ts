@@ -19,7 +19,7 @@ import type { WorkerContext } from "../../../workers/runtime/context.ts";
 import { createWorkerMetrics } from "../../../workers/runtime/metrics.ts";
 import { createResumeAfterOutage } from "../../../workers/runtime/resume-after-outage.ts";
 import { runJobs } from "../../../workers/runtime/run-jobs.ts";
-import { openSentPublisher } from "../../../workers/runtime/sent-publisher.ts";
+import { openSentPublisher } from "../../../workers/outbound/sent-publisher.ts";
 import { startSweeper } from "../../../workers/runtime/sweeper.ts";
 
 /*

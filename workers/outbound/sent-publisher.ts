@@ -1,7 +1,7 @@
 import type { Log } from "../../shared/platform/log.ts";
 import { publishSent } from "../../shared/timeline/publish-sent.ts";
 import type { Publishing } from "../../shared/timeline/publish.ts";
-import type { WorkerMetrics } from "./metrics.ts";
+import type { WorkerMetrics } from "../runtime/metrics.ts";
 
 /** Publishes how far Matrix has rooms, soon after messages of theirs were seen or died. */
 export type SentPublisher = {
