@@ -18,7 +18,7 @@ type Result = { type: "written" } | { type: "locked" } | { type: "failed"; error
 /**
  * Accepts messages in batches. A lone message is written at once; messages that arrive during a write share the next
  * one. `write` is `acceptMessages` on the pool, `onWritten` receives the outcome of each batch before the requests do.
- * A room that another transaction locks, and each room of a batch that fails for a passing reason, is written by itself:
+ * A room that two batches find locked, and each room of a batch that fails for a passing reason, is written by itself:
  * then a locked room, or a message that makes its batch fail, delays no other room.
  * @throws AppError `unavailable` after a message has waited for its room's lock for 10 s, and at once while 4,000 messages
  *   wait to be written, or 1,000 of a locked room.
@@ -96,7 +96,8 @@ function settlePart({ requests }: Part, outcomes: ReadonlyMap<unknown, Written |
 }
 
 /** Decides how the requests of a part go on, and rejects those that do not. */
-function endPart({ line: { way, batchSize }, requests }: Part, result: Result, nowMs: number): End {
+function endPart({ line, requests }: Part, result: Result, nowMs: number): End {
+  const { way, misses, batchSize } = line;
   const rejectWhere = (isOver: (request: Part["requests"][number]) => boolean, error: unknown) =>
     requests.filter((request) => {
       const over = isOver(request);
@@ -106,17 +107,18 @@ function endPart({ line: { way, batchSize }, requests }: Part, result: Result, n
   if (result.type === "written") {
     const isWhole = batchSize === MAX_BATCH_MESSAGES;
     const next = Math.min(batchSize * 2, MAX_BATCH_MESSAGES);
-    return { keep: [], way: isWhole ? "together" : "alone", batchSize: next };
+    return { keep: [], way: isWhole ? "together" : "alone", misses: 0, batchSize: next };
   }
   if (result.type === "locked") {
     const keep = rejectWhere(({ sinceMs }) => nowMs - sinceMs >= MAX_WAIT_MS, lockedError());
-    return { keep, way: "alone", batchSize };
+    const isFirst = way === "together" && misses === 0;
+    return { keep, way: isFirst ? "together" : "alone", misses: misses + 1, batchSize };
   }
   const { error } = result;
-  if (!isRepeatable(error)) return { keep: rejectWhere(() => true, error), way, batchSize };
-  if (way === "together") return { keep: requests, way: "alone", batchSize };
+  if (!isRepeatable(error)) return { keep: rejectWhere(() => true, error), way, misses, batchSize };
+  const alone = { way: "alone", misses, batchSize } as const;
+  if (way === "together") return { ...alone, keep: requests };
   // One by one, so that only the faulty message fails.
-  if (requests.length > 1) return { keep: requests, way: "alone", batchSize: 1 };
-  const keep = rejectWhere((request) => ++request.attempts >= MAX_ATTEMPTS, lockedError(error));
-  return { keep, way: "alone", batchSize };
+  if (requests.length > 1) return { ...alone, keep: requests, batchSize: 1 };
+  return { ...alone, keep: rejectWhere((request) => ++request.attempts >= MAX_ATTEMPTS, lockedError(error)) };
 }

@@ -23,7 +23,8 @@ export type AcceptRequest = {
  * The requests of one room, in the order in which they came. How they are written:
  *
  * - `together`: with those of other rooms, in the next batch.
- * - `alone`: by themselves, in the room's turn. Another transaction locks the room, or a batch with it has failed.
+ * - `alone`: by themselves, in the room's turn. Another transaction has locked the room twice in a row, or a batch with it has
+ *   failed.
  *
  * While a line `isWriting`, its first requests are being written, and no other write takes from it: so they are accepted in
  * their order. A line changes its way only at the end of a write, and is forgotten when it is empty.
@@ -33,6 +34,8 @@ type Line = {
   way: "together" | "alone";
   isWriting: boolean;
   requests: AcceptRequest[];
+  /** Batches in a row that have found the room locked: a drain locks it for some milliseconds. */
+  misses: number;
   /** How many requests a write alone takes: one after a failure, then more again. */
   batchSize: number;
 };
@@ -41,9 +44,9 @@ type Line = {
 export type Part = { readonly line: Line; readonly requests: readonly AcceptRequest[] };
 
 /** What a write leaves behind: those of its requests that are written again, and how. */
-export type End = { keep: readonly AcceptRequest[] } & Pick<Line, "way" | "batchSize">;
+export type End = { keep: readonly AcceptRequest[] } & Pick<Line, "way" | "misses" | "batchSize">;
 
-const FIRST_MODE = { way: "together", isWriting: false, batchSize: MAX_BATCH_MESSAGES } as const;
+const FIRST_MODE = { way: "together", isWriting: false, misses: 0, batchSize: MAX_BATCH_MESSAGES } as const;
 
 /** The lines of all rooms: who waits, and what the next write takes. */
 export class RoomLines {
@@ -92,18 +95,18 @@ export class RoomLines {
   }
 
   /** Ends the write of a part. What it keeps is written again, before the requests that came later. */
-  end({ line, requests }: Part, { keep, way, batchSize }: End): void {
+  end({ line, requests }: Part, { keep, ...mode }: End): void {
     if (!line.isWriting || requests.some((request, index) => line.requests[index] !== request))
       throw new Error("a write ends that has not begun");
     const wasAlone = line.way === "alone";
     this.#waiting[line.way] -= line.requests.length;
-    Object.assign(line, { way, batchSize, isWriting: false });
+    Object.assign(line, mode, { isWriting: false });
     line.requests.splice(0, requests.length, ...keep);
     for (const { reject } of this.#cut(line)) reject(lockedError());
-    this.#waiting[way] += line.requests.length;
+    this.#waiting[line.way] += line.requests.length;
     if (line.requests.length === 0) this.#lines.delete(line.key);
-    else if (way === "together") this.#together.add(line);
-    // A line that was not alone before goes first: most rooms are locked for some milliseconds.
+    else if (line.way === "together") this.#together.add(line);
+    // A line that was not alone before goes first: its room may be free by now.
     else if (wasAlone) this.#alone.push(line);
     else this.#alone.unshift(line);
   }

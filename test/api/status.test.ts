@@ -22,7 +22,9 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 beforeEach(async () => {
-  await world.db.raw("delete from delivery_attempts; delete from messages; delete from homeserver_states");
+  await world.db.raw(
+    "delete from delivery_attempts; delete from messages; delete from homeserver_states; update room_outbox set accepted_count = 0",
+  );
 });
 
 type Problem = { code: string; severity: string; detail: string; since: string };

@@ -29,6 +29,7 @@ test("a client ignores fields of a resource that it does not know", () => {
     status: "ready",
     epoch: "e",
     offset: 0,
+    sentUpTo: 0,
     members: 1,
     createdAt: "2026-01-01T00:00:00.000Z",
   };

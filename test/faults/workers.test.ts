@@ -6,8 +6,8 @@ import { until } from "../support/wait.ts";
 
 const faults = useEnvironment({ counts: { workers: 2, sync: 2 }, sendMs: 2 });
 
-/** A worker's rooms are taken over after its lease (6 s) and the next run of a sweeper (1 s). */
-const TAKEN_OVER_MS = 8_000;
+/** A worker's rooms are taken over after its lease (6 s) and the next run of a sweeper (1 s); `sent` follows within 2 s. */
+const TAKEN_OVER_MS = 10_000;
 
 function workers(): [TierProcess, TierProcess] {
   return faults.environment.of("workers") as [TierProcess, TierProcess];

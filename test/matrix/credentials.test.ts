@@ -142,6 +142,25 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     expect(events.filter(({ type }) => type === "m.room.message")).toHaveLength(1);
   }, 120_000);
 
+  test("an event has the time that is given for it exactly where the homeserver keeps it", async () => {
+    const { member, matrixRoomId } = await room();
+    const request = await homeserver.as(member);
+    const atMs = Date.now() - 3_600_000;
+    const eventId = await sendEvent(request, {
+      matrixRoomId,
+      id: newId(),
+      event: textEvent("earlier"),
+      atMs,
+    });
+    const path = `/rooms/${encodeURIComponent(matrixRoomId)}/event/${encodeURIComponent(eventId)}`;
+    const { origin_server_ts: sentAtMs } = (await request({ method: "GET", path })) as Record<
+      string,
+      unknown
+    >;
+    expect([mode, sentAtMs === atMs]).toEqual([mode, homeserver.keepsTime]);
+    expect(homeserver.keepsTime).toBe(mode === "appservice");
+  });
+
   test("forty messages and thirty members at once meet no limit", async () => {
     const { member, observer, matrixRoomId } = await room();
     const speaker = await homeserver.as(member);

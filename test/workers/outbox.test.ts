@@ -51,6 +51,22 @@ test("messages are claimed in the order accepted, batch after batch", async () =
     ]),
   );
   expect(first?.messages).toHaveLength(4);
+  expect(first?.messages[0]).toEqual({
+    id: expect.any(String),
+    request_id: null,
+    order_number: 1,
+    content: { kind: "text", text: "ada 0" },
+    accepted_at_ms: expect.any(Number),
+    age_ms: expect.any(Number),
+    attempts: 0,
+    was_sending: false,
+    is_numbered: true,
+    sender_id: await place.userId("ada"),
+    sender_matrix_id: expect.stringMatching(/^@/),
+    sender_is_registered: false,
+    sender_is_wanted: true,
+    sender_is_joined: false,
+  });
   expect(second?.lastOrder).toBe(10);
 });
 

@@ -17,7 +17,7 @@ import { LOCK_ROOM_LEASE } from "../lease.ts";
  * - queued, sending, sent → dead: `dead-messages.ts`, which says when.
  *
  * `event_id` is written once, by the homeserver's answer or by the observer: who brings another id has a double, which is to be
- * redacted. Only requeueing clears it. Whatever locks several messages locks them in the order of their ids.
+ * redacted. Only requeueing clears it. What marks or settles several messages locks them in the order of their ids.
  */
 
 /** A claimed message, with what its sender still needs on Matrix. */
@@ -80,7 +80,7 @@ export const CLAIM_BATCH = `
 export const SELECT_CLAIMED = `
   select coalesce(json_agg(one), '[]'::json) from (
     select c.id, c.request_id, c.order_number, c.content, floor(extract(epoch from c.accepted_at) * 1000) as accepted_at_ms,
-           extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.sender_id,
+           extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.numbered as is_numbered, c.sender_id,
            u.matrix_user_id as sender_matrix_id, u.applied_version > 0 as sender_is_registered,
            u.deleted_at is null and coalesce(s.desired = 'in', false) as sender_is_wanted,
            coalesce(s.applied = 'in', false) as sender_is_joined
