@@ -1,7 +1,8 @@
 import { measureBurst, type Outcome } from "./burst/measure.ts";
 import { describeOutcome } from "./burst/print.ts";
+import { readMatrixAccess } from "./matrix/access.ts";
 import { runBench, type Options } from "./options.ts";
-import { readDemoStack, readStackEnv, SYNAPSE_DATA } from "./stack.ts";
+import { readDemoStack, SYNAPSE_DATA } from "./stack.ts";
 
 /**
  * `npm run bench:burst [-- --people N --sockets N --rate N --seconds N --json]`, on the running stack: people in one event
@@ -18,14 +19,9 @@ const NUMBERS = {
 
 async function main({ json, ...options }: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
-  const env = readStackEnv(["DATABASE_URL", "SYNAPSE_URL", "SYNAPSE_AS_TOKEN"], "stack in mode appservice");
+  const matrix = readMatrixAccess();
   const write = (line: string) => {
     if (!json) process.stdout.write(`${line}\n`);
-  };
-  const matrix = {
-    databaseUrl: env.DATABASE_URL,
-    homeserverUrl: env.SYNAPSE_URL,
-    asToken: env.SYNAPSE_AS_TOKEN,
   };
   const outcome = await measureBurst(stack, matrix, options, write);
   if (json) process.stdout.write(`${JSON.stringify({ ...options, ...outcome })}\n`);

@@ -1,4 +1,4 @@
-import { openMatrixPair } from "./latency/matrix-pair.ts";
+import { openMatrixPair } from "./matrix/pair.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 import { createRest } from "./rest.ts";
@@ -16,8 +16,8 @@ import { pause as sleep } from "./wait.ts";
  * `--turn 20 --pause 0`, each message follows the one before at once, twenty of a kind in a row. The first messages do not
  * count: a program that has just started runs slower.
  *
- * Where a message gets its number when it is accepted, the publication `sent` says that the observer has read it. A room has
- * one a second at most, so `sent` is measured by itself, with longer pauses.
+ * The publication `sent` says that the observer has read a message. A room has one a second at most, so `sent` is measured by
+ * itself, with longer pauses.
  */
 const WARM_UP = 200;
 const LIMIT_MS = 30_000;
@@ -31,8 +31,8 @@ const NUMBERS = {
   pause: { otherwise: 60, from: 0, to: 60_000 },
 };
 
-/** Milliseconds. `pending` and `sent` are null where the code has no such publication, or it was not waited for. */
-type Ours = { accepted: number; pending: number | null; numbered: number; sent: number | null };
+/** Milliseconds. `sent` is null where it was not waited for. */
+type Ours = { accepted: number; numbered: number; sent: number | null };
 type Sample = Ours & { direct: number };
 
 async function main({ messages, turn, pause, json }: Options<typeof NUMBERS>): Promise<number> {
@@ -55,12 +55,10 @@ async function main({ messages, turn, pause, json }: Options<typeof NUMBERS>): P
     while (samples.length < total) samples.push(...(await run(options)));
     return samples;
   };
-  const warmUp = await run({ count: WARM_UP, pauseMs: 0, withSent: false });
+  await run({ count: WARM_UP, pauseMs: 0, withSent: false });
   const samples = await repeat(messages, { count: turn, pauseMs: pause, withSent: false });
-  const isSentApart = warmUp.some(({ sent }) => sent === null);
-  const sentSamples = isSentApart
-    ? await repeat(Math.min(messages, MAX_SENT), { count: 1, pauseMs: SENT_PAUSE_MS, withSent: true })
-    : samples;
+  const sentOptions = { count: 1, pauseMs: SENT_PAUSE_MS, withSent: true };
+  const sentSamples = await repeat(Math.min(messages, MAX_SENT), sentOptions);
   pair.close();
   ours.close();
   print(samples, sentSamples, json);
@@ -105,28 +103,22 @@ async function openOurs(stack: DemoStack) {
       const startedAtMs = performance.now();
       const message = await rest.post(`group:bench-${run}`, text, `bench-${text.replaceAll(" ", "-")}`);
       const accepted = performance.now() - startedAtMs;
-      const until = async (type: string) =>
-        (await find(type, (one) => one.type === type && one.id === message.id)) - startedAtMs;
-      const numbered = await until("message.created");
-      // Without a number at acceptance it gets one when the observer has read it.
-      if (message.number === null)
-        return { accepted, pending: await until("message.pending"), numbered, sent: numbered };
-      const number = message.number;
-      const isSent = (one: Publication) => one.type === "sent" && (one.number ?? 0) >= number;
+      const isIt = (one: Publication) => one.type === "message.created" && one.id === message.id;
+      const numbered = (await find("message", isIt)) - startedAtMs;
+      const isSent = (one: Publication) => one.type === "sent" && (one.number ?? 0) >= (message.number ?? 0);
       const sent = withSent ? (await find("sent", isSent)) - startedAtMs : null;
-      return { accepted, pending: null, numbered, sent };
+      return { accepted, numbered, sent };
     },
     close: subscriber.close,
   };
 }
 
 function print(samples: readonly Sample[], sentSamples: readonly Sample[], json: boolean): void {
-  const table = createRows(samples, ["direct", "accepted", "pending", "numbered"]);
-  const sentTable = createRows(sentSamples, sentSamples === samples ? ["sent"] : ["direct", "sent"]);
-  const ratio = (rows: readonly Row[], name: string, direct: readonly Row[]) =>
-    (rows.find((row) => row.name === name)?.p50 ?? Number.NaN) / (direct[0]?.p50 ?? Number.NaN);
-  const numberedToDirect = ratio(table, "numbered", table);
-  const sentToDirect = ratio(sentTable, "sent", sentSamples === samples ? table : sentTable);
+  const table = createRows(samples, ["direct", "accepted", "numbered"]);
+  const sentTable = createRows(sentSamples, ["direct", "sent"]);
+  const toDirect = (rows: readonly Row[]) => (rows.at(-1)?.p50 ?? Number.NaN) / (rows[0]?.p50 ?? Number.NaN);
+  const numberedToDirect = toDirect(table);
+  const sentToDirect = toDirect(sentTable);
   if (json) {
     const figures = {
       messages: samples.length,
@@ -141,8 +133,7 @@ function print(samples: readonly Sample[], sentSamples: readonly Sample[], json:
   process.stdout.write(`${String(samples.length)} messages each, in turn, one at a time; ${SYNAPSE_DATA}\n`);
   process.stdout.write("ms                        p50      p90      p99\n");
   for (const row of table) process.stdout.write(describeRow(row));
-  if (sentSamples !== samples)
-    process.stdout.write(`${String(sentSamples.length)} messages each, with pauses\n`);
+  process.stdout.write(`${String(sentSamples.length)} messages each, with pauses\n`);
   for (const row of sentTable) process.stdout.write(describeRow(row));
   process.stdout.write(
     `latency: accept_p50=${table[1]?.p50.toFixed(1) ?? ""} numbered/direct=${numberedToDirect.toFixed(2)} sent/direct=${sentToDirect.toFixed(2)}\n`,
@@ -151,12 +142,11 @@ function print(samples: readonly Sample[], sentSamples: readonly Sample[], json:
 
 type Row = { name: string; p50: number; p90: number; p99: number };
 
-/** A row for each column that has values. */
 function createRows(samples: readonly Sample[], names: readonly (keyof Sample)[]): Row[] {
-  return names.flatMap((name) => {
+  return names.map((name) => {
     const values = samples.flatMap((sample) => sample[name] ?? []);
     const at = (share: number) => percentile(values, share) ?? Number.NaN;
-    return values.length === 0 ? [] : [{ name, p50: at(0.5), p90: at(0.9), p99: at(0.99) }];
+    return { name, p50: at(0.5), p90: at(0.9), p99: at(0.99) };
   });
 }
 

@@ -2,8 +2,6 @@
 export type ArrivalCounts = {
   /** When the last of the sockets received a message with its number; null for a message that some socket lacks. */
   numberedAtMs: (number | null)[];
-  /** The same for `message.pending`. */
-  pendingAtMs: (number | null)[];
   /** Pairs of a socket and a message that it never received with a number. */
   lost: number;
   doubled: number;
@@ -14,8 +12,7 @@ export type ArrivalCounts = {
 /** `numbered` counts the messages that every socket has. */
 export type Arrivals = {
   /** `index`: of a message that counts, or null for another entry of the timeline. */
-  addNumbered: (socket: number, entry: { offset: number; index: number | null; atMs: number }) => void;
-  addPending: (index: number, atMs: number) => void;
+  add: (socket: number, entry: { offset: number; index: number | null; atMs: number }) => void;
   numbered: () => number;
   counts: () => ArrivalCounts;
 };
@@ -23,12 +20,11 @@ export type Arrivals = {
 export function createArrivals(sockets: number, messages: number): Arrivals {
   const has = new Uint8Array(sockets * messages);
   const numbered = createLastTimes(sockets, messages);
-  const pending = createLastTimes(sockets, messages);
   const lastOffsets = new Map<number, number>();
   let doubled = 0;
   let reordered = 0;
   return {
-    addNumbered: (socket, { offset, index, atMs }) => {
+    add: (socket, { offset, index, atMs }) => {
       const lastOffset = lastOffsets.get(socket) ?? offset - 1;
       lastOffsets.set(socket, Math.max(lastOffset, offset));
       const place = index === null ? null : socket * messages + index;
@@ -41,13 +37,9 @@ export function createArrivals(sockets: number, messages: number): Arrivals {
       has[place] = 1;
       numbered.add(index, atMs);
     },
-    addPending: (index, atMs) => {
-      pending.add(index, atMs);
-    },
     numbered: numbered.complete,
     counts: () => ({
       numberedAtMs: numbered.times(),
-      pendingAtMs: pending.times(),
       lost: has.reduce((sum, one) => sum + 1 - one, 0),
       doubled,
       reordered,

@@ -1,22 +1,19 @@
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { openDb, rowsOf } from "../../shared/db/connection/open.ts";
+import { createMatrixCall, readMatrixUsers, type MatrixAccess, type MatrixCall } from "../matrix/access.ts";
 import { nowMs } from "./clock.ts";
-import { callOk, createHttp, type Http } from "./http.ts";
+import { createHttp } from "./http.ts";
 import { textOf } from "./lines.ts";
 
-const PREFIX = "/_matrix/client/v3";
 const WARM_UP = 300;
 const SECONDS = 40;
-
-export type MatrixAccess = { databaseUrl: string; homeserverUrl: string; asToken: string };
 
 /**
  * Messages a second that the homeserver takes from a loop that sends one after the other, in a new room that the same people
  * have joined before.
  */
 export async function runBareLoop(access: MatrixAccess, people: readonly string[]): Promise<number> {
-  const senders = await readMatrixIds(access.databaseUrl, people);
+  const senders = await readMatrixUsers(access.databaseUrl, people);
   const http = createHttp(access.homeserverUrl, 1);
   try {
     const call = createMatrixCall(http, access.asToken);
@@ -34,35 +31,6 @@ export async function runBareLoop(access: MatrixAccess, people: readonly string[
   } finally {
     http.close();
   }
-}
-
-async function readMatrixIds(databaseUrl: string, people: readonly string[]): Promise<string[]> {
-  const db = openDb({ url: databaseUrl, name: "bench", max: 1 });
-  try {
-    const rows = await rowsOf<{ matrix_user_id: string }>(
-      db,
-      "select matrix_user_id from users where external_id = any(?) and deleted_at is null",
-      [people],
-    );
-    if (rows.length !== people.length) throw new Error("people without an account on Matrix");
-    return rows.map((row) => row.matrix_user_id);
-  } finally {
-    await db.destroy();
-  }
-}
-
-type MatrixCall = (
-  method: "POST" | "PUT",
-  path: string,
-  options: { sender: string; body: unknown },
-) => Promise<unknown>;
-
-/** Calls as the Application Service, in the name of a person and of the device that we use. */
-function createMatrixCall(http: Http, asToken: string): MatrixCall {
-  return (method, path, { sender, body }) => {
-    const query = new URLSearchParams({ user_id: sender, device_id: "OPENMEET" });
-    return callOk(http, { method, path: `${PREFIX}${path}?${query.toString()}`, credential: asToken, body });
-  };
 }
 
 async function createRoom(call: MatrixCall, senders: readonly string[]): Promise<string> {

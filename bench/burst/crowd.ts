@@ -19,17 +19,13 @@ export type Crowd = {
   startNumber: number;
 };
 
-/** Where a message gets its number when it is accepted, `sentUpTo` says how far Matrix has followed. */
-const place = z.object({ offset: z.int(), sentUpTo: z.int().nullish() });
+const place = z.object({ offset: z.int(), sentUpTo: z.int() });
 
-/** The number of the timeline's last entry, and the number up to which the entries were read back from Matrix. */
-export type Progress = { offset: number; onMatrix: number };
+/** The number of the timeline's last entry, and the number up to which Matrix has followed. */
+export type Progress = z.infer<typeof place>;
 
 export async function readProgress(http: Http, stack: DemoStack, path: string): Promise<Progress> {
-  const { offset, sentUpTo } = place.parse(
-    await callOk(http, { method: "GET", path, credential: stack.serverKey }),
-  );
-  return { offset, onMatrix: sentUpTo === undefined ? offset : (sentUpTo ?? 0) };
+  return place.parse(await callOk(http, { method: "GET", path, credential: stack.serverKey }));
 }
 
 /** Makes the room and its people. Each posts a first message: accounts and joins are made before the burst. */
@@ -55,7 +51,7 @@ export async function openCrowd(stack: DemoStack, http: Http, count: number): Pr
   let now = before;
   const hasAll = async () => {
     now = await readProgress(http, stack, path);
-    return now.offset >= before.offset + count && now.onMatrix >= now.offset;
+    return now.offset >= before.offset + count && now.sentUpTo >= now.offset;
   };
   await waitFor(LIMIT_MS, "everybody's first message on Matrix", hasAll, POLL_MS);
   return { room: `event:burst-${run}`, path, people, tokens, startNumber: now.offset };

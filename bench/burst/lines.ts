@@ -1,28 +1,27 @@
 import { z } from "zod";
 
-/** What a line of a socket says about the burst: an entry of the room's timeline, or a message that has no number yet. */
-export type Line =
-  { type: "entry"; offset: number; index: number | null } | { type: "pending"; index: number };
+/** An entry of the room's timeline; `index`: of a message of the burst. */
+export type Line = { offset: number; index: number | null };
 
 const push = z.object({
   push: z.object({
     channel: z.string(),
     pub: z.object({
-      data: z.object({ type: z.string(), text: z.string().optional() }),
+      data: z.object({ text: z.string().optional() }),
       offset: z.int().optional(),
     }),
   }),
 });
 
-/** Null for a line that says nothing about the room. */
+/** Null for a line that is no entry of the room. */
 export function readLine(line: string, room: string): Line | null {
   const parsed = push.safeParse(JSON.parse(line)).data?.push;
   if (parsed?.channel !== room) return null;
   const { data, offset } = parsed.pub;
-  const index = data.text === undefined ? null : indexOf(data.text);
-  if (offset !== undefined) return { type: "entry", offset, index };
-  return data.type === "message.pending" && index !== null ? { type: "pending", index } : null;
+  if (offset === undefined) return null;
+  return { offset, index: data.text === undefined ? null : indexOf(data.text) };
 }
+
 /** The text of the burst's message with this index. */
 export function textOf(index: number): string {
   return `A line of about fifty characters, as people write ${String(index)}`;

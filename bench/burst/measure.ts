@@ -1,7 +1,8 @@
+import type { MatrixAccess } from "../matrix/access.ts";
 import { percentile } from "../percentile.ts";
 import type { DemoStack } from "../stack.ts";
 import { holdsWithin, pause, waitFor } from "../wait.ts";
-import { runBareLoop, type MatrixAccess } from "./bare-loop.ts";
+import { runBareLoop } from "./bare-loop.ts";
 import { nowMs } from "./clock.ts";
 import { openCrowd, readProgress, type Crowd } from "./crowd.ts";
 import { createHttp, type Http } from "./http.ts";
@@ -22,7 +23,6 @@ export type BurstOptions = { people: number; sockets: number; rate: number; seco
 export type Times = { p50Ms: number; p99Ms: number; maxMs: number };
 
 export type Outcome = {
-  isNumberedAtOnce: boolean;
   posted: number;
   accepted: number;
   refused: Record<string, number>;
@@ -33,8 +33,6 @@ export type Outcome = {
   numbered: Times;
   /** Accepted messages that some socket lacked when the posting ended. */
   notNumberedAtEnd: number;
-  /** The same way until `message.pending`; null when the code has none. */
-  pending: Times | null;
   lost: number;
   doubled: number;
   reordered: number;
@@ -92,7 +90,7 @@ async function runBurst(
     tokens: Array.from({ length: sockets }, (_, index) => crowd.tokens[index % crowd.tokens.length] ?? ""),
     messages: rate * seconds,
   });
-  const readTaken = async () => (await readProgress(http, stack, crowd.path)).onMatrix - crowd.startNumber;
+  const readTaken = async () => (await readProgress(http, stack, crowd.path)).sentUpTo - crowd.startNumber;
   let isOver = false;
   const posts = startPosts(http, crowd, { rate, count: rate * seconds });
   const others = other.post(() => isOver);
@@ -121,11 +119,9 @@ function summarise(burst: Burst, rateBare: number, { sockets, rate, seconds }: B
   const accepted = posts.accepted();
   const since = (times: readonly (number | null)[]) =>
     times.flatMap((atMs, index) => (atMs === null ? [] : [atMs - (posts.postedAtMs[index] ?? 0)]));
-  const pendingMs = since(received.pendingAtMs);
   const postingS = (endedAtMs - (posts.postedAtMs[0] ?? 0)) / 1_000;
   const numberedAtEnd = received.numberedAtMs.filter((atMs) => atMs !== null && atMs <= endedAtMs).length;
   return {
-    isNumberedAtOnce: posts.isNumberedAtOnce() === true,
     posted,
     accepted,
     refused: Object.fromEntries(posts.refused),
@@ -133,7 +129,6 @@ function summarise(burst: Burst, rateBare: number, { sockets, rate, seconds }: B
     answer: timesOf(posts.answerMs),
     numbered: timesOf(since(received.numberedAtMs)),
     notNumberedAtEnd: accepted - numberedAtEnd,
-    pending: pendingMs.length === 0 ? null : timesOf(pendingMs),
     // A refused message is on no socket.
     lost: Math.max(0, received.lost - (posted - accepted) * sockets),
     doubled: received.doubled,

@@ -7,7 +7,6 @@ import type { Posts } from "./posts.ts";
 
 const page = z.object({
   items: z.array(z.object({ number: z.int(), text: z.string() })),
-  pending: z.array(z.unknown()).default([]),
 });
 
 /** What somebody who opens the room sees. */
@@ -18,8 +17,6 @@ export type OpenedPage = {
   newestAgeMs: number | null;
   /** Messages that were accepted before the page was asked for and are not in the history. */
   missing: number;
-  /** Listed on the page as accepted, without a number. */
-  pending: number;
   answerMs: number;
 };
 
@@ -27,7 +24,7 @@ export type OpenedPage = {
 export async function openPage(http: Http, crowd: Crowd, posts: Posts): Promise<OpenedPage> {
   const askedAtMs = nowMs();
   const accepted = posts.accepted();
-  const { items, pending } = page.parse(
+  const { items } = page.parse(
     await callOk(http, {
       method: "GET",
       path: `${crowd.path}/messages`,
@@ -41,7 +38,6 @@ export async function openPage(http: Http, crowd: Crowd, posts: Posts): Promise<
     afterS: (askedAtMs - (posts.postedAtMs[0] ?? askedAtMs)) / 1_000,
     newestAgeMs: postedAtMs === undefined ? null : askedAtMs - postedAtMs,
     missing: Math.max(0, accepted - ((newest?.number ?? 0) - crowd.startNumber)),
-    pending: pending.length,
     answerMs: nowMs() - askedAtMs,
   };
 }

@@ -1,11 +1,8 @@
-import { z } from "zod";
 import { pause } from "../wait.ts";
 import { nowMs } from "./clock.ts";
 import type { Crowd } from "./crowd.ts";
 import type { Http } from "./http.ts";
 import { textOf } from "./lines.ts";
-
-const posted = z.object({ number: z.int().nullable() });
 
 export type Posts = {
   /** When each message was posted, by its index. */
@@ -16,8 +13,6 @@ export type Posts = {
   answerMs: number[];
   /** The answers to what was not accepted, and how often each came. */
   refused: Map<string, number>;
-  /** Whether the answers contain the message's number; null before the first one. */
-  isNumberedAtOnce: () => boolean | null;
   /** Resolves when the last message is posted. */
   ended: Promise<void>;
   /** Resolves when all are answered. */
@@ -33,7 +28,6 @@ export function startPosts(
   const postedAtMs: number[] = [];
   const answerMs: number[] = [];
   const refused = new Map<string, number>();
-  let isNumberedAtOnce: boolean | null = null;
   const refuse = (why: string) => refused.set(why, (refused.get(why) ?? 0) + 1);
   const post = async (index: number) => {
     const startedAtMs = nowMs();
@@ -46,7 +40,6 @@ export function startPosts(
         body: { text: textOf(index), clientId: `burst-${String(index)}` },
       });
       if (status >= 300) return void refuse(`${String(status)} ${JSON.stringify(body)}`);
-      isNumberedAtOnce ??= posted.parse(body).number !== null;
       answerMs.push(nowMs() - startedAtMs);
     } catch (error) {
       refuse(error instanceof Error ? error.message : String(error));
@@ -67,7 +60,6 @@ export function startPosts(
     accepted: () => answerMs.length,
     answerMs,
     refused,
-    isNumberedAtOnce: () => isNumberedAtOnce,
     ended,
     answered: ended.then(() => Promise.all(running)),
   };

@@ -4,23 +4,19 @@ import type { OpenedPage } from "./page.ts";
 /** The lines that a person reads. */
 export function describeOutcome(options: BurstOptions, outcome: Outcome): string[] {
   const { people, sockets, rate, seconds } = options;
-  const { numbered, answer, pending, other } = outcome;
+  const { numbered, answer, other } = outcome;
   const { backlog, caughtUpS, ratePosting, rateDraining, rateBare } = outcome;
   return [
     `${String(people)} people in one room, ${String(sockets)} sockets, ${String(rate)} posts a second for ${String(seconds)} s`,
-    outcome.isNumberedAtOnce
-      ? "this code numbers a message when it is accepted"
-      : "this code numbers a message when it is read back from Matrix",
     `${String(outcome.accepted)} of ${String(outcome.posted)} posts accepted, ${outcome.rate.toFixed(1)} a second`,
     ...Object.entries(outcome.refused).map(([why, times]) => `  refused ${String(times)} times: ${why}`),
     "from the post until                       p50        p99        max",
     row("  it is answered", answer),
-    ...(pending === null ? [] : [row("  every socket has it as pending", pending)]),
     row("  every socket has it with its number", numbered),
     row("  (the other tenant's) is on Matrix", other),
     `not numbered on every socket when the posting ended: ${String(outcome.notNumberedAtEnd)}`,
     `over all sockets: lost ${String(outcome.lost)}, doubled ${String(outcome.doubled)}, reordered ${String(outcome.reordered)}, sockets closed ${String(outcome.closed)}`,
-    "a page opened after   its newest message is   accepted and missing   of these listed as pending   answered in",
+    "a page opened after   its newest message is   accepted and missing   answered in",
     ...outcome.pages.map(describePage),
     `Matrix was ${String(backlog)} messages behind at the end and had caught up ${caughtUpS.toFixed(1)} s later`,
     `Matrix took ${ratePosting.toFixed(1)}/s while people posted, ${rateDraining?.toFixed(1) ?? "–"}/s after that; from a bare loop ${rateBare.toFixed(1)}/s`,
@@ -32,9 +28,9 @@ function row(name: string, { p50Ms, p99Ms, maxMs }: Times): string {
   return `${name.padEnd(37)}${[p50Ms, p99Ms, maxMs].map((ms) => duration(ms).padStart(11)).join("")}`;
 }
 
-function describePage({ afterS, newestAgeMs, missing, pending, answerMs }: OpenedPage): string {
+function describePage({ afterS, newestAgeMs, missing, answerMs }: OpenedPage): string {
   const newest = newestAgeMs === null ? "before the burst" : `${duration(newestAgeMs)} old`;
-  return `${`${afterS.toFixed(1)} s`.padStart(19)}${newest.padStart(24)}${String(missing).padStart(23)}${String(pending).padStart(29)}${duration(answerMs).padStart(14)}`;
+  return `${`${afterS.toFixed(1)} s`.padStart(19)}${newest.padStart(24)}${String(missing).padStart(23)}${duration(answerMs).padStart(14)}`;
 }
 
 function duration(ms: number): string {

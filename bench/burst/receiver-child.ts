@@ -33,8 +33,7 @@ async function run({ socketUrl, room, tokens, messages }: ReceiverTask): Promise
       onLine: (text) => {
         const atMs = nowMs();
         const line = read(text);
-        if (line?.type === "entry") arrivals.addNumbered(socket, { ...line, atMs });
-        else if (line?.type === "pending") arrivals.addPending(line.index, atMs);
+        if (line !== null) arrivals.add(socket, { ...line, atMs });
       },
       onEnd: () => closed++,
     });

@@ -23,7 +23,6 @@ const fromReceiver = z.discriminatedUnion("type", [
     type: z.literal("result"),
     closed: z.int(),
     numberedAtMs: times,
-    pendingAtMs: times,
     lost: z.int(),
     doubled: z.int(),
     reordered: z.int(),

@@ -16,10 +16,19 @@ export type Publication = {
   sender: string;
 };
 
+/** A channel's subscription: when, after which offset (null where it has none), and whether what was missed follows. */
+export type Subscribed = { atMs: number; channel: string; offset: number | null; recovered: boolean };
+
 export type Subscriber = {
   user: string;
   /** In the order received. */
   publications: Publication[];
+  /** In the order received: again after each connection. */
+  subscribed: Subscribed[];
+  /** Ends the connection, and keeps the offsets to recover from. */
+  leave: () => void;
+  /** Connects after `leave`; resolves when it is connected. */
+  comeBack: () => Promise<void>;
   close: () => void;
 };
 
@@ -62,15 +71,20 @@ export async function openSubscriber(options: {
     publications.push(publication);
     options.onPublication(publication);
   });
+  const subscribed: Subscribed[] = [];
+  client.on("subscribed", ({ channel, streamPosition, recovered }) => {
+    const offset = streamPosition?.offset ?? null;
+    subscribed.push({ atMs: performance.now(), channel, offset, recovered });
+  });
   // The client retries by itself. A message that does not arrive is counted as lost.
   client.on("error", () => undefined);
-  client.connect();
-  await client.ready(30_000);
-  return {
-    user: options.user,
-    publications,
-    close: () => {
-      client.disconnect();
-    },
+  const connect = () => {
+    client.connect();
+    return client.ready(30_000);
   };
+  const leave = () => {
+    client.disconnect();
+  };
+  await connect();
+  return { user: options.user, publications, subscribed, leave, comeBack: connect, close: leave };
 }
