@@ -25,7 +25,7 @@ export type SettledMessage = {
 
 /**
  * Settles messages whose events an observer has read, whatever their state: the event may be read before the drain marks the
- * message, or after the message was given up. An event's id is written once, here or by the homeserver's answer. Each message
+ * message, or after the message died. An event's id is written once, here or by the homeserver's answer. Each message
  * is named once. `rereading`: the rereading of a room that has met them. Needs no lock of a timeline, and no closed gap.
  * Returns SettledMessage. Requires that each message has a number: VIEW_STALE.
  */

@@ -9,7 +9,7 @@ import { SELECT_ENTRY, type EntryRow } from "./entries.ts";
  * row lock of the timeline, so that no append is missed.
  */
 
-/** Rooms that have been marked for half a second, the oldest first: whoever has just appended publishes by itself. */
+/** Rooms that have been marked for half a second, the oldest first: the process that has just appended publishes by itself. */
 export async function findUnpublishedRooms(db: Db, limit: number): Promise<string[]> {
   const rows = await rowsOf<{ room_id: string }>(
     db,
