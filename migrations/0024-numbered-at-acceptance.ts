@@ -3,10 +3,13 @@ import type { Knex } from "knex";
 // A message gets its number when it is accepted. `numbered` is false for messages that a process of version 0.2 accepts.
 // room_mirrors has what Matrix has of a room: it changes with what comes from there, so it stands in no row that acceptance
 // locks. unpublished_rooms marks rooms whose timeline may be ahead of their stream. Rooms and users are never removed, and
-// checking the four keys that named them took half the time of accepting a message.
+// checking the four keys that named them took half the time of accepting a message. seen_event_id is event_id, once an observer
+// has seen the event: event_id itself is in no index, so that marking a message as sent stays on its page.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
-    alter table messages add column numbered boolean not null default false, add column met_in uuid;
+    -- Acceptance reads it first: then neither waits for the other.
+    lock table rooms in access exclusive mode;
+    alter table messages add column numbered boolean not null default false, add column seen_event_id text, add column met_in uuid;
     alter table room_outbox add column accepted_count bigint not null default 0, add column failing_since timestamptz;
     alter table room_timeline add column rereading uuid;
     alter table messages drop constraint messages_room_id_fkey, drop constraint messages_sender_id_fkey;
@@ -40,7 +43,7 @@ export async function down(db: Knex): Promise<void> {
     drop index room_outbox_tenant;
     alter table room_timeline drop column rereading;
     alter table room_outbox drop column accepted_count, drop column failing_since;
-    alter table messages drop column numbered, drop column met_in,
+    alter table messages drop column numbered, drop column seen_event_id, drop column met_in,
       add foreign key (room_id) references rooms, add foreign key (sender_id) references users;
     alter table timeline add foreign key (room_id) references rooms, add foreign key (sender_id) references users;
   `);

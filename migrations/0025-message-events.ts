@@ -6,7 +6,7 @@ export async function up(db: Knex): Promise<void> {
   // One whose building was interrupted stays, and is not used.
   await db.raw("drop index if exists messages_event");
   await db.raw(
-    "create unique index concurrently messages_event on messages (room_id, event_id) where event_id is not null",
+    "create unique index concurrently messages_event on messages (room_id, seen_event_id) where seen_event_id is not null",
   );
   await db.raw("drop index if exists messages_unnumbered");
   await db.raw(

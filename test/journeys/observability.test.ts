@@ -70,7 +70,7 @@ test("a message is found in the logs of every tier by the id of its request", as
   const places: [TierName[], string][] = [
     [["api"], "request"],
     [["workers"], "message sent"],
-    [["sync", "workers"], "message published"],
+    [["sync", "workers"], "message seen on Matrix"],
     [["realtime"], "delivered"],
   ];
   for (const [names, msg] of places) {

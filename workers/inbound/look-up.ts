@@ -1,7 +1,7 @@
 import type { Db } from "../../shared/db/connection/open.ts";
 import { findNamed } from "../../shared/db/observers/find-named.ts";
 import type { ObservedRoom } from "../../shared/db/observers/observed-rooms.ts";
-import { readRedacted, type MatrixEvent } from "../matrix/event.ts";
+import { isPruned, readRedacted, type MatrixEvent } from "../matrix/event.ts";
 import { CONTENT_EVENT_TYPES } from "../matrix/content/index.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { readMarker } from "../matrix/marker.ts";
@@ -28,7 +28,8 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
     rooms: rooms.map(({ matrixRoomId }) => matrixRoomId),
     people: [...new Set(events.flatMap(readPeople))],
     messages: [...new Set(events.flatMap((event) => readMarker(event) ?? []))],
-    events: events.flatMap((event) => (mayBeOurs(event) ? [event.event_id] : [])).filter(isStorable),
+    events: idsOf(events.filter(mayBeOurs)),
+    pruned: idsOf(events.filter((event) => mayBeOurs(event) && isPruned(event))),
     redacted: [...new Set(events.flatMap((event) => readRedacted(event) ?? []).filter(isStorable))],
   });
   const roomIds = new Map(found.rooms.map((room) => [room.matrix_room_id, room.id]));
@@ -59,6 +60,10 @@ function nothingKnown(observerMatrixId: string): EventContext {
     messagesByEvent: new Map(),
     redactedStates: new Map(),
   };
+}
+
+function idsOf(events: readonly MatrixEvent[]): string[] {
+  return events.map((event) => event.event_id).filter(isStorable);
 }
 
 function mayBeOurs({ type, state_key: stateKey }: MatrixEvent): boolean {

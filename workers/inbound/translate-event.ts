@@ -5,7 +5,7 @@ import type { MarkedMessage } from "../../shared/db/observers/find-named.ts";
 import { externalEntryId } from "../../shared/platform/ids.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
 import { CONTENT_EVENT_TYPES, fromMatrix, toMatrix } from "../matrix/content/index.ts";
-import { readRedacted, type MatrixEvent } from "../matrix/event.ts";
+import { isPruned, readRedacted, type MatrixEvent } from "../matrix/event.ts";
 import { MARKER } from "../matrix/marker.ts";
 import { EventType, Membership } from "../matrix/names.ts";
 import { readRemoval } from "../matrix/rooms/member-event.ts";
@@ -85,7 +85,7 @@ function translateContent(roomId: string, event: MatrixEvent, context: EventCont
     // An event's id is written once: whatever brings another one is the duplicate.
     const isSecond = own.event_id !== null && own.event_id !== event.event_id;
     if (isSecond) return { kind: "duplicate", eventId: event.event_id };
-    return { kind: "own", message: own, isPruned: Object.keys(event.content).length === 0 };
+    return { kind: "own", message: own, isPruned: isPruned(event) };
   }
   const received = fromMatrix(event);
   if (received === null) return NOTHING;

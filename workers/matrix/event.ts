@@ -22,6 +22,11 @@ export const matrixEvent = z.object({
 });
 export type MatrixEvent = z.infer<typeof matrixEvent>;
 
+/** Whether the content of a message was redacted. */
+export function isPruned({ content }: MatrixEvent): boolean {
+  return Object.keys(content).length === 0;
+}
+
 /** The id of the event that a redaction redacts; null for any other event. */
 export function readRedacted({ type, content, redacts }: MatrixEvent): string | null {
   if (type !== EventType.RoomRedaction) return null;

@@ -81,7 +81,7 @@ const REQUEUE = `
      where m.status = 'sent' and coalesce(m.event_id, e.event_id) = f.event_id
      order by m.id for update of m
   ), again as (
-    update messages m set status = 'queued', open = true, event_id = null, timeline_number = null, sent_at = null, met_in = null
+    update messages m set status = 'queued', open = true, event_id = null, seen_event_id = null, timeline_number = null, sent_at = null, met_in = null
       from locked l where m.id = l.id
     returning m.id, m.room_id, m.order_number
   ), closed as (

@@ -69,7 +69,7 @@ const REPLAY = `
   ), again as (
     update messages m
        set status = 'queued', open = true, error_code = null, error_message = null, attempts = 0,
-           event_id = null, timeline_number = null, sent_at = null
+           event_id = null, seen_event_id = null, timeline_number = null, sent_at = null
       from found f where m.id = f.id
     returning m.id, m.tenant_id, m.room_id, m.order_number
   ), reopened as (${countReopened("again")}), due as (

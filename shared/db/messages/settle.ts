@@ -69,7 +69,7 @@ const SETTLE = `
     select omc_require((select count(*) from locked) = (select count(*) from given), '${VIEW_STALE}') as is_so
   ), seen as (
     update messages m
-       set status = 'sent', open = false, event_id = l.found, timeline_number = l.number,
+       set status = 'sent', open = false, event_id = l.found, seen_event_id = l.found, timeline_number = l.number,
            sent_at = coalesce(m.sent_at, now()), error_code = null, error_message = null,
            met_in = coalesce(cast(:rereading as uuid), m.met_in)
       from locked l

@@ -8,6 +8,8 @@ export type Named = {
   messages: readonly string[];
   /** Ids of events that may be messages of ours. */
   events: readonly string[];
+  /** Those of them without content: no marker says what they are, and their messages may not be seen yet. */
+  pruned: readonly string[];
   /** Ids of events that are redacted. */
   redacted: readonly string[];
 };
@@ -53,7 +55,14 @@ const FIND_NAMED = `
                   select x.id from jsonb_array_elements_text(named.list -> 'events') as n(event_id)
                     join jsonb_array_elements_text(named.list -> 'rooms') as named_room(matrix_room_id) on true
                     join rooms r on r.observer_id = :observerId and r.matrix_room_id = named_room.matrix_room_id and r.deleted_at is null
-                    join messages x on x.room_id = r.id and x.event_id = n.event_id) named_message
+                    join lateral (
+                      select x.id from messages x where x.room_id = r.id and x.seen_event_id = n.event_id
+                      union all
+                      select x.entry_id from timeline x where x.room_id = r.id and x.event_id = n.event_id
+                      union all
+                      select x.id from messages x
+                       where x.room_id = r.id and x.open and x.event_id = n.event_id and jsonb_exists(named.list -> 'pruned', n.event_id)
+                    ) x on true) named_message
             join messages m on m.id = named_message.id and m.tenant_id = :tenantId
             join users u on u.id = m.sender_id
             left join timeline e on e.room_id = m.room_id and e.entry_id = m.id) as messages,
@@ -62,7 +71,8 @@ const FIND_NAMED = `
             join jsonb_array_elements_text(named.list -> 'rooms') as named_room(matrix_room_id) on true
             join rooms r on r.observer_id = :observerId and r.matrix_room_id = named_room.matrix_room_id and r.deleted_at is null
            where exists (select 1 from timeline e where e.room_id = r.id and e.event_id = n.event_id)
-              or exists (select 1 from messages m where m.room_id = r.id and m.event_id = n.event_id)) as redacted
+              or exists (select 1 from messages m where m.room_id = r.id and m.seen_event_id = n.event_id)
+              or exists (select 1 from messages m where m.room_id = r.id and m.open and m.event_id = n.event_id)) as redacted
     from (select cast(:named as jsonb) as list) named`;
 
 /** The rows that events name: the observer's rooms, and the tenant's users and messages. One query. */
