@@ -82,7 +82,7 @@ export function translateEvent(roomId: string, event: MatrixEvent, context: Even
 function translateContent(roomId: string, event: MatrixEvent, context: EventContext): Translation {
   const own = findOwn(roomId, event, context);
   if (own !== null) {
-    // An event's id is written once: whatever brings another one is the duplicate.
+    // An event's id is written once: a second event of the message is the duplicate.
     const isSecond = own.event_id !== null && own.event_id !== event.event_id;
     if (isSecond) return { kind: "duplicate", eventId: event.event_id };
     return { kind: "own", message: own, isPruned: isPruned(event) };
