@@ -1,6 +1,6 @@
 import { isRepeatable } from "../../shared/db/connection/failures.ts";
 import type { Acceptance, NewMessage, Written } from "../../shared/db/messages/accept-messages.ts";
-import { lockedError, MAX_BATCH_MESSAGES, RoomLines, type End, type Part } from "./room-lines.ts";
+import { lockedError, MAX_BATCH_MESSAGES, RoomQueues, type End, type Part } from "./room-queues.ts";
 
 /** Writes of each way at the same time, each on one connection: locked rooms leave the pool to the others. */
 const MAX_WRITES = 4;
@@ -24,7 +24,7 @@ type Result = { type: "written" } | { type: "locked" } | { type: "failed"; error
  *   wait to be written, or 1,000 of a locked room.
  */
 export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () => number): Accept {
-  const lines = new RoomLines();
+  const queues = new RoomQueues();
   const running = { together: 0, alone: 0 };
   let isScheduled = false;
 
@@ -32,23 +32,23 @@ export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () 
     running[way]++;
     const results = await writeParts(parts, way, write, onWritten);
     for (const [index, part] of parts.entries()) {
-      lines.end(part, endPart(part, results[index] ?? { type: "written" }, now()));
+      queues.end(part, endPart(part, results[index] ?? { type: "written" }, now()));
     }
     running[way]--;
     schedule();
   };
   const startDue = (): void => {
     isScheduled = false;
-    if (isDue()) void run(lines.takeTogether(), "together");
+    if (isDue()) void run(queues.takeTogether(), "together");
     while (running.alone < MAX_WRITES) {
-      const part = lines.takeAlone();
+      const part = queues.takeAlone();
       if (!part) return;
       void run([part], "alone");
     }
   };
   const isDue = (): boolean => {
-    if (running.together === 0) return lines.ready > 0;
-    return running.together < MAX_WRITES && lines.ready >= MAX_BATCH_MESSAGES;
+    if (running.together === 0) return queues.ready > 0;
+    return running.together < MAX_WRITES && queues.ready >= MAX_BATCH_MESSAGES;
   };
   const schedule = (): void => {
     if (isScheduled) return;
@@ -58,7 +58,7 @@ export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () 
   };
   return (message) =>
     new Promise((resolve, reject) => {
-      lines.add({ message, sinceMs: now(), attempts: 0, resolve, reject });
+      queues.add({ message, sinceMs: now(), attempts: 0, resolve, reject });
       schedule();
     });
 }
@@ -96,8 +96,8 @@ function settlePart({ requests }: Part, outcomes: ReadonlyMap<unknown, Written |
 }
 
 /** Decides how the requests of a part go on, and rejects those that do not. */
-function endPart({ line, requests }: Part, result: Result, nowMs: number): End {
-  const { way, misses, batchSize } = line;
+function endPart({ queue, requests }: Part, result: Result, nowMs: number): End {
+  const { way, misses, batchSize } = queue;
   const rejectWhere = (isOver: (request: Part["requests"][number]) => boolean, error: unknown) =>
     requests.filter((request) => {
       const over = isOver(request);

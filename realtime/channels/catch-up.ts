@@ -43,7 +43,7 @@ type Page = { run: Run; request: ReadRequest };
  *
  *     following ──an entry is missing──▶ waiting ──its turn──▶ reading ──more is missing──▶ waiting, or paused, then waiting
  *     reading ──nothing is missing; or the read fails; or the entries do not exist──▶ following
- *     waiting ──nothing is missing any more; or nobody follows the topic──▶ following
+ *     waiting ──nothing is missing; or the topic has no subscriber──▶ following
  *
  * - A topic reads one page in its turn, then all others that wait have theirs. A round reads the pages of several topics
  *   together: however many topics are behind, `ROUNDS_AT_ONCE` reads run.

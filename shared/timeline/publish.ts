@@ -57,7 +57,7 @@ export async function publishAppended(deps: Publishing, rows: readonly Publishab
  * Publishes what the timelines of some rooms hold and their streams do not: each entry is added to the stream and
  * published on the live channel in one step. Several processes may run it at once, and repeat it: an entry is added only
  * where it continues its stream, and published only when it is added. Where a stream is gone, the newest entries are
- * published again: whoever follows the room knows them by their numbers. Returns where the streams end.
+ * published again: subscribers know them by their numbers. Returns where the streams end.
  * @throws what Redis or Postgres throws; the sweeper repeats it.
  */
 export async function publishRooms(deps: Publishing, roomIds: readonly string[]): Promise<Published[]> {

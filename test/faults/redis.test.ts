@@ -316,8 +316,9 @@ test.each(REFUSALS)(
     await traffic.stop();
     await faults.expectKept(load, 60_000);
     await expectAccepted(load, `while Redis ${what}`, sinceMs, backAtMs);
-    const recoveryMs = faults.lastMs(load, "seen", backAtMs);
+    const recoveryMs = faults.lastMs(load, "delivered", backAtMs);
     faults.report(`until all is delivered after Redis ${what}`, recoveryMs);
+    faults.report(`until Matrix has all after Redis ${what}`, faults.lastMs(load, "seen", backAtMs));
     expect(recoveryMs).toBeLessThan(await faults.limitMs(10_000));
     const areWell = async () =>
       (await Promise.all(processes.map(degradedCodes))).every((codes) => codes.length === 0);

@@ -146,20 +146,20 @@ export type OldEvent = { eventId: string; sender: string; text: string; messageI
 
 /**
  * Reads events of a room, oldest first, as the observer of version 0.2 does: one transaction under the timeline's lock.
- * Returns the events that it takes for doubles, and would redact.
+ * Returns the events that it takes for duplicates, and would redact.
  */
 export function observeAsOld(db: Db, roomId: string, events: readonly OldEvent[]): Promise<string[]> {
   return db.transaction(async (trx) => {
     await rowsOf(trx, "select 1 from room_timeline where room_id = ? for update", [roomId]);
-    const doubles: string[] = [];
+    const duplicates: string[] = [];
     // One by one: the order between own and other events is that of Matrix.
     for (const event of events) {
       const own = event.messageId === null ? null : await findOwn(trx, event.messageId);
       if (own === null) await appendExternal(trx, roomId, event);
       else if (own.timeline_number === null) await settleOwn(trx, roomId, event);
-      else if (own.event_id !== event.eventId) doubles.push(event.eventId);
+      else if (own.event_id !== event.eventId) duplicates.push(event.eventId);
     }
-    return doubles;
+    return duplicates;
   });
 }
 

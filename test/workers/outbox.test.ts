@@ -287,7 +287,7 @@ test("an answer of Matrix that comes too late does not change a dead message", a
   ]);
 });
 
-test("an event's id is written once: an answer that brings another one is a double, and an observer's word stays", async () => {
+test("an event's id is written once: an answer that brings another one is a duplicate, and the event that the observer has read stays", async () => {
   const room = await place.room("group:once", ["ada"]);
   const ids = (await place.accept(room, "ada", "seen", "seen by another event", "not seen")).map(
     ({ id }) => id,
@@ -304,11 +304,15 @@ test("an event's id is written once: an answer that brings another one is a doub
     { id: ids[2] ?? "", eventId: "$first" },
   ];
 
-  expect(await endBatch(place.db, room.id, fence, { sent, untried: [] })).toEqual({ doubles: ["$second"] });
-  expect(await claimMessages(place.db, room.id, { fence, sent, afterOrder: 3, limit: 10 })).toMatchObject({
-    doubles: ["$second"],
+  expect(await endBatch(place.db, room.id, fence, { sent, untried: [] })).toEqual({
+    duplicates: ["$second"],
   });
-  expect(await releaseRoomLease(place.db, room.id, fence, 3, sent)).toMatchObject({ doubles: ["$second"] });
+  expect(await claimMessages(place.db, room.id, { fence, sent, afterOrder: 3, limit: 10 })).toMatchObject({
+    duplicates: ["$second"],
+  });
+  expect(await releaseRoomLease(place.db, room.id, fence, 3, sent)).toMatchObject({
+    duplicates: ["$second"],
+  });
 
   expect(
     await place.sql("select status, open, event_id from messages where room_id = ? order by order_number", [
@@ -336,7 +340,7 @@ test("marking messages as sent and settling them by their events at the same tim
       endBatch(place.db, room.id, fence, { sent: sent.toReversed(), untried: [] }),
       rowsOf(place.db, sql, bindings),
     ]);
-    expect(ended).toEqual({ doubles: [] });
+    expect(ended).toEqual({ duplicates: [] });
     await releaseRoomLease(place.db, room.id, fence, claim?.lastOrder ?? 0);
   }
   expect(

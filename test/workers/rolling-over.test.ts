@@ -65,7 +65,7 @@ async function drain(version: Version): Promise<void> {
     events.push({ eventId: row.event_id, sender: adaId, text: row.text, messageId: row.id });
 }
 
-/** Reads the events from one place to another. Returns those that are taken for doubles. */
+/** Reads the events from one place to another. Returns those that are taken for duplicates. */
 async function observe(version: Version, from: number, to: number): Promise<void> {
   const read = events.slice(from, to);
   if (read.length === 0) return;

@@ -593,7 +593,7 @@ test("a state key with half a character does not stop the observer", async () =>
   expect(await entries()).toEqual(["after it"]);
 });
 
-test("what ours accept and what others write at the same time stands in one timeline, without a hole or a double", async () => {
+test("what ours accept and what others write at the same time stands in one timeline, without a hole or a duplicate", async () => {
   const ROUNDS = 50;
   const PART = 20;
   const adaId = await place.sql<{ matrix_user_id: string }>(
@@ -608,7 +608,7 @@ test("what ours accept and what others write at the same time stands in one time
   })();
   const reading = (async () => {
     for (let round = 0; round < ROUNDS; round++) {
-      const foreign = Array.from({ length: PART }, (_, index) => text(`others ${round} ${index}`));
+      const external = Array.from({ length: PART }, (_, index) => text(`others ${round} ${index}`));
       const own = accepted.slice(-3).map((id) => {
         const index = accepted.indexOf(id);
         const body = `ours ${Math.floor(index / PART)} ${index % PART}`;
@@ -618,7 +618,7 @@ test("what ours accept and what others write at the same time stands in one time
           content: { msgtype: "m.text", body, [MARKER]: id },
         });
       });
-      await save(`s${round}`, answer(`s${round + 1}`, [...foreign, ...own]));
+      await save(`s${round}`, answer(`s${round + 1}`, [...external, ...own]));
     }
   })();
   await Promise.all([accepting, reading]);

@@ -1,7 +1,7 @@
 import type { Db } from "../../shared/db/connection/open.ts";
 import { findNamed } from "../../shared/db/observers/find-named.ts";
 import type { ObservedRoom } from "../../shared/db/observers/observed-rooms.ts";
-import { isPruned, readRedacted, type MatrixEvent } from "../matrix/event.ts";
+import { readRedacted, type MatrixEvent } from "../matrix/event.ts";
 import { CONTENT_EVENT_TYPES } from "../matrix/content/index.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { readMarker } from "../matrix/marker.ts";
@@ -28,8 +28,7 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
     rooms: rooms.map(({ matrixRoomId }) => matrixRoomId),
     people: [...new Set(events.flatMap(readPeople))],
     messages: [...new Set(events.flatMap((event) => readMarker(event) ?? []))],
-    events: idsOf(events.filter(mayBeOurs)),
-    pruned: idsOf(events.filter((event) => mayBeOurs(event) && isPruned(event))),
+    events: events.flatMap((event) => (mayBeOurs(event) ? [event.event_id] : [])).filter(isStorable),
     redacted: [...new Set(events.flatMap((event) => readRedacted(event) ?? []).filter(isStorable))],
   });
   const roomIds = new Map(found.rooms.map((room) => [room.matrix_room_id, room.id]));
@@ -62,12 +61,10 @@ function nothingKnown(observerMatrixId: string): EventContext {
   };
 }
 
-function idsOf(events: readonly MatrixEvent[]): string[] {
-  return events.map((event) => event.event_id).filter(isStorable);
-}
-
-function mayBeOurs({ type, state_key: stateKey }: MatrixEvent): boolean {
-  return stateKey === undefined && CONTENT_EVENT_TYPES.includes(type);
+/** Whether an event may be a message of ours that lacks its marker. */
+function mayBeOurs(event: MatrixEvent): boolean {
+  const isMessage = event.state_key === undefined && CONTENT_EVENT_TYPES.includes(event.type);
+  return isMessage && readMarker(event) === null;
 }
 
 /** Matrix ids that an event names. */

@@ -6,9 +6,9 @@ import type { Applied } from "./apply-plan.ts";
 type Duplicate = { roomId: string; eventId: string };
 
 /** Events of messages that have another event, as the rows showed when they were settled. */
-export function doublesOf({ settled }: Applied): Duplicate[] {
+export function duplicatesOf({ settled }: Applied): Duplicate[] {
   return settled.flatMap(({ outcome, room, event }) =>
-    outcome === "double" ? [{ roomId: room, eventId: event }] : [],
+    outcome === "duplicate" ? [{ roomId: room, eventId: event }] : [],
   );
 }
 

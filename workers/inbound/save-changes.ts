@@ -9,7 +9,7 @@ import { lookUp, type Reader, type Seen } from "./look-up.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
 import { readOwnEvents } from "./own-messages.ts";
 import { countApplied, publishApplied } from "./publish-applied.ts";
-import { doublesOf, redactDuplicates } from "./redact-duplicates.ts";
+import { duplicatesOf, redactDuplicates } from "./redact-duplicates.ts";
 import { parseSyncBatch, type SyncBatch } from "./sync-batch.ts";
 import { joinPlans, keepOwn, planSync, roomsToLock, type SyncPlan } from "./sync-plan.ts";
 
@@ -53,7 +53,7 @@ async function saveOwn(
   }
   context.metrics.syncEvents.inc(own.length);
   await publishApplied(context, applied);
-  await redactDuplicates(context, observer, doublesOf(applied), rowsOfRooms(rooms, known));
+  await redactDuplicates(context, observer, duplicatesOf(applied), rowsOfRooms(rooms, known));
   return true;
 }
 
@@ -167,5 +167,5 @@ async function afterSaving(
     ...plan.removals.map(({ roomId }) => context.wake("membership", { tenantId, roomId })),
   ];
   await Promise.all([published, ...wakes]);
-  await redactDuplicates(context, observer, [...plan.duplicates, ...doublesOf(applied)], rooms);
+  await redactDuplicates(context, observer, [...plan.duplicates, ...duplicatesOf(applied)], rooms);
 }

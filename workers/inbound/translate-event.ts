@@ -27,9 +27,9 @@ export type EventContext = {
 
 /**
  * What an event changes here.
- * - `own`: the event is a message of ours, which has its entry already. \`isPruned\`: its content was redacted before we read it.
+ * - `own`: the event is a message of ours, which has its entry already. `isPruned`: its content was redacted before we read it.
  * - `duplicate`: a second event of a message of ours. It is redacted and makes no entry.
- * - `message`: somebody wrote on Matrix: an entry is appended. \`isForged\`: the event has a marker that is not its own.
+ * - `message`: somebody wrote on Matrix: an entry is appended. `isForged`: the event has a marker that is not its own.
  * - `membership`: a user of the tenant is in the room on Matrix, or is not; `removal`: somebody else took the user out.
  * - `unknown-user`: a user whom the tenant does not know joined the room or was invited.
  * - `configuration-drift`: someone changed what the tenant decides.
@@ -82,7 +82,7 @@ export function translateEvent(roomId: string, event: MatrixEvent, context: Even
 function translateContent(roomId: string, event: MatrixEvent, context: EventContext): Translation {
   const own = findOwn(roomId, event, context);
   if (own !== null) {
-    // An event's id is written once: whatever brings another one is the duplicate.
+    // An event's id is written once: a second event of the message is the duplicate.
     const isSecond = own.event_id !== null && own.event_id !== event.event_id;
     if (isSecond) return { kind: "duplicate", eventId: event.event_id };
     return { kind: "own", message: own, isPruned: isPruned(event) };

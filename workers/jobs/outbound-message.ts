@@ -8,7 +8,7 @@ import type { LeasedRoom } from "../../shared/db/rooms/room-lease.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { afterBatch, runModes, type Batch, type Mode, type Steps } from "../outbound/drain-modes.ts";
 import { numberAndPublish } from "../outbound/number-messages.ts";
-import { redactDoubles } from "../outbound/redact-doubles.ts";
+import { redactDuplicateEvents } from "../outbound/redact-duplicate-events.ts";
 import { sendMessage } from "../outbound/send-message.ts";
 import { logFields, settleFailure } from "../outbound/settle-failure.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
@@ -65,7 +65,7 @@ function createSteps(context: WorkerContext, room: LeasedRoom, lease: RoomLease)
       const limit = outboundBatchSize.batchMessages();
       const claim = await claimMessages(db, room.id, { fence: lease.fence, sent, afterOrder, limit });
       if (claim === null) throw new LeaseLost();
-      await redactDoubles(context, room, claim.doubles);
+      await redactDuplicateEvents(context, room, claim.duplicates);
       return { mode: "send", claim };
     },
     settle: ({ sent, order }) => {
@@ -144,7 +144,7 @@ async function markAndUnclaim(
   if (sent.length + ids.length === 0) return;
   const ended = await endBatch(context.db, room.id, lease.fence, { sent, untried: ids });
   if (ended === null) throw new LeaseLost();
-  await redactDoubles(context, room, ended.doubles);
+  await redactDuplicateEvents(context, room, ended.duplicates);
 }
 
 /** The sender of a sent message is registered and joined for the rest of the batch too. */

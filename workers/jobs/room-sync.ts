@@ -16,7 +16,7 @@ import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
 import { lookUp } from "../inbound/look-up.ts";
 import { planSync, type SyncPlan } from "../inbound/sync-plan.ts";
-import { doublesOf, redactDuplicates } from "../inbound/redact-duplicates.ts";
+import { duplicatesOf, redactDuplicates } from "../inbound/redact-duplicates.ts";
 import { countApplied, reportSeen, publish } from "../inbound/publish-applied.ts";
 import { newId } from "../../shared/platform/ids.ts";
 import { isViewStale } from "../../shared/db/connection/failures.ts";
@@ -107,7 +107,7 @@ async function fillPage(
   countApplied(context, plan, 0);
   await publish(context, applied.appended);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };
-  await redactDuplicates(context, observer, [...plan.duplicates, ...doublesOf(applied)], [room]);
+  await redactDuplicates(context, observer, [...plan.duplicates, ...duplicatesOf(applied)], [room]);
   return true;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The messages that a homeserver has taken of late, as far as this process has sent them. They show whether the homeserver takes
+ * The messages that a homeserver has taken recently, as far as this process has sent them. They show whether the homeserver takes
  * the messages of other rooms while one room's message fails. Another process's sends are not seen here: then less time counts
  * against the message, never more.
  */

@@ -37,7 +37,7 @@ export type WorkerContext = {
   outboundBatchSize: AdaptiveBatchSize;
   /** Whether a homeserver takes the messages of other rooms while one of a room fails. */
   recentSends: RecentSends;
-  /** Says that messages of rooms were seen or died. */
+  /** Publishes how far Matrix has rooms, after messages of theirs were seen or died. */
   sent: Pick<SentPublisher, "add">;
   /** Returns a random number in [0, 1). */
   chance: () => number;

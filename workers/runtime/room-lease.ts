@@ -9,7 +9,7 @@ import {
   renewRoomLease,
   type LeasedRoom,
 } from "../../shared/db/rooms/room-lease.ts";
-import { redactDoubles } from "../outbound/redact-doubles.ts";
+import { redactDuplicateEvents } from "../outbound/redact-duplicate-events.ts";
 import type { WorkerContext } from "./context.ts";
 
 const RENEW_EVERY_MS = 2_000;
@@ -123,5 +123,5 @@ async function releaseAndWake(
     if (due.members) await context.wake("membership", { tenantId, roomId });
     if (due.messages) await context.wake("outbound-message", { tenantId, roomId });
   }
-  await redactDoubles(context, room, due.doubles);
+  await redactDuplicateEvents(context, room, due.duplicates);
 }

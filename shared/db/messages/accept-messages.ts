@@ -174,7 +174,7 @@ const HOLDS_TOKEN = holdsToken({ issuedAtMs: "i.signed_at_ms", generation: "i.ge
 /** Of a room's outbox `o` and mirror `w`. */
 const HAS_PLACE = "(i.room_limit is null or o.accepted_count - coalesce(w.closed_count, 0) < i.room_limit)";
 
-// Both rows of one room before the rows of the next: whoever locks outboxes first waits at the first of them. The next
+// Both rows of one room before the rows of the next: a transaction that locks outboxes first waits at the first of them. The next
 // statement reads which rooms are locked from a setting of the transaction.
 const lockRooms = (how: "" | "skip locked") => `
   with locked as (

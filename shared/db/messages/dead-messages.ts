@@ -14,7 +14,7 @@ import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
  * were away learn. This file holds every statement that marks messages dead:
  * - `markDead`: the drain of a room, when `workers/outbound/retry.ts` decides so or the sender is no member any more. What Matrix
  *   has refused for good is also deleted here where the tenant wants so: see `hidesRefused`.
- * - `markDeadOfRemovedSender`: whoever removes a member or a user.
+ * - `markDeadOfRemovedSender`: the transaction that removes a member or a user.
  * - `markDeadOfDeletedRooms`: the api, when it deletes a room, or a user with direct rooms. Without entries: the rooms are gone.
  *
  * A dead message becomes `sent` only when its event comes from Matrix after all: it was sent, and the answer was lost.

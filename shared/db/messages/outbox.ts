@@ -16,8 +16,8 @@ import { LOCK_ROOM_LEASE } from "../lease.ts";
  * - dead → queued: `replayMessages`, when an operator asks for it.
  * - queued, sending, sent → dead: `dead-messages.ts`, which says when.
  *
- * `event_id` is written once, by the homeserver's answer or by the observer: who brings another id has a double, which is to be
- * redacted. Only requeueing clears it. What marks or settles several messages locks them in the order of their ids.
+ * `event_id` is written once, by the homeserver's answer or by the observer: another event of the message is a double, which is
+ * to be redacted. Only requeueing clears it. What marks or settles several messages locks them in the order of their ids.
  */
 
 /** A claimed message, with what its sender still needs on Matrix. */
@@ -46,7 +46,7 @@ export type ClaimedMessage = {
 export type Claim = { lastOrder: number; messages: ClaimedMessage[]; isWanted: boolean };
 
 /** Events of messages that had another event already: they are to be redacted. */
-export type Doubles = { doubles: string[] };
+export type Duplicates = { duplicates: string[] };
 
 /**
  * CTEs that mark the messages of `sentColumns` sent, where `mine` (LOCK_ROOM_LEASE) has a row. A message that an observer has
@@ -62,8 +62,8 @@ export const MARK_SENT = `
       from answered a where m.id = a.id and a.status not in ('sent', 'dead')
   )`;
 
-/** The doubles that MARK_SENT found, as a JSON array. */
-export const SELECT_DOUBLES =
+/** The duplicates that MARK_SENT found, as a JSON array. */
+export const SELECT_DUPLICATES =
   "select coalesce(jsonb_agg(answer), '[]'::jsonb) from answered where event_id <> answer";
 
 /** The bindings of `MARK_SENT`. */
@@ -102,12 +102,12 @@ export async function claimMessages(
     afterOrder,
     limit,
   }: { fence: string; sent?: readonly SentMessage[]; afterOrder: number; limit: number },
-): Promise<(Claim & Doubles) | null> {
+): Promise<(Claim & Duplicates) | null> {
   const rows = await rowsOf<{
     last_order: number | null;
     messages: ClaimedMessage[];
     is_wanted: boolean | null;
-    doubles: string[];
+    duplicates: string[];
   }>(
     db,
     `with mine as (${LOCK_ROOM_LEASE}), ${MARK_SENT}, batch as (
@@ -118,11 +118,11 @@ export async function claimMessages(
      -- From this statement's snapshot, like the messages: the locked row may be newer.
      select (select o.last_order from room_outbox o, mine where o.room_id = :roomId) as last_order,
             (select least(r.members_next_attempt_at, r.next_attempt_at) <= now() from rooms r where r.id = :roomId) as is_wanted,
-            (${SELECT_CLAIMED}) as messages, (${SELECT_DOUBLES}) as doubles`,
+            (${SELECT_CLAIMED}) as messages, (${SELECT_DUPLICATES}) as duplicates`,
     { roomId, fence, afterOrder, limit, ...sentColumns(sent) },
   );
-  const { last_order: lastOrder = null, messages = [], is_wanted: isWanted, doubles = [] } = rows[0] ?? {};
-  return lastOrder === null ? null : { lastOrder, messages, isWanted: isWanted ?? false, doubles };
+  const { last_order: lastOrder = null, messages = [], is_wanted: isWanted, duplicates = [] } = rows[0] ?? {};
+  return lastOrder === null ? null : { lastOrder, messages, isWanted: isWanted ?? false, duplicates };
 }
 
 export type SentMessage = { id: string; eventId: string };
@@ -136,12 +136,12 @@ export async function endBatch(
   roomId: string,
   fence: string,
   { sent, untried }: { sent: readonly SentMessage[]; untried: readonly string[] },
-): Promise<Doubles | null> {
-  const rows = await rowsOf<Doubles>(
+): Promise<Duplicates | null> {
+  const rows = await rowsOf<Duplicates>(
     db,
     `with mine as (${LOCK_ROOM_LEASE}), ${MARK_SENT}, unclaimed as (
        update messages m set status = 'queued' from mine where m.id = any(:untried) and m.status = 'sending'
-     ) select (${SELECT_DOUBLES}) as doubles from mine`,
+     ) select (${SELECT_DUPLICATES}) as duplicates from mine`,
     { roomId, fence, untried: [...untried], ...sentColumns(sent) },
   );
   return rows[0] ?? null;

@@ -12,20 +12,20 @@ export type ClaimedEvent = OwnEvent & { sender: string; content: Record<string, 
 /**
  * - `seen`: the message is `sent` now, and not open any more.
  * - `known`: it was seen before, by this event.
- * - `double`: the message has another event. This one is to be redacted.
+ * - `duplicate`: the message has another event. This one is to be redacted.
  */
 export type SettledMessage = {
   room: string;
   message: string;
   event: string;
-  outcome: "seen" | "known" | "double";
+  outcome: "seen" | "known" | "duplicate";
   requestId: string | null;
   number: number;
 };
 
 /**
  * Settles messages whose events an observer has read, whatever their state: the event may be read before the drain marks the
- * message, or after the message was given up. An event's id is written once, here or by the homeserver's answer. Each message
+ * message, or after the message died. An event's id is written once, here or by the homeserver's answer. Each message
  * is named once. `rereading`: the rereading of a room that has met them. Needs no lock of a timeline, and no closed gap.
  * Returns SettledMessage. Requires that each message has a number: VIEW_STALE.
  */
@@ -57,7 +57,7 @@ const SETTLE = `
              as g("roomId" uuid, "messageId" uuid, "eventId" text, sender text, content jsonb)
   ), locked as (
     select m.id, m.tenant_id, m.room_id, m.open, m.request_id, m.event_id, g."eventId" as found, e.number,
-           case when m.event_id <> g."eventId" then 'double' when m.timeline_number is null then 'seen' else 'known' end as outcome
+           case when m.event_id <> g."eventId" then 'duplicate' when m.timeline_number is null then 'seen' else 'known' end as outcome
       from given g
       join messages m on m.id = g."messageId" and m.room_id = g."roomId"
       join users u on u.id = m.sender_id

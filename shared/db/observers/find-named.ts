@@ -6,10 +6,8 @@ export type Named = {
   rooms: readonly string[];
   people: readonly string[];
   messages: readonly string[];
-  /** Ids of events that may be messages of ours. */
+  /** Ids of events that may be messages of ours, though no marker says so: a part of them, or all, was taken away. */
   events: readonly string[];
-  /** Those of them without content: no marker says what they are, and their messages may not be seen yet. */
-  pruned: readonly string[];
   /** Ids of events that are redacted. */
   redacted: readonly string[];
 };
@@ -37,6 +35,9 @@ export type FoundRows = {
   redacted: string[];
 };
 
+/** Of a room's open messages, those that may be sent and not seen stand first. */
+const UNSEEN_AT_MOST = 1_000;
+
 // Lists come as JSON: for a list of parameters Postgres makes a new plan each time, which every message would wait for.
 const FIND_NAMED = `
   select (select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'matrix_room_id', r.matrix_room_id, 'gap_from', t.gap_from)), '[]')
@@ -60,8 +61,9 @@ const FIND_NAMED = `
                       union all
                       select x.entry_id from timeline x where x.room_id = r.id and x.event_id = n.event_id
                       union all
-                      select x.id from messages x
-                       where x.room_id = r.id and x.open and x.event_id = n.event_id and jsonb_exists(named.list -> 'pruned', n.event_id)
+                      select x.id from (
+                        select id, event_id from messages where room_id = r.id and open order by order_number limit ${String(UNSEEN_AT_MOST)}
+                      ) x where x.event_id = n.event_id
                     ) x on true) named_message
             join messages m on m.id = named_message.id and m.tenant_id = :tenantId
             join users u on u.id = m.sender_id

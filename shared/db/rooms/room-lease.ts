@@ -6,10 +6,10 @@ import {
   CLAIM_BATCH,
   MARK_SENT,
   SELECT_CLAIMED,
-  SELECT_DOUBLES,
+  SELECT_DUPLICATES,
   sentColumns,
   type ClaimedMessage,
-  type Doubles,
+  type Duplicates,
   type SentMessage,
 } from "../messages/outbox.ts";
 import { SNAPSHOT_COLUMNS, SNAPSHOT_JOINS, type RoomSnapshot } from "./room-snapshot.ts";
@@ -87,7 +87,7 @@ export async function renewRoomLease(db: Db, roomId: string, fence: string): Pro
  * Work that is due in a room whose lease was released, and that a job would do: nothing of a paused tenant, no members of
  * a deleted room. `isMarked`: the lease was still held, and what was sent is marked.
  */
-export type DueWork = Doubles & { messages: boolean; members: boolean; room: boolean; isMarked: boolean };
+export type DueWork = Duplicates & { messages: boolean; members: boolean; room: boolean; isMarked: boolean };
 
 /**
  * Releases a lease, marks what was sent last, and returns what is due in the room. `settledOrder`: every message up to it
@@ -115,8 +115,8 @@ export async function releaseRoomLease(
      returning t.status = 'active' and coalesce(o.next_attempt_at <= now(), false) as messages,
                t.status = 'active' and coalesce(r.members_next_attempt_at <= now() and r.deleted_at is null, false) as members,
                t.status = 'active' and coalesce(r.next_attempt_at <= now(), false) as room,
-               exists (select 1 from mine) as "isMarked", (${SELECT_DOUBLES}) as doubles`,
+               exists (select 1 from mine) as "isMarked", (${SELECT_DUPLICATES}) as duplicates`,
     { roomId, fence, settled: settledOrder, ...sentColumns(sent) },
   );
-  return rows[0] ?? { messages: false, members: false, room: false, isMarked: false, doubles: [] };
+  return rows[0] ?? { messages: false, members: false, room: false, isMarked: false, duplicates: [] };
 }

@@ -9,7 +9,7 @@ import { SELECT_ENTRY, type EntryRow } from "./entries.ts";
  * row lock of the timeline, so that no append is missed.
  */
 
-/** Rooms that have been marked for half a second, the oldest first: whoever has just appended publishes by itself. */
+/** Rooms that have been marked for half a second, the oldest first: the process that has just appended publishes by itself. */
 export async function findUnpublishedRooms(db: Db, limit: number): Promise<string[]> {
   const rows = await rowsOf<{ room_id: string }>(
     db,
@@ -19,7 +19,10 @@ export async function findUnpublishedRooms(db: Db, limit: number): Promise<strin
   return rows.map((row) => row.room_id);
 }
 
-/** Removes the marks of rooms whose timelines end where their streams end. One that somebody appends to keeps its mark. */
+/**
+ * Removes the marks of rooms whose timelines end where their streams end. A room that somebody appends to is marked from now
+ * on: what the mark was for is published.
+ */
 export async function removeMarks(
   db: Db,
   published: readonly { roomId: string; epoch: string; number: number }[],
@@ -32,11 +35,16 @@ export async function removeMarks(
          join unnest(cast(? as uuid[]), cast(? as text[]), cast(? as bigint[])) as p(room_id, epoch, number)
            on p.room_id = t.room_id and p.epoch = t.epoch and p.number = t.last_number
         order by t.room_id for update of t skip locked
-     ) delete from unpublished_rooms u using done where u.room_id = done.room_id`,
+     ), removed as (
+       delete from unpublished_rooms u using done where u.room_id = done.room_id
+     )
+     update unpublished_rooms set since = now()
+      where room_id = any(cast(? as uuid[])) and room_id not in (select room_id from done)`,
     [
       published.map((room) => room.roomId),
       published.map((room) => room.epoch),
       published.map((room) => room.number),
+      published.map((room) => room.roomId),
     ],
   );
 }

@@ -26,10 +26,10 @@ export type AcceptRequest = {
  * - `alone`: by themselves, in the room's turn. Another transaction has locked the room twice in a row, or a batch with it has
  *   failed.
  *
- * While a line `isWriting`, its first requests are being written, and no other write takes from it: so they are accepted in
- * their order. A line changes its way only at the end of a write, and is forgotten when it is empty.
+ * While a queue `isWriting`, its first requests are being written, and no other write takes from it: so they are accepted in
+ * their order. A queue changes its way only at the end of a write, and is forgotten when it is empty.
  */
-type Line = {
+type RoomQueue = {
   readonly key: string;
   way: "together" | "alone";
   isWriting: boolean;
@@ -40,20 +40,20 @@ type Line = {
   batchSize: number;
 };
 
-/** What one write takes from a line. */
-export type Part = { readonly line: Line; readonly requests: readonly AcceptRequest[] };
+/** What one write takes from a queue. */
+export type Part = { readonly queue: RoomQueue; readonly requests: readonly AcceptRequest[] };
 
 /** What a write leaves behind: those of its requests that are written again, and how. */
-export type End = { keep: readonly AcceptRequest[] } & Pick<Line, "way" | "misses" | "batchSize">;
+export type End = { keep: readonly AcceptRequest[] } & Pick<RoomQueue, "way" | "misses" | "batchSize">;
 
 const FIRST_MODE = { way: "together", isWriting: false, misses: 0, batchSize: MAX_BATCH_MESSAGES } as const;
 
-/** The lines of all rooms: who waits, and what the next write takes. */
-export class RoomLines {
-  readonly #lines = new Map<string, Line>();
+/** The queues of all rooms: who waits, and what the next write takes. */
+export class RoomQueues {
+  readonly #queues = new Map<string, RoomQueue>();
   /** Lines that no write has, in the order of their turns. */
-  readonly #together = new Set<Line>();
-  readonly #alone: Line[] = [];
+  readonly #together = new Set<RoomQueue>();
+  readonly #alone: RoomQueue[] = [];
   readonly #waiting = { together: 0, alone: 0 };
 
   /** Requests that a batch may take now. */
@@ -66,66 +66,66 @@ export class RoomLines {
   /** @throws AppError `unavailable` when too many requests wait. */
   add(request: AcceptRequest): void {
     const key = keyOf(request.message);
-    const line = this.#lines.get(key) ?? { key, ...FIRST_MODE, requests: [] };
-    if (this.#isFull(line)) throw line.way === "alone" ? lockedError() : tooManyError();
-    this.#lines.set(key, line);
-    line.requests.push(request);
-    this.#waiting[line.way]++;
-    if (line.way === "together" && !line.isWriting) this.#together.add(line);
+    const queue = this.#queues.get(key) ?? { key, ...FIRST_MODE, requests: [] };
+    if (this.#isFull(queue)) throw queue.way === "alone" ? lockedError() : tooManyError();
+    this.#queues.set(key, queue);
+    queue.requests.push(request);
+    this.#waiting[queue.way]++;
+    if (queue.way === "together" && !queue.isWriting) this.#together.add(queue);
   }
 
-  /** The next batch: of each line in its turn what there is room for. Empty when none is ready. */
+  /** The next batch: of each queue in its turn what there is room for. Empty when none is ready. */
   takeTogether(): Part[] {
     const parts: Part[] = [];
     let free = MAX_BATCH_MESSAGES;
-    for (const line of this.#together) {
+    for (const queue of this.#together) {
       if (free === 0) break;
-      this.#together.delete(line);
-      const part = take(line, free);
+      this.#together.delete(queue);
+      const part = take(queue, free);
       free -= part.requests.length;
       parts.push(part);
     }
     return parts;
   }
 
-  /** The next write of a line by itself. */
+  /** The next write of a queue by itself. */
   takeAlone(): Part | undefined {
-    const line = this.#alone.shift();
-    return line && take(line, line.batchSize);
+    const queue = this.#alone.shift();
+    return queue && take(queue, queue.batchSize);
   }
 
   /** Ends the write of a part. What it keeps is written again, before the requests that came later. */
-  end({ line, requests }: Part, { keep, ...mode }: End): void {
-    if (!line.isWriting || requests.some((request, index) => line.requests[index] !== request))
+  end({ queue, requests }: Part, { keep, ...mode }: End): void {
+    if (!queue.isWriting || requests.some((request, index) => queue.requests[index] !== request))
       throw new Error("a write ends that has not begun");
-    const wasAlone = line.way === "alone";
-    this.#waiting[line.way] -= line.requests.length;
-    Object.assign(line, mode, { isWriting: false });
-    line.requests.splice(0, requests.length, ...keep);
-    for (const { reject } of this.#cut(line)) reject(lockedError());
-    this.#waiting[line.way] += line.requests.length;
-    if (line.requests.length === 0) this.#lines.delete(line.key);
-    else if (line.way === "together") this.#together.add(line);
-    // A line that was not alone before goes first: its room may be free by now.
-    else if (wasAlone) this.#alone.push(line);
-    else this.#alone.unshift(line);
+    const wasAlone = queue.way === "alone";
+    this.#waiting[queue.way] -= queue.requests.length;
+    Object.assign(queue, mode, { isWriting: false });
+    queue.requests.splice(0, requests.length, ...keep);
+    for (const { reject } of this.#cut(queue)) reject(lockedError());
+    this.#waiting[queue.way] += queue.requests.length;
+    if (queue.requests.length === 0) this.#queues.delete(queue.key);
+    else if (queue.way === "together") this.#together.add(queue);
+    // A queue that was not alone before goes first: its room may be free by now.
+    else if (wasAlone) this.#alone.push(queue);
+    else this.#alone.unshift(queue);
   }
 
-  #isFull({ way, requests }: Line): boolean {
+  #isFull({ way, requests }: RoomQueue): boolean {
     return this.#waiting[way] >= MAX_WAITING || (way === "alone" && requests.length >= MAX_WAITING_ALONE);
   }
 
-  /** Takes the newest requests from a line that may not wait alone. The line is not counted at the moment. */
-  #cut({ way, requests }: Line): AcceptRequest[] {
+  /** Takes the newest requests from a queue that may not wait alone. The queue is not counted at the moment. */
+  #cut({ way, requests }: RoomQueue): AcceptRequest[] {
     if (way === "together") return [];
     return requests.splice(Math.min(MAX_WAITING_ALONE, Math.max(0, MAX_WAITING - this.#waiting.alone)));
   }
 }
 
-function take(line: Line, limit: number): Part {
-  if (line.isWriting) throw new Error("two writes of one room");
-  line.isWriting = true;
-  return { line, requests: line.requests.slice(0, limit) };
+function take(queue: RoomQueue, limit: number): Part {
+  if (queue.isWriting) throw new Error("two writes of one room");
+  queue.isWriting = true;
+  return { queue, requests: queue.requests.slice(0, limit) };
 }
 
 function keyOf({ tenantId, room }: NewMessage): string {

@@ -3,14 +3,14 @@ import { redactDuplicates } from "../inbound/redact-duplicates.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 
 /** Redacts events of a room whose messages have another event already, as its observer. */
-export async function redactDoubles(
+export async function redactDuplicateEvents(
   context: WorkerContext,
   room: RoomSnapshot,
-  doubles: readonly string[],
+  eventIds: readonly string[],
 ): Promise<void> {
   const { id: roomId, matrix_room_id, homeserver_id, observer_matrix_id } = room;
-  if (doubles.length === 0 || matrix_room_id === null) return;
+  if (eventIds.length === 0 || matrix_room_id === null) return;
   const observer = { homeserver_id, matrix_user_id: observer_matrix_id };
-  const duplicates = doubles.map((eventId) => ({ roomId, eventId }));
+  const duplicates = eventIds.map((eventId) => ({ roomId, eventId }));
   await redactDuplicates(context, observer, duplicates, [{ id: roomId, matrix_room_id }]);
 }
