@@ -6,7 +6,7 @@ export function describeOutage(minutes: number, outcome: Outcome): string[] {
   const { counts, visits, matrix, behindS } = outcome;
   const lost = counts.lost + visits.missing + outcome.missingInHistory + matrix.lost;
   return [
-    `Synapse stopped for ${String(minutes)} minutes; ${String(counts.accepted)} messages accepted, ${String(outcome.sockets)} sockets`,
+    `Synapse stopped for ${String(minutes)} min; ${String(counts.accepted)} messages accepted, ${String(outcome.sockets)} sockets`,
     "milliseconds                                        p50      p99      max",
     row("from a post until it is answered", outcome.answerMs),
     row("  until all sockets have it with its number", outcome.deliveredMs),
