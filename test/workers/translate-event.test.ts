@@ -22,6 +22,7 @@ const message: MarkedMessage = {
   accepted_at: new Date("2026-01-01T00:00:00.000Z"),
   number: 3,
   event_id: null,
+  status: "queued",
 };
 
 const context: EventContext = {
@@ -120,6 +121,20 @@ describe("a message that has an event", () => {
   test("is not an event of that id in another room", () => {
     const elsewhere = event({ ...text("hi"), event_id: "$first" });
     expect(translateEvent(otherRoom, elsewhere, given)).toMatchObject({ kind: "message" });
+  });
+});
+
+test("a dead message of version 0.2 has no number: its event is what its sender wrote on Matrix, or nothing", () => {
+  const dead: MarkedMessage = { ...message, number: null, status: "dead", event_id: "$dead" };
+  const known = {
+    ...context,
+    messages: new Map([[dead.id, dead]]),
+    messagesByEvent: new Map([["$dead", dead]]),
+  };
+  expect(translateEvent(room, event({ event_id: "$dead" }), known)).toEqual({ kind: "nothing" });
+  expect(translateEvent(room, event({ event_id: "$dead", ...marked("as accepted") }), known)).toMatchObject({
+    kind: "message",
+    entry: { senderId: ada, content: { text: "as accepted" } },
   });
 });
 
@@ -270,6 +285,16 @@ test("an encrypted room is recorded", () => {
   for (const type of ["m.room.encryption", "m.room.encrypted"]) {
     expect(translateEvent(room, event({ type }), context)).toEqual({ kind: "encrypted" });
   }
+});
+
+test("a dead message that Matrix has after all is settled and reported", () => {
+  const dead: MarkedMessage = { ...message, status: "dead" };
+  const found = { ...context, messages: new Map([[dead.id, dead]]) };
+  const events = [event(marked("as accepted"))];
+  expect(planSync([{ roomId: room, matrixRoomId: "!room", events }], found)).toMatchObject({
+    settled: [{ messageId: dead.id }],
+    revived: [dead.id],
+  });
 });
 
 test("the second of two events of one message in a batch is a duplicate; the same event twice is not", () => {
