@@ -35,6 +35,8 @@ const LONG_STREAM_TTL_S = 600;
 const TRIMMED_ENTRIES = 64;
 /** Entries that one round publishes of one room. */
 const BATCH_ENTRIES = 300;
+/** Entries with which a stream that is gone begins. Who lacks the ones before them reads them from Postgres. */
+const FIRST_ENTRIES = 20;
 /** Entries that one round publishes of all rooms, or a batch more. */
 const ROUND_ENTRIES = 5_000;
 const ROUNDS_AT_MOST = 100;
@@ -58,8 +60,8 @@ export async function publishAppended(deps: Publishing, rows: readonly Publishab
 /**
  * Publishes what the timelines of some rooms hold and their streams do not: each entry is added to the stream and
  * published on the live channel in one step. Several processes may run it at once, and repeat it: an entry is added only
- * where it continues its stream, and published only when it is added. A stream that is gone begins with the newest
- * entry: who lacks the ones before it reads them from Postgres. Returns where the streams end.
+ * where it continues its stream, and published only when it is added. Where a stream is gone, its newest entries are
+ * published again: subscribers know them by their numbers. Returns where the streams end.
  * @throws what Redis or Postgres throws; the sweeper repeats it.
  */
 export async function publishRooms(deps: Publishing, roomIds: readonly string[]): Promise<Published[]> {
@@ -127,8 +129,7 @@ function takeParts(parts: readonly Part[]): Part[] {
 type Part = ReturnType<typeof planPart>;
 
 function planPart({ room_id: roomId, epoch, last_number: last }: RoomState, end: number) {
-  // The newest entry begins a stream that is gone. Who lacks the ones before it reads them from Postgres.
-  const after = end === 0 ? Math.max(0, last - 1) : end;
+  const after = end === 0 ? Math.max(0, last - FIRST_ENTRIES) : end;
   return { roomId, epoch, after, limit: Math.min(BATCH_ENTRIES, last - after) };
 }
 

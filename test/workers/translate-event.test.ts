@@ -111,6 +111,7 @@ describe("a message that has an event", () => {
     expect(translateEvent(room, event({ ...marked("as accepted"), event_id: "$second" }), given)).toEqual({
       kind: "duplicate",
       eventId: "$second",
+      messageId: message.id,
     });
     expect(translateEvent(room, event(marked("forged")), given)).toMatchObject({
       kind: "message",
@@ -302,7 +303,7 @@ test("the second of two events of one message in a batch is a duplicate; the sam
   const second = event(marked("as accepted"));
   const events = [first, event(text("between")), second, first];
   const plan = planSync([{ roomId: room, matrixRoomId: "!room:here", events }], context);
-  expect(plan.duplicates).toEqual([{ roomId: room, eventId: second.event_id }]);
+  expect(plan.duplicates).toEqual([{ roomId: room, eventId: second.event_id, messageId: message.id }]);
   expect(new Set(plan.settled.map(({ eventId }) => eventId))).toEqual(new Set([first.event_id]));
   const ids = plan.entries.flatMap(({ entries }) => entries.map(({ eventId }) => eventId));
   expect(ids).not.toContain(second.event_id);
