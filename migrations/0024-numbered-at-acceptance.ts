@@ -18,6 +18,7 @@ export async function up(db: Knex): Promise<void> {
       room_id uuid primary key,
       tenant_id uuid not null,
       closed_count bigint not null default 0,
+      changes bigint not null default 0,
       sent_number bigint not null default 0,
       sent_due_at timestamptz
     ) with (fillfactor = 50);

@@ -35,6 +35,10 @@ const LONG_STREAM_TTL_S = 600;
 const TRIMMED_ENTRIES = 64;
 /** Entries that one round publishes of one room. */
 const BATCH_ENTRIES = 300;
+/** Entries with which a stream that is gone begins. Who lacks the ones before them reads them from Postgres. */
+const FIRST_ENTRIES = 20;
+/** Entries that one round publishes of all rooms, or a batch more. */
+const ROUND_ENTRIES = 5_000;
 const ROUNDS_AT_MOST = 100;
 
 /** Where the stream of a room ends. `isWhole`: where its timeline ended. */
@@ -56,7 +60,7 @@ export async function publishAppended(deps: Publishing, rows: readonly Publishab
 /**
  * Publishes what the timelines of some rooms hold and their streams do not: each entry is added to the stream and
  * published on the live channel in one step. Several processes may run it at once, and repeat it: an entry is added only
- * where it continues its stream, and published only when it is added. Where a stream is gone, the newest entries are
+ * where it continues its stream, and published only when it is added. Where a stream is gone, its newest entries are
  * published again: subscribers know them by their numbers. Returns where the streams end.
  * @throws what Redis or Postgres throws; the sweeper repeats it.
  */
@@ -82,19 +86,22 @@ async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promis
   const states = await readRoomStates(deps.db, roomIds);
   const ends = await readStreamEnds(deps.redis, states);
   const parts = states.map((state) => planPart(state, ends.get(state.room_id) ?? 0));
-  const behind = parts.filter(({ limit }) => limit > 0);
+  const behind = takeParts(parts);
   const entries = groupByRoom(behind.length === 0 ? [] : await readEntries(deps.db, behind));
   const batches = states.flatMap((state) => {
     const batch = entries.get(state.room_id);
     return batch ? [batch.map((row) => ({ ...row, ...state }))] : [];
   });
   const others = states.filter(({ room_id: roomId }) => !entries.has(roomId));
+  const waiting = new Set(
+    parts.filter((part) => part.limit > 0 && !behind.includes(part)).map(({ roomId }) => roomId),
+  );
   const unchanged = others.map(async (state): Promise<Published> => {
     const { room_id: roomId, epoch, last_number: number } = state;
     const isAhead = (ends.get(roomId) ?? 0) > number;
     // The stream belongs to a database that is gone, unless the timeline has grown since it was read.
     if (isAhead) await replaceEpoch(deps.db, state, ends.get(roomId) ?? 0);
-    return { roomId, epoch, number, isWhole: !isAhead };
+    return { roomId, epoch, number, isWhole: !isAhead && !waiting.has(roomId) };
   });
   return [...(await appendToStreams(deps.redis, batches)), ...(await Promise.all(unchanged))];
 }
@@ -109,8 +116,20 @@ function groupByRoom<T extends { room_id: string }>(rows: readonly T[]): Map<str
   return byRoom;
 }
 
+/** The first parts that lack entries, as many as one round reads. */
+function takeParts(parts: readonly Part[]): Part[] {
+  let left = ROUND_ENTRIES;
+  return parts.filter(({ limit }) => {
+    const isTaken = limit > 0 && left > 0;
+    if (isTaken) left -= limit;
+    return isTaken;
+  });
+}
+
+type Part = ReturnType<typeof planPart>;
+
 function planPart({ room_id: roomId, epoch, last_number: last }: RoomState, end: number) {
-  const after = end === 0 ? Math.max(0, last - BATCH_ENTRIES) : end;
+  const after = end === 0 ? Math.max(0, last - FIRST_ENTRIES) : end;
   return { roomId, epoch, after, limit: Math.min(BATCH_ENTRIES, last - after) };
 }
 

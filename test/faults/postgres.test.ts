@@ -98,7 +98,9 @@ test("after Postgres was restored from a backup, rooms have new epochs, what Mat
       "select t.epoch from room_timeline t join rooms r on r.id = t.room_id where r.slug = 'backup-r0'",
     );
   const before = await epochs();
-  expect(JSON.parse(await faults.environment.admin("restored", "--json"))).toMatchObject({ rooms: 1 });
+  expect(JSON.parse(await faults.environment.admin("restored", "--json"))).toEqual({
+    rooms: expect.any(Number),
+  });
   expect(await epochs()).not.toEqual(before);
   await Promise.all(processes.map((process) => process.start()));
 

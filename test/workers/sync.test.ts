@@ -240,6 +240,32 @@ test.each([
   ]);
 });
 
+test("a dead message that Matrix has after all is sent, and an entry says so, which sent will reach", async () => {
+  const [message] = await place.accept(room, "ada", "mine");
+  const [ada] = await place.sql<{ matrix_user_id: string }>(
+    "select matrix_user_id from users where external_id = 'ada'",
+  );
+  await place.sql(
+    "update messages set status = 'dead', open = false, error_code = 'unanswered', error_message = 'late' where id = ?",
+    [message?.id],
+  );
+  const content = { msgtype: "m.text", body: "mine", [MARKER]: message?.id };
+  await save("s1", answer("s2", [event({ sender: ada?.matrix_user_id ?? "", content })]));
+  expect(await place.sql("select status, error_code from messages where id = ?", [message?.id])).toEqual([
+    { status: "sent", error_code: null },
+  ]);
+  const entries = await place.sql(
+    "select type, relates_to from timeline where room_id = ? and relates_to is not null",
+    [room.id],
+  );
+  expect(entries).toEqual([{ type: "message.requeued", relates_to: message?.id }]);
+  const [mirror] = await place.sql<{ is_due: boolean; closed_count: number }>(
+    "select sent_due_at is not null as is_due, closed_count from room_mirrors where room_id = ?",
+    [room.id],
+  );
+  expect(mirror).toEqual({ is_due: true, closed_count: 0 });
+});
+
 describe("a batch of our own messages alone, in known rooms,", () => {
   let ada = "";
   const own = (id: string | undefined, more: Partial<MatrixEvent> = {}) =>

@@ -22,6 +22,7 @@ const message: MarkedMessage = {
   accepted_at: new Date("2026-01-01T00:00:00.000Z"),
   number: 3,
   event_id: null,
+  status: "queued",
 };
 
 const context: EventContext = {
@@ -110,6 +111,7 @@ describe("a message that has an event", () => {
     expect(translateEvent(room, event({ ...marked("as accepted"), event_id: "$second" }), given)).toEqual({
       kind: "duplicate",
       eventId: "$second",
+      messageId: message.id,
     });
     expect(translateEvent(room, event(marked("forged")), given)).toMatchObject({
       kind: "message",
@@ -120,6 +122,20 @@ describe("a message that has an event", () => {
   test("is not an event of that id in another room", () => {
     const elsewhere = event({ ...text("hi"), event_id: "$first" });
     expect(translateEvent(otherRoom, elsewhere, given)).toMatchObject({ kind: "message" });
+  });
+});
+
+test("a dead message of version 0.2 has no number: its event is what its sender wrote on Matrix, or nothing", () => {
+  const dead: MarkedMessage = { ...message, number: null, status: "dead", event_id: "$dead" };
+  const known = {
+    ...context,
+    messages: new Map([[dead.id, dead]]),
+    messagesByEvent: new Map([["$dead", dead]]),
+  };
+  expect(translateEvent(room, event({ event_id: "$dead" }), known)).toEqual({ kind: "nothing" });
+  expect(translateEvent(room, event({ event_id: "$dead", ...marked("as accepted") }), known)).toMatchObject({
+    kind: "message",
+    entry: { senderId: ada, content: { text: "as accepted" } },
   });
 });
 
@@ -272,12 +288,22 @@ test("an encrypted room is recorded", () => {
   }
 });
 
+test("a dead message that Matrix has after all is settled and reported", () => {
+  const dead: MarkedMessage = { ...message, status: "dead" };
+  const found = { ...context, messages: new Map([[dead.id, dead]]) };
+  const events = [event(marked("as accepted"))];
+  expect(planSync([{ roomId: room, matrixRoomId: "!room", events }], found)).toMatchObject({
+    settled: [{ messageId: dead.id }],
+    revived: [dead.id],
+  });
+});
+
 test("the second of two events of one message in a batch is a duplicate; the same event twice is not", () => {
   const first = event(marked("as accepted"));
   const second = event(marked("as accepted"));
   const events = [first, event(text("between")), second, first];
   const plan = planSync([{ roomId: room, matrixRoomId: "!room:here", events }], context);
-  expect(plan.duplicates).toEqual([{ roomId: room, eventId: second.event_id }]);
+  expect(plan.duplicates).toEqual([{ roomId: room, eventId: second.event_id, messageId: message.id }]);
   expect(new Set(plan.settled.map(({ eventId }) => eventId))).toEqual(new Set([first.event_id]));
   const ids = plan.entries.flatMap(({ entries }) => entries.map(({ eventId }) => eventId));
   expect(ids).not.toContain(second.event_id);

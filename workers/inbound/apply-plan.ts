@@ -3,6 +3,7 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { applyMemberships } from "../../shared/db/memberships/applied-members.ts";
 import { noteRemovals } from "../../shared/db/memberships/removals.ts";
 import { deleteMessages } from "../../shared/db/messages/delete-messages.ts";
+import { reportRevived } from "../../shared/db/messages/revive-messages.ts";
 import { numberOlder } from "../../shared/db/messages/number-older.ts";
 import {
   settleClaimed,
@@ -36,7 +37,7 @@ export async function applySyncPlan(
     rereading = null,
   }: { require: Statement; plan: SyncPlan; also: readonly Statement[]; rereading?: string | null },
 ): Promise<Applied> {
-  const { entries, settled, pruned, unnumbered } = plan;
+  const { entries, settled, pruned, unnumbered, revived } = plan;
   // Messages of ours have their numbers before they are settled, and stand before what others wrote.
   const append = [
     ...(unnumbered.length > 0 ? [numberOlder(unnumbered)] : []),
@@ -44,8 +45,11 @@ export async function applySyncPlan(
   ];
   const settle = settled.length > 0 ? [settleMessages(settled, rereading)] : [];
   // After the messages are locked, in the order of their ids.
-  const remove = pruned.length > 0 ? [deleteMessages(pruned, null)] : [];
-  return apply(db, { require, append, settle, remove, also: [...sideEffectsOf(plan), ...also] });
+  const report = [
+    ...(revived.length > 0 ? [reportRevived(revived)] : []),
+    ...(pruned.length > 0 ? [deleteMessages(pruned, null)] : []),
+  ];
+  return apply(db, { require, append, settle, report, also: [...sideEffectsOf(plan), ...also] });
 }
 
 /**
@@ -56,18 +60,18 @@ export function applyOwnMessages(
   db: Db,
   { require, own }: { require: Statement; own: readonly ClaimedEvent[] },
 ): Promise<Applied> {
-  return apply(db, { require, append: [], settle: [settleClaimed(own)], remove: [], also: [] });
+  return apply(db, { require, append: [], settle: [settleClaimed(own)], report: [], also: [] });
 }
 
-/** `append` and `remove` return AppendedRow, `settle` SettledMessage. */
-type Steps = Record<"append" | "settle" | "remove" | "also", Statement[]> & { require: Statement };
+/** `append` and `report` return AppendedRow, `settle` SettledMessage. */
+type Steps = Record<"append" | "settle" | "report" | "also", Statement[]> & { require: Statement };
 
-async function apply(db: Db, { require, append, settle, remove, also }: Steps): Promise<Applied> {
-  const statements = [require, ...append, ...settle, ...remove, ...also];
+async function apply(db: Db, { require, append, settle, report, also }: Steps): Promise<Applied> {
+  const statements = [require, ...append, ...settle, ...report, ...also];
   const rows = await transactPipelined<unknown[][]>(db, statements);
   const rowsOfSteps = (steps: readonly Statement[]) =>
     steps.flatMap((statement) => rows[statements.indexOf(statement)] ?? []);
-  const appended = rowsOfSteps([...append, ...remove]) as AppendedRow[];
+  const appended = rowsOfSteps([...append, ...report]) as AppendedRow[];
   return { appended: appended.toSorted(byRoomAndNumber), settled: rowsOfSteps(settle) as SettledMessage[] };
 }
 

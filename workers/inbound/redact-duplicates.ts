@@ -2,14 +2,24 @@ import { newId } from "../../shared/platform/ids.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { redact } from "../matrix/rooms/events.ts";
 import type { Applied } from "./apply-plan.ts";
+import type { SyncPlan } from "./sync-plan.ts";
 
 type Duplicate = { roomId: string; eventId: string };
 
-/** Events of messages that have another event, as the rows showed when they were settled. */
-export function duplicatesOf({ settled }: Applied): Duplicate[] {
-  return settled.flatMap(({ outcome, room, event }) =>
-    outcome === "duplicate" ? [{ roomId: room, eventId: event }] : [],
-  );
+/**
+ * The duplicates of a plan, and the events of which the rows showed only when they were settled that their messages have
+ * another one: that may be the event which the plan took for the duplicate.
+ */
+export function duplicatesOf(
+  { duplicates }: Pick<SyncPlan, "duplicates">,
+  { settled }: Applied,
+): Duplicate[] {
+  const second = settled.filter(({ outcome }) => outcome === "duplicate");
+  const messages = new Set(second.map(({ message }) => message));
+  return [
+    ...duplicates.filter(({ messageId }) => !messages.has(messageId)),
+    ...second.map(({ room, event }) => ({ roomId: room, eventId: event })),
+  ];
 }
 
 /** Redacts second events of messages on Matrix. `rooms`: their rooms. A failure is logged and not repeated. */

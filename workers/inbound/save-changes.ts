@@ -53,7 +53,12 @@ async function saveOwn(
   }
   context.metrics.syncEvents.inc(own.length);
   await publishApplied(context, applied);
-  await redactDuplicates(context, observer, duplicatesOf(applied), rowsOfRooms(rooms, known));
+  await redactDuplicates(
+    context,
+    observer,
+    duplicatesOf({ duplicates: [] }, applied),
+    rowsOfRooms(rooms, known),
+  );
   return true;
 }
 
@@ -167,5 +172,5 @@ async function afterSaving(
     ...plan.removals.map(({ roomId }) => context.wake("membership", { tenantId, roomId })),
   ];
   await Promise.all([published, ...wakes]);
-  await redactDuplicates(context, observer, [...plan.duplicates, ...duplicatesOf(applied)], rooms);
+  await redactDuplicates(context, observer, duplicatesOf(plan, applied), rooms);
 }

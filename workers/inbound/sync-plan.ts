@@ -20,7 +20,9 @@ export type SyncPlan = {
   /** Rooms with messages of ours that have no number yet: see `number-older.ts`. */
   unnumbered: string[];
   /** To be redacted. */
-  duplicates: { roomId: string; eventId: string }[];
+  duplicates: { roomId: string; eventId: string; messageId: string }[];
+  /** Dead messages of ours that Matrix has after all, by id. */
+  revived: string[];
   memberships: AppliedMembership[];
   /** To be settled. */
   removals: NotedRemoval[];
@@ -51,8 +53,8 @@ export function planSync(rooms: readonly RoomEvents[], context: EventContext): S
 }
 
 /** Of a plan, what does not wait for a gap: messages of ours. Duplicates are redacted when the gap is filled. */
-export function keepOwn({ settled, pruned, unnumbered }: SyncPlan): SyncPlan {
-  return { ...emptyPlan(), settled, pruned, unnumbered };
+export function keepOwn({ settled, pruned, unnumbered, revived }: SyncPlan): SyncPlan {
+  return { ...emptyPlan(), settled, pruned, unnumbered, revived };
 }
 
 /** The plan for messages of ours that were redacted before an observer read them. */
@@ -68,6 +70,7 @@ export function joinPlans(one: SyncPlan, other: SyncPlan): SyncPlan {
     settled: [...one.settled, ...other.settled],
     pruned: [...one.pruned, ...other.pruned],
     unnumbered: [...one.unnumbered, ...other.unnumbered],
+    revived: [...one.revived, ...other.revived],
   };
 }
 
@@ -76,10 +79,10 @@ export function roomsToLock(plan: SyncPlan): Set<string> {
   const { entries, unnumbered, encrypted, unknownUsers } = plan;
   const { memberships, removals, configurationDrifts, successors } = plan;
   const named = [...entries, ...memberships, ...removals, ...configurationDrifts, ...successors];
-  const pruned = new Set(plan.pruned);
-  const deleted = plan.settled.filter(({ messageId }) => pruned.has(messageId));
+  const appended = new Set([...plan.pruned, ...plan.revived]);
+  const withEntries = plan.settled.filter(({ messageId }) => appended.has(messageId));
   return new Set([
-    ...[...named, ...deleted].map(({ roomId }) => roomId),
+    ...[...named, ...withEntries].map(({ roomId }) => roomId),
     ...[...unnumbered, ...encrypted, ...unknownUsers],
   ]);
 }
@@ -91,6 +94,7 @@ function emptyPlan(): SyncPlan {
     pruned: [],
     unnumbered: [],
     duplicates: [],
+    revived: [],
     memberships: [],
     removals: [],
     unknownUsers: [],
@@ -106,7 +110,7 @@ function asFirst(firsts: Map<string, string>, translation: Translation, eventId:
   if (translation.kind !== "own") return translation;
   const first = firsts.get(translation.message.id) ?? eventId;
   firsts.set(translation.message.id, first);
-  return first === eventId ? translation : { kind: "duplicate", eventId };
+  return first === eventId ? translation : { kind: "duplicate", eventId, messageId: translation.message.id };
 }
 
 function addSideEffect(
@@ -119,9 +123,10 @@ function addSideEffect(
       plan.settled.push({ messageId: translation.message.id, eventId, roomId });
       if (translation.isPruned) plan.pruned.push(translation.message.id);
       if (translation.message.number === null) plan.unnumbered.push(roomId);
+      if (translation.message.status === "dead") plan.revived.push(translation.message.id);
       break;
     case "duplicate":
-      plan.duplicates.push({ roomId, eventId: translation.eventId });
+      plan.duplicates.push({ roomId, eventId: translation.eventId, messageId: translation.messageId });
       break;
     case "membership":
       addMembership(plan, roomId, translation);

@@ -38,7 +38,7 @@ export type EventContext = {
  */
 export type Translation =
   | { kind: "own"; message: MarkedMessage; isPruned: boolean }
-  | { kind: "duplicate"; eventId: string }
+  | { kind: "duplicate"; eventId: string; messageId: string }
   | { kind: "message"; entry: NewEntry; isForged: boolean }
   | { kind: "membership"; userId: string; applied: "in" }
   | {
@@ -81,10 +81,12 @@ export function translateEvent(roomId: string, event: MatrixEvent, context: Even
 
 function translateContent(roomId: string, event: MatrixEvent, context: EventContext): Translation {
   const own = findOwn(roomId, event, context);
-  if (own !== null) {
+  // A dead message of version 0.2 has no number before an operator replays it: its event is what somebody wrote on Matrix.
+  const isNumberless = own?.number === null && own.status === "dead";
+  if (own !== null && !isNumberless) {
     // An event's id is written once: a second event of the message is the duplicate.
     const isSecond = own.event_id !== null && own.event_id !== event.event_id;
-    if (isSecond) return { kind: "duplicate", eventId: event.event_id };
+    if (isSecond) return { kind: "duplicate", eventId: event.event_id, messageId: own.id };
     return { kind: "own", message: own, isPruned: isPruned(event) };
   }
   const received = fromMatrix(event);

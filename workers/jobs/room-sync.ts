@@ -101,13 +101,13 @@ async function fillPage(
     ...{ gap, end, isFilled },
     rereading: { open: rereading ?? gap.rereading, closed },
   });
-  // The gap has changed since it was read: the next run reads what is left of it.
-  if (applied === null) return true;
+  // The gap has changed since it was read: a run soon reads what is left of it.
+  if (applied === null) return false;
   reportSeen(context, applied.settled);
   countApplied(context, plan, 0);
   await publish(context, applied.appended);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };
-  await redactDuplicates(context, observer, [...plan.duplicates, ...duplicatesOf(applied)], [room]);
+  await redactDuplicates(context, observer, duplicatesOf(plan, applied), [room]);
   return true;
 }
 

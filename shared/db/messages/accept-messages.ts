@@ -266,7 +266,7 @@ type RefusedRow = Omit<MessageRow, "id"> & {
   position: number;
   id: string | null;
   is_held: boolean;
-  has_place: boolean;
+  may_post: boolean;
   found_room: string | null;
   member_role: string | null;
 };
@@ -274,15 +274,13 @@ type RefusedRow = Omit<MessageRow, "id"> & {
 function explainRefusals(db: Db, rows: readonly InputRow[]): Promise<RefusedRow[]> {
   return rowsOf<RefusedRow>(
     db,
-    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, ${HAS_PLACE} as has_place, r.id as found_room, s.role as member_role, m.*
+    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, coalesce(u.status <> 'locked' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed), false) as may_post, r.id as found_room, s.role as member_role, m.*
        from ${INPUT}
        left join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
        left join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
-       left join room_outbox o on o.room_id = r.id
-       left join room_mirrors w on w.room_id = r.id
        left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
        left join (${SELECT_MESSAGE}) m on m.sender_id = u.id and m.client_id = i.client_id`,
-    { input: JSON.stringify(rows) },
+    { input: JSON.stringify(rows), allowed: ACCEPT_BINDINGS.allowed },
   );
 }
 
@@ -290,7 +288,8 @@ function explain(refusal: RefusedRow | undefined, locked: ReadonlySet<string>): 
   if (refusal?.found_room && !locked.has(refusal.found_room)) return ROOM_LOCKED;
   if (refusal?.is_held === false) return { outcome: "token_not_held" };
   if (refusal?.id) return { outcome: "replayed", message: { ...refusal, id: refusal.id } };
-  if (refusal?.has_place === false) return { outcome: "room_full" };
+  // Nothing else refuses a message of a member who may write. By now there may be a place again.
+  if (refusal?.may_post) return { outcome: "room_full" };
   if (refusal?.found_room && refusal.member_role) return { outcome: "may_not_post" };
   return { outcome: "no_such_room" };
 }

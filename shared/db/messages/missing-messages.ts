@@ -41,7 +41,7 @@ export type Unmet = {
 
 /**
  * Of the entries after a number, 2,000 at most: the messages that are sent and that a rereading has not met, seen ones too,
- * without deleted ones. `next`: the number to go on after, null at the timeline's end.
+ * without deleted ones, and without seen ones of people who are not in the room any more. `next`: the number to go on after, null at the timeline's end.
  */
 export async function listUnmetMessages(
   db: Db,
@@ -59,6 +59,8 @@ export async function listUnmetMessages(
            from timeline e join messages m on m.id = e.entry_id
           where e.room_id = :roomId and e.number > :after and e.number <= :upTo and e.redacted_at is null
             and m.status = 'sent' and m.sent_at >= :sentSince
+            and (m.open or exists (select 1 from memberships s
+                                    where s.room_id = m.room_id and s.user_id = m.sender_id and s.desired = 'in'))
             and (cast(:rereading as uuid) is null or m.met_in is distinct from cast(:rereading as uuid))
             and m.accepted_at >= coalesce(cast(:acceptedSince as timestamptz), '-infinity')
             and m.accepted_at <= coalesce(cast(:acceptedUntil as timestamptz), 'infinity')
@@ -71,6 +73,9 @@ export async function listUnmetMessages(
   return { messages, next: upTo < (rows[0]?.last_number ?? 0) ? upTo : null };
 }
 
+/** Nothing is queued in a room that is deleted. Its deletion holds the lock that the lease holds too. */
+export const ROOM_EXISTS = "exists (select 1 from rooms r where r.id = :roomId and r.deleted_at is null)";
+
 // A message that was listed as unseen and is seen by now is not missing.
 const REQUEUE = `
   with locked as (
@@ -78,10 +83,10 @@ const REQUEUE = `
       from unnest(cast(:ids as uuid[]), cast(:eventIds as text[]), cast(:open as boolean[])) as f(id, event_id, open)
       join messages m on m.id = f.id and m.room_id = :roomId and m.open = f.open
       left join timeline e on e.room_id = m.room_id and e.entry_id = m.id
-     where m.status = 'sent' and coalesce(m.event_id, e.event_id) = f.event_id
+     where m.status = 'sent' and coalesce(m.event_id, e.event_id) = f.event_id and ${ROOM_EXISTS}
      order by m.id for update of m
   ), again as (
-    update messages m set status = 'queued', open = true, event_id = null, seen_event_id = null, timeline_number = null, sent_at = null, met_in = null
+    update messages m set status = 'queued', open = true, numbered = true, event_id = null, seen_event_id = null, timeline_number = null, sent_at = null, met_in = null
       from locked l where m.id = l.id
     returning m.id, m.room_id, m.order_number
   ), closed as (

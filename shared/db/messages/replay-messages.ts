@@ -3,12 +3,13 @@ import { rowsOf, type Db } from "../connection/open.ts";
 import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import { countReopened } from "../rooms/room-mirrors.ts";
 import { appendingCtes, lockTimeline, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
+import { ROOM_EXISTS } from "./missing-messages.ts";
 import { requireRoomLease, type DeadCode } from "./dead-messages.ts";
 import { numberOlder, OFFERED_BINDINGS, OFFERED_COLUMNS, OFFERED_MESSAGES } from "./number-older.ts";
 import { appendStatus } from "./status-entries.ts";
 
-/** A person was removed, or a room deleted, on purpose: what was not sent by then stays so. */
-const NOT_REPLAYED: readonly DeadCode[] = ["sender_removed", "room_deleted"];
+/** Somebody removed the person, deleted the room, or redacted the message (a code of version 0.2): it stays so. */
+const NOT_REPLAYED: readonly (DeadCode | "redacted")[] = ["sender_removed", "room_deleted", "redacted"];
 
 const IS_REPLAYABLE = `
   m.status = 'dead' and m.error_code is not null and not m.error_code = any(:notReplayed)
@@ -64,7 +65,7 @@ const NUMBER_DEAD = `
 
 const REPLAY = `
   with found as (
-    select m.id from messages m where m.id = any(:ids) and m.room_id = :roomId and ${IS_REPLAYABLE}
+    select m.id from messages m where m.id = any(:ids) and m.room_id = :roomId and ${IS_REPLAYABLE} and ${ROOM_EXISTS}
      order by m.id for update of m
   ), again as (
     update messages m

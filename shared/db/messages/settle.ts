@@ -36,7 +36,7 @@ export function settleMessages(events: readonly OwnEvent[], rereading: string | 
   );
 }
 
-/** The same for events that claim it. Requires that each is that message by that sender: VIEW_STALE. */
+/** The same for events that claim it. Requires that each is that message by that sender, and not dead: VIEW_STALE. */
 export function settleClaimed(events: readonly ClaimedEvent[]): Statement {
   return settle(events, null);
 }
@@ -62,7 +62,7 @@ const SETTLE = `
       join messages m on m.id = g."messageId" and m.room_id = g."roomId"
       join users u on u.id = m.sender_id
       join timeline e on e.room_id = m.room_id and e.entry_id = m.id
-     where g.sender is null or (u.matrix_user_id = g.sender and (m.event_id = g."eventId"
+     where g.sender is null or (u.matrix_user_id = g.sender and m.status <> 'dead' and (m.event_id = g."eventId"
         or jsonb_build_object('kind', cast(:defaultKind as text)) || m.content = g.content))
      order by m.id for update of m
   ), required as (

@@ -1,3 +1,4 @@
+import type { MessageStatus } from "../../contract/resources.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { ObservedRoom } from "./observed-rooms.ts";
 
@@ -25,6 +26,7 @@ export type MarkedMessage = {
   /** Its number in the timeline; null for one that a process of version 0.2 accepted and that is not numbered yet. */
   number: number | null;
   event_id: string | null;
+  status: MessageStatus;
 };
 
 export type FoundRows = {
@@ -50,7 +52,7 @@ const FIND_NAMED = `
          (select coalesce(jsonb_agg(jsonb_build_object(
                    'id', m.id, 'room_id', m.room_id, 'sender_id', m.sender_id, 'sender_matrix_id', u.matrix_user_id,
                    'client_id', m.client_id, 'content', m.content, 'accepted_at', m.accepted_at,
-                   'number', e.number, 'event_id', m.event_id)), '[]')
+                   'number', e.number, 'event_id', m.event_id, 'status', m.status)), '[]')
             from (select cast(n.id as uuid) as id from jsonb_array_elements_text(named.list -> 'messages') as n(id)
                   union
                   select x.id from jsonb_array_elements_text(named.list -> 'events') as n(event_id)

@@ -24,7 +24,7 @@ const REPAIR = `
          o.accepted_count - (select count(*) from messages x where x.room_id = o.room_id and x.open and x.numbered), now()
     from room_outbox o where o.room_id = any(:roomIds) order by o.room_id
       on conflict (room_id) do update
-     set closed_count = excluded.closed_count, sent_due_at = coalesce(mirror.sent_due_at, excluded.sent_due_at)
+     set closed_count = excluded.closed_count, changes = mirror.changes + 1, sent_due_at = coalesce(mirror.sent_due_at, excluded.sent_due_at)
    where mirror.closed_count <> excluded.closed_count
   returning room_id`;
 

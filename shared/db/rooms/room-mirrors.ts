@@ -8,6 +8,7 @@ import { transactPipelined } from "../connection/pipelined-transaction.ts";
  * - `closed_count`: how many of our messages an observer has seen, or are dead. With `accepted_count` of `room_outbox` it says
  *   how many wait. `countClosed` adds, `countReopened` subtracts.
  * - `sent_number`: all of ours up to it are seen or dead. It is published to clients, and never goes back.
+ * - `changes` grows with each change of the two, so that a due time ends only when nothing has changed since it was served.
  * - `sent_due_at`: since when `sent_number` may be old, or not published; null when it is neither. `storeSentNumbers` brings the
  *   number up to date; after it is published, `clearSentDue` ends the due time where nothing was closed meanwhile.
  *
@@ -18,24 +19,36 @@ import { transactPipelined } from "../connection/pipelined-transaction.ts";
 export const SENT_NUMBER = "coalesce(mirror.sent_number, 0) as sent_number";
 export const JOIN_MIRROR = "left join room_mirrors mirror on mirror.room_id = r.id";
 
+const CHANGED = `
+  changes = mirror.changes + 1, sent_due_at = coalesce(mirror.sent_due_at, excluded.sent_due_at)`;
+
 /**
  * The body of a CTE that counts the rows of `closed` (tenant_id, room_id) as closed and makes the rooms' `sent_number` due.
  * Rows are locked in the order of the rooms' ids.
  */
 export function countClosed(closed: string): string {
   return `
-    insert into room_mirrors as mirror (room_id, tenant_id, closed_count, sent_due_at)
-    select room_id, tenant_id, count(*), now() from ${closed} group by room_id, tenant_id order by room_id
+    insert into room_mirrors as mirror (room_id, tenant_id, closed_count, changes, sent_due_at)
+    select room_id, tenant_id, count(*), 1, now() from ${closed} group by room_id, tenant_id order by room_id
         on conflict (room_id) do update
-       set closed_count = mirror.closed_count + excluded.closed_count, sent_due_at = coalesce(mirror.sent_due_at, now())`;
+       set closed_count = mirror.closed_count + excluded.closed_count, ${CHANGED}`;
 }
 
 /** The body of a CTE that counts the rows of `reopened` (tenant_id, room_id) as waiting again, on the same terms. */
 export function countReopened(reopened: string): string {
   return `
-    insert into room_mirrors as mirror (room_id, tenant_id, closed_count)
-    select room_id, tenant_id, -count(*) from ${reopened} group by room_id, tenant_id order by room_id
-        on conflict (room_id) do update set closed_count = mirror.closed_count + excluded.closed_count`;
+    insert into room_mirrors as mirror (room_id, tenant_id, closed_count, changes)
+    select room_id, tenant_id, -count(*), 1 from ${reopened} group by room_id, tenant_id order by room_id
+        on conflict (room_id) do update
+       set closed_count = mirror.closed_count + excluded.closed_count, changes = mirror.changes + 1`;
+}
+
+/** The body of a CTE that makes the `sent_number` of the rooms of `rows` (tenant_id, room_id) due, on the same terms. */
+export function markSentDue(rows: string): string {
+  return `
+    insert into room_mirrors as mirror (room_id, tenant_id, changes, sent_due_at)
+    select room_id, tenant_id, 1, now() from ${rows} group by room_id, tenant_id order by room_id
+        on conflict (room_id) do update set ${CHANGED}`;
 }
 
 /** Rooms whose `sent_number` has been due for longer than `dueForMs`, the oldest first. */
@@ -52,7 +65,7 @@ export async function findDueSent(
   return rows.map((row) => row.room_id);
 }
 
-/** How far Matrix has a room, ready to be published. `closed_count` names the state that it was computed from. */
+/** How far Matrix has a room, ready to be published. `changes` names the state that it was computed from. */
 export type SentNumber = {
   room_id: string;
   kind: RoomKind;
@@ -60,7 +73,7 @@ export type SentNumber = {
   is_deleted: boolean;
   epoch: string;
   sent_number: number;
-  closed_count: number;
+  changes: number;
 };
 
 const LOCK_MIRRORS = "select 1 from room_mirrors where room_id = any(:roomIds) order by room_id for update";
@@ -69,7 +82,7 @@ const LOCK_MIRRORS = "select 1 from room_mirrors where room_id = any(:roomIds) o
 // due again. A message that a process of version 0.2 accepted has no number yet: it will get a higher one.
 const STORE_SENT = `
   with reached as (
-    select d.room_id, d.closed_count, t.epoch, r.kind, r.slug, r.deleted_at is not null as is_deleted,
+    select d.room_id, d.changes, t.epoch, r.kind, r.slug, r.deleted_at is not null as is_deleted,
            greatest(d.sent_number, case when o.id is null then t.last_number else e.number - 1 end) as sent_number
       from room_mirrors d join room_timeline t on t.room_id = d.room_id join rooms r on r.id = d.room_id
       left join lateral (select m.id from messages m where m.room_id = d.room_id and m.open and m.numbered
@@ -98,13 +111,13 @@ export async function clearSentDue(db: Db, published: readonly SentNumber[]): Pr
     db,
     `with unchanged as (
        select m.room_id from room_mirrors m
-         join unnest(cast(:roomIds as uuid[]), cast(:closed as bigint[])) as p(room_id, closed_count)
-           on p.room_id = m.room_id and p.closed_count = m.closed_count
+         join unnest(cast(:roomIds as uuid[]), cast(:changes as bigint[])) as p(room_id, changes)
+           on p.room_id = m.room_id and p.changes = m.changes
         order by m.room_id for update of m
      ) update room_mirrors m set sent_due_at = null from unchanged u where m.room_id = u.room_id`,
     {
       roomIds: published.map((row) => row.room_id),
-      closed: published.map((row) => row.closed_count),
+      changes: published.map((row) => row.changes),
     },
   );
 }
