@@ -23,7 +23,7 @@ const WARM_UP = 200;
 const LIMIT_MS = 30_000;
 /** Two of them, one after each kind of message, are longer than the second for which publications of `sent` are collected. */
 const SENT_PAUSE_MS = 600;
-const MAX_SENT = 100;
+const MAX_SENT = 50;
 
 const NUMBERS = {
   messages: { otherwise: 200, from: 1, to: 100_000 },
