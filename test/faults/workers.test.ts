@@ -93,6 +93,7 @@ test("a message whose API process dies between commit and publishing is publishe
   const sinceMs = performance.now();
   await load.post(room, person);
   await faults.expectKept(load, 60_000);
+  // It died before it answered: the repeated request got the number that the first one was given.
   expect(api.ends.at(-1)).toEqual({ code: null, signal: "SIGKILL" });
   const rows = await faults.environment.sql(
     "select 1 from messages m join rooms r on r.id = m.room_id where r.slug = 'unwoken-r0'",

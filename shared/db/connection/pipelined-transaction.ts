@@ -6,6 +6,12 @@ import { queryTimeoutMsOf, rawStatement, statementName, type Bindings, type Db }
 /** A statement for `transactPipelined`. The rules of `rowsOf` apply. */
 export type Statement = { sql: string; bindings: Bindings };
 
+type PipelineOptions<Rows extends readonly unknown[][]> = {
+  onFirst?: (rows: Rows[0]) => void;
+  lockWaitMs?: number;
+  mayBeLost?: boolean;
+};
+
 /**
  * Runs statements as one transaction in one round trip: begin, the statements and commit are sent together, so no
  * statement can use the rows of another. Each statement sees what was committed before it began, as in any transaction
@@ -13,19 +19,21 @@ export type Statement = { sql: string; bindings: Bindings };
  *
  * `onFirst` receives the rows of the first statement while the others still run, for example to know that it took its
  * locks. `lockWaitMs` limits the wait for each lock (then 55P03); absent, the limit of a statement applies.
+ * `mayBeLost`: the answer does not wait until the commit is on the disk. A crash of Postgres in the next second may undo it.
  * @throws the error of the first statement that failed; the transaction then changed nothing. When the connection was
  * lost, the outcome is unknown: Postgres may have committed.
  */
 export async function transactPipelined<Rows extends readonly unknown[][]>(
   db: Db,
   statements: readonly Statement[],
-  { onFirst, lockWaitMs }: { onFirst?: (rows: Rows[0]) => void; lockWaitMs?: number } = {},
+  { onFirst, lockWaitMs, mayBeLost = false }: PipelineOptions<Rows> = {},
 ): Promise<Rows> {
   const limitMs = queryTimeoutMsOf(db);
   // `set` shares the statement of `begin`: a statement of its own would cost more.
   const limitLocks = lockWaitMs === undefined ? "" : `; set local lock_timeout = ${lockWaitMs}`;
+  const skipDisk = mayBeLost ? "; set local synchronous_commit = off" : "";
   const queries = [
-    { text: `begin${limitLocks}` },
+    { text: `begin${limitLocks}${skipDisk}` },
     ...statements.map((statement) => toQuery(db, statement)),
     { text: "commit" },
   ].map((query, index): TimedQuery => ({ ...query, query_timeout: (index + 1) * limitMs }));

@@ -1,4 +1,5 @@
 import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import { LOCK_ROOM_LEASE } from "../lease.ts";
 
 /**
@@ -103,27 +104,30 @@ export async function claimMessages(
     limit,
   }: { fence: string; sent?: readonly SentMessage[]; afterOrder: number; limit: number },
 ): Promise<(Claim & Duplicates) | null> {
-  const rows = await rowsOf<{
-    last_order: number | null;
-    messages: ClaimedMessage[];
-    is_wanted: boolean | null;
-    duplicates: string[];
-  }>(
-    db,
-    `with mine as (${LOCK_ROOM_LEASE}), ${MARK_SENT}, batch as (
-       select m.id, m.status from messages m, mine
-        where m.room_id = :roomId and m.open and m.status in ('queued', 'sending') and m.order_number > :afterOrder
-        order by m.order_number limit :limit for update of m
-     ), claimed as (${CLAIM_BATCH})
-     -- From this statement's snapshot, like the messages: the locked row may be newer.
-     select (select o.last_order from room_outbox o, mine where o.room_id = :roomId) as last_order,
-            (select least(r.members_next_attempt_at, r.next_attempt_at) <= now() from rooms r where r.id = :roomId) as is_wanted,
-            (${SELECT_CLAIMED}) as messages, (${SELECT_DUPLICATES}) as duplicates`,
-    { roomId, fence, afterOrder, limit, ...sentColumns(sent) },
-  );
+  const bindings = { roomId, fence, afterOrder, limit, ...sentColumns(sent) };
+  // Where a crash of Postgres undoes it, the messages are sent again under their transaction ids, and keep their events.
+  const [rows] = await transactPipelined<[ClaimRow[]]>(db, [{ sql: CLAIM, bindings }], { mayBeLost: true });
   const { last_order: lastOrder = null, messages = [], is_wanted: isWanted, duplicates = [] } = rows[0] ?? {};
   return lastOrder === null ? null : { lastOrder, messages, isWanted: isWanted ?? false, duplicates };
 }
+
+type ClaimRow = {
+  last_order: number | null;
+  messages: ClaimedMessage[];
+  is_wanted: boolean | null;
+  duplicates: string[];
+};
+
+const CLAIM = `
+  with mine as (${LOCK_ROOM_LEASE}), ${MARK_SENT}, batch as (
+    select m.id, m.status from messages m, mine
+     where m.room_id = :roomId and m.open and m.status in ('queued', 'sending') and m.order_number > :afterOrder
+     order by m.order_number limit :limit for update of m
+  ), claimed as (${CLAIM_BATCH})
+  -- From this statement's snapshot, like the messages: the locked row may be newer.
+  select (select o.last_order from room_outbox o, mine where o.room_id = :roomId) as last_order,
+         (select least(r.members_next_attempt_at, r.next_attempt_at) <= now() from rooms r where r.id = :roomId) as is_wanted,
+         (${SELECT_CLAIMED}) as messages, (${SELECT_DUPLICATES}) as duplicates`;
 
 export type SentMessage = { id: string; eventId: string };
 

@@ -1,5 +1,5 @@
 import type { RoomKind } from "../../contract/names.ts";
-import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
 import { transactPipelined } from "../connection/pipelined-transaction.ts";
 
 /**
@@ -98,26 +98,28 @@ const STORE_SENT = `
 /** Brings `sent_number` up to date where it is due, and returns it there. It stays due until `clearSentDue`. */
 export async function storeSentNumbers(db: Db, roomIds: readonly string[]): Promise<SentNumber[]> {
   const bindings = { roomIds: [...roomIds] };
-  const [, rows] = await transactPipelined<[unknown[], SentNumber[]]>(db, [
+  const statements = [
     { sql: LOCK_MIRRORS, bindings },
     { sql: STORE_SENT, bindings },
-  ]);
+  ];
+  // Where a crash undoes it, the rooms are due again.
+  const [, rows] = await transactPipelined<[unknown[], SentNumber[]]>(db, statements, { mayBeLost: true });
   return rows;
 }
 
 /** Ends the due time of rooms that were published as `storeSentNumbers` returned them, where no message was closed since. */
 export async function clearSentDue(db: Db, published: readonly SentNumber[]): Promise<void> {
-  await execute(
-    db,
-    `with unchanged as (
-       select m.room_id from room_mirrors m
-         join unnest(cast(:roomIds as uuid[]), cast(:changes as bigint[])) as p(room_id, changes)
-           on p.room_id = m.room_id and p.changes = m.changes
-        order by m.room_id for update of m
-     ) update room_mirrors m set sent_due_at = null from unchanged u where m.room_id = u.room_id`,
-    {
-      roomIds: published.map((row) => row.room_id),
-      changes: published.map((row) => row.changes),
-    },
-  );
+  const bindings = {
+    roomIds: published.map((row) => row.room_id),
+    changes: published.map((row) => row.changes),
+  };
+  await transactPipelined(db, [{ sql: CLEAR_DUE, bindings }], { mayBeLost: true });
 }
+
+const CLEAR_DUE = `
+  with unchanged as (
+    select m.room_id from room_mirrors m
+      join unnest(cast(:roomIds as uuid[]), cast(:changes as bigint[])) as p(room_id, changes)
+        on p.room_id = m.room_id and p.changes = m.changes
+     order by m.room_id for update of m
+  ) update room_mirrors m set sent_due_at = null from unchanged u where m.room_id = u.room_id`;

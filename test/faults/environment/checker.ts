@@ -164,7 +164,7 @@ function compareWithPostgres(result: CheckResult, accepted: readonly Post[], row
   note(result, "lost", rows.filter(({ number }) => number === null).length, "accepted and without a number");
 }
 
-/** A message accepted before another one was posted has a lower number. */
+/** The answer to each post has the number of the message. A message accepted before another one was posted has a lower one. */
 function compareAcceptance(
   result: CheckResult,
   room: string,
@@ -172,6 +172,8 @@ function compareAcceptance(
   wanted: readonly Row[],
 ): void {
   const order = new Map(wanted.map((row) => [row.id, row.number]));
+  const isWrong = ({ id, room: where, number }: Post) => where === room && order.get(id ?? "") !== number;
+  note(result, "reordered", accepted.filter(isWrong).length, `numbers in answers ${room}`);
   const answered = accepted
     .flatMap(({ id, room: where, askedAtMs, acceptedAtMs }) => {
       const number = where === room && id !== null ? order.get(id) : undefined;

@@ -15,6 +15,8 @@ export type Post = {
   askedAtMs: number;
   /** Null until it was accepted. */
   id: string | null;
+  /** The number in the answer that accepted it. */
+  number: number | null;
   acceptedAtMs: number | null;
   /** Of the first request, accepted or not. */
   firstAnswerMs: number | null;
@@ -36,7 +38,7 @@ export type Load = {
     person: string,
     text: string,
     clientId: string,
-  ) => Promise<{ status: number; ms: number; id: string | null }>;
+  ) => Promise<{ status: number; ms: number; id: string | null; number: number | null }>;
   /** Opens one more socket for a person. */
   subscribe: (person: string) => Promise<LoadSubscriber>;
   /** Posts at a steady rate until `stop`, which resolves when every post is accepted. */
@@ -121,8 +123,11 @@ function createSender(
       path,
       body: { text, clientId },
     });
-    const id = answer.status >= 200 && answer.status < 300 ? (answer.body as { id: string }).id : null;
-    return { status: answer.status, ms: performance.now() - startMs, id };
+    const isAccepted = answer.status >= 200 && answer.status < 300;
+    const { id, number } = isAccepted
+      ? (answer.body as { id: string; number: number })
+      : { id: null, number: null };
+    return { status: answer.status, ms: performance.now() - startMs, id, number };
   };
   const post: Load["post"] = async (room, person, text) => {
     const clientId = `${name}-${String(++count)}`;
@@ -132,17 +137,19 @@ function createSender(
       person,
       askedAtMs: performance.now(),
       id: null,
+      number: null,
       acceptedAtMs: null,
       firstAnswerMs: null,
       firstStatus: null,
     };
     posts.push(posted);
     while (performance.now() < posted.askedAtMs + POST_LIMIT_MS) {
-      const { status, ms, id } = await postOnce(room, person, text ?? clientId, clientId);
+      const { status, ms, id, number } = await postOnce(room, person, text ?? clientId, clientId);
       posted.firstAnswerMs ??= ms;
       posted.firstStatus ??= status;
       if (id !== null) {
         posted.id = id;
+        posted.number = number;
         posted.acceptedAtMs = performance.now();
         return posted;
       }
