@@ -73,6 +73,7 @@ describe("the section 'Where would you look?' of CONTRIBUTING.md", () => {
     "Where is a lease taken?",
     "What ends a silent socket?",
     "Where is a queue's concurrency set?",
+    "Which statement gives a message its number?",
     "Which statement marks a message dead?",
     "Where is a variable of the environment declared?",
     "What does `npm run up` start?",
@@ -80,7 +81,7 @@ describe("the section 'Where would you look?' of CONTRIBUTING.md", () => {
   ];
   const rows = rowsOf(sectionOf("CONTRIBUTING.md", "Where would you look?"));
 
-  test("has these thirteen questions", () => {
+  test("has these fourteen questions", () => {
     expect(rows.map(([question]) => question)).toEqual(questions);
   });
 
