@@ -3,7 +3,7 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { applyMemberships } from "../../shared/db/memberships/applied-members.ts";
 import { noteRemovals } from "../../shared/db/memberships/removals.ts";
 import { deleteMessages } from "../../shared/db/messages/delete-messages.ts";
-import { reportRevived } from "../../shared/db/messages/revive-messages.ts";
+import { reportRevived } from "../../shared/db/messages/status-entries.ts";
 import { numberOlder } from "../../shared/db/messages/number-older.ts";
 import {
   settleClaimed,

@@ -1,6 +1,8 @@
 import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
 import type { EntryType } from "../../contract/frames.ts";
-import { appendingCtes } from "../timeline/append.ts";
+import type { Statement } from "../connection/pipelined-transaction.ts";
+import { markSentDue } from "../rooms/room-mirrors.ts";
+import { appendingCtes, SELECT_APPENDED } from "../timeline/append.ts";
 
 /** What happened to a message after it was accepted. */
 type StatusType = Extract<EntryType, "message.failed" | "message.requeued" | "message.deleted">;
@@ -20,3 +22,17 @@ export function appendStatus(type: StatusType, messages: string, content: string
            row_number() over (partition by room_id order by order_number) as place
       from ${messages}`);
 }
+
+/**
+ * Says of messages that were dead that Matrix has them after all, by an entry `message.requeued` for each: `sent` will reach it.
+ * They are settled already, and the rooms' timelines are locked. Returns AppendedRow.
+ */
+export function reportRevived(messageIds: readonly string[]): Statement {
+  return { sql: REPORT_REVIVED, bindings: { messageIds: [...messageIds], ...STATUS_BINDINGS } };
+}
+
+const REPORT_REVIVED = `
+  with revived as (
+    select id, tenant_id, room_id, order_number from messages where id = any(:messageIds) and status = 'sent'
+  ), due as (${markSentDue("revived")}), ${appendStatus("message.requeued", "revived", "jsonb_build_object()")}
+  ${SELECT_APPENDED}`;
