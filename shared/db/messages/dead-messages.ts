@@ -1,10 +1,8 @@
-import { LEASE_LOST, isLeaseLost } from "../connection/failures.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
-import { transactPipelined, type Statement } from "../connection/pipelined-transaction.ts";
-import { LOCK_ROOM_LEASE } from "../lease.ts";
 import { countClosed } from "../rooms/room-mirrors.ts";
 import type { TenantLimits } from "../tenants/tenants.ts";
-import { lockTimeline, runAppend, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
+import { appendUnderLease } from "../timeline/append-under-lease.ts";
+import { runAppend, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
 import { deleteMessages } from "./delete-messages.ts";
 import { numberOlder } from "./number-older.ts";
 import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
@@ -57,38 +55,21 @@ const markAndAppend = (which: string) => `
 
 const MARK_ONE = markAndAppend("id = :id and room_id = :roomId and open");
 
-/** Requires that the lease of a room is held, and keeps it held until the transaction ends: LEASE_LOST. */
-export function requireRoomLease(roomId: string, fence: string): Statement {
-  return {
-    sql: `with held as (${LOCK_ROOM_LEASE}) select omc_require(exists (select 1 from held), '${LEASE_LOST}')`,
-    bindings: { roomId, fence },
-  };
-}
-
 /**
  * Marks one message dead under its room's lease. `hides`: it is deleted here too. Returns its entries, to be published: none when
  * the message is not open any more, since an observer has seen it. Null when the lease has ended: then nothing is changed.
  */
-export async function markDead(
+export function markDead(
   db: Db,
   roomId: string,
   fence: string,
   { id, code, hides = false }: { id: string; code: DeadCode; hides?: boolean },
 ): Promise<AppendedRow[] | null> {
   const cause = causeOf(code);
-  const mark = { sql: MARK_ONE, bindings: { roomId, id, ...cause, ...STATUS_BINDINGS } };
-  try {
-    const [, , ...entries] = await transactPipelined<[unknown[], unknown[], ...AppendedRow[][]]>(db, [
-      requireRoomLease(roomId, fence),
-      lockTimeline(roomId),
-      mark,
-      ...(hides ? [deleteMessages([id], cause.reason, { onlyDead: true })] : []),
-    ]);
-    return entries.flat();
-  } catch (error) {
-    if (isLeaseLost(error)) return null;
-    throw error;
-  }
+  return appendUnderLease(db, roomId, fence, [
+    { sql: MARK_ONE, bindings: { roomId, id, ...cause, ...STATUS_BINDINGS } },
+    ...(hides ? [deleteMessages([id], cause.reason, { onlyDead: true })] : []),
+  ]);
 }
 
 const MARK_OF_SENDER = markAndAppend(`id in (

@@ -1,9 +1,7 @@
-import { isLeaseLost } from "../connection/failures.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
-import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import { countReopened } from "../rooms/room-mirrors.ts";
-import { lockTimeline, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
-import { requireRoomLease } from "./dead-messages.ts";
+import { appendUnderLease } from "../timeline/append-under-lease.ts";
+import { SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
 import { numberOlder } from "./number-older.ts";
 import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
@@ -102,7 +100,7 @@ const REQUEUE = `
  * They keep their order. One whose row is not as it was listed stays as it is. Returns what was appended; null when the lease
  * has ended: then nothing is changed.
  */
-export async function requeueMessages(
+export function requeueMessages(
   db: Db,
   roomId: string,
   fence: string,
@@ -115,18 +113,5 @@ export async function requeueMessages(
     open: messages.map(({ open }) => open),
     ...STATUS_BINDINGS,
   };
-  try {
-    const [, , older, requeued] = await transactPipelined<
-      [unknown[], unknown[], AppendedRow[], AppendedRow[]]
-    >(db, [
-      requireRoomLease(roomId, fence),
-      lockTimeline(roomId),
-      numberOlder([roomId]),
-      { sql: REQUEUE, bindings },
-    ]);
-    return [...older, ...requeued];
-  } catch (error) {
-    if (isLeaseLost(error)) return null;
-    throw error;
-  }
+  return appendUnderLease(db, roomId, fence, [numberOlder([roomId]), { sql: REQUEUE, bindings }]);
 }

@@ -1,10 +1,9 @@
-import { isLeaseLost } from "../connection/failures.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
-import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import { countReopened } from "../rooms/room-mirrors.ts";
-import { appendingCtes, lockTimeline, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
+import { appendUnderLease } from "../timeline/append-under-lease.ts";
+import { appendingCtes, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
 import { ROOM_EXISTS } from "./missing-messages.ts";
-import { requireRoomLease, type DeadCode } from "./dead-messages.ts";
+import type { DeadCode } from "./dead-messages.ts";
 import { numberOlder, OFFERED_BINDINGS, OFFERED_COLUMNS, OFFERED_MESSAGES } from "./number-older.ts";
 import { appendStatus } from "./status-entries.ts";
 
@@ -82,26 +81,16 @@ const REPLAY = `
  * Queues dead messages of a room again under its lease, with an entry `message.requeued` for each, and makes the room due.
  * Returns what was appended; null when the lease has ended: then nothing is changed.
  */
-export async function replayMessages(
+export function replayMessages(
   db: Db,
   roomId: string,
   fence: string,
   ids: readonly string[],
 ): Promise<AppendedRow[] | null> {
   const bindings = { roomId, ids: [...ids], notReplayed: NOT_REPLAYED, ...OFFERED_BINDINGS };
-  try {
-    const [, , older, numbered, requeued] = await transactPipelined<
-      [unknown[], unknown[], AppendedRow[], AppendedRow[], AppendedRow[]]
-    >(db, [
-      requireRoomLease(roomId, fence),
-      lockTimeline(roomId),
-      numberOlder([roomId]),
-      { sql: NUMBER_DEAD, bindings },
-      { sql: REPLAY, bindings },
-    ]);
-    return [...older, ...numbered, ...requeued];
-  } catch (error) {
-    if (isLeaseLost(error)) return null;
-    throw error;
-  }
+  return appendUnderLease(db, roomId, fence, [
+    numberOlder([roomId]),
+    { sql: NUMBER_DEAD, bindings },
+    { sql: REPLAY, bindings },
+  ]);
 }
