@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { RequestListener, Server } from "node:http";
 import type { Config } from "../shared/platform/config.ts";
-import { countWaiting } from "../shared/db/messages/messages.ts";
+import { countWaitingOfTenant } from "../shared/db/messages/waiting-messages.ts";
 import { openDb, type Db } from "../shared/db/connection/open.ts";
 import { requireSchema } from "../shared/db/connection/schema.ts";
 import { AppError } from "../shared/contract/errors.ts";
@@ -56,7 +56,7 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
     hitFailpoint("between commit and publish");
   });
   const findTenant = createFindTenant(db, config.sealKeys, now);
-  const withinQuota = createMessageQuota((tenantId) => countWaiting(db, tenantId), now);
+  const withinQuota = createMessageQuota((tenantId) => countWaitingOfTenant(db, tenantId), now);
   const authenticate = createAuthenticate({ db, findTenant, now });
   const mutex = createKeyedMutex();
   const routes = createRoutes({ db, afterCommit, mutex, accept, withinQuota, findTenant, now });

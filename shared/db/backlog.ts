@@ -1,20 +1,20 @@
 import { rowsOf, type Db } from "./connection/open.ts";
+import { JOIN_COUNTERS, WAITING_COUNT } from "./rooms/room-mirrors.ts";
 import { DEFAULT_QUEUED_MESSAGES, DEFAULT_ROOM_MESSAGES } from "./tenants/tenants.ts";
 
 /** What waits in Postgres. A count of messages is the sum of the rooms' counters, or stops at 100,000. */
 const BACKLOG = {
   openMessages: `
-    select coalesce(sum(greatest(0, o.accepted_count - coalesce(m.closed_count, 0))), 0) as value
-      from room_outbox o left join room_mirrors m using (room_id)`,
+    select coalesce(sum(${WAITING_COUNT}), 0) as value from room_outbox o ${JOIN_COUNTERS}`,
   tenantShare: `
     select max(w.waiting / coalesce(cast(t.limits ->> 'queuedMessages' as float8), ${DEFAULT_QUEUED_MESSAGES})) as value
-      from (select o.tenant_id, sum(greatest(0, o.accepted_count - coalesce(m.closed_count, 0))) as waiting
-              from room_outbox o left join room_mirrors m using (room_id) group by o.tenant_id) w
+      from (select o.tenant_id, sum(${WAITING_COUNT}) as waiting
+              from room_outbox o ${JOIN_COUNTERS} group by o.tenant_id) w
       join tenants t on t.id = w.tenant_id`,
   roomShare: `
-    select max((o.accepted_count - coalesce(m.closed_count, 0))
+    select max(${WAITING_COUNT}
              / coalesce(cast(t.limits ->> 'roomMessages' as float8), ${DEFAULT_ROOM_MESSAGES})) as value
-      from room_outbox o left join room_mirrors m using (room_id) join tenants t on t.id = o.tenant_id`,
+      from room_outbox o ${JOIN_COUNTERS} join tenants t on t.id = o.tenant_id`,
   unseenMessages: `
     select count(*) as value from (
       select 1 from messages where open and status = 'sent' and sent_at < now() - interval '30 seconds' limit 100000

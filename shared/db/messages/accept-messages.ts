@@ -8,6 +8,7 @@ import type { TokenStamp } from "../../auth/token-claims.ts";
 import { holdsToken } from "../users/user-tokens.ts";
 import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import type { MessageStatus } from "../../contract/resources.ts";
+import { JOIN_COUNTERS, WAITING_COUNT } from "../rooms/room-mirrors.ts";
 import { appendingCtes, type AppendedRow } from "../timeline/append.ts";
 import { markOlder, OFFERED_BINDINGS, OFFERED_MESSAGES } from "./number-older.ts";
 import { SELECT_MESSAGE, type MessageRow } from "./messages.ts";
@@ -171,8 +172,8 @@ const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id u
 
 const HOLDS_TOKEN = holdsToken({ issuedAtMs: "i.signed_at_ms", generation: "i.generation" });
 
-/** Of a room's outbox `o` and mirror `w`. */
-const HAS_PLACE = "(i.room_limit is null or o.accepted_count - coalesce(w.closed_count, 0) < i.room_limit)";
+/** Of a room's outbox `o` and the counters that `JOIN_COUNTERS` joins. */
+const HAS_PLACE = `(i.room_limit is null or ${WAITING_COUNT} < i.room_limit)`;
 
 // Both rows of one room before the rows of the next: a transaction that locks outboxes first waits at the first of them. The next
 // statement reads which rooms are locked from a setting of the transaction.
@@ -203,7 +204,7 @@ const ALLOWED_MESSAGES = `
          i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, u.id as sender_id, r.last_order
     from ${INPUT}
    cross join lateral (
-     select r.id, o.last_order from rooms r join room_outbox o on o.room_id = r.id left join room_mirrors w on w.room_id = r.id
+     select r.id, o.last_order from rooms r join room_outbox o on o.room_id = r.id ${JOIN_COUNTERS}
       where r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null and ${HAS_PLACE}
      offset 0) r
    cross join lateral (

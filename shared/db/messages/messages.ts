@@ -76,18 +76,6 @@ export async function findMessageByClientId(
   return rows[0] ?? null;
 }
 
-/** How many messages of a tenant wait for Matrix, by the counters of its rooms. */
-export async function countWaiting(db: Db, tenantId: string): Promise<number> {
-  const rows = await rowsOf<{ count: string | number }>(
-    db,
-    `select coalesce(sum(o.accepted_count - coalesce(m.closed_count, 0)), 0) as count
-       from room_outbox o left join room_mirrors m on m.room_id = o.room_id
-      where o.tenant_id = ? and o.accepted_count > coalesce(m.closed_count, 0)`,
-    [tenantId],
-  );
-  return Number(rows[0]?.count ?? 0);
-}
-
 /** A message as clients see it. */
 export function presentMessage(row: MessageRow): MessageResource {
   return {

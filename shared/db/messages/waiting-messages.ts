@@ -1,5 +1,6 @@
 import type { RoomKind } from "../../contract/names.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { JOIN_COUNTERS, WAITING_COUNT } from "../rooms/room-mirrors.ts";
 
 /** The last failed attempt to send a message, as `delivery-attempts.ts` recorded it. */
 type LastFailure = { failure: string; detail: string; at: Date };
@@ -32,12 +33,18 @@ const OLDEST = `
    order by m.accepted_at limit 1`;
 
 const COUNT = `
-  select coalesce(sum(greatest(0, o.accepted_count - coalesce(m.closed_count, 0))), 0) as count
-    from room_outbox o join tenants t on t.id = o.tenant_id and t.status = 'active' left join room_mirrors m on m.room_id = o.room_id`;
+  select coalesce(sum(${WAITING_COUNT}), 0) as count
+    from room_outbox o join tenants t on t.id = o.tenant_id ${JOIN_COUNTERS}`;
 
 /** How many messages wait for Matrix, by the counters of their rooms, without those of paused tenants. */
 export async function countWaitingMessages(db: Db): Promise<number> {
-  const [row] = await rowsOf<{ count: number | string }>(db, COUNT, []);
+  const [row] = await rowsOf<{ count: number | string }>(db, `${COUNT} where t.status = 'active'`, []);
+  return Number(row?.count ?? 0);
+}
+
+/** How many messages of a tenant wait for Matrix, by the counters of its rooms. */
+export async function countWaitingOfTenant(db: Db, tenantId: string): Promise<number> {
+  const [row] = await rowsOf<{ count: number | string }>(db, `${COUNT} where t.id = ?`, [tenantId]);
   return Number(row?.count ?? 0);
 }
 

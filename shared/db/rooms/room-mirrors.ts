@@ -19,6 +19,10 @@ import { transactPipelined } from "../connection/pipelined-transaction.ts";
 export const SENT_NUMBER = "coalesce(mirror.sent_number, 0) as sent_number";
 export const JOIN_MIRROR = "left join room_mirrors mirror on mirror.room_id = r.id";
 
+/** How many messages of the room of `o` (room_outbox) wait for Matrix, where `JOIN_COUNTERS` follows. */
+export const WAITING_COUNT = "greatest(0, o.accepted_count - coalesce(counters.closed_count, 0))";
+export const JOIN_COUNTERS = "left join room_mirrors counters on counters.room_id = o.room_id";
+
 const CHANGED = `
   changes = mirror.changes + 1, sent_due_at = coalesce(mirror.sent_due_at, excluded.sent_due_at)`;
 
