@@ -1,5 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
-import { closeListeners, connectListener, connectRaw, RawSocket, waitFor } from "../support/centrifuge.ts";
+import {
+  closeListeners,
+  connectListener,
+  connectRaw,
+  RawSocket,
+  tryConnectRaw,
+  waitFor,
+} from "../support/centrifuge.ts";
 import { openProxy, type Proxy } from "../support/realtime-proxy.ts";
 import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
 
@@ -104,7 +111,7 @@ describe("while Postgres is away", () => {
       transport: "uws",
     });
     postgres.restore();
-    const later = await connectRaw(node, token);
+    const later = await tryConnectRaw(node, token);
     expect((await later.reply(1)).error).toBeUndefined();
     later.end();
     expect(ada.connecting).toHaveLength(1);

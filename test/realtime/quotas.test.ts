@@ -4,7 +4,7 @@ import { SocketQuotas } from "../../realtime/quotas/socket-quotas.ts";
 import { createLog } from "../../shared/platform/log.ts";
 import { tenantSocketsKey } from "../../shared/platform/redis-keys.ts";
 import { closeRedis, openRedis } from "../../shared/platform/redis.ts";
-import { connectRaw, RawSocket, waitFor } from "../support/centrifuge.ts";
+import { tryConnectRaw, RawSocket, waitFor } from "../support/centrifuge.ts";
 import { openWorld, type NodeOptions, type RealtimeNode, type World } from "../support/realtime.ts";
 
 let world: World;
@@ -20,7 +20,7 @@ afterEach(async () => {
 afterAll(() => world.close());
 
 async function connect(node: RealtimeNode, user: string, from = world): Promise<RawSocket> {
-  const raw = await connectRaw(node, await from.token(user));
+  const raw = await tryConnectRaw(node, await from.token(user));
   raws.push(raw);
   return raw;
 }

@@ -5,6 +5,7 @@ import {
   type ServerSubscribedContext,
 } from "centrifuge";
 import { once } from "node:events";
+import { setTimeout } from "node:timers/promises";
 import { WebSocket } from "ws";
 import type { RealtimeNode } from "./realtime.ts";
 
@@ -91,14 +92,14 @@ export async function waitFor(condition: () => boolean | Promise<boolean>, limit
   const endMs = Date.now() + limitMs;
   while (!(await condition())) {
     if (Date.now() > endMs) throw new Error(`still not after ${limitMs} ms: ${String(condition)}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await setTimeout(10);
   }
 }
 
 type Reply = {
   id?: number;
   push?: Record<string, unknown>;
-  error?: { code: number };
+  error?: { code: number; temporary?: boolean };
   [method: string]: unknown;
 };
 
@@ -146,8 +147,8 @@ export class RawSocket {
   }
 }
 
-/** A raw socket whose connect was answered. */
-export async function connectRaw(
+/** A raw socket whose connect was answered, also with a refusal. */
+export async function tryConnectRaw(
   node: RealtimeNode,
   token: string,
   subs: Record<string, unknown> = {},
@@ -156,4 +157,19 @@ export async function connectRaw(
   raw.send({ id: 1, connect: { token, subs } });
   await raw.reply(1);
   return raw;
+}
+
+/** A raw socket whose connect was answered. As every client, it connects again after a temporary error. */
+export async function connectRaw(
+  node: RealtimeNode,
+  token: string,
+  subs: Record<string, unknown> = {},
+): Promise<RawSocket> {
+  const endMs = Date.now() + 30_000;
+  for (;;) {
+    const raw = await tryConnectRaw(node, token, subs);
+    if ((await raw.reply(1)).error?.temporary !== true || Date.now() > endMs) return raw;
+    raw.end();
+    await setTimeout(100);
+  }
 }
