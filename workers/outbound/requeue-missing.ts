@@ -47,7 +47,7 @@ export async function requeueMissing(
   await settleRedacted(context, room, redacted);
   if (missing.length > REQUEUED_AT_MOST) {
     context.log.error(
-      { room: room.id, more_than: REQUEUED_AT_MOST },
+      { room: room.id, moreThan: REQUEUED_AT_MOST },
       "the homeserver does not have many messages any more that it accepted: an operator must have them sent again",
     );
     return "too many";

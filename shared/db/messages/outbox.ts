@@ -17,7 +17,7 @@ import { LOCK_ROOM_LEASE } from "../lease.ts";
  * - dead → queued: `replayMessages`, when an operator asks for it.
  * - queued, sending, sent → dead: `dead-messages.ts`, which says when.
  *
- * `event_id` is written once, by the homeserver's answer or by the observer: another event of the message is a double, which is
+ * `event_id` is written once, by the homeserver's answer or by the observer: another event of the message is a duplicate, which is
  * to be redacted. Only requeueing clears it. What marks or settles several messages locks them in the order of their ids.
  */
 
