@@ -2,6 +2,7 @@ import { openMatrixPair } from "./matrix/pair.ts";
 import { runBench, type Options } from "./options.ts";
 import { percentile } from "./percentile.ts";
 import { createRest } from "./rest.ts";
+import { openSeenLog } from "./scenario/seen-log.ts";
 import { readDemoStack, readStackEnv, SYNAPSE_DATA, type DemoStack } from "./stack.ts";
 import { openSubscriber, type Publication } from "./scenario/subscriber.ts";
 import { pause as sleep } from "./wait.ts";
@@ -9,15 +10,15 @@ import { pause as sleep } from "./wait.ts";
 /**
  * `npm run bench:latency [-- --messages N --turn N --pause MS --json]`, on the running stack's Synapse: the time from a
  * plain Matrix send until the receiver's `/sync` returns it, and from a post through us until it is accepted, until the other
- * person's socket has it with its number, and until the observer has read it back from Matrix. One message at a time, so that
- * no queue is measured. The two alternate, so that both run under the same load of the machine.
+ * person's socket has it with its number, and until the observer has read it back from Matrix, by the observer's own log. One
+ * message at a time, so that no queue is measured. The two alternate, so that both run under the same load of the machine.
  *
- * Without options the room is calm: one message each, and a pause in which every process falls asleep. In a lively room,
- * `--turn 20 --pause 0`, each message follows the one before at once, twenty of a kind in a row. The first messages do not
- * count: a program that has just started runs slower.
+ * Without options the room is calm: one message each, and a pause in which Matrix follows and every process falls asleep. In a
+ * lively room, `--turn 20 --pause 0`, each message follows the one before at once, twenty of a kind in a row. The first
+ * messages do not count: a program that has just started runs slower.
  *
- * The publication `sent` says that the observer has read a message. A room has one a second at most, so `sent` is measured by
- * itself, with longer pauses.
+ * The publication `sent` tells clients that the observer has read a message. A room has one a second at most, so `sent` is
+ * measured by itself, with longer pauses.
  */
 const WARM_UP = 200;
 const LIMIT_MS = 30_000;
@@ -28,12 +29,12 @@ const MAX_SENT = 50;
 const NUMBERS = {
   messages: { otherwise: 200, from: 1, to: 100_000 },
   turn: { otherwise: 1, from: 1, to: 100_000 },
-  pause: { otherwise: 60, from: 0, to: 60_000 },
+  pause: { otherwise: 200, from: 0, to: 60_000 },
 };
 
-/** Milliseconds. `sent` is null where it was not waited for. */
-type Ours = { accepted: number; numbered: number; sent: number | null };
-type Sample = Ours & { direct: number };
+/** Milliseconds. `sent` is null where it was not waited for. `postedAtMs` is the time of day. */
+type Ours = { id: string; postedAtMs: number; accepted: number; numbered: number; sent: number | null };
+type Sample = Ours & { direct: number; seen: number };
 
 async function main({ messages, turn, pause, json }: Options<typeof NUMBERS>): Promise<number> {
   const stack = readDemoStack();
@@ -43,19 +44,26 @@ async function main({ messages, turn, pause, json }: Options<typeof NUMBERS>): P
     registrationSecret: env.SYNAPSE_REGISTRATION_SECRET,
   });
   const ours = await openOurs(stack);
+  const seenLog = openSeenLog();
   let next = 0;
   const run = async ({ count, pauseMs, withSent }: { count: number; pauseMs: number; withSent: boolean }) => {
     const texts = Array.from({ length: count }, () => `message ${String(next++)}`);
     const direct = await runEach(texts, pauseMs, pair.exchange);
     const through = await runEach(texts, pauseMs, (text) => ours.exchange(text, withSent));
-    return through.map((one, index): Sample => ({ ...one, direct: direct[index] ?? Number.NaN }));
+    return through.map((one, index) => ({ ...one, direct: direct[index] ?? Number.NaN }));
   };
   const repeat = async (total: number, options: Parameters<typeof run>[0]) => {
-    const samples: Sample[] = [];
+    const samples: Omit<Sample, "seen">[] = [];
     while (samples.length < total) samples.push(...(await run(options)));
-    return samples;
+    const seenAtMs = await seenLog.read(samples.map(({ id }) => id));
+    return samples.map((one): Sample => ({
+      ...one,
+      seen: (seenAtMs.get(one.id) ?? Number.NaN) - one.postedAtMs,
+    }));
   };
-  await run({ count: WARM_UP, pauseMs: 0, withSent: false });
+  const first = await run({ count: WARM_UP, pauseMs: 0, withSent: false });
+  // Matrix has followed, so that no message waits behind them.
+  await seenLog.read(first.map(({ id }) => id));
   const samples = await repeat(messages, { count: turn, pauseMs: pause, withSent: false });
   const sentOptions = { count: 1, pauseMs: SENT_PAUSE_MS, withSent: true };
   const sentSamples = await repeat(Math.min(messages, MAX_SENT), sentOptions);
@@ -101,31 +109,34 @@ async function openOurs(stack: DemoStack) {
     exchange: async (text: string, withSent: boolean): Promise<Ours> => {
       publications.length = 0;
       const startedAtMs = performance.now();
+      const postedAtMs = performance.timeOrigin + startedAtMs;
       const message = await rest.post(`group:bench-${run}`, text, `bench-${text.replaceAll(" ", "-")}`);
       const accepted = performance.now() - startedAtMs;
       const isIt = (one: Publication) => one.type === "message.created" && one.id === message.id;
       const numbered = (await find("message", isIt)) - startedAtMs;
       const isSent = (one: Publication) => one.type === "sent" && (one.number ?? 0) >= (message.number ?? 0);
       const sent = withSent ? (await find("sent", isSent)) - startedAtMs : null;
-      return { accepted, numbered, sent };
+      return { id: message.id, postedAtMs, accepted, numbered, sent };
     },
     close: subscriber.close,
   };
 }
 
 function print(samples: readonly Sample[], sentSamples: readonly Sample[], json: boolean): void {
-  const table = createRows(samples, ["direct", "accepted", "numbered"]);
-  const sentTable = createRows(sentSamples, ["direct", "sent"]);
-  const toDirect = (rows: readonly Row[]) => (rows.at(-1)?.p50 ?? Number.NaN) / (rows[0]?.p50 ?? Number.NaN);
-  const numberedToDirect = toDirect(table);
-  const sentToDirect = toDirect(sentTable);
+  const table = createRows(samples, ["accepted", "numbered", "seen", "direct"]);
+  const sentTable = createRows(sentSamples, ["sent", "direct"]);
+  const toDirect = (rows: readonly Row[], name: string) => p50Of(rows, name) / p50Of(rows, "direct");
+  const ratios = {
+    numberedToDirect: toDirect(table, "numbered"),
+    seenToDirect: toDirect(table, "seen"),
+    sentToDirect: toDirect(sentTable, "sent"),
+  };
   if (json) {
     const figures = {
       messages: samples.length,
       rows: table,
       sentRows: sentTable,
-      numberedToDirect,
-      sentToDirect,
+      ...ratios,
     };
     process.stdout.write(`${JSON.stringify(figures)}\n`);
     return;
@@ -136,13 +147,20 @@ function print(samples: readonly Sample[], sentSamples: readonly Sample[], json:
   process.stdout.write(`${String(sentSamples.length)} messages each, with pauses\n`);
   for (const row of sentTable) process.stdout.write(describeRow(row));
   process.stdout.write(
-    `latency: accept_p50=${table[1]?.p50.toFixed(1) ?? ""} numbered/direct=${numberedToDirect.toFixed(2)} sent/direct=${sentToDirect.toFixed(2)}\n`,
+    `latency: accept_p50=${p50Of(table, "accepted").toFixed(1)} numbered/direct=${ratios.numberedToDirect.toFixed(2)} ` +
+      `seen/direct=${ratios.seenToDirect.toFixed(2)} sent/direct=${ratios.sentToDirect.toFixed(2)}\n`,
   );
 }
 
 type Row = { name: string; p50: number; p90: number; p99: number };
 
-function createRows(samples: readonly Sample[], names: readonly (keyof Sample)[]): Row[] {
+type Measure = "accepted" | "numbered" | "seen" | "sent" | "direct";
+
+function p50Of(rows: readonly Row[], name: string): number {
+  return rows.find((row) => row.name === name)?.p50 ?? Number.NaN;
+}
+
+function createRows(samples: readonly Sample[], names: readonly Measure[]): Row[] {
   return names.map((name) => {
     const values = samples.flatMap((sample) => sample[name] ?? []);
     const at = (share: number) => percentile(values, share) ?? Number.NaN;
