@@ -6,7 +6,7 @@ import { createHttp } from "./http.ts";
 import { textOf } from "./lines.ts";
 
 const WARM_UP = 300;
-const SECONDS = 40;
+const SECONDS = 30;
 
 /**
  * Messages a second that the homeserver takes from a loop that sends one after the other, in a new room that the same people

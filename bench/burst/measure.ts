@@ -45,7 +45,8 @@ export type Outcome = {
   /** Messages a second that Matrix took while we posted; and after that, null without a backlog. */
   ratePosting: number;
   rateDraining: number | null;
-  rateBare: number;
+  /** From bare loops before and after. */
+  ratesBare: readonly [before: number, after: number];
   /** From the other tenant's post until Matrix has the message. */
   other: Times & { messages: number };
 };
@@ -60,10 +61,13 @@ export async function measureBurst(
   const other = await openOtherTenant(stack, http);
   const crowd = await openCrowd(stack, http, options.people);
   write(`${String(options.people)} people have joined on Matrix`);
+  const bareBefore = await runBareLoop(matrix, crowd.people);
+  write(`a bare loop of sends: ${bareBefore.toFixed(1)}/s; the posting begins`);
   const burst = await runBurst({ stack, http, crowd, other }, options, write);
   http.close();
-  write(`Matrix has caught up after ${burst.caughtUpS.toFixed(0)} s; the bare loop begins`);
-  return summarise(burst, await runBareLoop(matrix, crowd.people), options);
+  write(`Matrix has caught up after ${burst.caughtUpS.toFixed(0)} s; the bare loop runs again`);
+  const bareAfter = await runBareLoop(matrix, crowd.people);
+  return summarise(burst, [bareBefore, bareAfter], options);
 }
 
 type Parts = { stack: DemoStack; http: Http; crowd: Crowd; other: OtherTenant };
@@ -113,7 +117,11 @@ async function runBurst(
   return { posts, endedAtMs, received: await receiver.stop(), pages, backlog, caughtUpS, otherMs };
 }
 
-function summarise(burst: Burst, rateBare: number, { sockets, rate, seconds }: BurstOptions): Outcome {
+function summarise(
+  burst: Burst,
+  ratesBare: Outcome["ratesBare"],
+  { sockets, rate, seconds }: BurstOptions,
+): Outcome {
   const { posts, endedAtMs, received, pages, backlog, caughtUpS, otherMs } = burst;
   const posted = rate * seconds;
   const accepted = posts.accepted();
@@ -139,7 +147,7 @@ function summarise(burst: Burst, rateBare: number, { sockets, rate, seconds }: B
     caughtUpS,
     ratePosting: (accepted - backlog) / postingS,
     rateDraining: backlog < MIN_BACKLOG ? null : backlog / caughtUpS,
-    rateBare,
+    ratesBare,
     other: { ...timesOf(otherMs), messages: otherMs.length },
   };
 }

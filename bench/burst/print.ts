@@ -5,7 +5,8 @@ import type { OpenedPage } from "./page.ts";
 export function describeOutcome(options: BurstOptions, outcome: Outcome): string[] {
   const { people, sockets, rate, seconds } = options;
   const { numbered, answer, other } = outcome;
-  const { backlog, caughtUpS, ratePosting, rateDraining, rateBare } = outcome;
+  const rateBare = (outcome.ratesBare[0] + outcome.ratesBare[1]) / 2;
+  const { backlog, caughtUpS, ratePosting, rateDraining, ratesBare } = outcome;
   return [
     `${String(people)} people in one room, ${String(sockets)} sockets, ${String(rate)} posts a second for ${String(seconds)} s`,
     `${String(outcome.accepted)} of ${String(outcome.posted)} posts accepted, ${outcome.rate.toFixed(1)} a second`,
@@ -19,7 +20,7 @@ export function describeOutcome(options: BurstOptions, outcome: Outcome): string
     "a page opened after   its newest message is   accepted and missing   answered in",
     ...outcome.pages.map(describePage),
     `Matrix was ${String(backlog)} messages behind at the end and had caught up ${caughtUpS.toFixed(1)} s later`,
-    `Matrix took ${ratePosting.toFixed(1)}/s while people posted, ${rateDraining?.toFixed(1) ?? "–"}/s after that; from a bare loop ${rateBare.toFixed(1)}/s`,
+    `Matrix took ${ratePosting.toFixed(1)}/s while people posted, ${rateDraining?.toFixed(1) ?? "–"}/s after that; from a bare loop ${ratesBare.map((rate) => rate.toFixed(1)).join(" before and ")} after`,
     `burst: numbered_p99=${numbered.p99Ms.toFixed(0)} missing=${outcome.pages.map(({ missing }) => String(missing)).join(",")} drained/bare=${rateDraining === null ? "–" : (rateDraining / rateBare).toFixed(2)} other_max=${other.maxMs.toFixed(0)}`,
   ];
 }

@@ -7,7 +7,7 @@ import { NOT_IN_TIME } from "../../matrix/http/client.ts";
 import { MatrixFailure } from "../../matrix/http/failure.ts";
 import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";
 import { listJoinedRooms } from "../../matrix/rooms/members.ts";
-import { fetchPosition } from "../../matrix/sync/fetch-changes.ts";
+import { fetchPosition, type SyncResponse } from "../../matrix/sync/fetch-changes.ts";
 import { isBackwards } from "../../matrix/sync/position.ts";
 import { ResponseTooLarge } from "../../matrix/http/bounded-fetch.ts";
 import { backoffMs } from "../../outbound/retry.ts";
@@ -15,6 +15,7 @@ import { listObservedRooms } from "../../../shared/db/observers/observed-rooms.t
 import { ObserverLeaseLost, type ObserverRun } from "./observer-run.ts";
 import { noteLeftRooms } from "./note-left-rooms.ts";
 import { readChanges } from "./read-changes.ts";
+import { createReadPace, type ReadPace } from "./read-pace.ts";
 import { saveChanges } from "../save-changes.ts";
 import { saveAsGaps, restartReading } from "../save-gaps.ts";
 
@@ -31,6 +32,7 @@ export type OnRound = (isSuccess: boolean) => void;
  */
 export async function runObserver(context: WorkerContext, run: ObserverRun, onRound: OnRound): Promise<void> {
   const homeserver = await context.homeserver(run.observer.homeserver_id);
+  const pace = createReadPace(() => performance.now());
   let since = run.observer.since;
   let failures = 0;
   // Timeouts since the last success.
@@ -40,11 +42,12 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onRo
       since =
         since === null
           ? await begin(context, homeserver, run)
-          : await readOnce(context, homeserver, run, since, failures);
+          : await readOnce(context, homeserver, run, { since, failures, pace });
       failures = 0;
       timeouts = 0;
       onRound(true);
       if (!isOver(run.signal)) await noteLeftRooms(context, run, performance.now());
+      await pause(pace.pauseMs(), run.signal);
     } catch (error) {
       if (isOver(run.signal) || error instanceof ObserverLeaseLost) return;
       onRound(false);
@@ -61,9 +64,13 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onRo
         { err: error, failures, delayMs, why: errorText(error) },
         "reading from the homeserver failed",
       );
-      await sleep(delayMs, undefined, { signal: run.signal }).catch(() => undefined);
+      await pause(delayMs, run.signal);
     }
   }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms > 0) await sleep(ms, undefined, { signal }).catch(() => undefined);
 }
 
 /** A function, since the compiler does not see that the signal changes while the loop waits. */
@@ -139,11 +146,11 @@ async function readOnce(
   context: WorkerContext,
   homeserver: Homeserver,
   run: ObserverRun,
-  since: string,
-  failures: number,
+  { since, failures, pace }: { since: string; failures: number; pace: ReadPace },
 ): Promise<string | null> {
   const request = await homeserver.as(run.observer.matrix_user_id);
   const changes = await readChanges(context, run, request, { since, failures });
+  pace.add(countEvents(changes));
   if (isBackwards(since, changes.next_batch)) {
     context.log.error(
       { observer: run.observer.observer_id },
@@ -160,6 +167,13 @@ async function readOnce(
     await saveAsGaps(context, run, since, changes);
   }
   return changes.next_batch;
+}
+
+function countEvents({ rooms }: SyncResponse): number {
+  return Object.values(rooms?.join ?? {}).reduce(
+    (sum, { timeline }) => sum + (timeline?.events.length ?? 0),
+    0,
+  );
 }
 
 function isPositionUnknown(error: unknown): boolean {
