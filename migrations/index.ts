@@ -22,6 +22,8 @@ import * as homeserverStates from "./0021-homeserver-states.ts";
 import * as deadMessages from "./0023-dead-messages.ts";
 import * as numberedAtAcceptance from "./0024-numbered-at-acceptance.ts";
 import * as messageEvents from "./0025-message-events.ts";
+import * as acts from "./0026-acts.ts";
+import * as actIndexes from "./0027-act-indexes.ts";
 
 type Migration = {
   name: string;
@@ -55,6 +57,8 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0023-dead-messages", ...deadMessages },
   { name: "0024-numbered-at-acceptance", ...numberedAtAcceptance },
   { name: "0025-message-events", ...messageEvents },
+  { name: "0026-acts", ...acts },
+  { name: "0027-act-indexes", ...actIndexes },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

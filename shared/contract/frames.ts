@@ -1,6 +1,8 @@
 import { z } from "zod";
+import { messagePublications } from "./publications/messages.ts";
+import { signPublications } from "./publications/signs.ts";
+import { myRoomResource, person } from "./resources.ts";
 import { role } from "./roles.ts";
-import { messageError, messageResource, myRoomResource, person } from "./resources.ts";
 
 const memberEntry = {
   room: z.string(),
@@ -12,26 +14,13 @@ const memberEntry = {
   by: z.string().nullable(),
 };
 
-/** An entry about a message; `message` is that message's id. */
-const messageEntry = { room: z.string(), number: z.int(), at: z.string(), message: z.uuid() };
-/** What Matrix refused, or gets again. */
-const act = z.literal("message");
-
 /**
  * What a client may receive as a publication's `data`, by `type`. Fields that are not named here are ignored: a newer
  * server may send them.
  */
 export const publication = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("message.created"), ...messageResource.shape }),
-  z.object({ type: z.literal("message.failed"), ...messageEntry, act, error: messageError }),
-  z.object({ type: z.literal("message.requeued"), ...messageEntry, act, error: z.null() }),
-  z.object({
-    type: z.literal("message.deleted"),
-    ...messageEntry,
-    by: person,
-    reason: z.string().nullable(),
-  }),
-  z.object({ type: z.literal("sent"), room: z.string(), number: z.int() }),
+  ...messagePublications,
+  ...signPublications,
   z.object({ type: z.literal("member.joined"), ...memberEntry }),
   z.object({ type: z.literal("member.left"), ...memberEntry }),
   z.object({ type: z.literal("member.changed"), ...memberEntry }),
@@ -61,6 +50,9 @@ export function parsePublication(data: unknown): Publication | null {
 /** The types that stand in a room's timeline, with a number. */
 export const entryType = z.enum([
   "message.created",
+  "message.edited",
+  "reaction.added",
+  "reaction.removed",
   "message.failed",
   "message.requeued",
   "message.deleted",

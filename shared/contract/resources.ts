@@ -4,10 +4,23 @@
  */
 import { z } from "zod";
 import { roomKind } from "./names.ts";
+import { messageResource } from "./resources/message.ts";
+import { time } from "./resources/time.ts";
 import { role } from "./roles.ts";
 
-/** RFC 3339 in UTC, with milliseconds. */
-const time = z.iso.datetime({ precision: 3 });
+export { actResource, type ActResource } from "./resources/act.ts";
+export {
+  messageError,
+  messageResource,
+  messageStatus,
+  type ContentFields,
+  type MessageError,
+  type MessageResource,
+  type MessageStatus,
+  type ReactionCount,
+  type RepliedTo,
+} from "./resources/message.ts";
+export { person, type Person } from "./resources/person.ts";
 
 export const userResource = z
   .object({
@@ -41,16 +54,6 @@ export const roomResource = z
   .meta({ id: "Room" });
 export type RoomResource = z.infer<typeof roomResource>;
 
-/** A person as clients show them. `user` is null for a person on Matrix whom the tenant does not know. */
-export const person = z
-  .object({
-    user: z.string().nullable(),
-    displayName: z.string().nullable(),
-    avatar: z.string().nullable(),
-  })
-  .meta({ id: "Person" });
-export type Person = z.infer<typeof person>;
-
 export const memberResource = z
   .object({
     user: z.string(),
@@ -61,36 +64,6 @@ export const memberResource = z
   })
   .meta({ id: "Member" });
 export type MemberResource = z.infer<typeof memberResource>;
-
-export const messageStatus = z.enum(["queued", "sending", "sent", "dead"]);
-export type MessageStatus = z.infer<typeof messageStatus>;
-
-/** Why Matrix does not have a message and never will. */
-export const messageError = z.object({ code: z.string(), message: z.string() });
-export type MessageError = z.infer<typeof messageError>;
-
-/** The fields of a Message that its kind of content gives; the others are the same for every kind. */
-const contentFields = { text: z.string() };
-export type ContentFields = z.infer<z.ZodObject<typeof contentFields>>;
-
-export const messageResource = z
-  .object({
-    id: z.uuid(),
-    room: z.string(),
-    number: z.int().nullable().meta({
-      description:
-        "Its number in the timeline, from its acceptance on. Null for a dead message of version 0.2",
-    }),
-    clientId: z.string().nullable(),
-    sender: person,
-    ...contentFields,
-    at: time,
-    status: messageStatus,
-    error: messageError.nullable(),
-    deletedAt: time.nullable(),
-  })
-  .meta({ id: "Message" });
-export type MessageResource = z.infer<typeof messageResource>;
 
 export const myRoomResource = z
   .object({

@@ -21,6 +21,11 @@ export function externalEntryId(roomId: string, eventId: string): string {
   return v5(eventId, roomId);
 }
 
+/** The `ref` of a person without a user, by whatever names the person. `scope`: the id of the tenant. */
+export function personRef(name: string, scope: string): string {
+  return v5(name, scope);
+}
+
 /** `length` random characters: lower-case letters and the digits 2 to 7, 5 bits each. */
 export function randomToken(length: number): string {
   const alphabet = "abcdefghijklmnopqrstuvwxyz234567";

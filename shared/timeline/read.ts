@@ -1,65 +1,74 @@
 import { z } from "zod";
-import { presentContent } from "../contract/content/index.ts";
 import type { Publication } from "../contract/frames.ts";
 import { formatRoomKey } from "../contract/names.ts";
+import { actWord } from "../contract/publications/messages.ts";
 import { role } from "../contract/roles.ts";
-import { messageError, type MessageError, type MessageResource, type Person } from "../contract/resources.ts";
+import { messageError } from "../contract/resources.ts";
 import type { EntryRow } from "../db/timeline/entries.ts";
+import { presentTarget, presentTimelineMessage } from "./present/message.ts";
+import { presentNobody, presentPerson, presentSender } from "./present/person.ts";
 
 const memberContent = z.object({ role, by: z.string().nullable() });
 const roomContent = z.object({ changed: z.record(z.string(), z.string().nullable()) });
-const failedContent = z.object({ error: messageError });
+const statusContent = z.object({ act: actWord.default("message") });
+const failedContent = statusContent.extend({ error: messageError });
 const deletedContent = z.object({ reason: z.string().nullable() });
+const reactionContent = z.object({ key: z.string(), count: z.int() });
 
-/** Stands for Matrix, where no person acts. */
-const NO_PERSON: Person = { user: null, displayName: null, avatar: null };
-
-/** What clients receive of an entry. */
+/** What clients receive of an entry: messages as they are now. */
 export function presentEntry(row: EntryRow): Publication {
+  if (row.redacted_at !== null) return presentEmptied(row);
   switch (row.type) {
     case "message.created":
       return { type: "message.created", ...presentTimelineMessage(row) };
+    case "message.edited":
+      return presentEdited(row);
+    case "reaction.added":
+    case "reaction.removed":
+      return {
+        type: row.type,
+        ...presentSubject(row),
+        by: presentSender(row, row.room_id),
+        ...reactionContent.parse(row.content),
+        users: row.reactors ?? [],
+      };
     case "message.failed":
-      return { type: row.type, ...presentTarget(row), act: "message", ...failedContent.parse(row.content) };
+      return { type: row.type, ...presentSubject(row), ...failedContent.parse(row.content) };
     case "message.requeued":
-      return { type: row.type, ...presentTarget(row), act: "message", error: null };
-    case "message.deleted":
-      return { type: row.type, ...presentTarget(row), by: NO_PERSON, ...deletedContent.parse(row.content) };
+      return { type: row.type, ...presentSubject(row), ...statusContent.parse(row.content), error: null };
+    case "message.deleted": {
+      const by = presentSender(row, row.room_id);
+      return { type: row.type, ...presentSubject(row), by, ...deletedContent.parse(row.content) };
+    }
     case "room.changed":
       return { type: "room.changed", ...presentPlace(row), changed: roomContent.parse(row.content).changed };
     default:
       return {
         type: row.type,
         ...presentPlace(row),
-        user: presentSender(row),
+        user: presentSender(row, row.room_id),
         ...memberContent.parse(row.content),
       };
   }
 }
 
-/** A message that stands in the timeline. */
-export function presentTimelineMessage(row: EntryRow): MessageResource {
-  return {
-    id: row.entry_id,
-    room: formatRoomKey(row),
-    number: row.number,
-    clientId: row.client_id,
-    sender: presentSender(row),
-    ...presentContent(row.content),
-    at: row.at.toISOString(),
-    status: row.status ?? "sent",
-    error: presentError(row),
-    deletedAt: row.redacted_at?.toISOString() ?? null,
-  };
+function presentEdited(row: EntryRow): Publication {
+  if (row.target === null) throw new Error(`the edit ${row.entry_id} has no message`);
+  const { room, number, at } = presentPlace(row);
+  const by = presentSender(row, row.room_id);
+  return { type: "message.edited", room, number, at, by, message: presentTarget(row.target) };
 }
 
-/** Why a message is dead; null for one that is not. */
-export function presentError(row: {
-  error_code: string | null;
-  error_message: string | null;
-}): MessageError | null {
-  if (row.error_code === null) return null;
-  return { code: row.error_code, message: row.error_message ?? "The message was not sent." };
+/** An entry whose content is empty, since its message is deleted: the deletion, under the entry's own number. */
+function presentEmptied(row: EntryRow): Publication {
+  const { by, reason } = row.deletion ?? { by: null, reason: null };
+  return {
+    type: "message.deleted",
+    ...presentSubject(row),
+    by: by === null ? presentNobody(row.room_id) : presentPerson(by, row.room_id),
+    reason,
+    ...(row.type === "message.created" ? { stub: presentTimelineMessage(row) } : {}),
+  };
 }
 
 function presentPlace(row: EntryRow): { room: string; id: string; number: number; at: string } {
@@ -67,12 +76,7 @@ function presentPlace(row: EntryRow): { room: string; id: string; number: number
 }
 
 /** The place of an entry about a message. */
-function presentTarget(row: EntryRow): { room: string; number: number; at: string; message: string } {
+function presentSubject(row: EntryRow): { room: string; number: number; at: string; message: string } {
   const { room, number, at } = presentPlace(row);
   return { room, number, at, message: row.relates_to ?? row.entry_id };
-}
-
-function presentSender(row: EntryRow): Person {
-  if (row.sender_user === null) return { user: null, displayName: row.sender_name, avatar: null };
-  return { user: row.sender_user, displayName: row.sender_display_name, avatar: row.sender_avatar };
 }

@@ -15,6 +15,8 @@ function entry(number: number): EntryRow {
       content: {},
     },
     ...{ at: new Date(0), sender_id: null, sender_name: null, sender_user: null, sender_display_name: null },
+    ...{ revision: null, edit_content: null, edited_at: null, deletion: null, reactions: null, reply: null },
+    ...{ target: null, reactors: null, sender_ref: null },
     ...{ sender_avatar: null, kind: "group", slug: "s", relates_to: null, redacted_at: null },
     ...{ status: "sent", error_code: null, error_message: null, request_id: null },
   };

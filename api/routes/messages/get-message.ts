@@ -4,7 +4,7 @@ import { findMessage, presentMessage } from "../../../shared/db/messages/message
 import { findTimelineMessage } from "../../../shared/db/timeline/pages.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { messageResource, type MessageResource } from "../../../shared/contract/resources.ts";
-import { presentTimelineMessage } from "../../../shared/timeline/read.ts";
+import { presentTimelineMessage } from "../../../shared/timeline/present/message.ts";
 import { pathRoom } from "../../http/fields.ts";
 import { userRoute, type Route } from "../../http/route.ts";
 import { listPath, requireReadAccess, tag } from "./room-access.ts";

@@ -5,7 +5,7 @@ import { listTimelineMessages, readPosition, type PageEdge } from "../../../shar
 import { AppError } from "../../../shared/contract/errors.ts";
 import { isAllowed } from "../../../shared/contract/permissions.ts";
 import { messageResource } from "../../../shared/contract/resources.ts";
-import { presentTimelineMessage } from "../../../shared/timeline/read.ts";
+import { presentTimelineMessage } from "../../../shared/timeline/present/message.ts";
 import { pageLimit, pathRoom, timelineNumber } from "../../http/fields.ts";
 import { userRoute, type Route } from "../../http/route.ts";
 import { listPath, requireReadAccess, tag } from "./room-access.ts";

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { EntryType } from "../frames.ts";
 import type { Permission } from "../permissions.ts";
+import type { ActWord } from "../publications/messages.ts";
 import type { ContentFields } from "../resources.ts";
 
 /**
@@ -30,5 +31,31 @@ export type ContentType<Request extends z.ZodObject, Content extends z.ZodType<{
 export function defineContent<Request extends z.ZodObject, Content extends z.ZodType<{ kind: string }>>(
   type: ContentType<Request, Content>,
 ): ContentType<Request, Content> {
+  return type;
+}
+
+/** One kind of act on a message. `shared/db/acts/` holds its effect in the tables, `workers/matrix/acts/` its form on Matrix. */
+export type ActType<Content extends z.ZodType<{ kind: string }>> = {
+  /** The type of the timeline entry that it makes. */
+  readonly entry: EntryType;
+  /** What it is called in `message.failed` and `message.requeued`. */
+  readonly act: ActWord;
+  /** What the outbox row keeps. */
+  readonly content: Content;
+  /** What a member needs for an act on a message of one's own, and on one of others. Null: nobody may. */
+  readonly own: Permission | null;
+  readonly any: Permission | null;
+  /** It is accepted while too many messages of the room wait for Matrix. */
+  readonly isUnlimited: boolean;
+  /** The observer carries it out when the person is no member any more. */
+  readonly survivesRemoval: boolean;
+  /** What two requests under one client id must have in common. */
+  identify(content: z.output<Content>): string;
+};
+
+/** Checks a kind of act, and infers its types. */
+export function defineAct<Content extends z.ZodType<{ kind: string }>>(
+  type: ActType<Content>,
+): ActType<Content> {
   return type;
 }

@@ -12,5 +12,12 @@ export const text = defineContent({
   countsAsUnread: true,
   toContent: ({ text }) => ({ kind: "text" as const, text }),
   identify: ({ text }) => text,
-  present: ({ text }) => ({ text }),
+  present: ({ text }) => ({
+    kind: "text" as const,
+    text,
+    format: "plain" as const,
+    html: null,
+    mentions: { users: [], room: false },
+    media: null,
+  }),
 });

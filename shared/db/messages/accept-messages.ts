@@ -10,6 +10,7 @@ import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import type { MessageStatus } from "../../contract/resources.ts";
 import { JOIN_COUNTERS, WAITING_COUNT } from "../rooms/room-mirrors.ts";
 import { appendingCtes, type AppendedRow } from "../timeline/append.ts";
+import { REPLY_JOIN } from "../timeline/entries.ts";
 import { markOlder, OFFERED_BINDINGS, OFFERED_MESSAGES } from "./number-older.ts";
 import { SELECT_MESSAGE, type MessageRow } from "./messages.ts";
 
@@ -129,12 +130,13 @@ async function describeAll(
   });
 }
 
-function describe({ order_number, ...entry }: AcceptedRow, requestHash: string | null): Accepted {
+function describe({ order_number, ...row }: AcceptedRow, requestHash: string | null): Accepted {
+  const entry: AppendedRow = { ...row, ...NO_ACTS, reply: row.reply };
   const message: MessageRow = {
     id: entry.entry_id,
     tenant_id: entry.tenant_id,
     room_id: entry.room_id,
-    sender_id: entry.sender_id,
+    sender_id: row.sender_id,
     kind: entry.kind,
     slug: entry.slug,
     client_id: entry.client_id,
@@ -142,18 +144,26 @@ function describe({ order_number, ...entry }: AcceptedRow, requestHash: string |
     request_id: entry.request_id,
     content: entry.content,
     order_number,
-    status: entry.status,
+    status: row.status,
     error_code: null,
     error_message: null,
     number: entry.number,
     deleted_at: null,
     accepted_at: entry.at,
-    sender_user: entry.sender_user,
-    sender_display_name: entry.sender_display_name,
-    sender_avatar: entry.sender_avatar,
+    sender_user: row.sender_user,
+    sender_display_name: row.sender_display_name,
+    sender_avatar: row.sender_avatar,
+    ...NO_ACTS,
+    reply: row.reply,
   };
   return { outcome: "accepted", message, entry };
 }
+
+/** Nobody has acted on a new message. */
+const NO_ACTS = {
+  ...{ sender_ref: null, revision: null, edit_content: null, edited_at: null },
+  ...{ deletion: null, reactions: null, target: null, reactors: null },
+};
 
 /** Parameters of ACCEPT that never change; `allowed`: which roles may send which kind of content, as `<kind> <role>`. */
 const ACCEPT_BINDINGS = {
@@ -247,21 +257,22 @@ const ACCEPT = `
       from (select distinct f.room_id, f.sender_id, b.message_count from fresh f join bumped b on b.room_id = f.room_id offset 0) w
      where p.room_id = w.room_id and p.user_id = w.sender_id
   )
-  select b.room_id, b.base + o.place as number, o.entry_id, o.type, o.client_id, o.content, o.at, o.sender_id, o.sender_name,
-         o.relates_to, cast(null as timestamptz) as redacted_at, u.external_id as sender_user,
-         u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug, o.status,
-         cast(null as text) as error_code, cast(null as text) as error_message, o.request_id, o.order_number,
-         b.tenant_id, b.epoch, b.last_number
-    from offered o join bumped b on b.room_id = o.room_id
-    join rooms r on r.id = o.room_id join users u on u.id = o.sender_id
-   order by o.position`;
+  select b.room_id, b.base + e.place as number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.sender_name,
+         e.relates_to, cast(null as timestamptz) as redacted_at, u.external_id as sender_user,
+         u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug, e.status,
+         cast(null as text) as error_code, cast(null as text) as error_message, e.request_id, e.order_number,
+         b.tenant_id, b.epoch, b.last_number, answered.reply
+    from offered e join bumped b on b.room_id = e.room_id
+    join rooms r on r.id = e.room_id join users u on u.id = e.sender_id ${REPLY_JOIN}
+   order by e.position`;
 
-type AcceptedRow = AppendedRow & {
-  sender_id: string;
-  sender_user: string;
-  status: MessageStatus;
-  order_number: number;
-};
+type AcceptedRow = Omit<AppendedRow, keyof typeof NO_ACTS | "reply"> &
+  Pick<AppendedRow, "reply"> & {
+    sender_id: string;
+    sender_user: string;
+    status: MessageStatus;
+    order_number: number;
+  };
 
 type RefusedRow = Omit<MessageRow, "id"> & {
   position: number;

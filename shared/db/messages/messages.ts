@@ -1,13 +1,14 @@
-import { presentError } from "../../timeline/read.ts";
-import { presentContent } from "../../contract/content/index.ts";
+import { presentError, presentState } from "../../timeline/present/message.ts";
+import { presentSender } from "../../timeline/present/person.ts";
 import { formatRoomKey, type RoomKind } from "../../contract/names.ts";
 import type { MessageResource, MessageStatus } from "../../contract/resources.ts";
 import type { TokenStamp } from "../../auth/token-claims.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { STATE_COLUMNS, STATE_JOINS, type StateColumns } from "../timeline/entries.ts";
 import { holdsToken } from "../users/user-tokens.ts";
 
 /** A stored message, with what a client sees of its sender and room. */
-export type MessageRow = {
+export type MessageRow = StateColumns & {
   id: string;
   tenant_id: string;
   room_id: string;
@@ -33,13 +34,15 @@ export type MessageRow = {
   sender_avatar: string | null;
 };
 
-/** MessageRows; the caller adds `where` and `order by`. */
+/** MessageRows; the caller adds `where` and `order by`. An act is no message. */
 export const SELECT_MESSAGE = `
   select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, encode(m.request_hash, 'hex') as request_hash, m.request_id,
          m.content, m.order_number, m.status, m.error_code, m.error_message, e.number, e.redacted_at as deleted_at, m.accepted_at,
-         u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
+         u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar,
+         ${STATE_COLUMNS}
     from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id
-    left join timeline e on e.room_id = m.room_id and e.entry_id = m.id`;
+    left join timeline e on e.room_id = m.room_id and e.entry_id = m.id
+    ${STATE_JOINS}`;
 
 /** A message of a room, or null. */
 export async function findMessage(
@@ -83,8 +86,8 @@ export function presentMessage(row: MessageRow): MessageResource {
     room: formatRoomKey(row),
     number: row.number,
     clientId: row.client_id,
-    sender: { user: row.sender_user, displayName: row.sender_display_name, avatar: row.sender_avatar },
-    ...presentContent(row.content),
+    sender: presentSender({ ...row, sender_ref: null, sender_name: null }, row.room_id),
+    ...presentState(row),
     at: row.accepted_at.toISOString(),
     status: row.status,
     error: presentError(row),

@@ -1,6 +1,6 @@
 import type { Role } from "../../contract/roles.ts";
 import type { MessageResource, MyRoomResource } from "../../contract/resources.ts";
-import { presentTimelineMessage } from "../../timeline/read.ts";
+import { presentTimelineMessage } from "../../timeline/present/message.ts";
 import { SELECT_ENTRY, type EntryRow } from "../timeline/entries.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { JOIN_MIRROR, SENT_NUMBER } from "./room-mirrors.ts";

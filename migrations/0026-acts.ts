@@ -1,0 +1,102 @@
+import type { Knex } from "knex";
+
+// Acts on messages (edits, deletions, reactions) are rows of `messages` with a target. What a message is now stands in
+// message_states, in one row for each message that was acted on. No foreign keys: see 0024. The content that a deletion empties
+// stood in the room's stream: scrubs counts the streams that a room had, stale_streams names those that are to be removed.
+export async function up(db: Knex): Promise<void> {
+  await db.raw(`
+    -- Acceptance reads it first: then neither waits for the other.
+    lock table rooms in access exclusive mode;
+    alter table rooms add column posting text not null default 'everyone' check (posting in ('everyone', 'speakers'));
+    alter table messages
+      add column target_id uuid,
+      add column acts_as text not null default 'sender' check (acts_as in ('sender', 'observer')),
+      add column retry_wanted boolean not null default false,
+      add column replayed boolean not null default false,
+      alter column sender_id drop not null;
+    alter table timeline add column ordinal bigint, add column sender_ref uuid;
+    alter table room_timeline add column scrubs integer not null default 0;
+    create table message_states (
+      room_id uuid,
+      message_id uuid,
+      tenant_id uuid not null,
+      number bigint not null,
+      revision bigint not null,
+      edit_number bigint,
+      deleted_number bigint,
+      pinned_number bigint,
+      has_reactions boolean not null default false,
+      primary key (room_id, message_id)
+    ) with (fillfactor = 70);
+    create table reactions (
+      room_id uuid,
+      message_id uuid,
+      key text,
+      person uuid,
+      tenant_id uuid not null,
+      user_id uuid,
+      name text,
+      number bigint not null,
+      at timestamptz not null,
+      primary key (room_id, message_id, key, person)
+    );
+    create index reactions_person on reactions (room_id, message_id, person);
+    create table reaction_counts (
+      room_id uuid,
+      message_id uuid,
+      key text,
+      count integer not null,
+      users uuid[] not null,
+      rose_at bigint not null,
+      primary key (room_id, message_id, key)
+    ) with (fillfactor = 70);
+    create table reaction_events (
+      room_id uuid,
+      event_id text,
+      message_id uuid not null,
+      key text not null,
+      person uuid not null,
+      removed boolean not null default false,
+      primary key (room_id, event_id)
+    );
+    create index reaction_events_of on reaction_events (room_id, message_id, key, person);
+    create table waiting_acts (
+      room_id uuid,
+      event_id text,
+      tenant_id uuid not null,
+      target_event_id text not null,
+      act jsonb not null,
+      since timestamptz not null default now(),
+      primary key (room_id, event_id)
+    );
+    create index waiting_acts_target on waiting_acts (room_id, target_event_id);
+    create table stale_streams (
+      room_id uuid,
+      epoch text,
+      scrubs integer,
+      since timestamptz not null default now(),
+      primary key (room_id, epoch, scrubs)
+    );
+  `);
+}
+
+// Version 0.3 knows no acts. What is accepted and waits for Matrix is dropped; an edited message keeps its newest text.
+export async function down(db: Knex): Promise<void> {
+  await db.raw(`
+    update timeline e set content = e.content || jsonb_build_object('text', w.content ->> 'text')
+      from message_states s join timeline w on w.room_id = s.room_id and w.number = s.edit_number
+     where e.room_id = s.room_id and e.entry_id = s.message_id and s.deleted_number is null;
+    update timeline set type = 'room.changed', content = '{"changed": {}}'
+     where type in ('message.edited', 'reaction.added', 'reaction.removed');
+    update room_outbox o set accepted_count = o.accepted_count - a.count
+      from (select room_id, count(*) as count from messages where target_id is not null and open group by room_id) a
+     where a.room_id = o.room_id;
+    delete from messages where target_id is not null or sender_id is null;
+    drop table stale_streams, waiting_acts, reaction_events, reaction_counts, reactions, message_states;
+    alter table room_timeline drop column scrubs;
+    alter table timeline drop column ordinal, drop column sender_ref;
+    alter table messages drop column target_id, drop column acts_as, drop column retry_wanted, drop column replayed,
+      alter column sender_id set not null;
+    alter table rooms drop column posting;
+  `);
+}
