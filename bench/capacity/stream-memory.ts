@@ -76,7 +76,7 @@ function createRow(
     ...{ room_id: roomId, epoch, last_number: number, number, entry_id: newId(), type: "message.created" },
     ...{ client_id: newId(), content: { text }, at: new Date(), sender_id: senderId, sender_name: null },
     ...{ revision: null, edit_content: null, edited_at: null, deletion: null, reactions: null, reply: null },
-    ...{ target: null, reactors: null, sender_ref: null },
+    ...{ target: null, reactors: null, sender_ref: null, scrubs: 0 },
     ...{ relates_to: null, redacted_at: null, sender_user: "a-user-of-a-product", sender_avatar: null },
     ...{ sender_display_name: "A. User", kind: "group", slug: "a-room-of-usual-length" },
     ...{ status: "queued", error_code: null, error_message: null, request_id: newId() },

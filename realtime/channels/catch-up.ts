@@ -234,9 +234,9 @@ function isBehind({ epoch, position, seen }: Topic): boolean {
 
 /** The next page of a topic, `limit` entries at most; null when it lacks nothing. */
 function planPage(topic: Topic, limit: number): ReadRequest | null {
-  const { ref, epoch, position, seen } = topic;
+  const { ref, epoch, scrubs, position, seen } = topic;
   if (epoch === null || !isBehind(topic)) return null;
-  return { ref, epoch, after: position, count: Math.min(PAGE_ENTRIES, limit, seen - position) };
+  return { ref, epoch, scrubs, after: position, count: Math.min(PAGE_ENTRIES, limit, seen - position) };
 }
 
 /** @throws Error for a change that `CHANGES` does not have: a defect of this file. */

@@ -44,7 +44,8 @@ function deliverToRoom(deps: DeliverDeps, topic: Topic, text: string): void {
     deps.metrics.malformed();
     return;
   }
-  const { number, epoch, leaver: removedUserId, requestId, data } = parsed.data;
+  const { number, epoch, scrubs, leaver: removedUserId, requestId, data } = parsed.data;
+  topic.learnScrubs(epoch, scrubs);
   if (number !== null) deliverEntry(deps, topic, epoch, { number, removedUserId, requestId, data });
   else deliverUnnumbered(deps, topic, parsed.data);
 }

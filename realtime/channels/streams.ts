@@ -11,7 +11,7 @@ import type { RealtimeMetrics } from "../metrics.ts";
 import { liveChannelOf, type Entry, type StreamTop, type TopicRef } from "./topic-ref.ts";
 
 /** The `count` entries of a stream that follow the entry `after`. */
-export type ReadRequest = { ref: TopicRef; epoch: string; after: number; count: number };
+export type ReadRequest = { ref: TopicRef; epoch: string; scrubs: number; after: number; count: number };
 
 export type StreamsDeps = Publishing & { metrics: Pick<RealtimeMetrics, "malformed" | "readTimeline"> };
 
@@ -27,7 +27,7 @@ export class Streams {
   /** Each position is read after it was asked for. */
   readonly #readUserPosition: (userId: string) => Promise<StreamPosition | undefined>;
   /** Rooms whose timelines were read. Their streams may be behind. */
-  readonly #suspects = new Map<string, string>();
+  readonly #suspects = new Map<string, { epoch: string; scrubs: number }>();
   readonly #publishSuspects: () => Promise<void>;
 
   constructor(deps: StreamsDeps) {
@@ -42,9 +42,9 @@ export class Streams {
     const rooms = new Map(refs.flatMap((ref) => (ref.kind === "room" ? [[ref.id, ref]] : [])));
     const users = refs.filter(({ kind }) => kind === "user");
     const rows = rooms.size > 0 ? await readPositions(this.#deps.db, [...rooms.keys()]) : [];
-    for (const { room_id: id, epoch, last_number: number, sent_number: sentUpTo } of rows) {
+    for (const { room_id: id, epoch, scrubs, last_number: number, sent_number: sentUpTo } of rows) {
       const ref = rooms.get(id);
-      if (ref) tops.set(liveChannelOf(ref), { epoch, number, sentUpTo });
+      if (ref) tops.set(liveChannelOf(ref), { epoch, scrubs, number, sentUpTo });
     }
     await Promise.all(
       users.map(async (ref) => {
@@ -70,8 +70,8 @@ export class Streams {
   /** Of each request, the entries by number that Redis has. */
   async #readStreams(requests: readonly ReadRequest[]): Promise<Map<number, Entry>[]> {
     const pipeline = this.#deps.redis.pipeline();
-    for (const { ref, epoch, after, count } of requests) {
-      const key = ref.kind === "room" ? roomStreamKey(ref.id, epoch) : userStreamKey(ref.id);
+    for (const { ref, epoch, scrubs, after, count } of requests) {
+      const key = ref.kind === "room" ? roomStreamKey(ref.id, epoch, scrubs) : userStreamKey(ref.id);
       pipeline.xrange(key, `${after + 1}-0`, `${after + count}-0`);
     }
     const answers = (await pipeline.exec()) ?? [];
@@ -100,20 +100,20 @@ export class Streams {
     for (const row of rows) {
       const lack = byRoom.get(row.room_id);
       try {
-        lack?.found.set(row.number, toEntry(formatLive(row, lack.epoch), row.number));
+        lack?.found.set(row.number, toEntry(formatLive(row, lack), row.number));
       } catch {
         // An entry of a newer version, which this process cannot present. It is read as one that does not exist.
         this.#deps.metrics.malformed();
       }
     }
-    for (const { roomId, epoch } of lacks) this.#suspects.set(roomId, epoch);
+    for (const { roomId, epoch, scrubs } of lacks) this.#suspects.set(roomId, { epoch, scrubs });
     // The sweeper publishes what this attempt does not.
     this.#publishSuspects().catch(() => undefined);
   }
 
   /** Publishes the rooms whose streams end before their timelines. A stream that is gone stays so until its next entry. */
   async #publishBehind(): Promise<void> {
-    const rooms = [...this.#suspects].map(([id, epoch]) => ({ room_id: id, epoch }));
+    const rooms = [...this.#suspects].map(([id, stream]) => ({ room_id: id, ...stream }));
     this.#suspects.clear();
     if (rooms.length === 0) return;
     const [ends, tops] = await Promise.all([
@@ -132,16 +132,26 @@ export class Streams {
 }
 
 /** A part of a timeline that a stream lacks, and where its entries are added. */
-type Lack = { roomId: string; epoch: string; after: number; limit: number; found: Map<number, Entry> };
+type Lack = {
+  roomId: string;
+  epoch: string;
+  scrubs: number;
+  after: number;
+  limit: number;
+  found: Map<number, Entry>;
+};
 
 /** From the first to the last entry that the stream of a room lacks; null when it lacks none. */
-function findLack({ ref, epoch, after, count }: ReadRequest, found = new Map<number, Entry>()): Lack | null {
+function findLack(
+  { ref, epoch, scrubs, after, count }: ReadRequest,
+  found = new Map<number, Entry>(),
+): Lack | null {
   if (ref.kind === "user" || found.size === count) return null;
   let first = after + 1;
   while (found.has(first)) first += 1;
   let last = after + count;
   while (found.has(last)) last -= 1;
-  return { roomId: ref.id, epoch, after: first - 1, limit: last - first + 1, found };
+  return { roomId: ref.id, epoch, scrubs, after: first - 1, limit: last - first + 1, found };
 }
 
 function takeWhole({ after, count }: ReadRequest, found = new Map<number, Entry>()): Entry[] {

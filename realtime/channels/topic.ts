@@ -45,6 +45,8 @@ export class Topic {
   /** Connections that need the live channel without a subscription. */
   watchers = 0;
   epoch: string | null = null;
+  /** The highest that was read or announced in this epoch: the entries are read from that stream. */
+  scrubs = 0;
   position = 0;
   /** The position at which the topic was opened. Entries up to it, and their removals, were not seen here. */
   openedAt = 0;
@@ -69,12 +71,18 @@ export class Topic {
 
   open(top: StreamTop | null): void {
     this.epoch = top?.epoch ?? null;
+    this.scrubs = top?.scrubs ?? 0;
     this.position = top?.number ?? 0;
     this.openedAt = this.position;
     this.#sentUpTo = top?.sentUpTo ?? 0;
     this.#sentDelivered = this.#sentUpTo;
     this.#sent = null;
     this.#deferred.clear();
+  }
+
+  /** Records that what stood in an earlier stream of the epoch was removed. */
+  learnScrubs(epoch: string, scrubs = 0): void {
+    if (epoch === this.epoch) this.scrubs = Math.max(this.scrubs, scrubs);
   }
 
   /** Whether rights that were read at `top` may be older than a removal that was not seen here. */

@@ -56,7 +56,8 @@ function planReads(pendings: readonly PendingSubscription[], maxEntries: number)
     const missed = countMissed(asked, { epoch: topic.epoch, number: topic.position });
     if (missed === null || missed === 0 || missed > left) return [];
     left -= missed;
-    const request = { ref: topic.ref, epoch: asked.epoch, after: asked.offset, count: missed };
+    const { ref, scrubs } = topic;
+    const request = { ref, epoch: asked.epoch, scrubs, after: asked.offset, count: missed };
     return [{ pending, entries: [], bytes: 0, request }];
   });
 }

@@ -125,6 +125,7 @@ async function advance(
     top = (await streams.tops([topic.ref])).get(topic.liveChannel) ?? null;
     if (topic.epoch !== top?.epoch) hub.invalidate(topic, top);
   }
+  if (top) topic.learnScrubs(top.epoch, top.scrubs);
   if (top && topic.position < top.number) await catchUp.run(topic, top.number);
   else if (topic.seen > topic.position) catchUp.start(topic, topic.seen);
 }

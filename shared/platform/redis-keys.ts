@@ -3,9 +3,12 @@
  * Redis, not a cluster; in a cluster, the hash tag would keep the keys of a room, of a user, and of the queues together.
  */
 
-/** The stream of one room's timeline in one epoch; entry ids are `<number>-0`. */
-export function roomStreamKey(roomId: string, epoch: string): string {
-  return `omc:{${roomId}}:${epoch}:stream`;
+/**
+ * The stream of one room's timeline in one epoch; entry ids are `<number>-0`. `scrubs`: see `room_timeline`. It is not in the key
+ * before the first time: version 0.3 knows no other.
+ */
+export function roomStreamKey(roomId: string, epoch: string, scrubs = 0): string {
+  return scrubs === 0 ? `omc:{${roomId}}:${epoch}:stream` : `omc:{${roomId}}:${epoch}:${scrubs}:stream`;
 }
 
 /** The highest `sent` that was published to one room in one epoch. */

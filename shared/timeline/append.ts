@@ -22,6 +22,8 @@ export type NewEntry = {
   senderId: string | null;
   /** Display name of an unknown sender. */
   senderName: string | null;
+  /** See `Person`; absent where the user's row id is the ref. */
+  senderRef?: string;
   clientId: string | null;
   /** The message that the entry is about; absent where it is about none. */
   relatesTo?: string;
@@ -74,6 +76,7 @@ function toRow({ roomId, entry }: Offered, index: number): OfferedRow {
     type: entry.type,
     sender_id: entry.senderId,
     sender_name: entry.senderName,
+    sender_ref: entry.senderRef ?? null,
     client_id: entry.clientId,
     relates_to: entry.relatesTo ?? null,
     content: entry.content,

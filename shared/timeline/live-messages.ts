@@ -5,6 +5,7 @@ import { z } from "zod";
  * processes differ during an upgrade.
  * `number`: the entry's number in the timeline; null for an unnumbered event.
  * `after`: an unnumbered event is delivered after the entry of this number in `epoch`; without it, at once.
+ * `scrubs`: of the room's stream in this epoch, see `room_timeline`; absent for 0.
  * `leaver`: the row id of the removed user, whose subscription ends before the entry is delivered.
  * `requestId`: the request that caused it.
  * `data`: the publication as JSON text, which no schema parses here.
@@ -13,6 +14,7 @@ export const roomLiveMessage = z.object({
   number: z.int().nullable(),
   after: z.int().optional(),
   epoch: z.string(),
+  scrubs: z.int().optional(),
   leaver: z.uuid().nullable(),
   requestId: z.string().nullable().default(null),
   data: z.string(),

@@ -1,3 +1,4 @@
+import type { EntryType } from "../contract/frames.ts";
 import { roomLiveChannel, roomStreamKey } from "../platform/redis-keys.ts";
 import { createScript, runScripts, type ScriptCall } from "../platform/redis-script.ts";
 import type { Redis } from "../platform/redis.ts";
@@ -40,6 +41,9 @@ const FIRST_ENTRIES = 20;
 /** Entries that one round publishes of all rooms, or a batch more. */
 const ROUND_ENTRIES = 5_000;
 const ROUNDS_AT_MOST = 100;
+
+/** The types of entries that may remove what stands in the stream. */
+const SCRUBBING: readonly EntryType[] = ["message.deleted", "message.edited"];
 
 /** Where the stream of a room ends. `isWhole`: where its timeline ended. */
 type Published = { roomId: string; epoch: string; number: number; isWhole: boolean };
@@ -136,11 +140,11 @@ function planPart({ room_id: roomId, epoch, last_number: last }: RoomState, end:
 /** The last numbers of streams, by room; 0 for one that is gone. */
 export async function readStreamEnds(
   redis: Redis,
-  states: readonly Pick<RoomState, "room_id" | "epoch">[],
+  states: readonly Pick<RoomState, "room_id" | "epoch" | "scrubs">[],
 ): Promise<Map<string, number>> {
   const pipeline = redis.pipeline();
   for (const state of states)
-    pipeline.xrevrange(roomStreamKey(state.room_id, state.epoch), "+", "-", "COUNT", 1);
+    pipeline.xrevrange(roomStreamKey(state.room_id, state.epoch, state.scrubs), "+", "-", "COUNT", 1);
   const answers = (await pipeline.exec()) ?? [];
   return new Map(
     states.map((state, index) => {
@@ -192,6 +196,7 @@ async function appendToStreams(
   redis: Redis,
   batches: readonly (readonly PublishableRow[])[],
 ): Promise<Published[]> {
+  await removeFormer(redis, batches);
   const answers = await runScripts(redis, batches.map(toScriptCall));
   return batches.flatMap((entries, index) => {
     const last = entries.at(-1);
@@ -202,26 +207,40 @@ async function appendToStreams(
   });
 }
 
+/** Removes the streams that hold what batches remove. `removeStaleStreams` removes those that this misses. */
+async function removeFormer(redis: Redis, batches: readonly (readonly PublishableRow[])[]): Promise<void> {
+  const keys = batches.flatMap((entries) => {
+    const last = entries.at(-1);
+    if (!last || last.scrubs === 0 || !entries.some(({ type }) => SCRUBBING.includes(type))) return [];
+    return [roomStreamKey(last.room_id, last.epoch, last.scrubs - 1)];
+  });
+  if (keys.length > 0) await redis.del(keys);
+}
+
 function toScriptCall(entries: readonly PublishableRow[]): ScriptCall {
-  const [state] = entries;
+  const state = entries.at(-1);
   if (!state) throw new Error("a batch of no entries");
-  const { room_id: roomId, epoch } = state;
+  const { room_id: roomId, epoch, scrubs } = state;
   return {
     script: APPEND_SCRIPT,
-    keys: [roomStreamKey(roomId, epoch)],
+    keys: [roomStreamKey(roomId, epoch, scrubs)],
     args: [
       ...[roomLiveChannel(roomId), STREAM_TTL_S, LONG_STREAM_TTL_S],
       ...[WINDOW_ENTRIES, WINDOW_ENTRIES_AT_MOST, TRIMMED_ENTRIES, YOUNG_MS],
-      ...entries.flatMap((row) => [row.number, JSON.stringify(formatLive(row, epoch))]),
+      ...entries.flatMap((row) => [row.number, JSON.stringify(formatLive(row, state))]),
     ],
   };
 }
 
 /** An entry as the stream and the live channel carry it. */
-export function formatLive(row: EntryRow, epoch: string): RoomLiveMessage {
+export function formatLive(
+  row: EntryRow,
+  { epoch, scrubs }: Pick<RoomState, "epoch" | "scrubs">,
+): RoomLiveMessage {
   return {
     number: row.number,
     epoch,
+    ...(scrubs === 0 ? {} : { scrubs }),
     leaver: row.type === "member.left" ? row.sender_id : null,
     requestId: row.request_id,
     data: JSON.stringify(presentEntry(row)),

@@ -17,7 +17,7 @@ const reactionContent = z.object({ key: z.string(), count: z.int() });
 
 /** What clients receive of an entry: messages as they are now. */
 export function presentEntry(row: EntryRow): Publication {
-  if (row.redacted_at !== null) return presentEmptied(row);
+  if (row.redacted_at !== null && row.type !== "message.edited") return presentEmptied(row);
   switch (row.type) {
     case "message.created":
       return { type: "message.created", ...presentTimelineMessage(row) };
@@ -54,6 +54,8 @@ export function presentEntry(row: EntryRow): Publication {
 
 function presentEdited(row: EntryRow): Publication {
   if (row.target === null) throw new Error(`the edit ${row.entry_id} has no message`);
+  // An edit that was redacted alone says what its message is now, as any other.
+  if (row.target.redacted_at !== null) return presentEmptied(row);
   const { room, number, at } = presentPlace(row);
   const by = presentSender(row, row.room_id);
   return { type: "message.edited", room, number, at, by, message: presentTarget(row.target) };

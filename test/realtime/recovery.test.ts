@@ -228,7 +228,7 @@ async function appendUnpublished(room: Room, ...texts: string[]): Promise<void> 
       roomStreamKey(room.id, epoch),
       `${row.number}-0`,
       "m",
-      JSON.stringify(formatLive(row, epoch)),
+      JSON.stringify(formatLive(row, { epoch, scrubs: 0 })),
     );
 }
 

@@ -1,4 +1,6 @@
-import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import type { ActContent } from "../../shared/contract/content/acts.ts";
+import type { ActAcceptance } from "../../shared/db/acts/accept-acts.ts";
+import { acceptAll, acceptMessages } from "../../shared/db/messages/accept-messages.ts";
 import type { MessageRow } from "../../shared/db/messages/messages.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
 import { upsertMembers } from "../../shared/db/memberships/memberships.ts";
@@ -117,6 +119,18 @@ export class Workplace {
       if (!("message" in acceptance)) throw new Error(`not accepted: ${acceptance.outcome}`);
       return acceptance.message;
     });
+  }
+
+  /** Accepts an act of a user on a message. */
+  async act(room: Room, user: string, target: string, act: ActContent): Promise<ActAcceptance> {
+    const { kind, slug } = room;
+    const request = { user, target, act, clientId: null, requestHash: null, stamp: null };
+    const [outcome] = await acceptAll(this.db, [
+      { ...request, tenantId: this.tenantId, room: { kind, slug } },
+    ]);
+    if (!outcome || outcome.outcome === "room_locked" || "message" in outcome)
+      throw new Error(`not accepted: ${outcome?.outcome ?? "nothing"}`);
+    return outcome as ActAcceptance;
   }
 
   sql<Row>(text: string, bindings: readonly unknown[] = []): Promise<Row[]> {

@@ -4,7 +4,13 @@ import { JOIN_MIRROR, SENT_NUMBER } from "../rooms/room-mirrors.ts";
 import type { TokenBounds } from "../users/user-tokens.ts";
 
 /** Where a room's timeline stands, and how far Matrix has followed, of one snapshot. `sent_number` is at most `last_number`. */
-export type PositionRow = { room_id: string; epoch: string; last_number: number; sent_number: number };
+export type PositionRow = {
+  room_id: string;
+  epoch: string;
+  scrubs: number;
+  last_number: number;
+  sent_number: number;
+};
 
 /** A room that a user may subscribe to, with the position of its timeline. */
 export type GrantRow = PositionRow & { kind: RoomKind; slug: string };
@@ -33,7 +39,7 @@ const selectUserAccess = (moreColumns = "") => `
     from users u join tenants t on t.id = u.tenant_id`;
 
 const SELECT_GRANT = `
-  select r.id as room_id, r.kind, r.slug, l.epoch, l.last_number, ${SENT_NUMBER}
+  select r.id as room_id, r.kind, r.slug, l.epoch, l.scrubs, l.last_number, ${SENT_NUMBER}
     from memberships m
     join users u on u.id = m.user_id and u.deleted_at is null and u.status <> 'locked'
     join tenants t on t.id = u.tenant_id and t.status = 'active'
@@ -82,7 +88,7 @@ export function readUserAccess(db: Db, userIds: readonly string[]): Promise<User
 export function readPositions(db: Db, roomIds: readonly string[]): Promise<PositionRow[]> {
   return rowsOf<PositionRow>(
     db,
-    `select r.id as room_id, l.epoch, l.last_number, ${SENT_NUMBER}
+    `select r.id as room_id, l.epoch, l.scrubs, l.last_number, ${SENT_NUMBER}
        from rooms r join room_timeline l on l.room_id = r.id ${JOIN_MIRROR} where r.id = any(?)`,
     [roomIds],
   );

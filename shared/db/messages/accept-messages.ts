@@ -1,53 +1,32 @@
-import { CONTENT, type Content } from "../../contract/content/index.ts";
-import type { RoomAddress } from "../../contract/names.ts";
-import { rolesAllowed } from "../../contract/permissions.ts";
-import { newId } from "../../platform/ids.ts";
+import {
+  acceptAct,
+  describeActs,
+  lockTouched,
+  readActed,
+  toActRow,
+  type ActedRow,
+  type ActOutcome,
+  type ActRow,
+  type NewAct,
+  type WrittenAct,
+} from "../acts/accept-acts.ts";
 import { isLockTimeout } from "../connection/failures.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
-import type { TokenStamp } from "../../auth/token-claims.ts";
-import { holdsToken } from "../users/user-tokens.ts";
+import type { Db } from "../connection/open.ts";
 import { transactPipelined } from "../connection/pipelined-transaction.ts";
-import type { MessageStatus } from "../../contract/resources.ts";
-import { JOIN_COUNTERS, WAITING_COUNT } from "../rooms/room-mirrors.ts";
-import { appendingCtes, type AppendedRow } from "../timeline/append.ts";
-import { REPLY_JOIN } from "../timeline/entries.ts";
-import { markOlder, OFFERED_BINDINGS, OFFERED_MESSAGES } from "./number-older.ts";
-import { SELECT_MESSAGE, type MessageRow } from "./messages.ts";
+import { lockRooms } from "../rooms/lock-rooms.ts";
+import {
+  acceptStatement,
+  describeMessages,
+  INPUT,
+  ROOM_LOCKED,
+  toInputRow,
+  type AcceptedRow,
+  type InputRow,
+  type NewMessage,
+  type Written,
+} from "./accept-statement.ts";
 
-/** A message of a request. `requestHash` (hex) distinguishes a repeated request from another one with the same client id. */
-export type NewMessage = {
-  tenantId: string;
-  user: string;
-  room: RoomAddress;
-  content: Content;
-  clientId: string | null;
-  requestHash: string | null;
-  /** Of the sender's token. Null where no token stands for the sender. */
-  stamp: TokenStamp | null;
-  /** How many messages of the room may wait for Matrix; absent: any number. A batch that is accepted together may pass it. */
-  roomLimit?: number;
-  /** Id of the request, for logs; absent where there is none. */
-  requestId?: string;
-};
-
-/**
- * `accepted`: with its entry in the timeline, which is to be published. `replayed`: the sender has used the client id before;
- * the row is the first request's. `token_not_held`: the existing user of the sender's name does not hold the token.
- * `room_full`: too many messages of the room wait for Matrix.
- */
-export type Acceptance =
-  | { outcome: "accepted"; message: MessageRow; entry: AppendedRow }
-  | { outcome: "replayed"; message: MessageRow }
-  | { outcome: Refusal };
-
-type Refusal = "token_not_held" | "no_such_room" | "may_not_post" | "room_full";
-
-export type Accepted = Extract<Acceptance, { outcome: "accepted" }>;
-
-/** `room_locked`: another transaction locks the room; nothing was decided. */
-export type Written = Acceptance | { outcome: "room_locked" };
-
-const ROOM_LOCKED = { outcome: "room_locked" } as const;
+export type { Acceptance, Accepted, NewMessage, Written } from "./accept-statement.ts";
 
 /** Who waits for a lock for longer tries again: meanwhile it has a connection. */
 const LOCK_WAIT_MS = 250;
@@ -55,253 +34,95 @@ const LOCK_WAIT_MS = 250;
 /** A room without messages that wait. */
 export type IdleRoom = { tenantId: string; roomId: string };
 
+type OnLocked = (idle: readonly IdleRoom[]) => void;
+type Options = { skipsLocked?: boolean };
+
+/** What a batch accepts: messages, and acts on earlier ones. */
+export type NewRequest = NewMessage | NewAct;
+
+export function isAct(request: NewRequest): request is NewAct {
+  return "act" in request;
+}
+
 /**
- * Accepts messages in one transaction, in the given order: each gets its room's next order number, and an entry with the
- * next number of its room's timeline. The rooms' outboxes and timelines are locked first, in id order, so that a member's
- * removal comes either before the message (which is refused) or after it (and marks it dead). Returns the outcomes in the
- * given order. The caller publishes the entries.
+ * Accepts messages and acts in one transaction: first the messages in the given order, each with its room's next order number
+ * and an entry with the next number of its room's timeline, then the acts in theirs. The rooms' outboxes and timelines are
+ * locked first, in id order, so that a member's removal comes either before the message (which is refused) or after it (and
+ * marks it dead). Returns the outcomes in the given order. The caller publishes the entries.
  *
- * `skipsLocked`: the messages of rooms that another transaction locks are `room_locked`, at once. Without it the locks are
- * waited for, each for 250 ms; then all messages are.
+ * `skipsLocked`: the requests of rooms that another transaction locks are `room_locked`, at once. Without it the locks are
+ * waited for, each for 250 ms; then all are.
  *
  * `onLocked` gets the rooms without messages that wait, to wake them while the transaction still runs: the drain waits
  * for the lock and then sees the messages. In the other rooms a drain is awake already; it sends these messages too, or
  * wakes the room when it releases the lease.
  */
-export async function acceptMessages(
+export async function acceptAll(
   db: Db,
-  messages: readonly NewMessage[],
-  onLocked: (idle: readonly IdleRoom[]) => void = () => undefined,
-  { skipsLocked = false }: { skipsLocked?: boolean } = {},
-): Promise<Written[]> {
-  const rows = messages.map(toInputRow);
-  const input = JSON.stringify(rows);
-  const lock = { sql: skipsLocked ? LOCK_FREE_ROOMS : LOCK_ROOMS, bindings: { input } };
-  const accept = { sql: ACCEPT, bindings: { input, ...ACCEPT_BINDINGS } };
-  const onFirst = (rooms: readonly LockedRoom[]) => {
-    onLocked(rooms.filter(({ isIdle }) => isIdle));
-  };
+  requests: readonly NewRequest[],
+  onLocked: OnLocked = () => undefined,
+  { skipsLocked = false }: Options = {},
+): Promise<(Written | WrittenAct)[]> {
+  const messages = requests.flatMap((request) => (isAct(request) ? [] : [request])).map(toInputRow);
+  const acts = requests.flatMap((request) => (isAct(request) ? [request] : [])).map(toActRow);
   try {
-    const [rooms, accepted] = await transactPipelined<[LockedRoom[], AcceptedRow[]]>(db, [lock, accept], {
-      onFirst,
-      lockWaitMs: LOCK_WAIT_MS,
+    const read = await write(db, { messages, acts }, onLocked, skipsLocked);
+    const locked = new Set(read.rooms.map(({ roomId }) => roomId));
+    const written = await describeMessages(db, messages, { ...read, locked });
+    const acted = await describeActs(db, acts, { ...read, locked });
+    const next = { message: 0, act: 0 };
+    return requests.map((request) => {
+      const row = isAct(request) ? acts[next.act++] : undefined;
+      const outcome = row ? acted.get(row.id) : written[next.message++];
+      if (!outcome) throw new Error("a request has no outcome");
+      return outcome;
     });
-    return await describeAll(db, rows, { rooms, accepted });
   } catch (error) {
-    if (isLockTimeout(error)) return messages.map(() => ROOM_LOCKED);
+    if (isLockTimeout(error)) return requests.map(() => ROOM_LOCKED);
     throw error;
   }
 }
 
-type LockedRoom = IdleRoom & { kind: string; slug: string; isIdle: boolean };
-
-function toInputRow(message: NewMessage, position: number) {
-  return {
-    position,
-    id: newId(),
-    tenant_id: message.tenantId,
-    external_id: message.user,
-    signed_at_ms: message.stamp?.issuedAtMs ?? null,
-    generation: message.stamp?.generation ?? null,
-    kind: message.room.kind,
-    slug: message.room.slug,
-    client_id: message.clientId,
-    request_hash: message.requestHash,
-    request_id: message.requestId ?? null,
-    room_limit: message.roomLimit ?? null,
-    content: message.content,
-  };
-}
-type InputRow = ReturnType<typeof toInputRow>;
-
-async function describeAll(
+/** `acceptAll` of messages alone. */
+export async function acceptMessages(
   db: Db,
-  rows: readonly InputRow[],
-  { rooms, accepted }: { rooms: readonly LockedRoom[]; accepted: readonly AcceptedRow[] },
+  messages: readonly NewMessage[],
+  onLocked?: OnLocked,
+  options?: Options,
 ): Promise<Written[]> {
-  const byId = new Map(accepted.map((row) => [row.entry_id, row]));
-  const refused = rows.filter((row) => !byId.has(row.id));
-  const explained = refused.length === 0 ? [] : await explainRefusals(db, refused);
-  const refusals = new Map(explained.map((row) => [row.position, row]));
-  const locked = new Set(rooms.map(({ roomId }) => roomId));
-  return rows.map((row) => {
-    const entry = byId.get(row.id);
-    return entry ? describe(entry, row.request_hash) : explain(refusals.get(row.position), locked);
-  });
+  return (await acceptAll(db, messages, onLocked, options)) as Written[];
 }
 
-function describe({ order_number, ...row }: AcceptedRow, requestHash: string | null): Accepted {
-  const entry: AppendedRow = { ...row, ...NO_ACTS, reply: row.reply };
-  const message: MessageRow = {
-    id: entry.entry_id,
-    tenant_id: entry.tenant_id,
-    room_id: entry.room_id,
-    sender_id: row.sender_id,
-    kind: entry.kind,
-    slug: entry.slug,
-    client_id: entry.client_id,
-    request_hash: requestHash,
-    request_id: entry.request_id,
-    content: entry.content,
-    order_number,
-    status: row.status,
-    error_code: null,
-    error_message: null,
-    number: entry.number,
-    deleted_at: null,
-    accepted_at: entry.at,
-    sender_user: row.sender_user,
-    sender_display_name: row.sender_display_name,
-    sender_avatar: row.sender_avatar,
-    ...NO_ACTS,
-    reply: row.reply,
-  };
-  return { outcome: "accepted", message, entry };
-}
+type LockedRoom = IdleRoom & { kind: string; slug: string; isIdle: boolean };
+type Rows = { messages: readonly InputRow[]; acts: readonly ActRow[] };
 
-/** Nobody has acted on a new message. */
-const NO_ACTS = {
-  ...{ sender_ref: null, revision: null, edit_content: null, edited_at: null },
-  ...{ deletion: null, reactions: null, target: null, reactors: null },
-};
-
-/** Parameters of ACCEPT that never change; `allowed`: which roles may send which kind of content, as `<kind> <role>`. */
-const ACCEPT_BINDINGS = {
-  allowed: kindsAndRoles(),
-  ...OFFERED_BINDINGS,
-};
-
-function kindsAndRoles(): string[] {
-  return Object.entries(CONTENT).flatMap(([kind, { permission }]) =>
-    rolesAllowed(permission).map((role) => `${kind} ${role}`),
-  );
-}
-
-const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, signed_at_ms bigint,
-  generation uuid, kind text, slug text, client_id text, request_hash text, request_id text, room_limit bigint, content jsonb)`;
-
-const HOLDS_TOKEN = holdsToken({ issuedAtMs: "i.signed_at_ms", generation: "i.generation" });
-
-/** Of a room's outbox `o` and the counters that `JOIN_COUNTERS` joins. */
-const HAS_PLACE = `(i.room_limit is null or ${WAITING_COUNT} < i.room_limit)`;
-
-// Both rows of one room before the rows of the next: a transaction that locks outboxes first waits at the first of them. The next
-// statement reads which rooms are locked from a setting of the transaction.
-const lockRooms = (how: "" | "skip locked") => `
-  with locked as (
-    select r.id as "roomId", r.tenant_id as "tenantId", r.kind, r.slug, o.next_attempt_at is null as "isIdle"
-      from (select distinct tenant_id, kind, slug from ${INPUT}) i
-      join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
-      join room_outbox o on o.room_id = r.id
-      join room_timeline t on t.room_id = o.room_id
-     order by o.room_id for update of o, t ${how}
-  ), kept as (
-    select set_config('omc.locked_rooms', cast(coalesce(array_agg("roomId"), '{}') as text), true) from locked
-  )
-  select locked.* from locked cross join kept`;
-
-const LOCK_ROOMS = lockRooms("");
-const LOCK_FREE_ROOMS = lockRooms("skip locked");
-
-const LOCKED_ROOMS =
-  "array(select unnest(cast(nullif(current_setting('omc.locked_rooms', true), '') as uuid[])))";
-
-// The messages that may be accepted. Of two with the same client id in one batch, the first. `offset 0` makes Postgres look
-// each row up by its key, and expect as many rows as there are messages: else it joins CTEs by reading one for each row of the
-// other.
-const ALLOWED_MESSAGES = `
-  select distinct on (u.id, coalesce(i.client_id, i.id::text))
-         i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, u.id as sender_id, r.last_order
-    from ${INPUT}
-   cross join lateral (
-     select r.id, o.last_order from rooms r join room_outbox o on o.room_id = r.id ${JOIN_COUNTERS}
-      where r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null and ${HAS_PLACE}
-     offset 0) r
-   cross join lateral (
-     select u.id from users u
-      where u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null and u.status <> 'locked' and ${HOLDS_TOKEN}
-     offset 0) u
-   cross join lateral (
-     select from memberships s
-      where s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed)
-     offset 0) s
-   where r.id = any(${LOCKED_ROOMS}) and (i.client_id is null
-      or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
-   order by u.id, coalesce(i.client_id, i.id::text), i.position`;
-
-// Another transaction may insert the same client id in another room at this moment: its message is left out here. Only what
-// is inserted gets a number.
-const INSERTED_MESSAGES = `
-  insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number, numbered)
-  select id, tenant_id, room_id, sender_id, client_id, decode(request_hash, 'hex'), request_id, content,
-         last_order + row_number() over (partition by room_id order by position), true
-    from allowed order by sender_id, client_id
-      on conflict (sender_id, client_id) where client_id is not null do nothing
-  returning id, tenant_id, room_id, sender_id, client_id, request_id, content, order_number, status, accepted_at`;
-
-const OLDER = markOlder("select distinct room_id from allowed");
-
-// A statement of its own: it sees what was committed while the locks were waited for.
-const ACCEPT = `
-  with allowed as (${ALLOWED_MESSAGES}), fresh as (${INSERTED_MESSAGES}), older as (${OLDER}),
-  placed as (select * from older union all select * from fresh),
-  outbox as (
-    update room_outbox o
-       set last_order = greatest(o.last_order, c.last_order), accepted_count = o.accepted_count + c.added,
-           next_attempt_at = coalesce(o.next_attempt_at, now())
-      from (select room_id, max(order_number) as last_order, count(*) as added from placed group by room_id) c
-     where o.room_id = c.room_id
-  ), ${appendingCtes(OFFERED_MESSAGES)},
-  read as (
-    update memberships p set read_count = w.message_count
-      from (select distinct f.room_id, f.sender_id, b.message_count from fresh f join bumped b on b.room_id = f.room_id offset 0) w
-     where p.room_id = w.room_id and p.user_id = w.sender_id
-  )
-  select b.room_id, b.base + e.place as number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.sender_name,
-         e.relates_to, cast(null as timestamptz) as redacted_at, u.external_id as sender_user,
-         u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug, e.status,
-         cast(null as text) as error_code, cast(null as text) as error_message, e.request_id, e.order_number,
-         b.tenant_id, b.epoch, b.last_number, answered.reply
-    from offered e join bumped b on b.room_id = e.room_id
-    join rooms r on r.id = e.room_id join users u on u.id = e.sender_id ${REPLY_JOIN}
-   order by e.position`;
-
-type AcceptedRow = Omit<AppendedRow, keyof typeof NO_ACTS | "reply"> &
-  Pick<AppendedRow, "reply"> & {
-    sender_id: string;
-    sender_user: string;
-    status: MessageStatus;
-    order_number: number;
-  };
-
-type RefusedRow = Omit<MessageRow, "id"> & {
-  position: number;
-  id: string | null;
-  is_held: boolean;
-  may_post: boolean;
-  found_room: string | null;
-  member_role: string | null;
-};
-
-function explainRefusals(db: Db, rows: readonly InputRow[]): Promise<RefusedRow[]> {
-  return rowsOf<RefusedRow>(
+/** A batch without acts sends what concerns messages alone. */
+async function write(db: Db, { messages, acts }: Rows, onLocked: OnLocked, skipsLocked: boolean) {
+  const input = JSON.stringify(messages);
+  const lockInput = acts.length === 0 ? input : JSON.stringify([...messages, ...acts]);
+  const before = [
+    { sql: skipsLocked ? LOCK_FREE_ROOMS : LOCK_ROOMS, bindings: { input: lockInput } },
+    ...(messages.length === 0 ? [] : [acceptStatement(input)]),
+    ...lockTouched(acts),
+  ];
+  const after = acts.length === 0 ? [] : [readActed(acts)];
+  const results = await transactPipelined<[LockedRoom[], ...unknown[][]]>(
     db,
-    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, coalesce(u.status <> 'locked' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed), false) as may_post, r.id as found_room, s.role as member_role, m.*
-       from ${INPUT}
-       left join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
-       left join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
-       left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
-       left join (${SELECT_MESSAGE}) m on m.sender_id = u.id and m.client_id = i.client_id`,
-    { input: JSON.stringify(rows), allowed: ACCEPT_BINDINGS.allowed },
+    [...before, ...acts.map(acceptAct), ...after],
+    {
+      onFirst: (rooms) => {
+        onLocked(rooms.filter(({ isIdle }) => isIdle));
+      },
+      lockWaitMs: LOCK_WAIT_MS,
+    },
   );
+  return {
+    rooms: results[0],
+    accepted: (messages.length === 0 ? [] : results[1]) as AcceptedRow[],
+    outcomes: results.slice(before.length, before.length + acts.length).flat() as ActOutcome[],
+    entries: (acts.length === 0 ? [] : results.at(-1)) as ActedRow[],
+  };
 }
 
-function explain(refusal: RefusedRow | undefined, locked: ReadonlySet<string>): Written {
-  if (refusal?.found_room && !locked.has(refusal.found_room)) return ROOM_LOCKED;
-  if (refusal?.is_held === false) return { outcome: "token_not_held" };
-  if (refusal?.id) return { outcome: "replayed", message: { ...refusal, id: refusal.id } };
-  // Nothing else refuses a message of a member who may write. By now there may be a place again.
-  if (refusal?.may_post) return { outcome: "room_full" };
-  if (refusal?.found_room && refusal.member_role) return { outcome: "may_not_post" };
-  return { outcome: "no_such_room" };
-}
+const LOCK_ROOMS = lockRooms(INPUT, "");
+const LOCK_FREE_ROOMS = lockRooms(INPUT, "skip locked");

@@ -24,8 +24,9 @@ export const OFFERED_COLUMNS = `
 export const OFFERED_MESSAGES = `
   select room_id, row_number() over (order by room_id, order_number) as position, id as entry_id, cast(null as text) as event_id,
          cast(:entryTypes as jsonb) ->> coalesce(content ->> 'kind', :defaultKind) as type, sender_id, cast(null as text) as sender_name,
-         client_id, cast(null as uuid) as relates_to, content, accepted_at as at, status, request_id, order_number,
-         row_number() over (partition by room_id order by order_number) as place
+         cast(null as uuid) as sender_ref, false as scrubs, client_id, cast(null as uuid) as relates_to, content, accepted_at as at, status, request_id, order_number,
+         row_number() over (partition by room_id order by order_number) as place,
+         row_number() over (partition by room_id order by order_number) as message_place
     from placed`;
 
 /** The body of a CTE that marks the unnumbered messages of rooms as numbered. `rooms`: a query of room_ids. */

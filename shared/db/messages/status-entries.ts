@@ -18,7 +18,8 @@ export function appendStatus(type: StatusType, messages: string, content: string
   return appendingCtes(`
     select room_id, row_number() over (order by room_id, order_number) as position, gen_random_uuid() as entry_id,
            cast(null as text) as event_id, '${type}' as type, cast(null as uuid) as sender_id, cast(null as text) as sender_name,
-           cast(null as text) as client_id, id as relates_to, ${content} as content, cast(null as timestamptz) as at,
+           cast(null as uuid) as sender_ref, cast(null as text) as client_id, cast(null as bigint) as message_place,
+           ${String(type === "message.deleted")} as scrubs, id as relates_to, ${content} as content, cast(null as timestamptz) as at,
            row_number() over (partition by room_id order by order_number) as place
       from ${messages}`);
 }

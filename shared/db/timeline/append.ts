@@ -12,6 +12,9 @@ import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
  * - A row in `unpublished_rooms` marks that the stream in Redis may lack entries. The statement that appends writes it while
  *   it holds the row's lock; `publish-state.ts` says who removes it. `published_number` is of version 0.2, as its processes
  *   left it.
+ * - `scrubs` grows when content is removed that stood in the stream: the entries are published to a stream of another key then,
+ *   and `stale_streams` names the one that is to be removed.
+ * - `message_count` counts the messages: the `ordinal` of the newest one.
  * - `epoch` names the stream. It changes when a stream is ahead of its timeline, because then the offsets that clients
  *   hold belong to a database that is gone.
  * - `gap_from`, `gap_to` and `is_rereading` describe what `/sync` left out. While a gap is open, only the job that fills
@@ -23,8 +26,8 @@ import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
  * A transaction that locks several rows locks them in the order of the rooms' ids.
  */
 
-/** Where a room's timeline stands. */
-export type RoomState = { room_id: string; epoch: string; last_number: number };
+/** Where a room's timeline stands. `scrubs`: how often its stream was replaced by one without what was deleted. */
+export type RoomState = { room_id: string; epoch: string; last_number: number; scrubs: number };
 
 /** An entry that was appended, ready to be published, with its room's state after the append. */
 export type AppendedRow = EntryRow & RoomState & { tenant_id: string };
@@ -38,6 +41,7 @@ export type OfferedRow = {
   type: EntryType;
   sender_id: string | null;
   sender_name: string | null;
+  sender_ref: string | null;
   client_id: string | null;
   relates_to: string | null;
   content: Record<string, unknown>;
@@ -68,8 +72,9 @@ export function runAppend(trx: Db, { sql, bindings }: Statement): Promise<Append
 }
 
 /**
- * CTEs that append what `offered` returns: the body of a CTE with the columns of an OfferedRow and the `place` of each row in
- * its room. The rooms' timelines are locked already. Bind `unread` to UNREAD_ENTRY_TYPES. `entries` are the rows of the
+ * CTEs that append what `offered` returns: the body of a CTE with the columns of an OfferedRow, the `place` of each row in
+ * its room, its `message_place` among the messages (null for what is none), and `scrubs`: whether it removes content that
+ * stood in the stream. Where that may be so, add STALE_STREAMS. The rooms' timelines are locked already. Bind `unread` to UNREAD_ENTRY_TYPES. `entries` are the rows of the
  * timeline, `bumped` the rooms' states.
  */
 export function appendingCtes(offered: string): string {
@@ -86,7 +91,7 @@ const IS_NEW = `
   and not exists (select 1 from timeline t where t.room_id = o.room_id and t.event_id = o.event_id offset 0)`;
 
 const COUNTED = `
-  select room_id, count(*) as added, count(*) filter (where type = any(:unread)) as messages,
+  select room_id, count(*) as added, count(*) filter (where scrubs) as scrubs, count(*) filter (where type = any(:unread)) as messages,
          max(place) filter (where type = any(:unread)) as last_message_place,
          max(coalesce(at, now())) filter (where type = any(:unread)) as last_message_at
     from offered group by room_id`;
@@ -96,9 +101,17 @@ const BUMPED = `
      set last_number = t.last_number + c.added,
          message_count = t.message_count + c.messages,
          last_message_number = coalesce(t.last_number + c.last_message_place, t.last_message_number),
-         last_message_at = coalesce(c.last_message_at, t.last_message_at)
+         last_message_at = coalesce(c.last_message_at, t.last_message_at),
+         scrubs = t.scrubs + c.scrubs
     from counted c where t.room_id = c.room_id
-  returning t.room_id, t.tenant_id, t.epoch, t.last_number, t.message_count, t.last_number - c.added as base`;
+  returning t.room_id, t.tenant_id, t.epoch, t.last_number, t.scrubs, t.message_count, t.last_number - c.added as base,
+            t.message_count - c.messages as message_base`;
+
+/** A CTE that names the streams which hold what was removed. */
+export const STALE_STREAMS = `stale as (
+  insert into stale_streams (room_id, epoch, scrubs)
+  select b.room_id, b.epoch, b.scrubs - c.scrubs from bumped b join counted c using (room_id) where c.scrubs > 0
+      on conflict do nothing)`;
 
 const UNPUBLISHED =
   "insert into unpublished_rooms (room_id) select room_id from bumped on conflict do nothing";
@@ -112,23 +125,25 @@ const MARKED = `
    where k.next_attempt_at is null`;
 
 const INSERTED = `
-  insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, client_id, relates_to, content, at)
+  insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, sender_name, sender_ref, client_id, relates_to, content, at, ordinal)
   select o.room_id, b.base + o.place, b.tenant_id, o.entry_id, o.event_id, o.type, o.sender_id, o.sender_name,
-         o.client_id, o.relates_to, o.content, coalesce(o.at, now())
+         o.sender_ref, o.client_id, o.relates_to, o.content, coalesce(o.at, now()), b.message_base + o.message_place
     from offered o join bumped b using (room_id)
    order by o.position
   returning *`;
 
 /** The entries that `appendingCtes` appended, as AppendedRow. */
 export const SELECT_APPENDED = `
-  select ${ENTRY_COLUMNS}, b.tenant_id, b.epoch, b.last_number
+  select ${ENTRY_COLUMNS}, b.tenant_id, b.epoch, b.last_number, b.scrubs
     from entries e join bumped b using (room_id) ${ENTRY_JOINS}
    order by e.room_id, e.number`;
 
 const OFFERED = `
-  select o.*, row_number() over (partition by room_id order by position) as place
+  select o.*, false as scrubs, row_number() over (partition by room_id order by position) as place,
+         case when type = any(:unread)
+              then row_number() over (partition by room_id, type = any(:unread) order by position) end as message_place
     from jsonb_to_recordset(cast(:rows as jsonb)) as o(room_id uuid, position int, entry_id uuid, event_id text, type text,
-         sender_id uuid, sender_name text, client_id text, relates_to uuid, content jsonb, at timestamptz)
+         sender_id uuid, sender_name text, sender_ref uuid, client_id text, relates_to uuid, content jsonb, at timestamptz)
    where ${IS_NEW}`;
 
 const APPEND = `with ${appendingCtes(OFFERED)} ${SELECT_APPENDED}`;

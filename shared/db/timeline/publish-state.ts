@@ -52,7 +52,7 @@ export async function removeMarks(
 export function readRoomStates(db: Db, roomIds: readonly string[]): Promise<RoomState[]> {
   return rowsOf<RoomState>(
     db,
-    "select room_id, epoch, last_number from room_timeline where room_id = any(?)",
+    "select room_id, epoch, last_number, scrubs from room_timeline where room_id = any(?)",
     [[...roomIds]],
   );
 }

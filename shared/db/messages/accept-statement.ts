@@ -1,0 +1,247 @@
+import { CONTENT, type Content } from "../../contract/content/index.ts";
+import type { RoomAddress } from "../../contract/names.ts";
+import { rolesAllowed } from "../../contract/permissions.ts";
+import { newId } from "../../platform/ids.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
+import type { TokenStamp } from "../../auth/token-claims.ts";
+import { holdsToken } from "../users/user-tokens.ts";
+import type { Statement } from "../connection/pipelined-transaction.ts";
+import type { MessageStatus } from "../../contract/resources.ts";
+import { LOCKED_ROOMS } from "../rooms/lock-rooms.ts";
+import { JOIN_COUNTERS, WAITING_COUNT } from "../rooms/room-mirrors.ts";
+import { appendingCtes, type AppendedRow } from "../timeline/append.ts";
+import { REPLY_JOIN } from "../timeline/entries.ts";
+import { markOlder, OFFERED_BINDINGS, OFFERED_MESSAGES } from "./number-older.ts";
+import { SELECT_MESSAGE, type MessageRow } from "./messages.ts";
+
+/** A message of a request. `requestHash` (hex) distinguishes a repeated request from another one with the same client id. */
+export type NewMessage = {
+  tenantId: string;
+  user: string;
+  room: RoomAddress;
+  content: Content;
+  clientId: string | null;
+  requestHash: string | null;
+  /** Of the sender's token. Null where no token stands for the sender. */
+  stamp: TokenStamp | null;
+  /** How many messages of the room may wait for Matrix; absent: any number. A batch that is accepted together may pass it. */
+  roomLimit?: number;
+  /** Id of the request, for logs; absent where there is none. */
+  requestId?: string;
+};
+
+/**
+ * `accepted`: with its entry in the timeline, which is to be published. `replayed`: the sender has used the client id before;
+ * the row is the first request's. `token_not_held`: the existing user of the sender's name does not hold the token.
+ * `room_full`: too many messages of the room wait for Matrix.
+ */
+export type Acceptance =
+  | { outcome: "accepted"; message: MessageRow; entry: AppendedRow }
+  | { outcome: "replayed"; message: MessageRow }
+  | { outcome: Refusal };
+
+type Refusal = "token_not_held" | "no_such_room" | "may_not_post" | "room_full";
+
+export type Accepted = Extract<Acceptance, { outcome: "accepted" }>;
+
+/** `room_locked`: another transaction locks the room; nothing was decided. */
+export type Written = Acceptance | { outcome: "room_locked" };
+
+export const ROOM_LOCKED = { outcome: "room_locked" } as const;
+
+/** A message as ACCEPT takes it. */
+export function toInputRow(message: NewMessage, position: number) {
+  return {
+    position,
+    id: newId(),
+    tenant_id: message.tenantId,
+    external_id: message.user,
+    signed_at_ms: message.stamp?.issuedAtMs ?? null,
+    generation: message.stamp?.generation ?? null,
+    kind: message.room.kind,
+    slug: message.room.slug,
+    client_id: message.clientId,
+    request_hash: message.requestHash,
+    request_id: message.requestId ?? null,
+    room_limit: message.roomLimit ?? null,
+    content: message.content,
+  };
+}
+export type InputRow = ReturnType<typeof toInputRow>;
+
+/** Accepts messages in their order: `input` is InputRows as JSON. Their rooms are locked, see `lockRooms`. Returns AcceptedRow. */
+export function acceptStatement(input: string): Statement {
+  return { sql: ACCEPT, bindings: { input, ...ACCEPT_BINDINGS } };
+}
+
+/** What became of messages, in the order asked. `locked`: the rooms that are locked, by id. */
+export async function describeMessages(
+  db: Db,
+  rows: readonly InputRow[],
+  { accepted, locked }: { accepted: readonly AcceptedRow[]; locked: ReadonlySet<string> },
+): Promise<Written[]> {
+  const byId = new Map(accepted.map((row) => [row.entry_id, row]));
+  const refused = rows.filter((row) => !byId.has(row.id));
+  const explained = refused.length === 0 ? [] : await explainRefusals(db, refused);
+  const refusals = new Map(explained.map((row) => [row.position, row]));
+  return rows.map((row) => {
+    const entry = byId.get(row.id);
+    return entry ? describe(entry, row.request_hash) : explain(refusals.get(row.position), locked);
+  });
+}
+
+function describe({ order_number, ...row }: AcceptedRow, requestHash: string | null): Accepted {
+  const entry: AppendedRow = { ...row, ...NO_ACTS, reply: row.reply };
+  const message: MessageRow = {
+    id: entry.entry_id,
+    tenant_id: entry.tenant_id,
+    room_id: entry.room_id,
+    sender_id: row.sender_id,
+    kind: entry.kind,
+    slug: entry.slug,
+    client_id: entry.client_id,
+    request_hash: requestHash,
+    request_id: entry.request_id,
+    content: entry.content,
+    order_number,
+    status: row.status,
+    error_code: null,
+    error_message: null,
+    number: entry.number,
+    deleted_at: null,
+    accepted_at: entry.at,
+    sender_user: row.sender_user,
+    sender_display_name: row.sender_display_name,
+    sender_avatar: row.sender_avatar,
+    ...NO_ACTS,
+    reply: row.reply,
+  };
+  return { outcome: "accepted", message, entry };
+}
+
+/** Nobody has acted on a new message. */
+const NO_ACTS = {
+  ...{ sender_ref: null, revision: null, edit_content: null, edited_at: null },
+  ...{ deletion: null, reactions: null, target: null, reactors: null },
+};
+
+/** Parameters of ACCEPT that never change; `allowed`: which roles may send which kind of content, as `<kind> <role>`. */
+const ACCEPT_BINDINGS = {
+  allowed: kindsAndRoles(),
+  ...OFFERED_BINDINGS,
+};
+
+function kindsAndRoles(): string[] {
+  return Object.entries(CONTENT).flatMap(([kind, { permission }]) =>
+    rolesAllowed(permission).map((role) => `${kind} ${role}`),
+  );
+}
+
+/** The rows of `:input`, for `lockRooms` too. */
+export const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, signed_at_ms bigint,
+  generation uuid, kind text, slug text, client_id text, request_hash text, request_id text, room_limit bigint, content jsonb)`;
+
+const HOLDS_TOKEN = holdsToken({ issuedAtMs: "i.signed_at_ms", generation: "i.generation" });
+
+/** Of a room's outbox `o` and the counters that `JOIN_COUNTERS` joins. */
+const HAS_PLACE = `(i.room_limit is null or ${WAITING_COUNT} < i.room_limit)`;
+
+// The messages that may be accepted. Of two with the same client id in one batch, the first. `offset 0` makes Postgres look
+// each row up by its key, and expect as many rows as there are messages: else it joins CTEs by reading one for each row of the
+// other.
+const ALLOWED_MESSAGES = `
+  select distinct on (u.id, coalesce(i.client_id, i.id::text))
+         i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, u.id as sender_id, r.last_order
+    from ${INPUT}
+   cross join lateral (
+     select r.id, o.last_order from rooms r join room_outbox o on o.room_id = r.id ${JOIN_COUNTERS}
+      where r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null and ${HAS_PLACE}
+     offset 0) r
+   cross join lateral (
+     select u.id from users u
+      where u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null and u.status <> 'locked' and ${HOLDS_TOKEN}
+     offset 0) u
+   cross join lateral (
+     select from memberships s
+      where s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed)
+     offset 0) s
+   where r.id = any(${LOCKED_ROOMS}) and (i.client_id is null
+      or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
+   order by u.id, coalesce(i.client_id, i.id::text), i.position`;
+
+// Another transaction may insert the same client id in another room at this moment: its message is left out here. Only what
+// is inserted gets a number.
+const INSERTED_MESSAGES = `
+  insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number, numbered)
+  select id, tenant_id, room_id, sender_id, client_id, decode(request_hash, 'hex'), request_id, content,
+         last_order + row_number() over (partition by room_id order by position), true
+    from allowed order by sender_id, client_id
+      on conflict (sender_id, client_id) where client_id is not null do nothing
+  returning id, tenant_id, room_id, sender_id, client_id, request_id, content, order_number, status, accepted_at`;
+
+const OLDER = markOlder("select distinct room_id from allowed");
+
+// A statement of its own: it sees what was committed while the locks were waited for.
+const ACCEPT = `
+  with allowed as (${ALLOWED_MESSAGES}), fresh as (${INSERTED_MESSAGES}), older as (${OLDER}),
+  placed as (select * from older union all select * from fresh),
+  outbox as (
+    update room_outbox o
+       set last_order = greatest(o.last_order, c.last_order), accepted_count = o.accepted_count + c.added,
+           next_attempt_at = coalesce(o.next_attempt_at, now())
+      from (select room_id, max(order_number) as last_order, count(*) as added from placed group by room_id) c
+     where o.room_id = c.room_id
+  ), ${appendingCtes(OFFERED_MESSAGES)},
+  read as (
+    update memberships p set read_count = w.message_count
+      from (select distinct f.room_id, f.sender_id, b.message_count from fresh f join bumped b on b.room_id = f.room_id offset 0) w
+     where p.room_id = w.room_id and p.user_id = w.sender_id
+  )
+  select b.room_id, b.base + e.place as number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.sender_name,
+         e.relates_to, cast(null as timestamptz) as redacted_at, u.external_id as sender_user,
+         u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug, e.status,
+         cast(null as text) as error_code, cast(null as text) as error_message, e.request_id, e.order_number,
+         b.tenant_id, b.epoch, b.last_number, b.scrubs, answered.reply
+    from offered e join bumped b on b.room_id = e.room_id
+    join rooms r on r.id = e.room_id join users u on u.id = e.sender_id ${REPLY_JOIN}
+   order by e.position`;
+
+export type AcceptedRow = Omit<AppendedRow, keyof typeof NO_ACTS | "reply"> &
+  Pick<AppendedRow, "reply"> & {
+    sender_id: string;
+    sender_user: string;
+    status: MessageStatus;
+    order_number: number;
+  };
+
+type RefusedRow = Omit<MessageRow, "id"> & {
+  position: number;
+  id: string | null;
+  is_held: boolean;
+  may_post: boolean;
+  found_room: string | null;
+  member_role: string | null;
+};
+
+function explainRefusals(db: Db, rows: readonly InputRow[]): Promise<RefusedRow[]> {
+  return rowsOf<RefusedRow>(
+    db,
+    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, coalesce(u.status <> 'locked' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed), false) as may_post, r.id as found_room, s.role as member_role, m.*
+       from ${INPUT}
+       left join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
+       left join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
+       left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
+       left join (${SELECT_MESSAGE}) m on m.sender_id = u.id and m.client_id = i.client_id`,
+    { input: JSON.stringify(rows), allowed: ACCEPT_BINDINGS.allowed },
+  );
+}
+
+function explain(refusal: RefusedRow | undefined, locked: ReadonlySet<string>): Written {
+  if (refusal?.found_room && !locked.has(refusal.found_room)) return ROOM_LOCKED;
+  if (refusal?.is_held === false) return { outcome: "token_not_held" };
+  if (refusal?.id) return { outcome: "replayed", message: { ...refusal, id: refusal.id } };
+  // Nothing else refuses a message of a member who may write. By now there may be a place again.
+  if (refusal?.may_post) return { outcome: "room_full" };
+  if (refusal?.found_room && refusal.member_role) return { outcome: "may_not_post" };
+  return { outcome: "no_such_room" };
+}
