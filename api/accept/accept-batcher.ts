@@ -1,6 +1,14 @@
 import { isRepeatable } from "../../shared/db/connection/failures.ts";
-import type { Acceptance, NewMessage, Written } from "../../shared/db/messages/accept-messages.ts";
-import { lockedError, MAX_BATCH_MESSAGES, RoomQueues, type End, type Part } from "./room-queues.ts";
+import type { ActAcceptance, NewAct } from "../../shared/db/acts/accept-acts.ts";
+import type { Acceptance, NewMessage } from "../../shared/db/messages/accept-messages.ts";
+import {
+  lockedError,
+  MAX_BATCH_MESSAGES,
+  RoomQueues,
+  type End,
+  type Part,
+  type RoomRequest,
+} from "./room-queues.ts";
 
 /** Writes of each way at the same time, each on one connection: locked rooms leave the pool to the others. */
 const MAX_WRITES = 4;
@@ -9,26 +17,36 @@ const MAX_ATTEMPTS = 5;
 const MAX_WAIT_MS = 10_000;
 
 export type Accept = (message: NewMessage) => Promise<Acceptance>;
-type Write = (messages: readonly NewMessage[], options: { skipsLocked: boolean }) => Promise<Written[]>;
-type OnWritten = (acceptances: readonly Written[]) => void;
+export type AcceptAct = (act: NewAct) => Promise<ActAcceptance>;
+type Outcome = { outcome: string };
+type Written<O extends Outcome> = O | { outcome: "room_locked" };
+type Write<R, O extends Outcome> = (
+  requests: readonly R[],
+  options: { skipsLocked: boolean },
+) => Promise<Written<O>[]>;
+type OnWritten<O extends Outcome> = (outcomes: readonly Written<O>[]) => void;
 
 /** How the write of a part ended. `written`: its requests have their outcomes. */
 type Result = { type: "written" } | { type: "locked" } | { type: "failed"; error: unknown };
 
 /**
- * Accepts messages in batches. A lone message is written at once; messages that arrive during a write share the next
- * one. `write` is `acceptMessages` on the pool, `onWritten` receives the outcome of each batch before the requests do.
+ * Accepts messages and acts in batches. A lone one is written at once; those that arrive during a write share the next
+ * one. `write` is `acceptAll` on the pool, `onWritten` receives the outcome of each batch before the requests do.
  * A room that two batches find locked, and each room of a batch that fails for a passing reason, is written by itself:
  * then a locked room, or a message that makes its batch fail, delays no other room.
  * @throws AppError `unavailable` after a message has waited for its room's lock for 10 s, and at once while 4,000 messages
  *   wait to be written, or 1,000 of a locked room.
  */
-export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () => number): Accept {
-  const queues = new RoomQueues();
+export function createAcceptBatcher<R extends RoomRequest = NewMessage, O extends Outcome = Acceptance>(
+  write: Write<R, O>,
+  onWritten: OnWritten<O>,
+  now: () => number,
+): (request: R) => Promise<O> {
+  const queues = new RoomQueues<R, O>();
   const running = { together: 0, alone: 0 };
   let isScheduled = false;
 
-  const run = async (parts: readonly Part[], way: keyof typeof running): Promise<void> => {
+  const run = async (parts: readonly Part<R, O>[], way: keyof typeof running): Promise<void> => {
     running[way]++;
     const results = await writeParts(parts, way, write, onWritten);
     for (const [index, part] of parts.entries()) {
@@ -56,24 +74,24 @@ export function createAcceptBatcher(write: Write, onWritten: OnWritten, now: () 
     // Requests that arrive in the same iteration of the event loop share the batch.
     setImmediate(startDue);
   };
-  return (message) =>
+  return (request) =>
     new Promise((resolve, reject) => {
-      queues.add({ message, sinceMs: now(), attempts: 0, resolve, reject });
+      queues.add({ request, sinceMs: now(), attempts: 0, resolve, reject });
       schedule();
     });
 }
 
 /** Writes parts in one transaction, and settles the requests that have an outcome. */
-async function writeParts(
-  parts: readonly Part[],
+async function writeParts<R extends RoomRequest, O extends Outcome>(
+  parts: readonly Part<R, O>[],
   way: "together" | "alone",
-  write: Write,
-  onWritten: OnWritten,
+  write: Write<R, O>,
+  onWritten: OnWritten<O>,
 ): Promise<Result[]> {
   const requests = parts.flatMap((part) => part.requests);
   try {
     const all = await write(
-      requests.map(({ message }) => message),
+      requests.map(({ request }) => request),
       { skipsLocked: way === "together" },
     );
     onWritten(all);
@@ -84,21 +102,28 @@ async function writeParts(
   }
 }
 
-/** All messages of a room are locked, or none. */
-function settlePart({ requests }: Part, outcomes: ReadonlyMap<unknown, Written | undefined>): Result {
+/** All requests of a room are locked, or none. */
+function settlePart<R extends RoomRequest, O extends Outcome>(
+  { requests }: Part<R, O>,
+  outcomes: ReadonlyMap<unknown, Written<O> | undefined>,
+): Result {
   for (const request of requests) {
     const outcome = outcomes.get(request);
     if (outcome?.outcome === "room_locked") return { type: "locked" };
-    if (outcome) request.resolve(outcome);
+    if (outcome) request.resolve(outcome as O);
     else request.reject(new Error("the batch has no outcome for a message"));
   }
   return { type: "written" };
 }
 
 /** Decides how the requests of a part go on, and rejects those that do not. */
-function endPart({ queue, requests }: Part, result: Result, nowMs: number): End {
+function endPart<R extends RoomRequest, O>(
+  { queue, requests }: Part<R, O>,
+  result: Result,
+  nowMs: number,
+): End<R, O> {
   const { way, misses, batchSize } = queue;
-  const rejectWhere = (isOver: (request: Part["requests"][number]) => boolean, error: unknown) =>
+  const rejectWhere = (isOver: (request: Part<R, O>["requests"][number]) => boolean, error: unknown) =>
     requests.filter((request) => {
       const over = isOver(request);
       if (over) request.reject(error);

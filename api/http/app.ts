@@ -1,6 +1,7 @@
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
 import { createClientAddresses } from "../../shared/auth/client-address.ts";
 import { AppError } from "../../shared/contract/errors.ts";
+import { formatRoomKey, roomAddress } from "../../shared/contract/names.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { Histogram } from "../../shared/platform/metrics.ts";
 import type { Authenticate, Caller } from "../auth/authenticate.ts";
@@ -8,6 +9,7 @@ import { findRepeatedHeader } from "../../shared/platform/http/http-server.ts";
 import { checkShape, MAX_BODY_BYTES, readJson } from "./body.ts";
 import { createCors, requireOrigin } from "./cors.ts";
 import type { IdentifyCaller } from "../rate-limit/identify-caller.ts";
+import type { LimitedCall } from "../rate-limit/rate-limits.ts";
 import { describeProblem, problemHeaders, toAppError } from "./problem.ts";
 import { contextOf, createRequestLog } from "./request-context.ts";
 import { allowMethods, refuseRest } from "./methods.ts";
@@ -94,12 +96,22 @@ function identify({ authenticate, identifyCaller, allowedOrigins }: AppDeps, rou
     context.route = route.shape.path;
     const authorization = request.get("authorization");
     const client = { address: context.address, credential: authorization ?? null };
-    const caller = await identifyCaller(client, () => authenticate(authorization));
+    const caller = await identifyCaller(
+      client,
+      () => authenticate(authorization),
+      limitedCall(route, request),
+    );
     context.caller = caller;
     requireOrigin(request, caller, allowedOrigins);
     requireAccess(caller, route.access);
     next();
   };
+}
+
+/** What the call is counted under instead of its person alone. */
+function limitedCall({ shape: { limit } }: Route, request: Request): LimitedCall | null {
+  const room = roomAddress.safeParse(request.params).data;
+  return limit && room ? { limit, room: formatRoomKey(room) } : null;
 }
 
 function requireAccess(caller: Caller, access: Access): void {

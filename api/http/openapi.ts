@@ -55,6 +55,7 @@ const PATH_PARAMETERS: Record<string, z.ZodType> = {
     "py-meetup",
   ),
   id: parameter(z.uuid(), "Id of the message", "01a20674-1cd1-7305-9bc7-0e60f67e492b"),
+  key: parameter(z.string().min(1).max(64), "An emoji, or a text of 1 to 64 bytes in UTF-8", "👍"),
 };
 
 const HEADER_PARAMETERS: Record<string, z.ZodType> = {

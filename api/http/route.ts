@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { ErrorCode } from "../../shared/contract/errors.ts";
+import type { RoomLimit } from "../rate-limit/rate-limits.ts";
 import type { Caller, KeyCaller, UserCaller } from "../auth/authenticate.ts";
 
 /** A request as a handler sees it, without Express. */
@@ -37,6 +38,8 @@ export type RouteShape<Body, Query> = {
   answers: Readonly<Record<number, { schema: z.ZodType; description: string }>>;
   problems: readonly ErrorCode[];
   headers?: readonly string[];
+  /** Its calls are counted per person and room, and not among the person's other requests. */
+  limit?: RoomLimit;
 };
 
 export type Access = "server" | "user";

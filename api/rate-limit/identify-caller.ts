@@ -4,7 +4,7 @@ import { nameNetwork } from "../../shared/auth/client-address.ts";
 import { AppError, type ErrorCode } from "../../shared/contract/errors.ts";
 import { Semaphore } from "../../shared/platform/concurrency/semaphore.ts";
 import type { Caller } from "../auth/authenticate.ts";
-import type { RateLimits } from "./rate-limits.ts";
+import type { LimitedCall, RateLimits } from "./rate-limits.ts";
 
 /** How long a credential counts as known after this process verified it. */
 const KNOWN_FOR_MS = 60_000;
@@ -30,7 +30,11 @@ export type Client = { address: string; credential: string | null };
  * the next begins: many simultaneous requests reach Postgres as seldom as the same requests one after the other.
  * @throws AppError `rate_limited`, or what the check throws.
  */
-export type IdentifyCaller = <C extends Caller>(client: Client, check: () => Promise<C>) => Promise<C>;
+export type IdentifyCaller = <C extends Caller>(
+  client: Client,
+  check: () => Promise<C>,
+  limited?: LimitedCall | null,
+) => Promise<C>;
 
 export function createIdentifyCaller(limits: RateLimits, now: () => number): IdentifyCaller {
   // Hashes of credentials. An entry only says that the credential goes on to its check, which decides each time.
@@ -54,7 +58,7 @@ export function createIdentifyCaller(limits: RateLimits, now: () => number): Ide
       throw error;
     }
   };
-  return async ({ address, credential }, check) => {
+  return async ({ address, credential }, check, limited = null) => {
     const name = createHash("sha256")
       .update(credential ?? "")
       .digest("base64url");
@@ -64,7 +68,7 @@ export function createIdentifyCaller(limits: RateLimits, now: () => number): Ide
           limits.requireUnauthenticated(address);
           return checkCounted(name, address, check);
         });
-    await limits.countRequest(caller);
+    await limits.countRequest(caller, limited);
     return caller;
   };
 }

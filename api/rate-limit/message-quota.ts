@@ -1,5 +1,4 @@
 import { LRUCache } from "lru-cache";
-import type { Acceptance } from "../../shared/db/messages/accept-messages.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 
 /** How old the count of a tenant may be: of one that is near its limit, and of any other. */
@@ -9,14 +8,14 @@ const RETRY_AFTER_MS = 5_000;
 const MAX_TENANTS = 10_000;
 
 /**
- * Accepts a message if fewer than `limit` messages of its tenant wait for Matrix; returns null if not. A message that
- * is refused or replayed does not count.
+ * Accepts a message or an act if fewer than `limit` of its tenant wait for Matrix; returns null if not. One that is refused or
+ * replayed does not count.
  */
-export type WithinQuota = (
+export type WithinQuota = <A extends { outcome: string }>(
   tenantId: string,
   limit: number,
-  accept: () => Promise<Acceptance>,
-) => Promise<Acceptance | null>;
+  accept: () => Promise<A>,
+) => Promise<A | null>;
 
 /** The waiting messages of a tenant: those in Postgres a moment ago, and those that this process accepted since. */
 type Usage = {
@@ -51,7 +50,7 @@ export function createMessageQuota(
     try {
       if ((await usage.counted) + place > limit) return null;
       const acceptance = await accept();
-      isAccepted = acceptance.outcome === "accepted";
+      isAccepted = acceptance.outcome === "accepted" || acceptance.outcome === "done";
       return acceptance;
     } finally {
       if (!isAccepted) usage.acceptedSince--;

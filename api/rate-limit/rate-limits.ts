@@ -13,13 +13,23 @@ const LOGIN_WINDOW_S = 60;
 const MAX_LOGINS_PER_ADDRESS = 20;
 const MAX_LOGINS_PER_KEY = 10;
 
-type LimitName = "user" | "key" | "tenant" | "address" | "login";
+/** Limits of a person in one room, in a window. */
+const ROOM_LIMITS = { acts: 30 };
+export type RoomLimit = keyof typeof ROOM_LIMITS;
+
+/** The room of a call that has such a limit. */
+export type LimitedCall = { limit: RoomLimit; room: string };
+
+type LimitName = RoomLimit | "user" | "key" | "tenant" | "address" | "login";
 type NamedBound = Bound & { limit: LimitName };
 
 /** Rate limits. An address stands for its network. Each function throws AppError `rate_limited`, with the time to wait. */
 export type RateLimits = {
-  /** Counts a request with a valid credential under its user or key, and under its tenant. */
-  countRequest: (caller: Caller) => Promise<void>;
+  /**
+   * Counts a request with a valid credential under its user or key, and under its tenant. `limited`: under the person in that room
+   * instead, and among all such calls of the person.
+   */
+  countRequest: (caller: Caller, limited?: LimitedCall | null) => Promise<void>;
   /** Counts a request without a valid credential. */
   countUnauthenticated: (address: string) => Promise<void>;
   /** Refuses an address that has used up its requests without a valid credential, as far as this process knows. */
@@ -44,7 +54,7 @@ export function createRateLimits(
     if (over && longestMs > 0) throw refuse(over.limit, longestMs);
   };
   return {
-    countRequest: (caller) => require(boundsOf(caller)),
+    countRequest: (caller, limited = null) => require(boundsOf(caller, limited)),
     countUnauthenticated: (address) => require([unauthenticatedBound(address)]),
     requireUnauthenticated: (address) => {
       const leftMs = waitMs(unauthenticatedBound(address));
@@ -59,23 +69,27 @@ function unauthenticatedBound(address: string): NamedBound {
   return { limit: "address", key, most: MAX_UNAUTHENTICATED, windowS: WINDOW_S };
 }
 
-function boundsOf({ tenantId, limits, ...caller }: Caller): NamedBound[] {
-  const own: NamedBound =
-    caller.kind === "user"
-      ? {
-          limit: "user",
-          key: limitKey(tenantId, `user:${caller.user}`),
-          most: limits.userRequests,
-          windowS: WINDOW_S,
-        }
-      : {
-          limit: "key",
-          key: limitKey(tenantId, `key:${caller.keyId}`),
-          most: limits.keyRequests,
-          windowS: WINDOW_S,
-        };
+function boundsOf(caller: Caller, limited: LimitedCall | null): NamedBound[] {
+  const { tenantId, limits } = caller;
   const all = limitKey(tenantId, "tenant");
-  return [own, { limit: "tenant", key: all, most: limits.tenantRequests, windowS: WINDOW_S }];
+  return [
+    ...ownBounds(caller, limited),
+    { limit: "tenant", key: all, most: limits.tenantRequests, windowS: WINDOW_S },
+  ];
+}
+
+function ownBounds({ tenantId, limits, ...caller }: Caller, limited: LimitedCall | null): NamedBound[] {
+  const bound = (limit: LimitName, what: string, most: number): NamedBound => ({
+    ...{ limit, most, key: limitKey(tenantId, what), windowS: WINDOW_S },
+  });
+  if (caller.kind !== "user") return [bound("key", `key:${caller.keyId}`, limits.keyRequests)];
+  const { user } = caller;
+  if (!limited) return [bound("user", `user:${user}`, limits.userRequests)];
+  const { limit, room } = limited;
+  return [
+    bound(limit, `${limit}:${user}:${room}`, ROOM_LIMITS[limit]),
+    bound(limit, `${limit}:${user}`, limits.userRequests),
+  ];
 }
 
 function loginBounds(address: string, key: string): NamedBound[] {

@@ -1,5 +1,5 @@
 import type { Db } from "../../shared/db/connection/open.ts";
-import type { Accept } from "../accept/accept-batcher.ts";
+import type { Accept, AcceptAct } from "../accept/accept-batcher.ts";
 import type { AfterCommit } from "../after-commit/after-commit.ts";
 import type { FindTenant } from "../auth/authenticate.ts";
 import type { WithinQuota } from "../rate-limit/message-quota.ts";
@@ -15,7 +15,7 @@ export type RouteDeps = {
   db: Db;
   afterCommit: AfterCommit;
   mutex: KeyedMutex;
-  accept: Accept;
+  accept: Accept & AcceptAct;
   withinQuota: WithinQuota;
   findTenant: FindTenant;
   now: () => number;

@@ -69,7 +69,11 @@ async function publish(redis: Redis, event: QueuedUserEvent, read: Read): Promis
   if (event.kind === "room.added") {
     if (!current) return;
     await sendControlMessage(redis, userId, { kind: "subscribe", roomId });
-    await publishUserEvent(redis, userId, { type: "room.added", room: current });
+    await publishUserEvent(redis, userId, {
+      type: "room.added",
+      // A user's stream never holds the text of a message.
+      room: { ...current, lastMessage: null },
+    });
     return;
   }
   // The user is in the room again: a later event says so, and another process may have published it already.

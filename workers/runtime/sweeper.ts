@@ -8,6 +8,7 @@ import { findRoomsToNumber } from "../../shared/db/messages/number-older.ts";
 import { findDueSent } from "../../shared/db/rooms/room-mirrors.ts";
 import { findDueCursors } from "../../shared/db/timeline/consumers.ts";
 import { publishMarkedRooms, publishRooms } from "../../shared/timeline/publish.ts";
+import { removeStaleStreams } from "../../shared/timeline/remove-stale-streams.ts";
 import { numberAndPublish } from "../outbound/number-messages.ts";
 import type { WorkerContext } from "./context.ts";
 import type { IsWaiting } from "./run-jobs.ts";
@@ -72,6 +73,7 @@ async function sweepOnce(
   for (const roomId of await findRoomsToNumber(context.db, MAX_NUMBERED))
     await numberAndPublish(context, roomId);
   await publishMarkedRooms(context, MAX_MARKED);
+  await removeStaleStreams(context, MAX_FOUND);
   await publishUserEventOutbox(context, MAX_FOUND);
   context.sent.add(await findDueSent(context.db, { dueForMs: SENT_DUE_MS, limit: MAX_FOUND }));
   await publishRooms(context, await appendDueMemberCounts(context.db, MAX_FOUND));

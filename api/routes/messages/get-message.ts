@@ -1,45 +1,43 @@
-import { z } from "zod";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import { findMessage, presentMessage } from "../../../shared/db/messages/messages.ts";
-import { findTimelineMessage } from "../../../shared/db/timeline/pages.ts";
-import { AppError } from "../../../shared/contract/errors.ts";
-import { messageResource, type MessageResource } from "../../../shared/contract/resources.ts";
-import { presentTimelineMessage } from "../../../shared/timeline/present/message.ts";
+import { readMessage, type ReadMessage } from "../../../shared/contract/resources.ts";
 import { pathRoom } from "../../http/fields.ts";
 import { userRoute, type Route } from "../../http/route.ts";
-import { listPath, requireReadAccess, tag } from "./room-access.ts";
+import { messagePath, pathMessage, readForMember } from "./answer-act.ts";
+import { requireReadAccess, tag } from "./room-access.ts";
 
 export function getMessageRoute({ db }: { db: Db }): Route {
   return userRoute(
     {
       method: "get",
-      path: `${listPath}/{id}`,
+      path: messagePath,
       tag,
       summary: "Read a message",
       description:
         "403 for a locked user, 404 for a room that the user is not in. A message of mine shows here how far it has come.",
-      answers: { 200: { schema: messageResource, description: "The message" } },
+      answers: { 200: { schema: readMessage, description: "The message" } },
       problems: ["forbidden", "not_found"],
     },
     async ({ caller, params }) => {
-      const access = await requireReadAccess(db, caller, pathRoom(params));
-      const id = z.uuid().safeParse(params["id"]).data;
-      const message = id === undefined ? null : await readMessage(db, caller.tenantId, access.room_id, id);
-      if (!message) throw new AppError("not_found", "There is no such message.");
-      return { status: 200, body: message };
+      const { room_id: roomId, user_id: userId } = await requireReadAccess(db, caller, pathRoom(params));
+      const target = pathMessage(params);
+      const place = { roomId, userId, target };
+      return { status: 200, body: await read(db, caller.tenantId, place) };
     },
   );
 }
 
-/** A message that came through the API, with its status, or one that was written on Matrix. */
-async function readMessage(
+/** A message of the timeline, or a dead one of version 0.2, which stands in none. */
+async function read(
   db: Db,
   tenantId: string,
-  roomId: string,
-  id: string,
-): Promise<MessageResource | null> {
-  const own = await findMessage(db, tenantId, roomId, id);
-  if (own) return presentMessage(own);
-  const entry = await findTimelineMessage(db, tenantId, roomId, id);
-  return entry ? presentTimelineMessage(entry) : null;
+  place: { roomId: string; userId: string; target: string },
+): Promise<ReadMessage> {
+  try {
+    return await readForMember(db, tenantId, place);
+  } catch (error) {
+    const own = await findMessage(db, tenantId, place.roomId, place.target);
+    if (!own) throw error;
+    return { ...presentMessage(own), myReactions: [] };
+  }
 }

@@ -4,7 +4,8 @@ import { markOpened } from "../../../shared/db/memberships/members-due.ts";
 import { listTimelineMessages, readPosition, type PageEdge } from "../../../shared/db/timeline/pages.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { isAllowed } from "../../../shared/contract/permissions.ts";
-import { messageResource } from "../../../shared/contract/resources.ts";
+import { messageResource, readMessage } from "../../../shared/contract/resources.ts";
+import { readOwnReactions } from "../../../shared/db/acts/read-acts.ts";
 import { presentTimelineMessage } from "../../../shared/timeline/present/message.ts";
 import { pageLimit, pathRoom, timelineNumber } from "../../http/fields.ts";
 import { userRoute, type Route } from "../../http/route.ts";
@@ -27,7 +28,7 @@ const pageQuery = z
 
 const messagePage = z
   .strictObject({
-    items: z.array(messageResource).meta({ description: "Oldest first" }),
+    items: z.array(readMessage).meta({ description: "Oldest first" }),
     epoch: z.string(),
     offset: z.int().meta({ description: "Number of the room's last entry, read before the items" }),
     sentUpTo: z.int().meta({
@@ -63,8 +64,13 @@ export function listMessagesRoute({ db }: { db: Db }): Route {
       const rows = await listTimelineMessages(db, tenantId, access.room_id, { edge, limit: limit + 1 });
       if (access.opened_at === null && isAllowed(access.role, "post")) await markOpened(db, access);
       const items = after !== undefined ? rows.slice(0, limit) : rows.slice(-limit);
+      const reacted = items.flatMap((row) => (row.reactions === null ? [] : [row.entry_id]));
+      const own = await readOwnReactions(db, { roomId: access.room_id, person: access.user_id }, reacted);
       const body: z.infer<typeof messagePage> = {
-        items: items.map(presentTimelineMessage),
+        items: items.map((row) => ({
+          ...presentTimelineMessage(row),
+          myReactions: own.get(row.entry_id) ?? [],
+        })),
         epoch: position.epoch,
         offset: position.lastNumber,
         sentUpTo: position.sentNumber,

@@ -11,7 +11,7 @@ import { CONTENT, identifyContent, type Content } from "../../../shared/contract
 import { AppError } from "../../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../../shared/contract/names.ts";
 import { messageResource } from "../../../shared/contract/resources.ts";
-import type { Accept } from "../../accept/accept-batcher.ts";
+import type { Accept, AcceptAct } from "../../accept/accept-batcher.ts";
 import { notHeldError } from "../../auth/require-holder.ts";
 import { clientId, pathRoom } from "../../http/fields.ts";
 import { answerResource, userRoute, type Answer, type Route } from "../../http/route.ts";
@@ -22,7 +22,7 @@ import { listPath, tag } from "./room-access.ts";
 const POSTED = CONTENT.text;
 const messageBody = POSTED.request.extend({ clientId: clientId.optional() }).meta({ id: "NewMessage" });
 
-export type PostMessageDeps = { db: Db; accept: Accept; withinQuota: WithinQuota };
+export type PostMessageDeps = { db: Db; accept: Accept & AcceptAct; withinQuota: WithinQuota };
 
 export function postMessageRoute(deps: PostMessageDeps): Route {
   const { db } = deps;
@@ -61,7 +61,7 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
       const acceptance = await acceptWithinQuota(deps, request, limits.queuedMessages);
       if (!("message" in acceptance)) throw refusalError(acceptance.outcome);
       const { outcome, message } = acceptance;
-      if (outcome === "replayed" && message.request_hash !== requestHash) {
+      if (outcome === "replayed" && message.request_hash !== null && message.request_hash !== requestHash) {
         throw new AppError("idempotency_key_reused", "The key was used for another message.");
       }
       const read = async () => (await findMessage(db, tenantId, message.room_id, message.id)) ?? message;
@@ -72,7 +72,10 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
 
 function answerMessage(message: MessageRow, { isReplay }: { isReplay: boolean }): Answer {
   const location = `/v1/rooms/${message.kind}/${encodeURIComponent(message.slug)}/messages/${message.id}`;
-  const answer = answerResource(presentMessage(message), { isFinal: isMessageFinal(message), location });
+  const answer = answerResource(
+    { ...presentMessage(message), myReactions: [] },
+    { isFinal: isMessageFinal(message), location },
+  );
   return {
     ...answer,
     headers: { ...answer.headers, ...(isReplay ? { "Idempotency-Replayed": "true" } : {}) },
@@ -103,7 +106,7 @@ function refusalError(outcome: Exclude<Acceptance["outcome"], "accepted" | "repl
     : new AppError("not_found", "There is no such room.");
 }
 
-function readClientId(header: string | undefined, field: string | undefined): string | null {
+export function readClientId(header: string | undefined, field: string | undefined): string | null {
   if (header === undefined) return field ?? null;
   if (!clientId.safeParse(header).success) throw keyError("must be 1 to 128 visible ASCII characters");
   if (field !== undefined && field !== header) throw keyError("differs from the body's clientId");

@@ -75,3 +75,15 @@ export const messageResource = z
   })
   .meta({ id: "Message" });
 export type MessageResource = z.infer<typeof messageResource>;
+
+/** A message as one of the room's members reads it. */
+export const readMessage = messageResource
+  .extend({ myReactions: z.array(z.string()).meta({ description: "The keys of the reader" }) })
+  .meta({ id: "ReadMessage" });
+export type ReadMessage = z.infer<typeof readMessage>;
+
+/** An earlier text of a message. */
+export const messageVersion = z
+  .object({ number: z.int(), at: time, text: z.string(), format: textFormat, html: z.string().nullable() })
+  .meta({ id: "MessageVersion" });
+export type MessageVersion = z.infer<typeof messageVersion>;

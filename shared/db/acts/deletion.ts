@@ -17,6 +17,7 @@ export const deletionSql: ActSql = {
   actsAs: "case when w.is_own then 'sender' else 'observer' end",
   isOpen:
     "(case when w.status is null then true when w.status = 'queued' then w.replayed else w.status <> 'dead' end)",
+  content: "w.content",
   apply: `
   touched as (
     select m.id, m.id = act.target_id as is_message, m.content ->> 'kind' = 'edit' as is_edit,

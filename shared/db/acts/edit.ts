@@ -15,6 +15,7 @@ export const editSql: ActSql = {
       select max(v.at) + interval '1 millisecond' from timeline v where v.room_id = c.room_id and v.relates_to = c.target_id and ${VERSIONS})) end`,
   actsAs: "'sender'",
   isOpen: "true",
+  content: "w.content || jsonb_build_object('of', coalesce(w.target_content ->> 'kind', 'text'))",
   apply: `
   best as (
     select v.at, v.event_id from act join timeline v on v.room_id = act.room_id and v.relates_to = act.target_id and ${VERSIONS}

@@ -30,6 +30,8 @@ export type ActSql = {
   actsAs: string;
   /** Whether there is anything to be done on Matrix; of `wanted`. */
   isOpen: string;
+  /** What the outbox row keeps; of `wanted`. */
+  content: string;
   /** CTEs that change the tables of the kind, each with a comma after it. */
   apply: string;
   /** How many rows of the outbox `apply` has ended: an SQL expression. */
@@ -87,7 +89,7 @@ export function acceptSql(kind: ActKind, sql: ActSql): string {
   ), ${wanted(sql)}, kept as (
     insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number, target_id, acts_as,
                           status, open, numbered, sent_at)
-    select id, tenant_id, room_id, user_id, client_id, decode(request_hash, 'hex'), request_id, content, last_order + 1, target_id, ${sql.actsAs},
+    select id, tenant_id, room_id, user_id, client_id, decode(request_hash, 'hex'), request_id, ${sql.content}, last_order + 1, target_id, ${sql.actsAs},
            case when ${sql.isOpen} then 'queued' else 'sent' end, ${sql.isOpen}, true, case when ${sql.isOpen} then null else now() end
       from wanted w
         on conflict (sender_id, client_id) where client_id is not null do nothing

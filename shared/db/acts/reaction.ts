@@ -21,6 +21,7 @@ export const reactionSql: ActSql = {
   at: "c.at",
   actsAs: "'sender'",
   isOpen: "true",
+  content: "w.content",
   apply: `
   added as (
     insert into reactions (room_id, message_id, key, person, tenant_id, user_id, name, number, at)

@@ -11,6 +11,7 @@ export const unreactionSql: ActSql = {
   at: "c.at",
   actsAs: "'sender'",
   isOpen: "true",
+  content: "w.content",
   apply: `
   removed as (
     delete from reactions r using act where ${REMOVED} and r.person = act.person

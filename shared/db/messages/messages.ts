@@ -34,9 +34,9 @@ export type MessageRow = StateColumns & {
   sender_avatar: string | null;
 };
 
-/** MessageRows; the caller adds `where` and `order by`. An act is no message. */
+/** MessageRows; the caller adds `where` and `order by`. An act, which only its client id finds, has a hash that no message has. */
 export const SELECT_MESSAGE = `
-  select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, encode(m.request_hash, 'hex') as request_hash, m.request_id,
+  select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, case when m.target_id is null then encode(m.request_hash, 'hex') else 'act' end as request_hash, m.request_id,
          m.content, m.order_number, m.status, m.error_code, m.error_message, e.number, e.redacted_at as deleted_at, m.accepted_at,
          u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar,
          ${STATE_COLUMNS}
@@ -53,7 +53,7 @@ export async function findMessage(
 ): Promise<MessageRow | null> {
   const rows = await rowsOf<MessageRow>(
     db,
-    `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.id = ?`,
+    `${SELECT_MESSAGE} where m.tenant_id = ? and m.room_id = ? and m.id = ? and m.target_id is null`,
     [tenantId, roomId, id],
   );
   return rows[0] ?? null;
