@@ -87,10 +87,9 @@ export function presentMessage(row: MessageRow): MessageResource {
     number: row.number,
     clientId: row.client_id,
     sender: presentSender({ ...row, sender_ref: null, sender_name: null }, row.room_id),
-    ...presentState(row),
+    ...presentState({ ...row, redacted_at: row.deleted_at }),
     at: row.accepted_at.toISOString(),
     status: row.status,
     error: presentError(row),
-    deletedAt: row.deleted_at?.toISOString() ?? null,
   };
 }

@@ -18,7 +18,7 @@ export type StateColumns = {
   edit_content: Record<string, unknown> | null;
   edited_at: Date | null;
   /** Null also for a message that was deleted in version 0.3. */
-  deletion: { by: PersonColumns; reason: string | null } | null;
+  deletion: { at: string; by: PersonColumns; reason: string | null } | null;
   reactions: ReactionCount[] | null;
   /** The message that it answers. */
   reply: { id: string; number: number; sender: PersonColumns; text: string; deleted: boolean } | null;
@@ -91,7 +91,7 @@ export const REPLY_JOIN = `
 /** StateColumns, and what joins them to `e`. Each is found by its key, and looked for only where there is one. */
 export const STATE_COLUMNS = `
   st.revision, w.content as edit_content, w.at as edited_at, x.reactions, answered.reply,
-  case when d.number is not null then jsonb_build_object('by', ${personOf("d", "du")}, 'reason', d.content -> 'reason') end as deletion`;
+  case when d.number is not null then jsonb_build_object('at', d.at, 'by', ${personOf("d", "du")}, 'reason', d.content -> 'reason') end as deletion`;
 export const STATE_JOINS = `
   left join message_states st on st.room_id = e.room_id and st.message_id = coalesce(e.relates_to, e.entry_id)
   left join timeline w on w.room_id = e.room_id and w.number = st.edit_number

@@ -16,7 +16,6 @@ export function presentTimelineMessage(row: EntryRow): MessageResource {
     at: row.at.toISOString(),
     status: row.status ?? "sent",
     error: presentError(row),
-    deletedAt: row.redacted_at?.toISOString() ?? null,
   };
 }
 
@@ -33,7 +32,12 @@ export function presentTarget(target: TargetColumns): MessageResource {
   });
 }
 
-type Stated = StateColumns & { room_id: string; number: number | null; content: Record<string, unknown> };
+type Stated = StateColumns & {
+  room_id: string;
+  number: number | null;
+  content: Record<string, unknown>;
+  redacted_at: Date | null;
+};
 
 /** The fields of a message that acts change. */
 export function presentState(row: Stated) {
@@ -45,9 +49,16 @@ export function presentState(row: Stated) {
     reactions: row.reactions ?? [],
     pinned: false,
     editedAt: row.edited_at?.toISOString() ?? null,
+    deletedAt: presentDeletedAt(row),
     deletedBy: deletion && presentPerson(deletion.by, row.room_id),
     reason: deletion?.reason ?? null,
   };
+}
+
+/** When it was deleted, by its deletion: that may have come from Matrix later. */
+function presentDeletedAt({ redacted_at: redactedAt, deletion }: Stated): string | null {
+  if (redactedAt === null) return null;
+  return (deletion === null ? redactedAt : new Date(deletion.at)).toISOString();
 }
 
 /** What a message holds now: an edit replaces its text, and keeps its kind and what it answers. */
