@@ -21,6 +21,11 @@ export function externalEntryId(roomId: string, eventId: string): string {
   return v5(eventId, roomId);
 }
 
+/** The transaction id under which the act `actId` redacts a further event: always the same one. */
+export function furtherTransactionId(actId: string, eventId: string): string {
+  return v5(eventId, actId);
+}
+
 /** The `ref` of a person without a user, by whatever names the person. `scope`: the id of the tenant. */
 export function personRef(name: string, scope: string): string {
   return v5(name, scope);

@@ -21,7 +21,7 @@ export function readOwnEvents(
       if (messageId === null || received === null || event.state_key !== undefined) return null;
       own.push({
         ...{ roomId, messageId, eventId: event.event_id },
-        ...{ sender: event.sender, content: received.content },
+        ...{ sender: event.sender, kinds: [received.content.kind], targetEventId: received.targetEventId },
       });
     }
   }

@@ -8,13 +8,13 @@ type Duplicate = { roomId: string; eventId: string };
 
 /**
  * The duplicates of a plan, and the events of which the rows showed only when they were settled that their messages have
- * another one: that may be the event which the plan took for the duplicate.
+ * another one: that may be the event which the plan took for the duplicate. Also the events of what was deleted here.
  */
 export function duplicatesOf(
   { duplicates }: Pick<SyncPlan, "duplicates">,
   { settled }: Applied,
 ): Duplicate[] {
-  const second = settled.filter(({ outcome }) => outcome === "duplicate");
+  const second = settled.filter(({ outcome }) => outcome === "duplicate" || outcome === "orphan");
   const messages = new Set(second.map(({ message }) => message));
   return [
     ...duplicates.filter(({ messageId }) => !messages.has(messageId)),
@@ -35,7 +35,7 @@ export async function redactDuplicates(
   for (const { roomId, eventId } of duplicates) {
     const matrixRoomId = rooms.find((room) => room.id === roomId)?.matrix_room_id;
     if (matrixRoomId === undefined) continue;
-    context.log.error({ room: roomId }, "a message has two events on Matrix: the second is redacted");
+    context.log.error({ room: roomId }, "an event is one too many on Matrix: it is redacted");
     await redact(request, { matrixRoomId, eventId, transactionId: newId() }).catch((error: unknown) => {
       context.log.warn({ err: error, room: roomId }, "redacting a duplicate failed");
     });

@@ -1,6 +1,7 @@
 import {
   claimMessages,
   endBatch,
+  finishWithoutEvent,
   makeOutboxDue,
   type ClaimedMessage,
 } from "../../shared/db/messages/outbox.ts";
@@ -9,7 +10,7 @@ import type { JobPayload } from "../../shared/queues/index.ts";
 import { afterBatch, runModes, type Batch, type Mode, type Steps } from "../outbound/drain-modes.ts";
 import { numberAndPublish } from "../outbound/number-messages.ts";
 import { redactDuplicateEvents } from "../outbound/redact-duplicate-events.ts";
-import { sendMessage } from "../outbound/send-message.ts";
+import { isByObserver, sendMessage } from "../outbound/send-message.ts";
 import { logFields, settleFailure } from "../outbound/settle-failure.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
@@ -54,9 +55,11 @@ async function drainIfDue(context: WorkerContext, room: LeasedRoom, lease: RoomL
 function createSteps(context: WorkerContext, room: LeasedRoom, lease: RoomLease): Steps {
   const { db, outboundBatchSize } = context;
   const isOver = startSlice(context);
+  // For the whole drain: the statement that marks messages sent is the one that claims the next ones.
+  const sentEvents = new Map<string, string>();
   return {
     send: async ({ claim }) => {
-      const batch = await sendBatch(context, room, claim.messages, { lease, isOver });
+      const batch = await sendBatch(context, room, claim.messages, { lease, isOver, sentEvents });
       if (batch.sent.length > 0) context.hitFailpoint("between homeserver answer and mark");
       return afterBatch(claim, batch, isOver());
     },
@@ -102,7 +105,7 @@ async function sendBatch(
   context: WorkerContext,
   room: LeasedRoom,
   messages: readonly ClaimedMessage[],
-  { lease, isOver }: { lease: RoomLease; isOver: () => boolean },
+  { lease, isOver, sentEvents }: { lease: RoomLease; isOver: () => boolean; sentEvents: Map<string, string> },
 ): Promise<Batch> {
   const startedAtMs = performance.now();
   const elapsedMs = () => performance.now() - startedAtMs;
@@ -112,22 +115,37 @@ async function sendBatch(
   for (const message of messages) {
     if (isOver()) break;
     try {
-      batch.sent.push({ id: message.id, eventId: await sendMessage(context, room, message, lease) });
+      const eventId = await sendMessage(context, room, message, { lease, sentEvents });
+      if (eventId === null) await finish(context, room, lease, message);
+      else {
+        sentEvents.set(message.id, eventId);
+        context.recentSends.add(room.homeserver_id, room.id);
+        rememberSender(messages, message);
+      }
+      batch.sent.push({ id: message.id, eventId });
     } catch (error) {
       batch.failure = { message, error };
       // The room was replaced: what this batch sent to the former Matrix room is sent again, in its order.
       if (startedIn !== null && room.matrix_room_id !== startedIn) batch.sent = [];
       break;
     }
-    if (!message.sender_is_joined || !message.sender_is_registered)
-      rememberSender(messages, message.sender_id);
-    context.recentSends.add(room.homeserver_id, room.id);
     context.metrics.messagesSent.inc();
     context.metrics.acceptedToSent.observe((message.age_ms + elapsedMs()) / 1_000);
     context.log.info(logFields(room, message), "message sent");
   }
   context.outboundBatchSize.addSample(batch.sent.length, elapsedMs());
   return batch;
+}
+
+/** Ends an act that makes no event. @throws LeaseLost */
+async function finish(
+  context: WorkerContext,
+  room: LeasedRoom,
+  lease: RoomLease,
+  { id }: ClaimedMessage,
+): Promise<void> {
+  if (!(await finishWithoutEvent(context.db, room.id, lease.fence, id))) throw new LeaseLost();
+  context.sent.add([room.id]);
 }
 
 /**
@@ -148,9 +166,10 @@ async function markAndUnclaim(
 }
 
 /** The sender of a sent message is registered and joined for the rest of the batch too. */
-function rememberSender(messages: readonly ClaimedMessage[], senderId: string): void {
+function rememberSender(messages: readonly ClaimedMessage[], sent: ClaimedMessage): void {
+  if (isByObserver(sent) || (sent.sender_is_joined && sent.sender_is_registered)) return;
   for (const message of messages) {
-    if (message.sender_id !== senderId) continue;
+    if (message.sender_id !== sent.sender_id) continue;
     message.sender_is_registered = true;
     message.sender_is_joined = true;
   }

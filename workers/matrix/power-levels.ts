@@ -29,6 +29,8 @@ export function buildPowerLevels(
     users: { ...Object.fromEntries(named), ...(isObserverCreator ? {} : { [observer]: OBSERVER_LEVEL }) },
     users_default: 0,
     events: {
+      [EventType.Reaction]: 0,
+      [EventType.RoomRedaction]: 0,
       [EventType.RoomName]: 75,
       [EventType.RoomTopic]: 75,
       [EventType.RoomAvatar]: 75,

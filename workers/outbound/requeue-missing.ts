@@ -71,7 +71,10 @@ async function listCandidates(
   });
 }
 
-/** Messages that were redacted on Matrix before an observer read them: they were sent, and are deleted here too. */
+/**
+ * Messages that were redacted on Matrix before an observer read them: they were sent, and are deleted here too. What became of an
+ * act, the redaction says when it is read.
+ */
 async function settleRedacted(
   context: WorkerContext,
   room: RoomSnapshot,
@@ -79,9 +82,11 @@ async function settleRedacted(
 ): Promise<void> {
   if (redacted.length === 0) return;
   const events = redacted.map((row) => ({ roomId: room.id, messageId: row.id, eventId: row.event_id }));
+  const acts = new Set(redacted.filter((row) => row.is_act).map(({ id }) => id));
+  const plan = planPruned(events);
   const applied = await applySyncPlan(context.db, {
     require: lockTimeline(room.id),
-    plan: planPruned(events),
+    plan: { ...plan, pruned: plan.pruned.filter((id) => !acts.has(id)) },
     also: [],
   });
   reportSeen(context, applied.settled);

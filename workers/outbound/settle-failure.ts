@@ -8,9 +8,10 @@ import { NotWanted } from "../reconcile/ensure-joined.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { LeaseLost, type RoomLease } from "../runtime/room-lease.ts";
 import type { Failure } from "./drain-modes.ts";
+import { NotSendable } from "./not-sendable.ts";
 import { reportDeadMessage } from "./report-dead-message.ts";
 import { decideRetry, isRefusal, type Decision } from "./retry.ts";
-import { SendFailed } from "./send-message.ts";
+import { SendFailed } from "./send-failed.ts";
 
 /**
  * Reschedules the room of a message that could not be sent, or marks the message dead. Returns the delay until the room is due,
@@ -23,6 +24,7 @@ export async function settleFailure(
   { message, error }: Failure,
 ): Promise<number> {
   if (error instanceof NotWanted) return endMessage(context, room, lease, message, "sender_removed");
+  if (error instanceof NotSendable) return endMessage(context, room, lease, message, error.code);
   if (!(error instanceof SendFailed)) throw error;
   const decision = await decide(context, room, message, error);
   if (decision.action === "dead") return endMessage(context, room, lease, message, decision.code);
@@ -65,10 +67,10 @@ async function endMessage(
   context: WorkerContext,
   room: RoomSnapshot,
   lease: RoomLease,
-  { id, request_id: requestId }: ClaimedMessage,
+  { id, request_id: requestId, target_id: targetId }: ClaimedMessage,
   code: DeadCode,
 ): Promise<number> {
-  const hides = hidesRefused(code, room.on_refused);
+  const hides = targetId === null && hidesRefused(code, room.on_refused);
   const entries = await markDead(context.db, room.id, lease.fence, { id, code, hides });
   if (entries === null) throw new LeaseLost();
   if (entries.length > 0)

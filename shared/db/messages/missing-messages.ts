@@ -1,3 +1,4 @@
+import { SURVIVING_ACTS, type ActKind } from "../../contract/content/acts.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { countReopened } from "../rooms/room-mirrors.ts";
 import { appendUnderLease } from "../timeline/append-under-lease.ts";
@@ -5,8 +6,15 @@ import { SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
 import { numberOlder } from "./number-older.ts";
 import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
-/** A message that a homeserver accepted. `open`: no observer has read its event. */
-export type SentRow = { id: string; event_id: string; order_number: number; open: boolean };
+/** A message or an act that a homeserver accepted. `open`: no observer has read its event. */
+export type SentRow = { id: string; event_id: string; order_number: number; open: boolean; is_act: boolean };
+
+/**
+ * The row `m` still has an effect here. A reaction that its person has removed since has none: on Matrix it would stay.
+ */
+export const IS_EFFECTIVE = `
+  (m.target_id is null or m.content ->> 'kind' <> '${"reaction" satisfies ActKind}' or exists (
+     select 1 from reactions x where x.room_id = m.room_id and x.message_id = m.target_id and x.key = m.content ->> 'key' and x.person = m.sender_id))`;
 
 /** The unseen messages of a room after an order number, oldest first. */
 export function listUnseenMessages(
@@ -16,9 +24,9 @@ export function listUnseenMessages(
 ): Promise<SentRow[]> {
   return rowsOf<SentRow>(
     db,
-    `select id, event_id, order_number, open from messages
-      where room_id = ? and open and status = 'sent' and event_id is not null and order_number > ?
-      order by order_number limit ?`,
+    `select m.id, m.event_id, m.order_number, m.open, m.target_id is not null as is_act from messages m
+      where m.room_id = ? and m.open and m.status = 'sent' and m.event_id is not null and m.order_number > ? and ${IS_EFFECTIVE}
+      order by m.order_number limit ?`,
     [roomId, afterOrder, limit],
   );
 }
@@ -39,7 +47,8 @@ export type Unmet = {
 
 /**
  * Of the entries after a number, 2,000 at most: the messages that are sent and that a rereading has not met, seen ones too,
- * without deleted ones, and without seen ones of people who are not in the room any more. `next`: the number to go on after, null at the timeline's end.
+ * without deleted ones, and without seen ones of people who are not in the room any more, but for what the observer carries out
+ * for them. `next`: the number to go on after, null at the timeline's end.
  */
 export async function listUnmetMessages(
   db: Db,
@@ -53,11 +62,11 @@ export async function listUnmetMessages(
     `select m.id, m.event_id, m.order_number, m.open, t.last_number
        from room_timeline t
        left join (
-         select m.id, coalesce(m.event_id, e.event_id) as event_id, m.order_number, m.open, e.number
+         select m.id, coalesce(m.event_id, e.event_id) as event_id, m.order_number, m.open, m.target_id is not null as is_act, e.number
            from timeline e join messages m on m.id = e.entry_id
           where e.room_id = :roomId and e.number > :after and e.number <= :upTo and e.redacted_at is null
-            and m.status = 'sent' and m.sent_at >= :sentSince
-            and (m.open or exists (select 1 from memberships s
+            and m.status = 'sent' and m.sent_at >= :sentSince and ${IS_EFFECTIVE}
+            and (m.open or m.content ->> 'kind' = any(:surviving) or exists (select 1 from memberships s
                                     where s.room_id = m.room_id and s.user_id = m.sender_id and s.desired = 'in'))
             and (cast(:rereading as uuid) is null or m.met_in is distinct from cast(:rereading as uuid))
             and m.accepted_at >= coalesce(cast(:acceptedSince as timestamptz), '-infinity')
@@ -65,7 +74,16 @@ export async function listUnmetMessages(
        ) m on m.event_id is not null
       where t.room_id = :roomId
       order by m.number`,
-    { roomId, rereading, sentSince, acceptedSince, acceptedUntil, after, upTo },
+    {
+      roomId,
+      rereading,
+      sentSince,
+      acceptedSince,
+      acceptedUntil,
+      after,
+      upTo,
+      surviving: [...SURVIVING_ACTS],
+    },
   );
   const messages = rows.flatMap(({ last_number: _, ...row }) => (row.id === null ? [] : [row]));
   return { messages, next: upTo < (rows[0]?.last_number ?? 0) ? upTo : null };
@@ -84,9 +102,9 @@ const REQUEUE = `
      where m.status = 'sent' and coalesce(m.event_id, e.event_id) = f.event_id and ${ROOM_EXISTS}
      order by m.id for update of m
   ), again as (
-    update messages m set status = 'queued', open = true, numbered = true, event_id = null, seen_event_id = null, timeline_number = null, sent_at = null, met_in = null
+    update messages m set status = 'queued', open = true, replayed = true, numbered = true, event_id = null, seen_event_id = null, timeline_number = null, sent_at = null, met_in = null
       from locked l where m.id = l.id
-    returning m.id, m.room_id, m.order_number
+    returning m.id, m.room_id, m.order_number, m.target_id, m.content ->> 'kind' as kind
   ), closed as (
     select tenant_id, room_id from locked where not open
   ), reopened as (${countReopened("closed")}), due as (

@@ -1,9 +1,12 @@
+import type { MessageStatus } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { transactPipelined } from "../connection/pipelined-transaction.ts";
 import { LOCK_ROOM_LEASE } from "../lease.ts";
+import { countClosed } from "../rooms/room-mirrors.ts";
 
 /**
- * The outbox: messages on their way to Matrix. `open` means that the message is neither dead nor seen by an observer. A room's
+ * The outbox: messages, and acts on messages, on their way to Matrix. An act has a `target_id`, the message that it is about; what
+ * holds of messages below holds of acts too. `open` means that the message is neither dead nor seen by an observer. A room's
  * `room_outbox` row has the last order number, the due time (null when nothing waits), since when its first message fails
  * (`failing_since`, moved by the time that does not count) and the lease.
  *
@@ -11,23 +14,44 @@ import { LOCK_ROOM_LEASE } from "../lease.ts";
  * - queued → sending: `acquireRoomLease` and `claimMessages`, by the drain of the room, under the lease. A message that
  *   is `sending` may be on Matrix: after a crash, the next drain sends it again under the same transaction id.
  * - sending → queued: `endBatch`, for what the drain claimed and did not try.
- * - sending → sent: `claimMessages`, `endBatch` and `releaseRoomLease`, with the event's id, under the lease.
+ * - sending → sent: `claimMessages`, `endBatch` and `releaseRoomLease`, with the event's id, under the lease; `finishWithoutEvent`
+ *   for an act that makes no event: it also ends `open`.
  * - queued, sending, dead → sent: the observer, when it reads the event itself. It also ends `open`.
  * - sent → queued: `requeueMessages`, when the homeserver does not have the event any more.
- * - dead → queued: `replayMessages`, when an operator asks for it.
+ * - dead → queued: `replayMessages`, when an operator or the sender asks for it. `replayed` says of both that Matrix may have it
+ *   although it is queued.
  * - queued, sending, sent → dead: `dead-messages.ts`, which says when.
  *
  * `event_id` is written once, by the homeserver's answer or by the observer: another event of the message is a duplicate, which is
  * to be redacted. Only requeueing clears it. What marks or settles several messages locks them in the order of their ids.
  */
 
-/** A claimed message, with what its sender still needs on Matrix. */
+/** Who carries a message or an act out on Matrix. */
+export type ActsAs = "sender" | "observer";
+
+/** The message that another one or an act refers to. `event_id` is null where Matrix has none, or none that is marked yet. */
+export type ReferredMessage = {
+  id: string;
+  event_id: string | null;
+  /** Null for a message of Matrix. */
+  status: MessageStatus | null;
+  is_deleted: boolean;
+};
+
+/** A claimed message or act, with what its sender still needs on Matrix. */
 export type ClaimedMessage = {
   id: string;
   request_id: string | null;
   order_number: number;
-  /** As the row keeps it: see `parseContent`. */
+  /** As the row keeps it: see `parseContent` and `parseAct`. */
   content: Record<string, unknown>;
+  /** The message that an act is about; null for a message. */
+  target_id: string | null;
+  acts_as: ActsAs;
+  /** It was sent or dead before. */
+  replayed: boolean;
+  /** The message that an act is about, or that a message answers; null for none. */
+  refers_to: ReferredMessage | null;
   /** When it was accepted, in milliseconds since 1970, and its age, by the database's clock. */
   accepted_at_ms: number;
   age_ms: number;
@@ -69,13 +93,15 @@ export const SELECT_DUPLICATES =
 
 /** The bindings of `MARK_SENT`. */
 export function sentColumns(sent: readonly SentMessage[]): { ids: string[]; eventIds: string[] } {
-  return { ids: sent.map(({ id }) => id), eventIds: sent.map(({ eventId }) => eventId) };
+  const marked = sent.flatMap(({ id, eventId }) => (eventId === null ? [] : [{ id, eventId }]));
+  return { ids: marked.map(({ id }) => id), eventIds: marked.map(({ eventId }) => eventId) };
 }
 
 /** Marks the messages of `batch` (id, status) as being sent. The result is what `claimed` stands for in SELECT_CLAIMED. */
 export const CLAIM_BATCH = `
   update messages m set status = 'sending' from batch where m.id = batch.id
-  returning m.id, batch.status = 'sending' as was_sending, m.numbered, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id`;
+  returning m.id, batch.status = 'sending' as was_sending, m.numbered, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id,
+            m.target_id, m.acts_as, m.replayed`;
 
 /** The claimed messages as a JSON array of ClaimedMessage, oldest first. */
 export const SELECT_CLAIMED = `
@@ -84,10 +110,16 @@ export const SELECT_CLAIMED = `
            extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.numbered as is_numbered, c.sender_id,
            u.matrix_user_id as sender_matrix_id, u.applied_version > 0 as sender_is_registered,
            u.deleted_at is null and coalesce(s.desired = 'in', false) as sender_is_wanted,
-           coalesce(s.applied = 'in', false) as sender_is_joined
+           coalesce(s.applied = 'in', false) as sender_is_joined, c.target_id, c.acts_as, c.replayed, referred.refers_to
       from claimed c
       join users u on u.id = c.sender_id
       left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id
+      left join lateral (
+        select jsonb_build_object('id', e.entry_id, 'event_id', coalesce(t.event_id, e.event_id), 'status', t.status,
+                 'is_deleted', e.redacted_at is not null) as refers_to
+          from timeline e left join messages t on t.id = e.entry_id
+         where e.room_id = c.room_id and e.entry_id = coalesce(c.target_id, cast(c.content ->> 'replyTo' as uuid))
+      ) referred on c.target_id is not null or c.content ->> 'replyTo' is not null
      order by c.order_number) one`;
 
 /**
@@ -129,7 +161,30 @@ const CLAIM = `
          (select least(r.members_next_attempt_at, r.next_attempt_at) <= now() from rooms r where r.id = :roomId) as is_wanted,
          (${SELECT_CLAIMED}) as messages, (${SELECT_DUPLICATES}) as duplicates`;
 
-export type SentMessage = { id: string; eventId: string };
+/** What the homeserver has taken. `eventId` is null for an act that makes no event: `finishWithoutEvent` has marked it. */
+export type SentMessage = { id: string; eventId: string | null };
+
+/**
+ * Marks an act sent that makes no event on Matrix, and closes it: no observer will see one. Returns false when the lease has
+ * ended: then nothing is changed.
+ */
+export async function finishWithoutEvent(
+  db: Db,
+  roomId: string,
+  fence: string,
+  id: string,
+): Promise<boolean> {
+  const rows = await rowsOf(
+    db,
+    `with mine as (${LOCK_ROOM_LEASE}), finished as (
+       update messages m set status = 'sent', open = false, sent_at = now() from mine where m.id = :id and m.open
+       returning m.tenant_id, m.room_id
+     ), counted as (${countClosed("finished")})
+     select 1 as is_held from mine`,
+    { roomId, fence, id },
+  );
+  return rows.length > 0;
+}
 
 /**
  * Ends a batch before its end: marks messages sent, and queues those again that were not tried. Returns null when the

@@ -2,17 +2,24 @@ import { rowsOf, type Db } from "../connection/open.ts";
 import { countReopened } from "../rooms/room-mirrors.ts";
 import { appendUnderLease } from "../timeline/append-under-lease.ts";
 import { appendingCtes, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
-import { ROOM_EXISTS } from "./missing-messages.ts";
+import { IS_EFFECTIVE, ROOM_EXISTS } from "./missing-messages.ts";
 import type { DeadCode } from "./dead-messages.ts";
 import { numberOlder, OFFERED_BINDINGS, OFFERED_COLUMNS, OFFERED_MESSAGES } from "./number-older.ts";
 import { appendStatus } from "./status-entries.ts";
 
-/** Somebody removed the person, deleted the room, or redacted the message (a code of version 0.2): it stays so. */
-const NOT_REPLAYED: readonly (DeadCode | "redacted")[] = ["sender_removed", "room_deleted", "redacted"];
+/** Somebody removed the person, deleted the room or the message, or redacted it (a code of version 0.2): it stays so. */
+const NOT_REPLAYED: readonly (DeadCode | "redacted")[] = [
+  "sender_removed",
+  "room_deleted",
+  "deleted",
+  "target_deleted",
+  "redacted",
+];
 
 const IS_REPLAYABLE = `
   m.status = 'dead' and m.error_code is not null and not m.error_code = any(:notReplayed)
-  and not exists (select 1 from timeline d where d.room_id = m.room_id and d.entry_id = m.id and d.redacted_at is not null)`;
+  and not exists (select 1 from timeline d where d.room_id = m.room_id and d.entry_id = m.id and d.redacted_at is not null)
+  and ${IS_EFFECTIVE}`;
 
 /** A dead message by its id, where it may be replayed; with the address of its room. */
 export async function findReplayable(
@@ -62,23 +69,28 @@ const NUMBER_DEAD = `
   ), ${appendingCtes(OFFERED_MESSAGES)}
   ${SELECT_APPENDED}`;
 
+// An act that died with its message is replayed with it: the order numbers are the old ones, so it comes behind.
 const REPLAY = `
-  with found as (
-    select m.id from messages m where m.id = any(:ids) and m.room_id = :roomId and ${IS_REPLAYABLE} and ${ROOM_EXISTS}
+  with named as (
+    select m.id from messages m where m.id = any(:ids)
+    union
+    select m.id from messages m where m.target_id = any(:ids) and m.error_code = 'target_dead'
+  ), found as (
+    select m.id from named join messages m using (id) where m.room_id = :roomId and ${IS_REPLAYABLE} and ${ROOM_EXISTS}
      order by m.id for update of m
   ), again as (
     update messages m
-       set status = 'queued', open = true, error_code = null, error_message = null, attempts = 0,
+       set status = 'queued', open = true, replayed = true, error_code = null, error_message = null, attempts = 0,
            event_id = null, seen_event_id = null, timeline_number = null, sent_at = null
       from found f where m.id = f.id
-    returning m.id, m.tenant_id, m.room_id, m.order_number
+    returning m.id, m.tenant_id, m.room_id, m.order_number, m.target_id, m.content ->> 'kind' as kind
   ), reopened as (${countReopened("again")}), due as (
     update room_outbox set next_attempt_at = now(), attempts = 0, failing_since = null where room_id = :roomId and exists (select 1 from again)
   ), ${appendStatus("message.requeued", "again", "jsonb_build_object()")}
   ${SELECT_APPENDED}`;
 
 /**
- * Queues dead messages of a room again under its lease, with an entry `message.requeued` for each, and makes the room due.
+ * Queues dead messages of a room again under its lease, and the acts on them that died with them, with an entry `message.requeued` for each, and makes the room due.
  * Returns what was appended; null when the lease has ended: then nothing is changed.
  */
 export function replayMessages(

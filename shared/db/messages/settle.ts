@@ -1,3 +1,4 @@
+import { SURVIVING_ACTS, type ActKind } from "../../contract/content/acts.ts";
 import { DEFAULT_KIND } from "../../contract/content/index.ts";
 import { VIEW_STALE } from "../connection/failures.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
@@ -6,19 +7,28 @@ import { countClosed } from "../rooms/room-mirrors.ts";
 /** An event that is a message of ours, as the caller has found. */
 export type OwnEvent = { roomId: string; messageId: string; eventId: string };
 
-/** An event that claims to be a message of ours. `content`: what it holds, in our words. The message's row shows whether it is. */
-export type ClaimedEvent = OwnEvent & { sender: string; content: Record<string, unknown> };
+/**
+ * An event that claims to be a message or an act of ours. It is so when its sender is the one who was to send it, and the row is
+ * of one of these kinds and about this event. `targetEventId` null: about any. The text is not compared: an account can only
+ * mislead about its own messages.
+ */
+export type ClaimedEvent = OwnEvent & {
+  sender: string;
+  kinds: readonly string[];
+  targetEventId: string | null;
+};
 
 /**
  * - `seen`: the message is `sent` now, and not open any more.
- * - `known`: it was seen before, by this event.
+ * - `known`: it was seen before, by this event; or it is an act that redacts, of which every event does the same.
  * - `duplicate`: the message has another event. This one is to be redacted.
+ * - `orphan`: as `seen`, and the event is to be redacted: it holds what was deleted here, and no deletion is on its way to it.
  */
 export type SettledMessage = {
   room: string;
   message: string;
   event: string;
-  outcome: "seen" | "known" | "duplicate";
+  outcome: "seen" | "known" | "duplicate" | "orphan";
   requestId: string | null;
   number: number;
 };
@@ -31,7 +41,7 @@ export type SettledMessage = {
  */
 export function settleMessages(events: readonly OwnEvent[], rereading: string | null = null): Statement {
   return settle(
-    events.map((event) => ({ ...event, sender: null, content: null })),
+    events.map((event) => ({ ...event, sender: null, kinds: null, targetEventId: null })),
     rereading,
   );
 }
@@ -41,41 +51,72 @@ export function settleClaimed(events: readonly ClaimedEvent[]): Statement {
   return settle(events, null);
 }
 
-type Given = OwnEvent & { sender: string | null; content: Record<string, unknown> | null };
+type Given = OwnEvent & {
+  sender: string | null;
+  kinds: readonly string[] | null;
+  targetEventId: string | null;
+};
+
+/** Acts whose events redact others. */
+const REDACTING: readonly ActKind[] = ["deletion", "unreaction"];
 
 function settle(events: readonly Given[], rereading: string | null): Statement {
   return {
     sql: SETTLE,
-    bindings: { events: JSON.stringify(events), rereading, defaultKind: DEFAULT_KIND },
+    bindings: {
+      events: JSON.stringify(events),
+      rereading,
+      defaultKind: DEFAULT_KIND,
+      redacting: [...REDACTING],
+      surviving: [...SURVIVING_ACTS],
+    },
   };
 }
+
+/** The row `m` is what `g` claims. The event of its target may not be marked yet: the homeserver has it before we have its answer. */
+const IS_CLAIMED = `
+  m.status <> 'dead'
+  and (g.sender = case m.acts_as when 'observer' then o.matrix_user_id else u.matrix_user_id end
+       or g.sender = o.matrix_user_id and m.content ->> 'kind' = any(:surviving))
+  and (m.event_id = g."eventId" or (
+       coalesce(m.content ->> 'kind', :defaultKind) = any(array(select jsonb_array_elements_text(g.kinds)))
+       and (g."targetEventId" is null or g."targetEventId" = coalesce(tm.event_id, te.event_id, g."targetEventId"))))`;
+
+/** The dead row `m` with the entry `e` was emptied here, and no deletion that waits will redact its event. */
+const IS_ORPHAN = `
+  m.status = 'dead' and e.redacted_at is not null and not exists (
+    select 1 from messages d where d.target_id = coalesce(m.target_id, m.id) and d.open and d.status <> 'sent' and d.content ->> 'kind' = 'deletion')`;
 
 // Each row is found by its key, and locked in the order of the keys.
 const SETTLE = `
   with given as (
     select * from jsonb_to_recordset(cast(:events as jsonb))
-             as g("roomId" uuid, "messageId" uuid, "eventId" text, sender text, content jsonb)
+             as g("roomId" uuid, "messageId" uuid, "eventId" text, sender text, kinds jsonb, "targetEventId" text)
   ), locked as (
     select m.id, m.tenant_id, m.room_id, m.open, m.request_id, m.event_id, g."eventId" as found, e.number,
-           case when m.event_id <> g."eventId" then 'duplicate' when m.timeline_number is null then 'seen' else 'known' end as outcome
+           case when m.event_id <> g."eventId" and not coalesce(m.content ->> 'kind' = any(:redacting), false) then 'duplicate'
+                when m.timeline_number is not null then 'known' when ${IS_ORPHAN} then 'orphan' else 'seen' end as outcome
       from given g
       join messages m on m.id = g."messageId" and m.room_id = g."roomId"
-      join users u on u.id = m.sender_id
       join timeline e on e.room_id = m.room_id and e.entry_id = m.id
-     where g.sender is null or (u.matrix_user_id = g.sender and m.status <> 'dead' and (m.event_id = g."eventId"
-        or jsonb_build_object('kind', cast(:defaultKind as text)) || m.content = g.content))
+      left join users u on g.sender is not null and u.id = m.sender_id
+      left join rooms r on g.sender is not null and r.id = m.room_id
+      left join observers o on o.id = r.observer_id
+      left join timeline te on g."targetEventId" is not null and te.room_id = m.room_id and te.entry_id = m.target_id
+      left join messages tm on tm.id = te.entry_id
+     where g.sender is null or (${IS_CLAIMED})
      order by m.id for update of m
   ), required as (
     select omc_require((select count(*) from locked) = (select count(*) from given), '${VIEW_STALE}') as is_so
   ), seen as (
     update messages m
-       set status = 'sent', open = false, event_id = l.found, seen_event_id = l.found, timeline_number = l.number,
+       set status = 'sent', open = false, event_id = coalesce(m.event_id, l.found), seen_event_id = l.found, timeline_number = l.number,
            sent_at = coalesce(m.sent_at, now()), error_code = null, error_message = null,
            met_in = coalesce(cast(:rereading as uuid), m.met_in)
       from locked l
-     where m.id = l.id and (l.outcome = 'seen' or l.outcome = 'known' and cast(:rereading as uuid) is not null)
+     where m.id = l.id and (l.outcome = any('{seen,orphan}') or l.outcome = 'known' and cast(:rereading as uuid) is not null)
   ), closed as (
-    select tenant_id, room_id from locked where outcome = 'seen' and open
+    select tenant_id, room_id from locked where outcome = any('{seen,orphan}') and open
   ), counted as (${countClosed("closed")})
   select l.room_id as room, l.id as message, l.found as event, l.outcome, l.request_id as "requestId", l.number
     from locked l

@@ -22,8 +22,12 @@ export async function sendEvent(
     body: { ...content, [MARKER]: message.id },
     query: { ts: message.atMs?.toString() },
   });
+  return readEventId(response);
+}
+
+function readEventId(response: unknown): string {
   const { success, data } = eventResponse.safeParse(response);
-  // Something before the homeserver has answered: the message may be sent or not.
+  // Something before the homeserver has answered: the event may be there or not.
   if (!success)
     throw new MatrixFailure("transient", { errcode: "an answer without an event", httpStatus: 200 });
   return data.event_id;
@@ -44,10 +48,26 @@ export async function lookUpEvent(
   return storedEvent.parse(event).unsigned?.redacted_because === undefined ? "there" : "redacted";
 }
 
+/**
+ * Redacts an event, and returns the redaction's id. `marker`: our act that it carries out. A repeated call with the same event and
+ * transaction id makes no second redaction. A homeserver does not say whether it has the event.
+ */
 export async function redact(
   request: Requester,
-  target: { matrixRoomId: string; eventId: string; transactionId: string },
-): Promise<void> {
+  target: {
+    matrixRoomId: string;
+    eventId: string;
+    transactionId: string;
+    reason?: string | null;
+    marker?: string | null;
+  },
+): Promise<string> {
+  const { reason = null, marker = null } = target;
   const path = `redact/${encodeURIComponent(target.eventId)}/${target.transactionId}`;
-  await request({ method: "PUT", path: roomPath(target.matrixRoomId, path), body: {} });
+  const response = await request({
+    method: "PUT",
+    path: roomPath(target.matrixRoomId, path),
+    body: { ...(reason === null ? {} : { reason }), ...(marker === null ? {} : { [MARKER]: marker }) },
+  });
+  return readEventId(response);
 }

@@ -1,0 +1,28 @@
+import type { MatrixRequest } from "../content/define.ts";
+
+/** A call that carries out an act, or a part of it. `reason` is shown with the redaction. */
+export type ActCall = { send: MatrixRequest } | { redact: string; reason: string | null };
+
+/** Events that an act needs beside its target: those of the message's edits, or of the person's reactions with the key. */
+export type RelatedEvents = "edits" | "reactions";
+
+/** One kind of act on Matrix, on its way out. `workers/inbound/translate/` reads what other clients did. Pure. */
+export type ActOnMatrix<Content> = {
+  readonly related: RelatedEvents | null;
+  /** Whether a deletion of the message takes the act with it. */
+  readonly needsTarget: boolean;
+  /**
+   * The calls, in their order. The event of the first one is the act's: it has the marker, and the act's id as its transaction id.
+   * None: nothing of what the act ends is on Matrix. `related`: ids of events, the oldest first.
+   */
+  toCalls(
+    content: Content,
+    given: { targetEventId: string | null; related: readonly string[] },
+  ): readonly ActCall[];
+};
+
+/** The target's event of an act that needs its target. */
+export function requireTarget(targetEventId: string | null): string {
+  if (targetEventId === null) throw new Error("the act needs the event of its message");
+  return targetEventId;
+}

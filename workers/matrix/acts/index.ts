@@ -1,0 +1,32 @@
+import type { ActContentOf, ActKind } from "../../../shared/contract/content/acts.ts";
+import type { ActCall, ActOnMatrix, RelatedEvents } from "./define.ts";
+import { deletionOnMatrix } from "./deletion.ts";
+import { editOnMatrix } from "./edit.ts";
+import { reactionOnMatrix } from "./reaction.ts";
+import { unreactionOnMatrix } from "./unreaction.ts";
+
+/** Each kind of act on Matrix: the counterpart of `shared/contract/content/acts.ts`. */
+const MATRIX_ACTS: { readonly [K in ActKind]: ActOnMatrix<ActContentOf<K>> } = {
+  deletion: deletionOnMatrix,
+  edit: editOnMatrix,
+  reaction: reactionOnMatrix,
+  unreaction: unreactionOnMatrix,
+};
+
+/** See `ActOnMatrix.toCalls`. */
+export function toCalls<K extends ActKind>(
+  content: ActContentOf<K>,
+  given: { targetEventId: string | null; related: readonly string[] },
+): readonly ActCall[] {
+  return MATRIX_ACTS[content.kind].toCalls(content, given);
+}
+
+/** Which events an act needs beside its target. */
+export function relatedOf(kind: ActKind): RelatedEvents | null {
+  return MATRIX_ACTS[kind].related;
+}
+
+/** Whether a deletion of the message takes the act with it. */
+export function needsTarget(kind: ActKind): boolean {
+  return MATRIX_ACTS[kind].needsTarget;
+}

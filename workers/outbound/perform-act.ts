@@ -1,0 +1,101 @@
+import type { ClaimedMessage } from "../../shared/db/messages/outbox.ts";
+import { furtherTransactionId } from "../../shared/platform/ids.ts";
+import type { ActCall } from "../matrix/acts/define.ts";
+import type { Requester } from "../matrix/http/client.ts";
+import { MatrixFailure, unlessConflict } from "../matrix/http/failure.ts";
+import { lookUpEvent, redact, sendEvent } from "../matrix/rooms/events.ts";
+import { NotSendable } from "./not-sendable.ts";
+import type { PlannedAct } from "./plan-act.ts";
+import { requireExisting, type Sending } from "./prepare.ts";
+
+/**
+ * Carries an act out, as the account of `request`. Returns the id of its event; null when there is none, and none will be seen.
+ * @throws MatrixFailure, NotSendable, LeaseLost
+ */
+export async function performAct(
+  sending: Sending,
+  request: Requester,
+  message: ClaimedMessage,
+  { calls, targetEventId }: PlannedAct,
+): Promise<string | null> {
+  const [first, ...further] = calls;
+  if (first === undefined) return null;
+  const eventId = await performFirst(sending, request, message, first, targetEventId);
+  for (const call of further) if ("redact" in call) await redactFurther(sending, request, message.id, call);
+  return eventId;
+}
+
+function performFirst(
+  sending: Sending,
+  request: Requester,
+  { id, accepted_at_ms: acceptedAtMs }: ClaimedMessage,
+  call: ActCall,
+  targetEventId: string | null,
+): Promise<string | null> {
+  const { homeserver, lease } = sending;
+  const { matrix_room_id: matrixRoomId } = requireExisting(sending.room);
+  lease.check();
+  if ("redact" in call) {
+    const { redact: eventId, reason } = call;
+    return unlessElsewhere(request, { matrixRoomId, eventId }, () =>
+      redact(request, { matrixRoomId, eventId, transactionId: id, reason, marker: id }),
+    );
+  }
+  const atMs = homeserver.keepsTime ? acceptedAtMs : null;
+  // The person has the reaction already, by another event.
+  const send = () => unlessConflict(sendEvent(request, { matrixRoomId, id, event: call.send, atMs }));
+  return requireThere(request, { matrixRoomId, eventId: targetEventId }, send);
+}
+
+async function redactFurther(
+  { room, lease }: Sending,
+  request: Requester,
+  actId: string,
+  { redact: eventId, reason }: Extract<ActCall, { redact: string }>,
+): Promise<void> {
+  const { matrix_room_id: matrixRoomId } = requireExisting(room);
+  const transactionId = furtherTransactionId(actId, eventId);
+  lease.check();
+  await unlessElsewhere(request, { matrixRoomId, eventId }, () =>
+    redact(request, { matrixRoomId, eventId, transactionId, reason }),
+  );
+}
+
+type Place = { matrixRoomId: string; eventId: string };
+
+/** Null when a redaction is refused since the room does not have the event: that is of a former Matrix room. */
+async function unlessElsewhere<T>(
+  request: Requester,
+  event: Place,
+  call: () => Promise<T>,
+): Promise<T | null> {
+  try {
+    return await call();
+  } catch (error) {
+    if (await isMissing(request, event, error)) return null;
+    throw error;
+  }
+}
+
+/** @throws NotSendable when an act is refused since the room does not have the message's event. */
+async function requireThere<T>(
+  request: Requester,
+  { matrixRoomId, eventId }: { matrixRoomId: string; eventId: string | null },
+  call: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    const isLost = eventId !== null && (await isMissing(request, { matrixRoomId, eventId }, error));
+    throw isLost ? new NotSendable("target_dead") : error;
+  }
+}
+
+/** A homeserver has no error code for an event that it does not know. */
+async function isMissing(request: Requester, event: Place, error: unknown): Promise<boolean> {
+  const isUnclear =
+    error instanceof MatrixFailure &&
+    error.httpStatus === 400 &&
+    (error.kind === "unclear" || error.kind === "missing");
+  return isUnclear && (await lookUpEvent(request, event)) === "missing";
+}
