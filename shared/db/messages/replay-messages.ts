@@ -5,7 +5,7 @@ import { appendingCtes, SELECT_APPENDED, type AppendedRow } from "../timeline/ap
 import { IS_EFFECTIVE, ROOM_EXISTS } from "./missing-messages.ts";
 import type { DeadCode } from "./dead-messages.ts";
 import { numberOlder, OFFERED_BINDINGS, OFFERED_COLUMNS, OFFERED_MESSAGES } from "./number-older.ts";
-import { appendStatus } from "./status-entries.ts";
+import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
 /** Somebody removed the person, deleted the room or the message, or redacted it (a code of version 0.2): it stays so. */
 const NOT_REPLAYED: readonly (DeadCode | "redacted")[] = [
@@ -99,7 +99,13 @@ export function replayMessages(
   fence: string,
   ids: readonly string[],
 ): Promise<AppendedRow[] | null> {
-  const bindings = { roomId, ids: [...ids], notReplayed: NOT_REPLAYED, ...OFFERED_BINDINGS };
+  const bindings = {
+    roomId,
+    ids: [...ids],
+    notReplayed: NOT_REPLAYED,
+    ...OFFERED_BINDINGS,
+    ...STATUS_BINDINGS,
+  };
   return appendUnderLease(db, roomId, fence, [
     numberOlder([roomId]),
     { sql: NUMBER_DEAD, bindings },

@@ -1,3 +1,4 @@
+import { redact, send } from "./send.ts";
 import { Refusal, type HomeserverState } from "./state.ts";
 import {
   formatPosition,
@@ -19,7 +20,7 @@ export type RouteCall = {
   signal: AbortSignal;
 };
 
-type RouteResult = Record<string, unknown> | Promise<Record<string, unknown>>;
+export type RouteResult = Record<string, unknown> | Promise<Record<string, unknown>>;
 type Route = {
   method: string;
   path: RegExp;
@@ -101,27 +102,7 @@ export const ROUTES: readonly Route[] = [
     return { ...event };
   }),
   route("PUT", `${ROOM}/send/([^/]+)/([^/]+)`, send),
-  route("PUT", `${ROOM}/redact/([^/]+)/([^/]+)`, (state, call) => {
-    const {
-      userId,
-      params: [roomId = "", eventId = "", transactionId = ""],
-    } = call;
-    state.requireJoined(roomId, userId);
-    const event = {
-      type: "m.room.redaction",
-      sender: userId,
-      content: { redacts: eventId },
-      redacts: eventId,
-    };
-    return {
-      event_id: state.appendOnce(
-        transactionKey(call, `redact ${roomId} ${transactionId}`),
-        roomId,
-        transactionId,
-        event,
-      ),
-    };
-  }),
+  route("PUT", `${ROOM}/redact/([^/]+)/([^/]+)`, redact),
   route("GET", "sync", sync),
   route("GET", "events", events),
   route("GET", `${ROOM}/messages`, (state, { userId, params: [roomId = ""], query }) => {
@@ -188,22 +169,6 @@ function putState(
   const before = state.requireJoined(roomId, userId).state.get(`${type} ${key}`);
   if (before && JSON.stringify(before.content) === JSON.stringify(body)) return { event_id: before.event_id };
   return { event_id: state.append(roomId, { type, sender: userId, stateKey: key, content: body }).event_id };
-}
-
-function send(state: HomeserverState, call: RouteCall): RouteResult {
-  const {
-    userId,
-    params: [roomId = "", type = "", transactionId = ""],
-    body,
-  } = call;
-  state.requireJoined(roomId, userId);
-  const key = transactionKey(call, `send ${roomId} ${type} ${transactionId}`);
-  return { event_id: state.appendOnce(key, roomId, transactionId, { type, sender: userId, content: body }) };
-}
-
-/** Without a device, only the path distinguishes the transactions of an Application Service. */
-function transactionKey({ userId, deviceId }: RouteCall, path: string): string {
-  return deviceId === null ? `service ${path}` : `device ${userId} ${deviceId} ${path}`;
 }
 
 async function sync(

@@ -14,7 +14,7 @@ export type StoredEvent = {
   redacts?: string;
 };
 
-type Room = {
+export type Room = {
   id: string;
   events: StoredEvent[];
   /** Newest state event by type and key. */
@@ -187,15 +187,22 @@ export class HomeserverState {
     });
   }
 
-  /** The event of a transaction. The first request makes it; the body of a repeated one is ignored. */
-  appendOnce(key: string, roomId: string, transactionId: string, event: NewEvent): string {
+  /**
+   * The event of a transaction. The first request makes it, with `make`; the body of a repeated one is ignored.
+   * @throws Refusal of `make`
+   */
+  appendOnce(
+    key: string,
+    { roomId, transactionId, sender }: { roomId: string; transactionId: string; sender: string },
+    make: () => StoredEvent,
+  ): string {
     const known = this.#transactions.get(key);
-    const eventId = known ?? this.append(roomId, event).event_id;
+    const eventId = known ?? make().event_id;
     this.#transactions.set(key, eventId);
     this.sends.push({
       roomId,
       transactionId,
-      sender: event.sender,
+      sender,
       eventId,
       isRepeat: known !== undefined,
       atMs: performance.now(),
