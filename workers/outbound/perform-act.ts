@@ -63,7 +63,7 @@ async function redactFurther(
 
 type Place = { matrixRoomId: string; eventId: string };
 
-/** Null when a redaction is refused since the room does not have the event: that is of a former Matrix room. */
+/** Null when the room does not have the event that is to be redacted: it was lost, or is of a former Matrix room. */
 async function unlessElsewhere<T>(
   request: Requester,
   event: Place,
@@ -91,11 +91,12 @@ async function requireThere<T>(
   }
 }
 
-/** A homeserver has no error code for an event that it does not know. */
+/**
+ * Whether a call failed since the room does not have the event. Of a relation, the homeserver's answer does not say so: the event is
+ * looked up.
+ */
 async function isMissing(request: Requester, event: Place, error: unknown): Promise<boolean> {
-  const isUnclear =
-    error instanceof MatrixFailure &&
-    error.httpStatus === 400 &&
-    (error.kind === "unclear" || error.kind === "missing");
-  return isUnclear && (await lookUpEvent(request, event)) === "missing";
+  if (!(error instanceof MatrixFailure)) return false;
+  const mayBe = error.kind === "missing" || (error.kind === "unclear" && error.httpStatus === 400);
+  return mayBe && (await lookUpEvent(request, event)) === "missing";
 }

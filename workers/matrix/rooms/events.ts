@@ -50,7 +50,7 @@ export async function lookUpEvent(
 
 /**
  * Redacts an event, and returns the redaction's id. `marker`: our act that it carries out. A repeated call with the same event and
- * transaction id makes no second redaction. A homeserver does not say whether it has the event.
+ * transaction id makes no second redaction.
  */
 export async function redact(
   request: Requester,

@@ -20,7 +20,7 @@ type Relation = { rel_type?: unknown; event_id?: unknown; key?: unknown };
 type Related = Pick<StoredEvent, "type" | "sender" | "content">;
 
 function relationOf({ content }: Related): Relation {
-  return (content["m.relates_to"] ?? {}) as Relation;
+  return content["m.relates_to"] ?? {};
 }
 
 /** @throws Refusal as Synapse does */
@@ -39,7 +39,6 @@ function checkRelation(room: Room, event: Related): void {
     throw new Refusal(400, "M_DUPLICATE_ANNOTATION", "Can't send same reaction twice");
 }
 
-/** A redaction of an event that is not there is accepted, and does nothing. */
 export function redact(state: HomeserverState, call: RouteCall): RouteResult {
   const {
     userId,
@@ -50,12 +49,13 @@ export function redact(state: HomeserverState, call: RouteCall): RouteResult {
   const key = transactionKey(call, `redact ${roomId} ${eventId} ${transactionId}`);
   const make = () => {
     const target = room.events.find(({ event_id }) => event_id === eventId);
-    if (target && target.sender !== userId && levelOf(room, userId) < REDACT_LEVEL)
+    if (!target) throw new Refusal(404, "M_NOT_FOUND", "Could not find event");
+    if (target.sender !== userId && levelOf(room, userId) < REDACT_LEVEL)
       throw new Refusal(403, "M_FORBIDDEN", "You do not have permission to redact events of others");
     const content = { ...body, redacts: eventId };
     const event = { type: "m.room.redaction", sender: userId, content, redacts: eventId };
     const redaction = state.append(roomId, event);
-    if (target) prune(target, redaction);
+    prune(target, redaction);
     return redaction;
   };
   return { event_id: state.appendOnce(key, { roomId, transactionId, sender: userId }, make) };
@@ -64,9 +64,10 @@ export function redact(state: HomeserverState, call: RouteCall): RouteResult {
 const REDACT_LEVEL = 50;
 
 function levelOf(room: Room, userId: string): number {
-  const levels = room.state.get("m.room.power_levels ")?.content["users"] as
-    Record<string, number> | undefined;
-  return levels?.[userId] ?? 0;
+  const levels = room.state.get("m.room.power_levels ")?.content["users"];
+  // A map without users is one that the creator did not give.
+  if (levels === undefined) return room.state.get("m.room.create ")?.sender === userId ? 100 : 0;
+  return (levels as Record<string, number>)[userId] ?? 0;
 }
 
 /** What a redaction leaves of the content of an event; nothing of other types. */
