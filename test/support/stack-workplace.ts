@@ -144,12 +144,13 @@ export class Workplace {
   }
 }
 
-export async function openWorkplace(): Promise<Workplace> {
+/** `serverName`: of the homeserver, in the Matrix ids of its people. */
+export async function openWorkplace({ serverName = "test" } = {}): Promise<Workplace> {
   const database = await openTestDatabase();
   const redis = await openOwnRedis();
   const homeserver = await ensureHomeserver(database.db, SEAL_KEYS, {
     baseUrl: "http://127.0.0.1:9",
-    serverName: "test",
+    serverName,
     mode: "appservice",
     asToken: "an application service's token",
     registrationSecret: null,
