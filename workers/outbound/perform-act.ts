@@ -5,7 +5,7 @@ import type { Requester } from "../matrix/http/client.ts";
 import { MatrixFailure, unlessConflict } from "../matrix/http/failure.ts";
 import { lookUpEvent, redact, sendEvent } from "../matrix/rooms/events.ts";
 import { NotSendable } from "./not-sendable.ts";
-import type { PlannedAct } from "./plan-act.ts";
+import type { PlannedAct } from "./targets.ts";
 import { requireExisting, type Sending } from "./prepare.ts";
 
 /**

@@ -11,7 +11,7 @@ import { isRefused } from "../reconcile/observer/presence.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
 import { performAct } from "./perform-act.ts";
-import { planAct, type PlannedAct, type SentEvents } from "./plan-act.ts";
+import { findReplied, planAct, type PlannedAct, type SentEvents } from "./targets.ts";
 import {
   mendLevels,
   mendRoom,
@@ -55,16 +55,19 @@ export async function sendMessage(
   const homeserver = await during("room", () => context.homeserver(room.homeserver_id));
   const sending = { context, homeserver, room, lease };
   await during("room", () => prepareRoom(sending));
-  const work = planned === null ? sendContent(message) : performPlanned(message, planned);
+  const work =
+    planned === null
+      ? sendContent(message, findReplied(message, sentEvents))
+      : performPlanned(message, planned);
   return isObserver ? workAsObserver(sending, work) : workAsSender(sending, message, work);
 }
 
-function sendContent(message: ClaimedMessage): Work {
+function sendContent(message: ClaimedMessage, targetEventId: string | null): Work {
   return ({ homeserver, room }, request) =>
     sendEvent(request, {
       matrixRoomId: requireExisting(room).matrix_room_id,
       id: message.id,
-      event: toMatrix(parseContent(message.content), { targetEventId: null }),
+      event: toMatrix(parseContent(message.content), { targetEventId }),
       atMs: homeserver.keepsTime ? message.accepted_at_ms : null,
     });
 }

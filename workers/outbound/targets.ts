@@ -67,3 +67,12 @@ export function findTarget(
 }
 
 const NOT_SENT = "the message of the act is not sent";
+
+/** The event that a message answers; null for one that answers none, or none that people on Matrix see. */
+export function findReplied(
+  { refers_to: replied }: Pick<ClaimedMessage, "refers_to">,
+  sentEvents: SentEvents,
+): string | null {
+  if (replied === null || replied.is_deleted || replied.status === "dead") return null;
+  return sentEvents.get(replied.id) ?? replied.event_id;
+}
