@@ -3,6 +3,7 @@ import type { Knex } from "knex";
 // Acts are found by their message, in the outbox and in the timeline; deleted messages by their number.
 const INDEXES = {
   messages_target: "messages (target_id) where target_id is not null",
+  messages_retry_wanted: "messages (room_id) where retry_wanted",
   timeline_related: "timeline (room_id, relates_to, type) where relates_to is not null",
   timeline_removed: "timeline (room_id, number) where redacted_at is not null and ordinal is not null",
 };

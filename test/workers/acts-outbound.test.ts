@@ -3,6 +3,7 @@ import type { ActContent } from "../../shared/contract/content/acts.ts";
 import { endMemberships, upsertMembers } from "../../shared/db/memberships/memberships.ts";
 import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { replayMessages } from "../../shared/db/messages/replay-messages.ts";
+import { wantRetry } from "../../shared/db/messages/retry-wanted.ts";
 import { acquireRoomLease, releaseRoomLease } from "../../shared/db/rooms/room-lease.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
@@ -426,6 +427,7 @@ test("an act that the homeserver refuses for good stays here and is no deletion 
   homeserver.refuse(/m\.reaction/, "permanent");
 
   await drain();
+  await setTenantLimits(place.db, "acme", {});
 
   expect(await statuses()).toEqual(["text sent open", "reaction dead refused"]);
   expect(await reports()).toEqual([["message.failed", "reaction", message, "refused"]]);
@@ -442,3 +444,43 @@ async function replay(ids: readonly string[]): Promise<void> {
   expect(await replayMessages(place.db, room.id, fence, ids)).not.toBeNull();
   await releaseRoomLease(place.db, room.id, fence, null);
 }
+
+test("a message that its sender wants sent again comes before what waits, and its acts follow it", async () => {
+  const message = await say("ada", "hello");
+  const edited = await act("ada", message, edit("hello!"));
+  homeserver.refuse(/send/, "account");
+  await drain();
+  const waiting = await say("bob", "behind");
+  expect(await statuses()).toEqual(["text dead forbidden", "edit dead target_dead", "text queued open"]);
+  expect(await wantRetry(place.db, { tenantId: place.tenantId, roomId: room.id, id: message })).toBe(true);
+
+  expect(await drain()).toEqual({ retryInMs: 0 });
+  expect(await statuses()).toEqual(["text queued open", "edit queued open", "text queued open"]);
+  await drain();
+
+  expect(done().slice(1)).toEqual([`send ${message}`, `send ${edited}`, `send ${waiting}`]);
+  expect(await place.sql("select 1 from messages where retry_wanted and room_id = ?", [room.id])).toEqual([]);
+});
+
+test("a drain that runs when a sender wants a message again leaves the room due", async () => {
+  const message = await say("ada", "hello");
+  homeserver.refuse(/send/, "account");
+  await drain();
+  await say("ada", "next");
+  homeserver.meanwhile = async (path) => {
+    homeserver.meanwhile = () => Promise.resolve();
+    expect(path).not.toBe("");
+    await wantRetry(place.db, { tenantId: place.tenantId, roomId: room.id, id: message });
+  };
+
+  await drain();
+
+  const [row] = await place.sql<{ is_due: boolean }>(
+    "select next_attempt_at <= now() as is_due from room_outbox where room_id = ?",
+    [room.id],
+  );
+  expect(row?.is_due).toBe(true);
+  await drain();
+  await drain();
+  expect(await statuses()).toEqual(["text sent open", "text sent open"]);
+});

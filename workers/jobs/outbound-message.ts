@@ -10,6 +10,7 @@ import type { JobPayload } from "../../shared/queues/index.ts";
 import { afterBatch, runModes, type Batch, type Mode, type Steps } from "../outbound/drain-modes.ts";
 import { numberAndPublish } from "../outbound/number-messages.ts";
 import { redactDuplicateEvents } from "../outbound/redact-duplicate-events.ts";
+import { replayWanted } from "../outbound/replay-wanted.ts";
 import { isByObserver, sendMessage } from "../outbound/send-message.ts";
 import { logFields, settleFailure } from "../outbound/settle-failure.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
@@ -44,6 +45,10 @@ async function drainIfDue(context: WorkerContext, room: LeasedRoom, lease: RoomL
     // The deletion marked its messages dead: nothing is due here any more.
     lease.settle(room.claimed_order, []);
     return DONE;
+  }
+  if (room.has_retries) {
+    await replayWanted(context, room, lease);
+    return { retryInMs: 0 };
   }
   // A new message wakes a room whose delayed job Redis has lost, for example. Postgres decides.
   if (room.outbox_wait_ms > 0) return { retryInMs: room.outbox_wait_ms };

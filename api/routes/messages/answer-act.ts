@@ -114,7 +114,7 @@ async function describe(db: Db, caller: UserCaller, request: NewAct, outcome: Ac
   return { ...place, act: earlier, isReplay: true };
 }
 
-function locationOf({ kind, slug }: RoomAddress, id: string): string {
+export function locationOf({ kind, slug }: RoomAddress, id: string): string {
   return `/v1/rooms/${kind}/${encodeURIComponent(slug)}/messages/${id}`;
 }
 

@@ -80,7 +80,7 @@ const REPLAY = `
      order by m.id for update of m
   ), again as (
     update messages m
-       set status = 'queued', open = true, replayed = true, error_code = null, error_message = null, attempts = 0,
+       set status = 'queued', open = true, replayed = true, retry_wanted = false, error_code = null, error_message = null, attempts = 0,
            event_id = null, seen_event_id = null, timeline_number = null, sent_at = null
       from found f where m.id = f.id
     returning m.id, m.tenant_id, m.room_id, m.order_number, m.target_id, m.content ->> 'kind' as kind

@@ -87,7 +87,8 @@ const IS_ORPHAN = `
   m.status = 'dead' and e.redacted_at is not null and not exists (
     select 1 from messages d where d.target_id = coalesce(m.target_id, m.id) and d.open and d.status <> 'sent' and d.content ->> 'kind' = 'deletion')`;
 
-// Each row is found by its key, and locked in the order of the keys.
+// Each row is found by its key, and locked in the order of the keys. What only a claim or an act needs is looked up for these alone:
+// nothing has the key null.
 const SETTLE = `
   with given as (
     select * from jsonb_to_recordset(cast(:events as jsonb))
@@ -99,10 +100,10 @@ const SETTLE = `
       from given g
       join messages m on m.id = g."messageId" and m.room_id = g."roomId"
       join timeline e on e.room_id = m.room_id and e.entry_id = m.id
-      left join users u on g.sender is not null and u.id = m.sender_id
-      left join rooms r on g.sender is not null and r.id = m.room_id
+      left join users u on u.id = case when g.sender is not null then m.sender_id end
+      left join rooms r on r.id = case when g.sender is not null and (m.target_id is not null or m.acts_as = 'observer') then m.room_id end
       left join observers o on o.id = r.observer_id
-      left join timeline te on g."targetEventId" is not null and te.room_id = m.room_id and te.entry_id = m.target_id
+      left join timeline te on te.room_id = m.room_id and te.entry_id = case when g."targetEventId" is not null then m.target_id end
       left join messages tm on tm.id = te.entry_id
      where g.sender is null or (${IS_CLAIMED})
      order by m.id for update of m

@@ -12,6 +12,7 @@ import {
   type Duplicates,
   type SentMessage,
 } from "../messages/outbox.ts";
+import { hasRetryWanted } from "../messages/retry-wanted.ts";
 import { SNAPSHOT_COLUMNS, SNAPSHOT_JOINS, type RoomSnapshot } from "./room-snapshot.ts";
 
 /**
@@ -21,8 +22,15 @@ import { SNAPSHOT_COLUMNS, SNAPSHOT_JOINS, type RoomSnapshot } from "./room-snap
  * - held → free: `releaseRoomLease`, when the job ends; or time, when the holder is dead.
  */
 
-/** A room whose lease was acquired, with its claimed messages and its last order number at the moment they were read. */
-export type LeasedRoom = RoomSnapshot & { claimed: ClaimedMessage[]; claimed_order: number };
+/**
+ * A room whose lease was acquired, with its claimed messages and its last order number at the moment they were read.
+ * `has_retries`: senders want dead messages sent again.
+ */
+export type LeasedRoom = RoomSnapshot & {
+  claimed: ClaimedMessage[];
+  claimed_order: number;
+  has_retries: boolean;
+};
 
 /** A job waits for the lock no longer than this, since it holds a connection meanwhile. The sweeper finds the room again. */
 const LOCK_LIMIT_MS = 1_000;
@@ -43,7 +51,7 @@ const ACQUIRE_ROOM = `
         order by m.order_number limit :claim for update of m
      ), claimed as (${CLAIM_BATCH})
      select ${SNAPSHOT_COLUMNS}, (${SELECT_CLAIMED}) as claimed,
-            (select last_order from room_outbox where room_id = :roomId) as claimed_order
+            (select last_order from room_outbox where room_id = :roomId) as claimed_order, ${hasRetryWanted(":roomId")} as has_retries
        from x ${SNAPSHOT_JOINS}`;
 
 /**
@@ -91,7 +99,7 @@ export type DueWork = Duplicates & { messages: boolean; members: boolean; room: 
 
 /**
  * Releases a lease, marks what was sent last, and returns what is due in the room. `settledOrder`: every message up to it
- * is sent or dead, so that messages are due only where more were accepted since. Null, or a lease that has ended, leaves
+ * is sent or dead, so that messages are due only where more were accepted since, or a dead one is to be sent again. Null, or a lease that has ended, leaves
  * the room's due time as it is.
  */
 export async function releaseRoomLease(
@@ -109,7 +117,7 @@ export async function releaseRoomLease(
         set fence = null, lease_until = null,
             attempts = case when s.up_to is null then o.attempts else 0 end,
             failing_since = case when s.up_to is null then o.failing_since end,
-            next_attempt_at = case when s.up_to is null then o.next_attempt_at when o.last_order > s.up_to then now() end
+            next_attempt_at = case when s.up_to is null then o.next_attempt_at when o.last_order > s.up_to or ${hasRetryWanted("o.room_id")} then now() end
        from rooms r join tenants t on t.id = r.tenant_id left join settled s on true
       where o.room_id = :roomId and o.fence = :fence and r.id = o.room_id
      returning t.status = 'active' and coalesce(o.next_attempt_at <= now(), false) as messages,
