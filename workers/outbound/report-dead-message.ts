@@ -4,8 +4,11 @@ import { publishAppended } from "../../shared/timeline/publish.ts";
 import { wakeConsumers } from "../consumers/wake.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 
+/** These follow from something else, which is reported itself or is no failure. */
+const FOLLOWING: readonly DeadCode[] = ["sender_removed", "target_deleted", "target_dead"];
+
 /**
- * Reports a message that was just marked dead: to operators in a log line and a metric, and to the room's subscribers by its
+ * Reports a message that was just marked dead, with the acts that died with it: to operators in a log line and a metric, and to the room's subscribers by its
  * entries. What is not published here, the sweeper publishes.
  */
 export async function reportDeadMessage(
@@ -15,8 +18,9 @@ export async function reportDeadMessage(
 ): Promise<void> {
   const { log, metrics, sent } = context;
   metrics.messagesDead.inc({ code: dead.code });
-  // A removal is no failure.
-  if (dead.code === "sender_removed") log.info(dead, "message dead");
+  const acts = entries.filter(({ type }) => type === "message.failed").length - 1;
+  if (acts > 0) metrics.messagesDead.inc({ code: "target_dead" }, acts);
+  if (FOLLOWING.includes(dead.code)) log.info(dead, "message dead");
   else log.error(dead, "message dead");
   sent.add([dead.room]);
   wakeConsumers(context, entries);
