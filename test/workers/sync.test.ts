@@ -335,11 +335,27 @@ describe("a batch of our own messages alone, in known rooms,", () => {
     expect(await entries()).toEqual(["hello", "one"]);
   });
 
-  test("is settled when the same person wrote the marker with another text: an account can only mislead about its own", async () => {
+  test("is settled when the same person wrote the marker with another text: formatted texts change on their way", async () => {
     const [two] = await place.accept(room, "ada", "two");
     await save("s1", answer("s2", [own(two?.id)]));
     expect(await entries()).toEqual(["hello", "two"]);
     expect(await messages()).toMatchObject([{ status: "sent", timeline_number: 2 }]);
+  });
+
+  test("is looked up when the same person wrote the marker in a reaction: that is a reaction of that person", async () => {
+    const [two] = await place.accept(room, "ada", "two");
+    const relation = { rel_type: "m.annotation", event_id: "$two", key: "+" };
+    await place.sql("update messages set event_id = '$two' where id = ?", [two?.id]);
+    await save(
+      "s1",
+      answer("s2", [
+        own(two?.id, { type: "m.reaction", content: { "m.relates_to": relation, [MARKER]: two?.id } }),
+      ]),
+    );
+    expect(await messages()).toMatchObject([{ status: "queued", timeline_number: null }]);
+    expect(await place.sql("select key from reactions where message_id = ?", [two?.id])).toEqual([
+      { key: "+" },
+    ]);
   });
 
   test("is settled when a module of the homeserver changed the content of an event that was answered", async () => {

@@ -2,9 +2,10 @@ import { describe, expect, test } from "@jest/globals";
 import { externalEntryId } from "../../shared/platform/ids.ts";
 import { MARKER } from "../../workers/matrix/marker.ts";
 import type { MatrixEvent } from "../../workers/matrix/event.ts";
-import { nameKey, translateEvent, type EventContext } from "../../workers/inbound/translate-event.ts";
+import { translateEvent } from "../../workers/inbound/translate/index.ts";
+import { eventKey, nameKey, type EventContext } from "../../workers/inbound/translate/translation.ts";
 import type { MarkedMessage } from "../../shared/db/observers/find-named.ts";
-import { planSync } from "../../workers/inbound/sync-plan.ts";
+import { planSync, type SyncPlan } from "../../workers/inbound/sync-plan.ts";
 
 const room = "01990000-0000-7000-8000-000000000001";
 const otherRoom = "01990000-0000-7000-8000-000000000002";
@@ -15,24 +16,37 @@ const unknownUser = "@outsider:test";
 const message: MarkedMessage = {
   id: "01990000-0000-7000-8000-0000000000aa",
   room_id: room,
-  sender_id: ada,
   sender_matrix_id: adaId,
-  client_id: "c-1",
+  acts_as: "sender",
+  target_event_id: null,
   content: { text: "as accepted" },
-  accepted_at: new Date("2026-01-01T00:00:00.000Z"),
   number: 3,
   event_id: null,
   status: "queued",
 };
 
+const tenantId = "01990000-0000-7000-8000-0000000000fe";
+
 const context: EventContext = {
+  tenantId,
   userIds: new Map([[adaId, ada]]),
   observerMatrixId: "@omc_observer:test",
   names: new Map([[nameKey(room, unknownUser), "Mallory"]]),
   messages: new Map([[message.id, message]]),
   messagesByEvent: new Map(),
+  redacted: new Map(),
+  waiting: [],
   redactedStates: new Map(),
 };
+
+/** What a plan appends, in order: texts of messages, and kinds of acts with their targets. */
+function stepsOf(plan: SyncPlan): unknown[] {
+  return plan.steps.flatMap((step) =>
+    step.kind === "entries"
+      ? step.entries.map(({ content }) => content["text"])
+      : [[step.act.kind, step.act.targetEventId]],
+  );
+}
 
 let count = 0;
 function event(given: Partial<MatrixEvent>): MatrixEvent {
@@ -51,6 +65,11 @@ function text(body: unknown, more: Record<string, unknown> = {}): Partial<Matrix
   return { content: { msgtype: "m.text", body, ...more } };
 }
 
+function reaction(key: string, more: Record<string, unknown> = {}): Partial<MatrixEvent> {
+  const relation = { rel_type: "m.annotation", event_id: "$target", key, ...more };
+  return { type: "m.reaction", content: { "m.relates_to": relation } };
+}
+
 const marked = (body: string, marker: unknown = message.id) => text(body, { [MARKER]: marker });
 
 test("an event with the marker, room, sender, kind and content of a message of ours is that message", () => {
@@ -58,6 +77,7 @@ test("an event with the marker, room, sender, kind and content of a message of o
     kind: "own",
     message,
     isPruned: false,
+    redacts: null,
   });
 });
 
@@ -77,18 +97,23 @@ test.each([
   });
 });
 
-test.each([
-  ["another text", marked("something else")],
-  [
-    "a formatted text beside it",
-    { content: { ...marked("as accepted").content, formatted_body: "<b>as</b>" } },
-  ],
-  ["another message type", { content: { ...marked("as accepted").content, msgtype: "m.emote" } }],
-])("the same person's marker with %s is that person's own new text", (_, given) => {
-  const translation = translateEvent(room, event(given), context);
-  expect(translation).not.toMatchObject({ kind: "own" });
-  if (translation.kind === "message")
-    expect(translation).toMatchObject({ isForged: true, entry: { senderId: ada } });
+test("the same person's marker with another text is that message: formatted texts change on their way", () => {
+  const changed = { content: { ...marked("something else").content, formatted_body: "<b>something</b>" } };
+  expect(translateEvent(room, event(changed), context)).toMatchObject({ kind: "own", message });
+});
+
+test("the same person's marker on an event of another type or with a relation is not the message", () => {
+  const edit = marked("* new").content ?? {};
+  const relation = { rel_type: "m.replace", event_id: "$x" };
+  for (const given of [
+    { content: { ...edit, "m.relates_to": relation, "m.new_content": { msgtype: "m.text", body: "new" } } },
+    {
+      type: "m.reaction",
+      content: { ...edit, "m.relates_to": { ...relation, rel_type: "m.annotation", key: "+" } },
+    },
+    { type: "m.room.redaction", content: { ...edit, redacts: "$x" } },
+  ])
+    expect(translateEvent(room, event(given), context)).toMatchObject({ kind: "act", isForged: true });
 });
 
 describe("a message that has an event", () => {
@@ -100,7 +125,7 @@ describe("a message that has an event", () => {
   };
 
   test("is that event, also with changed content, and when it has none any more", () => {
-    const own = { kind: "own", message: answered, isPruned: false };
+    const own = { kind: "own", message: answered, isPruned: false, redacts: null };
     const changed = event({ ...text("changed by a module"), event_id: "$first" });
     expect(translateEvent(room, changed, given)).toEqual(own);
     const pruned = event({ content: {}, event_id: "$first" });
@@ -113,10 +138,8 @@ describe("a message that has an event", () => {
       eventId: "$second",
       messageId: message.id,
     });
-    expect(translateEvent(room, event(marked("forged")), given)).toMatchObject({
-      kind: "message",
-      isForged: true,
-    });
+    const byAnother = event({ ...marked("forged"), sender: unknownUser });
+    expect(translateEvent(room, byAnother, given)).toMatchObject({ kind: "message", isForged: true });
   });
 
   test("is not an event of that id in another room", () => {
@@ -164,7 +187,17 @@ test.each([
   ["a body of NULs alone", text("\u0000\u0000")],
   ["no body at all", {}],
   ["a message type that is not shown yet", { content: { msgtype: "m.image", body: "cat.png" } }],
-  ["an edit", text("* new", { "m.relates_to": { rel_type: "m.replace", event_id: "$x" } })],
+  [
+    "an edit without new content",
+    text("* new", { "m.relates_to": { rel_type: "m.replace", event_id: "$x" } }),
+  ],
+  ["a reaction without content, which was redacted", { type: "m.reaction" }],
+  ["a reaction of another relation", reaction("+", { rel_type: "m.reference" })],
+  ["a reaction with a picture", reaction("mxc://somewhere/cat")],
+  ["a reaction with a long text", reaction("x".repeat(65))],
+  ["a reaction with a control character", reaction("a\u0007")],
+  ["a reaction to an event whose id no table can hold", reaction("+", { event_id: "$\u0000" })],
+  ["a redaction without a target", { type: "m.room.redaction" }],
   ["an unknown type", { type: "org.example.poll", ...text("?") }],
   [
     "an unknown user who leaves",
@@ -249,12 +282,14 @@ test.each([
 ])("the redaction of a %s is translated in every room version, by the observer too", (_, type, what) => {
   const redacted = type === undefined ? [] : ([["$target", type]] as const);
   const given = { ...context, redactedStates: new Map(redacted) };
-  const expected = what === null ? { kind: "nothing" } : { kind: "redacted-state", what };
   for (const sender of [adaId, context.observerMatrixId]) {
+    const isAct = typeof type !== "string" && sender === adaId;
+    const ofState = what === null ? { kind: "nothing" } : { kind: "redacted-state", what };
+    const expected = isAct ? { kind: "act", mayBeState: type === null } : ofState;
     // From version 11 on the target stands in the content.
     for (const target of [{ content: { redacts: "$target" } }, { redacts: "$target" }]) {
       const redaction = event({ type: "m.room.redaction", sender, ...target });
-      expect(translateEvent(room, redaction, given)).toEqual(expected);
+      expect(translateEvent(room, redaction, given)).toMatchObject(expected);
     }
   }
   const plan = planSync(
@@ -305,8 +340,7 @@ test("the second of two events of one message in a batch is a duplicate; the sam
   const plan = planSync([{ roomId: room, matrixRoomId: "!room:here", events }], context);
   expect(plan.duplicates).toEqual([{ roomId: room, eventId: second.event_id, messageId: message.id }]);
   expect(new Set(plan.settled.map(({ eventId }) => eventId))).toEqual(new Set([first.event_id]));
-  const ids = plan.entries.flatMap(({ entries }) => entries.map(({ eventId }) => eventId));
-  expect(ids).not.toContain(second.event_id);
+  expect(stepsOf(plan)).toEqual(["between"]);
 });
 
 test("a plan holds many rooms' events by what has to be done, in the order they came", () => {
@@ -326,9 +360,7 @@ test("a plan holds many rooms' events by what has to be done, in the order they 
     ],
     context,
   );
-  expect(
-    plan.entries.map(({ roomId, entries }) => [roomId, entries.map(({ content }) => content["text"])]),
-  ).toEqual([[room, ["one", "x"]]]);
+  expect(stepsOf(plan)).toEqual(["one", "x"]);
   expect(plan.settled).toEqual([{ messageId: message.id, eventId: own.event_id, roomId: room }]);
   expect(plan).toMatchObject({
     forged: 1,
@@ -347,6 +379,217 @@ test("a message of version 0.2 gets its number before it is settled, and one tha
     unnumbered: [room],
     settled: [{ messageId: message.id }],
     pruned: [message.id],
-    entries: [],
+    steps: [],
+  });
+});
+
+describe("acts of other Matrix clients", () => {
+  const target = "$target";
+  const edit = (body: unknown, more: Record<string, unknown> = {}) =>
+    event({
+      content: {
+        ...{ msgtype: "m.text", body: "* fallback" },
+        "m.new_content": { msgtype: "m.text", body, ...more },
+        "m.relates_to": { rel_type: "m.replace", event_id: target },
+      },
+    });
+
+  test("an edit has the new content alone, and the time at which it was sent", () => {
+    const given = edit("new", { "m.relates_to": { "m.in_reply_to": { event_id: "$other" } } });
+    expect(translateEvent(room, given, context)).toMatchObject({
+      kind: "act",
+      isForged: false,
+      act: {
+        ...{
+          roomId: room,
+          eventId: given.event_id,
+          targetEventId: target,
+          kind: "edit",
+          userId: ada,
+          ref: ada,
+        },
+        content: { kind: "edit", of: "text", text: "new" },
+        at: new Date(1_000),
+      },
+    });
+    expect(translateEvent(room, edit(42), context)).toEqual({ kind: "nothing" });
+  });
+
+  test("a reaction is compared without the emoji selector, and kept as it was written", () => {
+    expect(translateEvent(room, event(reaction("\u2764\ufe0f")), context)).toMatchObject({
+      act: { kind: "reaction", targetEventId: target, content: { key: "\u2764", raw: "\u2764\ufe0f" } },
+    });
+  });
+
+  test("a reaction of an unknown user has that user's name, and a ref that no Matrix id can be read from", () => {
+    const given = event({ ...reaction("+"), sender: unknownUser });
+    const again = event({ ...reaction("-"), sender: unknownUser });
+    const [one, two] = [given, again].map((each) => translateEvent(room, each, context));
+    expect(one).toMatchObject({
+      act: { userId: null, name: "Mallory", ref: expect.stringMatching(/^[0-9a-f-]{36}$/) },
+    });
+    if (one?.kind === "act" && two?.kind === "act") expect(two.act.ref).toBe(one.act.ref);
+  });
+
+  test.each([
+    ["in the content", { content: { redacts: target, reason: "off topic" } }],
+    ["at the top level", { redacts: target, content: { reason: "off topic" } }],
+  ])("a redaction that names its target %s is a deletion with its reason", (_, given) => {
+    const redaction = event({ type: "m.room.redaction", ...given });
+    expect(translateEvent(room, redaction, context)).toMatchObject({
+      kind: "act",
+      act: { kind: "deletion", targetEventId: target, content: { kind: "deletion", reason: "off topic" } },
+    });
+  });
+
+  test("a redaction of an act that waits for its target takes that away, in its own room", () => {
+    const redaction = event({ type: "m.room.redaction", redacts: target });
+    const given = { ...context, redacted: new Map([[eventKey(room, target), "waiting"]] as const) };
+    expect(translateEvent(room, redaction, given)).toEqual({ kind: "withdrawn", eventId: target });
+    expect(translateEvent(otherRoom, redaction, given)).toMatchObject({ kind: "act" });
+    const plan = planSync([{ roomId: room, matrixRoomId: "!room", events: [redaction] }], given);
+    expect(plan).toMatchObject({ steps: [], adopted: [{ roomId: room, eventId: target }] });
+  });
+
+  test("a redaction by the observer of what is not here is that of a duplicate, and changes nothing", () => {
+    const redaction = event({ type: "m.room.redaction", redacts: target, sender: context.observerMatrixId });
+    expect(translateEvent(room, redaction, context)).toEqual({ kind: "nothing" });
+  });
+});
+
+describe("acts of ours", () => {
+  const row = (content: Record<string, unknown>, more: Partial<MarkedMessage> = {}): MarkedMessage => ({
+    ...message,
+    target_event_id: "$target",
+    content,
+    ...more,
+  });
+  const translate = (own: MarkedMessage, given: Partial<MatrixEvent>) => {
+    const content = { ...given.content, [MARKER]: own.id };
+    return translateEvent(room, event({ ...given, content }), {
+      ...context,
+      messages: new Map([[own.id, own]]),
+    });
+  };
+  const redaction: Partial<MatrixEvent> = { type: "m.room.redaction", redacts: "$target" };
+
+  test("are recognised by marker, sender, kind and target", () => {
+    const reacted = row({ kind: "reaction", key: "+" });
+    expect(translate(reacted, reaction("+"))).toMatchObject({
+      kind: "own",
+      message: reacted,
+      isPruned: false,
+    });
+    expect(translate(reacted, reaction("+", { event_id: "$other" }))).toMatchObject({
+      kind: "act",
+      isForged: true,
+    });
+    expect(translate(row({ kind: "deletion" }), reaction("+"))).toMatchObject({
+      kind: "act",
+      isForged: true,
+    });
+    expect(translate(row({ kind: "deletion" }), redaction)).toMatchObject({
+      kind: "own",
+      redacts: "$target",
+    });
+    expect(translate(row({ kind: "unreaction" }), redaction)).toMatchObject({
+      kind: "own",
+      redacts: "$target",
+    });
+  });
+
+  test.each([
+    [
+      "a moderator's deletion by the observer",
+      { kind: "deletion" },
+      "observer",
+      context.observerMatrixId,
+      "own",
+    ],
+    ["a moderator's deletion by the moderator's account", { kind: "deletion" }, "observer", adaId, "act"],
+    [
+      "a deletion of a removed author by the observer",
+      { kind: "deletion" },
+      "sender",
+      context.observerMatrixId,
+      "own",
+    ],
+    ["a message by the observer", { kind: "text" }, "sender", context.observerMatrixId, "nothing"],
+  ] as const)("%s is ours or not by who was to act", (_, content, actsAs, sender, kind) => {
+    expect(translate(row(content, { acts_as: actsAs }), { ...redaction, sender })).toMatchObject({ kind });
+  });
+
+  test("that were redacted before we read them are settled, and are no deleted messages", () => {
+    const reacted = row({ kind: "reaction", key: "+" }, { event_id: "$reaction" });
+    const given = { ...context, messagesByEvent: new Map([["$reaction", reacted]]) };
+    const events = [event({ type: "m.reaction", event_id: "$reaction", content: {} })];
+    const plan = planSync([{ roomId: room, matrixRoomId: "!room", events }], given);
+    expect(plan).toMatchObject({ settled: [{ messageId: reacted.id }], reactions: [reacted.id], pruned: [] });
+  });
+});
+
+describe("the steps of a plan", () => {
+  const react = (target: string) => event(reaction("+", { event_id: target }));
+  const redact = (target: string) => event({ type: "m.room.redaction", redacts: target });
+  const planned = (events: MatrixEvent[], given: Partial<EventContext> = {}) =>
+    planSync([{ roomId: room, matrixRoomId: "!room", events }], { ...context, ...given });
+
+  test("are in the order of the events, entries and acts", () => {
+    const [one, two] = [event(text("one")), event(text("two"))];
+    expect(stepsOf(planned([one, react(one.event_id), two, redact(one.event_id)]))).toEqual([
+      "one",
+      ["reaction", one.event_id],
+      "two",
+      ["deletion", one.event_id],
+    ]);
+  });
+
+  test("have an act that comes before its target right after it", () => {
+    const [one, two] = [event(text("one")), event(text("two"))];
+    expect(stepsOf(planned([react(two.event_id), redact(two.event_id), one, two]))).toEqual([
+      "one",
+      "two",
+      ["reaction", two.event_id],
+      ["deletion", two.event_id],
+    ]);
+  });
+
+  test("have the redaction of an act that comes before it right after it too", () => {
+    const reacted = react("$target");
+    expect(stepsOf(planned([redact(reacted.event_id), reacted]))).toEqual([
+      ["reaction", "$target"],
+      ["deletion", reacted.event_id],
+    ]);
+  });
+
+  test("hold an act and its redaction until the message that the act is about", () => {
+    const one = event(text("one"));
+    const reacted = react(one.event_id);
+    expect(stepsOf(planned([reacted, redact(reacted.event_id), one]))).toEqual([
+      "one",
+      ["reaction", one.event_id],
+      ["deletion", reacted.event_id],
+    ]);
+  });
+
+  test("have the acts that waited for a message right after it, and for nothing where it comes without content", () => {
+    const one = event({ ...text("one"), event_id: "$awaited" });
+    const act = {
+      ...{ roomId: room, eventId: "$waiting", targetEventId: "$awaited", kind: "deletion" as const },
+      ...{
+        content: { kind: "deletion" as const, reason: null },
+        senderMatrixId: adaId,
+        userId: ada,
+        name: null,
+        ref: ada,
+      },
+      at: "2026-01-01T00:00:00.000Z",
+    };
+    const waiting = [{ room_id: room, event_id: "$waiting", target_event_id: "$awaited", act }];
+    const plan = planned([one, event(text("two"))], { waiting });
+    expect(stepsOf(plan)).toEqual(["one", ["deletion", "$awaited"], "two"]);
+    expect(plan.adopted).toEqual([{ roomId: room, eventId: "$waiting" }]);
+    const pruned = planned([{ ...one, content: {} }], { waiting });
+    expect(pruned).toMatchObject({ steps: [], adopted: [{ eventId: "$waiting" }] });
   });
 });

@@ -1,3 +1,12 @@
+import { noteReactions } from "../../shared/db/acts/note-reactions.ts";
+import { noteRemovedReactions } from "../../shared/db/acts/removed-reactions.ts";
+import {
+  appendMatrixAct,
+  appendRedaction,
+  type MatrixAct,
+  type MatrixOutcome,
+} from "../../shared/db/acts/append-matrix-act.ts";
+import { takeWaiting } from "../../shared/db/acts/waiting-acts.ts";
 import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { applyMemberships } from "../../shared/db/memberships/applied-members.ts";
@@ -5,23 +14,29 @@ import { noteRemovals } from "../../shared/db/memberships/removals.ts";
 import { deleteMessages } from "../../shared/db/messages/delete-messages.ts";
 import { reportRevived } from "../../shared/db/messages/status-entries.ts";
 import { numberOlder } from "../../shared/db/messages/number-older.ts";
-import {
-  settleClaimed,
-  settleMessages,
-  type ClaimedEvent,
-  type SettledMessage,
-} from "../../shared/db/messages/settle.ts";
+import { settleClaimed, settleMessages, type SettledMessage } from "../../shared/db/messages/settle.ts";
 import {
   markConfigurationDrift,
   markEncrypted,
   noteSuccessor,
   noteUnknownUsers,
 } from "../../shared/db/rooms/changed-on-matrix.ts";
-import { appendStatement, type AppendedRow } from "../../shared/timeline/append.ts";
+import { appendStatement, type AppendedRow, type RoomEntries } from "../../shared/timeline/append.ts";
+import type { OwnEvents } from "./own-messages.ts";
 import type { SyncPlan } from "./sync-plan.ts";
+import type { Step } from "./sync-steps.ts";
 
-/** What a transaction appended to the timelines, in order of the rooms, and what it found of messages of ours. */
-export type Applied = { appended: AppendedRow[]; settled: SettledMessage[] };
+/**
+ * What a transaction appended to the timelines, in order of the rooms, and what it found of messages of ours. `acted`: rooms in
+ * which acts were carried out: what they changed is read again before it is published. `refused`: how many acts changed
+ * nothing, since their sender may not do that here.
+ */
+export type Applied = {
+  appended: AppendedRow[];
+  settled: SettledMessage[];
+  acted: string[];
+  refused: number;
+};
 
 /**
  * Applies a plan in one transaction and one round trip. `require` runs first: it locks, and ends the transaction when the
@@ -37,42 +52,96 @@ export async function applySyncPlan(
     rereading = null,
   }: { require: Statement; plan: SyncPlan; also: readonly Statement[]; rereading?: string | null },
 ): Promise<Applied> {
-  const { entries, settled, pruned, unnumbered, revived } = plan;
-  // Messages of ours have their numbers before they are settled, and stand before what others wrote.
-  const append = [
-    ...(unnumbered.length > 0 ? [numberOlder(unnumbered)] : []),
-    ...(entries.length > 0 ? [appendStatement(entries)] : []),
-  ];
-  const settle = settled.length > 0 ? [settleMessages(settled, rereading)] : [];
-  // After the messages are locked, in the order of their ids.
-  const report = [
-    ...(revived.length > 0 ? [reportRevived(revived)] : []),
-    ...(pruned.length > 0 ? [deleteMessages(pruned, null)] : []),
-  ];
-  return apply(db, { require, append, settle, report, also: [...sideEffectsOf(plan), ...also] });
+  const { steps, adopted, settled, pruned, unnumbered, revived } = plan;
+  return apply(db, {
+    // Messages of ours have their numbers before they are settled, and are settled before others act on them.
+    first: [
+      require,
+      ...(adopted.length > 0 ? [takeWaiting(adopted)] : []),
+      ...(unnumbered.length > 0 ? [numberOlder(unnumbered)] : []),
+    ],
+    settle: settled.length > 0 ? [settleMessages(settled, rereading), ...settleActs(plan)] : [],
+    steps: steps.length > 0 ? toStatements(steps) : [],
+    // After the messages are locked, in the order of their ids.
+    report: [
+      ...(revived.length > 0 ? [reportRevived(revived)] : []),
+      ...(pruned.length > 0 ? [deleteMessages(pruned, null)] : []),
+    ],
+    last: [...sideEffectsOf(plan), ...also],
+  });
 }
 
 /**
- * Settles messages of ours without a plan. `require` runs first.
+ * Settles messages and acts of ours without a plan. `require` runs first.
  * @throws as `transactPipelined`; VIEW_STALE too when one of them is not ours, or has no number.
  */
 export function applyOwnMessages(
   db: Db,
-  { require, own }: { require: Statement; own: readonly ClaimedEvent[] },
+  { require, own }: { require: Statement; own: OwnEvents },
 ): Promise<Applied> {
-  return apply(db, { require, append: [], settle: [settleClaimed(own)], report: [], also: [] });
+  const settle = [settleClaimed(own.claimed), ...settleActs(own)];
+  return apply(db, { first: [require], settle, steps: [], report: [], last: [] });
 }
 
-/** `append` and `report` return AppendedRow, `settle` SettledMessage. */
-type Steps = Record<"append" | "settle" | "report" | "also", Statement[]> & { require: Statement };
+/** What is remembered of reactions of ours and of their removals, beside their rows. */
+function settleActs({ reactions, redacted }: Pick<SyncPlan, "reactions" | "redacted">): Statement[] {
+  return [
+    ...(reactions.length > 0 ? [noteReactions(reactions)] : []),
+    ...(redacted.length > 0 ? [noteRemovedReactions(redacted)] : []),
+  ];
+}
 
-async function apply(db: Db, { require, append, settle, report, also }: Steps): Promise<Applied> {
-  const statements = [require, ...append, ...settle, ...report, ...also];
+type StepStatement = { is: "entries" | "act"; roomId: string; statement: Statement };
+
+/** The entries of all rooms up to an act are one statement. */
+function toStatements(steps: readonly Step[]): StepStatement[] {
+  const statements: StepStatement[] = [];
+  let entries: RoomEntries[] = [];
+  const flush = () => {
+    const [first] = entries;
+    if (first) statements.push({ is: "entries", roomId: first.roomId, statement: appendStatement(entries) });
+    entries = [];
+  };
+  for (const step of steps) {
+    if (step.kind === "entries") entries.push(step);
+    else {
+      flush();
+      const { roomId, act } = step;
+      statements.push(...actStatements(act).map((statement) => ({ is: "act" as const, roomId, statement })));
+    }
+  }
+  flush();
+  return statements;
+}
+
+/** What a redaction redacts shows in the tables. */
+function actStatements(act: MatrixAct): Statement[] {
+  return act.kind === "deletion" ? appendRedaction({ ...act, kind: act.kind }) : [appendMatrixAct(act)];
+}
+
+type Steps = Record<"first" | "settle" | "report" | "last", readonly Statement[]> & {
+  steps: readonly StepStatement[];
+};
+
+async function apply(db: Db, { first, settle, steps, report, last }: Steps): Promise<Applied> {
+  const statements = [...first, ...settle, ...steps.map(({ statement }) => statement), ...report, ...last];
   const rows = await transactPipelined<unknown[][]>(db, statements);
-  const rowsOfSteps = (steps: readonly Statement[]) =>
-    steps.flatMap((statement) => rows[statements.indexOf(statement)] ?? []);
-  const appended = rowsOfSteps([...append, ...report]) as AppendedRow[];
-  return { appended: appended.toSorted(byRoomAndNumber), settled: rowsOfSteps(settle) as SettledMessage[] };
+  const rowsOf = (some: readonly Statement[]) =>
+    some.flatMap((statement) => rows[statements.indexOf(statement)] ?? []);
+  const ofKind = (is: StepStatement["is"]) => steps.filter((step) => step.is === is);
+  const appending = [...first.slice(1), ...ofKind("entries").map(({ statement }) => statement), ...report];
+  const acts = ofKind("act").map(({ roomId, statement }) => ({
+    roomId,
+    outcomes: rowsOf([statement]) as MatrixOutcome[],
+  }));
+  const has = (outcome: MatrixOutcome["outcome"]) =>
+    acts.filter(({ outcomes }) => outcomes.some((row) => row.outcome === outcome));
+  return {
+    appended: (rowsOf(appending) as AppendedRow[]).toSorted(byRoomAndNumber),
+    settled: rowsOf(settle.slice(0, 1)) as SettledMessage[],
+    acted: [...new Set(has("done").map(({ roomId }) => roomId))],
+    refused: has("refused").length,
+  };
 }
 
 function byRoomAndNumber(one: AppendedRow, other: AppendedRow): number {

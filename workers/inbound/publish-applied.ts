@@ -1,6 +1,6 @@
 import type { SettledMessage } from "../../shared/db/messages/settle.ts";
 import type { AppendedRow } from "../../shared/timeline/append.ts";
-import { publishAppended } from "../../shared/timeline/publish.ts";
+import { publishAppended, publishRooms } from "../../shared/timeline/publish.ts";
 import { wakeConsumers } from "../consumers/wake.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Applied } from "./apply-plan.ts";
@@ -11,7 +11,25 @@ export async function publishApplied(context: WorkerContext, applied: Applied): 
   if (applied.appended.length + applied.settled.length > 0)
     context.hitFailpoint("between timeline commit and publish");
   reportSeen(context, applied.settled);
-  await publish(context, applied.appended);
+  const { appended, acted } = applied;
+  // A message may be deleted in the transaction that appended it.
+  await Promise.all([
+    publish(
+      context,
+      appended.filter((row) => !acted.includes(row.room_id)),
+    ),
+    publishActed(context, acted),
+  ]);
+}
+
+/** Publishes rooms in which acts were carried out, from the tables. Never throws: the sweeper publishes what fails here. */
+export async function publishActed(context: WorkerContext, roomIds: readonly string[]): Promise<void> {
+  if (roomIds.length === 0) return;
+  try {
+    await publishRooms(context, roomIds);
+  } catch (error) {
+    context.log.warn({ err: error, rooms: roomIds.length }, "publishing failed: the sweeper repeats it");
+  }
 }
 
 /** Never throws: the sweeper publishes what fails here. */
@@ -36,9 +54,16 @@ export function reportSeen({ log, sent }: WorkerContext, settled: readonly Settl
 }
 
 /** Counts what a plan changed, and reports rooms that were encrypted. */
-export function countApplied(context: WorkerContext, plan: SyncPlan, gaps: number): void {
-  const { metrics, log } = context;
-  metrics.syncEvents.inc(plan.entries.reduce((sum, room) => sum + room.entries.length, 0));
+export function countApplied(
+  { metrics, log }: WorkerContext,
+  plan: SyncPlan,
+  { refused }: Pick<Applied, "refused">,
+  gaps: number,
+): void {
+  metrics.syncEvents.inc(
+    plan.steps.reduce((sum, step) => sum + (step.kind === "entries" ? step.entries.length : 1), 0),
+  );
+  if (refused > 0) metrics.driftRepaired.inc({ what: "acts" }, refused);
   if (gaps > 0) metrics.gaps.inc(gaps);
   if (plan.forged > 0) metrics.markersForged.inc(plan.forged);
   for (const drift of plan.configurationDrifts) metrics.driftRepaired.inc({ what: drift.what });

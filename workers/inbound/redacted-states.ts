@@ -3,6 +3,7 @@ import { readRedacted } from "../matrix/event.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { roomPath } from "../matrix/rooms/room-path.ts";
 import type { RoomEvents } from "./sync-plan.ts";
+import { eventKey } from "./translate/translation.ts";
 
 /** Redacted events that are looked up for one batch; the others may be of any type. */
 const LOOKED_UP_AT_MOST = 20;
@@ -13,20 +14,20 @@ const storedEvent = z.object({ type: z.string(), state_key: z.string().optional(
 
 /**
  * The types of the state events that some redactions redact, by event id; null where the type is not known. A redaction
- * does not say what it redacts. `entries`: redacted events that are entries of a timeline, and so no state.
+ * does not say what it redacts. `known`: redacted events that are here, by `eventKey`, and so no state.
  */
 export async function fetchRedactedStates(
   request: Requester,
   rooms: readonly RoomEvents[],
-  entries: ReadonlySet<string>,
+  known: ReadonlyMap<string, unknown>,
 ): Promise<Map<string, string | null>> {
   const states = new Map<string, string | null>();
   const asked: { matrixRoomId: string; eventId: string }[] = [];
-  for (const { matrixRoomId, events } of rooms) {
+  for (const { roomId, matrixRoomId, events } of rooms) {
     const inBatch = new Map(events.map((event) => [event.event_id, event]));
     for (const event of events) {
       const eventId = readRedacted(event);
-      if (eventId === null || entries.has(eventId)) continue;
+      if (eventId === null || known.has(eventKey(roomId, eventId))) continue;
       const found = inBatch.get(eventId);
       if (found === undefined) asked.push({ matrixRoomId, eventId });
       else if (found.state_key !== undefined) states.set(eventId, found.type);

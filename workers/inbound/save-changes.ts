@@ -1,5 +1,4 @@
 import { isLeaseLost, isRepeatable, isViewStale } from "../../shared/db/connection/failures.ts";
-import type { ClaimedEvent } from "../../shared/db/messages/settle.ts";
 import { markObserverOut, savePositionAndRequire } from "../../shared/db/observers/observed-rooms.ts";
 import { recordGaps } from "../../shared/db/observers/room-gaps.ts";
 import type { WorkerContext } from "../runtime/context.ts";
@@ -7,7 +6,7 @@ import type { SyncResponse } from "../matrix/sync/fetch-changes.ts";
 import { applyOwnMessages, applySyncPlan, type Applied } from "./apply-plan.ts";
 import { lookUp, type Reader, type Seen } from "./look-up.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observers/observer-run.ts";
-import { readOwnEvents } from "./own-messages.ts";
+import { readOwnEvents, type OwnEvents } from "./own-messages.ts";
 import { countApplied, publishApplied } from "./publish-applied.ts";
 import { duplicatesOf, redactDuplicates } from "./redact-duplicates.ts";
 import { parseSyncBatch, type SyncBatch } from "./sync-batch.ts";
@@ -40,7 +39,7 @@ async function saveOwn(
   context: WorkerContext,
   { observer, fence, known }: ObserverRun,
   { to, rooms }: SyncBatch,
-  own: readonly ClaimedEvent[],
+  own: OwnEvents,
 ): Promise<boolean> {
   const require = savePositionAndRequire(
     { observerId: observer.observer_id, fence, since: to },
@@ -51,7 +50,7 @@ async function saveOwn(
     for (const { matrixRoomId } of rooms) known.delete(matrixRoomId);
     return false;
   }
-  context.metrics.syncEvents.inc(own.length);
+  context.metrics.syncEvents.inc(own.claimed.length);
   await publishApplied(context, applied);
   await redactDuplicates(
     context,
@@ -161,7 +160,7 @@ async function afterSaving(
   const published = publishApplied(context, applied);
   if (rooms.length === 0) return published;
   const tenantId = observer.tenant_id;
-  countApplied(context, plan, gapped.length);
+  countApplied(context, plan, applied, gapped.length);
   const wakes = [
     ...gapped.map((room) => context.wake("room-sync", { tenantId, roomId: room.id })),
     ...plan.configurationDrifts.map((drift) =>

@@ -1,20 +1,27 @@
 import type { AppliedMembership } from "../../shared/db/memberships/applied-members.ts";
 import type { NotedRemoval } from "../../shared/db/memberships/removals.ts";
+import type { WaitingAct } from "../../shared/db/acts/waiting-acts.ts";
 import type { OwnEvent } from "../../shared/db/messages/settle.ts";
 import type { ConfigurationDrift, Successor } from "../../shared/db/rooms/changed-on-matrix.ts";
-import type { RoomEntries } from "../../shared/timeline/append.ts";
 import type { MatrixEvent } from "../matrix/event.ts";
-import { translateEvent, type EventContext, type Translation } from "./translate-event.ts";
+import { planSteps, type Step, type TranslatedEvent } from "./sync-steps.ts";
+import { translateEvent } from "./translate/index.ts";
+import type { EventContext, Translation } from "./translate/translation.ts";
 
 /** Events of a room, oldest first. */
 export type RoomEvents = { roomId: string; matrixRoomId: string; events: readonly MatrixEvent[] };
 
 /** What the events of some rooms change, by what has to be done. Lists without a type of their own hold room ids. */
 export type SyncPlan = {
-  /** What others wrote, to be appended to the timelines. */
-  entries: RoomEntries[];
-  /** Messages of ours. */
+  /** What others wrote and did, in order. */
+  steps: Step[];
+  /** Acts that waited and are among the steps, or are dropped. */
+  adopted: { roomId: string; eventId: string }[];
+  /** Messages and acts of ours. */
   settled: OwnEvent[];
+  /** Reactions of ours among them, by id, and events that redactions of ours redact. */
+  reactions: string[];
+  redacted: { roomId: string; eventId: string }[];
   /** Those of them that were redacted before we read them, by id. */
   pruned: string[];
   /** Rooms with messages of ours that have no number yet: see `number-older.ts`. */
@@ -39,22 +46,29 @@ export function planSync(rooms: readonly RoomEvents[], context: EventContext): S
   const plan = emptyPlan();
   const firsts = new Map<string, string>();
   for (const { roomId, matrixRoomId, events } of rooms) {
-    const entries: RoomEntries["entries"][number][] = [];
-    for (const event of events) {
+    const translated = events.map((event): TranslatedEvent => {
       const translation = asFirst(firsts, translateEvent(roomId, event, context), event.event_id);
-      if (translation.kind === "message") {
-        entries.push(translation.entry);
-        if (translation.isForged) plan.forged++;
-      } else addSideEffect(plan, { roomId, matrixRoomId, eventId: event.event_id }, translation);
-    }
-    if (entries.length > 0) plan.entries.push({ roomId, entries });
+      return { event, translation };
+    });
+    for (const { event, translation } of translated)
+      addSideEffect(plan, { roomId, matrixRoomId, eventId: event.event_id }, translation);
+    const waiting = context.waiting.filter((act) => act.room_id === roomId);
+    plan.adopted.push(...waiting.map(({ event_id: eventId }) => ({ roomId, eventId })));
+    plan.steps.push(...planSteps(roomId, translated, groupByTarget(waiting)));
   }
   return plan;
 }
 
-/** Of a plan, what does not wait for a gap: messages of ours. Duplicates are redacted when the gap is filled. */
-export function keepOwn({ settled, pruned, unnumbered, revived }: SyncPlan): SyncPlan {
-  return { ...emptyPlan(), settled, pruned, unnumbered, revived };
+function groupByTarget(waiting: readonly WaitingAct[]): Map<string, WaitingAct[]> {
+  const byTarget = new Map<string, WaitingAct[]>();
+  for (const act of waiting)
+    byTarget.set(act.target_event_id, [...(byTarget.get(act.target_event_id) ?? []), act]);
+  return byTarget;
+}
+
+/** Of a plan, what does not wait for a gap: what is ours. Duplicates are redacted when the gap is filled. */
+export function keepOwn({ settled, reactions, redacted, pruned, unnumbered, revived }: SyncPlan): SyncPlan {
+  return { ...emptyPlan(), settled, reactions, redacted, pruned, unnumbered, revived };
 }
 
 /** The plan for messages of ours that were redacted before an observer read them. */
@@ -63,11 +77,20 @@ export function planPruned(settled: OwnEvent[]): SyncPlan {
   return { ...emptyPlan(), settled, unnumbered, pruned: settled.map(({ messageId }) => messageId) };
 }
 
+/** The plan for acts that waited in one room, and whose targets are here. */
+export function planWaiting(roomId: string, waiting: readonly WaitingAct[]): SyncPlan {
+  const adopted = waiting.map(({ event_id: eventId }) => ({ roomId, eventId }));
+  const steps = waiting.map(({ act }): Step => ({ kind: "act", roomId, act }));
+  return { ...emptyPlan(), adopted, steps };
+}
+
 /** Joins the plans of different rooms. */
 export function joinPlans(one: SyncPlan, other: SyncPlan): SyncPlan {
   return {
     ...one,
     settled: [...one.settled, ...other.settled],
+    reactions: [...one.reactions, ...other.reactions],
+    redacted: [...one.redacted, ...other.redacted],
     pruned: [...one.pruned, ...other.pruned],
     unnumbered: [...one.unnumbered, ...other.unnumbered],
     revived: [...one.revived, ...other.revived],
@@ -76,21 +99,24 @@ export function joinPlans(one: SyncPlan, other: SyncPlan): SyncPlan {
 
 /** The rooms whose timelines the plan changes, or whose state. */
 export function roomsToLock(plan: SyncPlan): Set<string> {
-  const { entries, unnumbered, encrypted, unknownUsers } = plan;
+  const { steps, adopted, unnumbered, encrypted, unknownUsers } = plan;
   const { memberships, removals, configurationDrifts, successors } = plan;
-  const named = [...entries, ...memberships, ...removals, ...configurationDrifts, ...successors];
+  const named = [...adopted, ...memberships, ...removals, ...configurationDrifts, ...successors];
   const appended = new Set([...plan.pruned, ...plan.revived]);
   const withEntries = plan.settled.filter(({ messageId }) => appended.has(messageId));
   return new Set([
     ...[...named, ...withEntries].map(({ roomId }) => roomId),
-    ...[...unnumbered, ...encrypted, ...unknownUsers],
+    ...[...steps.map(({ roomId }) => roomId), ...unnumbered, ...encrypted, ...unknownUsers],
   ]);
 }
 
 function emptyPlan(): SyncPlan {
   return {
-    entries: [],
+    steps: [],
+    adopted: [],
     settled: [],
+    reactions: [],
+    redacted: [],
     pruned: [],
     unnumbered: [],
     duplicates: [],
@@ -110,20 +136,27 @@ function asFirst(firsts: Map<string, string>, translation: Translation, eventId:
   if (translation.kind !== "own") return translation;
   const first = firsts.get(translation.message.id) ?? eventId;
   firsts.set(translation.message.id, first);
-  return first === eventId ? translation : { kind: "duplicate", eventId, messageId: translation.message.id };
+  return first === eventId || translation.redacts !== null ? translation : { kind: "duplicate", eventId, messageId: translation.message.id };
 }
 
 function addSideEffect(
   plan: SyncPlan,
   { roomId, matrixRoomId, eventId }: Pick<RoomEvents, "roomId" | "matrixRoomId"> & { eventId: string },
-  translation: Exclude<Translation, { kind: "message" }>,
+  translation: Translation,
 ): void {
   switch (translation.kind) {
     case "own":
-      plan.settled.push({ messageId: translation.message.id, eventId, roomId });
-      if (translation.isPruned) plan.pruned.push(translation.message.id);
-      if (translation.message.number === null) plan.unnumbered.push(roomId);
-      if (translation.message.status === "dead") plan.revived.push(translation.message.id);
+      addOwn(plan, { roomId, eventId }, translation);
+      break;
+    case "withdrawn":
+      plan.adopted.push({ roomId, eventId: translation.eventId });
+      break;
+    case "message":
+      if (translation.isForged) plan.forged++;
+      break;
+    case "act":
+      if (translation.isForged) plan.forged++;
+      if (translation.mayBeState === true) addDrifts(plan, roomId, ["levels", "description"]);
       break;
     case "duplicate":
       plan.duplicates.push({ roomId, eventId: translation.eventId, messageId: translation.messageId });
@@ -138,7 +171,7 @@ function addSideEffect(
       plan.configurationDrifts.push({ roomId, what: translation.what });
       break;
     case "redacted-state":
-      plan.configurationDrifts.push(...translation.what.map((what) => ({ roomId, what })));
+      addDrifts(plan, roomId, translation.what);
       break;
     case "encrypted":
       plan.encrypted.push(roomId);
@@ -153,6 +186,25 @@ function addSideEffect(
     case "nothing":
       break;
   }
+}
+
+function addDrifts(plan: SyncPlan, roomId: string, drifts: readonly ConfigurationDrift["what"][]): void {
+  plan.configurationDrifts.push(...drifts.map((what) => ({ roomId, what })));
+}
+
+function addOwn(
+  plan: SyncPlan,
+  { roomId, eventId }: { roomId: string; eventId: string },
+  { message, isPruned, redacts }: Extract<Translation, { kind: "own" }>,
+): void {
+  // One redaction may be read as two events: it is settled by the first.
+  if (!plan.settled.some((settled) => settled.messageId === message.id))
+    plan.settled.push({ messageId: message.id, eventId, roomId });
+  if (message.content["kind"] === "reaction") plan.reactions.push(message.id);
+  if (redacts !== null) plan.redacted.push({ roomId, eventId: redacts });
+  if (isPruned) plan.pruned.push(message.id);
+  if (message.number === null) plan.unnumbered.push(roomId);
+  if (message.status === "dead") plan.revived.push(message.id);
 }
 
 function addMembership(

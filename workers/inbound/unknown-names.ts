@@ -4,13 +4,20 @@ import type { Requester } from "../matrix/http/client.ts";
 import { EventType } from "../matrix/names.ts";
 import { getState } from "../matrix/rooms/state.ts";
 import type { RoomEvents } from "./sync-plan.ts";
-import { nameKey } from "./translate-event.ts";
+import { nameKey } from "./translate/translation.ts";
 
 /** Unknown users whose names are fetched for one batch; the others are shown without a name. */
 const NAMES_AT_MOST = 20;
 const NAME_MAX_LENGTH = 256;
 /** Short, since the batch waits for the names. */
 const NAME_TIMEOUT_MS = 2_000;
+
+/** Types of events that are shown with the sender's name. */
+const NAMED_EVENT_TYPES: readonly string[] = [
+  ...CONTENT_EVENT_TYPES,
+  EventType.Reaction,
+  EventType.RoomRedaction,
+];
 
 /** Display names of senders whom the tenant does not know, by `nameKey`. Events do not hold them. */
 export async function fetchUnknownNames(
@@ -22,7 +29,7 @@ export async function fetchUnknownNames(
   for (const { roomId, matrixRoomId, events } of rooms) {
     for (const { type, sender } of events) {
       const isUnknown =
-        CONTENT_EVENT_TYPES.includes(type) && !userIds.has(sender) && sender !== reader.matrixUserId;
+        NAMED_EVENT_TYPES.includes(type) && !userIds.has(sender) && sender !== reader.matrixUserId;
       if (isUnknown) unknownUsers.set(nameKey(roomId, sender), { matrixRoomId, matrixUserId: sender });
     }
   }

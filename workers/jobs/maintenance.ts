@@ -4,6 +4,7 @@ import { repairCounters } from "../../shared/db/rooms/repair-counters.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { deleteParkedEntries } from "../consumers/retention.ts";
+import { adoptWaiting, dropWaiting } from "../inbound/adopt-waiting.ts";
 import { addObservers } from "../reconcile/add-observers.ts";
 
 /** Operators see the failed attempts of a month. */
@@ -24,10 +25,12 @@ export async function handleMaintenance(
   if (task === "retention") {
     await deleteAttempts(context);
     await deleteParkedEntries(context);
+    await dropWaiting(context);
   } else {
     await addObservers(context);
     await rereadUnseen(context);
     await repairWaiting(context);
+    await adoptWaiting(context);
   }
   return DONE;
 }

@@ -17,7 +17,7 @@ import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
 import { lookUp } from "../inbound/look-up.ts";
 import { planSync, type SyncPlan } from "../inbound/sync-plan.ts";
 import { duplicatesOf, redactDuplicates } from "../inbound/redact-duplicates.ts";
-import { countApplied, reportSeen, publish } from "../inbound/publish-applied.ts";
+import { countApplied, publishApplied } from "../inbound/publish-applied.ts";
 import { newId } from "../../shared/platform/ids.ts";
 import { isViewStale } from "../../shared/db/connection/failures.ts";
 
@@ -103,9 +103,8 @@ async function fillPage(
   });
   // The gap has changed since it was read: a run soon reads what is left of it.
   if (applied === null) return false;
-  reportSeen(context, applied.settled);
-  countApplied(context, plan, 0);
-  await publish(context, applied.appended);
+  countApplied(context, plan, applied, 0);
+  await publishApplied(context, applied);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };
   await redactDuplicates(context, observer, duplicatesOf(plan, applied), [room]);
   return true;

@@ -30,8 +30,30 @@ export function isPruned({ content }: MatrixEvent): boolean {
 /** The id of the event that a redaction redacts; null for any other event. */
 export function readRedacted({ type, content, redacts }: MatrixEvent): string | null {
   if (type !== EventType.RoomRedaction) return null;
-  const target = content["redacts"];
-  return typeof target === "string" ? target : (redacts ?? null);
+  const inContent = content["redacts"];
+  const target = typeof inContent === "string" ? inContent : redacts;
+  return target !== undefined && isStorable(target) ? target : null;
+}
+
+/** Any field of an event may be any text: one that Postgres refuses is no id. */
+export function isStorable(id: string): boolean {
+  return !id.includes("\0") && id.isWellFormed();
+}
+
+const relation = z.object({
+  rel_type: z.string(),
+  event_id: z.string().refine(isStorable),
+  key: z.string().optional(),
+});
+/** What an event is to another one: `type` is its `rel_type`. */
+export type Relation = { type: string; eventId: string; key: string | undefined };
+
+/** Null for an event that stands for itself, and for one whose relation is malformed. */
+export function readRelation({ content }: MatrixEvent): Relation | null {
+  const parsed = relation.safeParse(content["m.relates_to"]);
+  if (!parsed.success) return null;
+  const { rel_type: type, event_id: eventId, key } = parsed.data;
+  return { type, eventId, key };
 }
 
 /** The events of a list. One that is malformed is left out, so that the others are still read. */

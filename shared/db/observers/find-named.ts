@@ -1,4 +1,5 @@
 import type { MessageStatus } from "../../contract/resources.ts";
+import { isHere, type WaitingAct } from "../acts/waiting-acts.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { ObservedRoom } from "./observed-rooms.ts";
 
@@ -11,18 +12,25 @@ export type Named = {
   events: readonly string[];
   /** Ids of events that are redacted. */
   redacted: readonly string[];
+  /** Ids of all the events: acts may wait for them. */
+  all: readonly string[];
 };
 
-/** A message of ours that an event is, or claims to be. */
+/** A redacted event that is here, as a message or an act; `is_waiting`: as an act that waits for its target. */
+export type RedactedEvent = { room_id: string; event_id: string; is_waiting: boolean };
+
+/** A message or an act of ours that an event is, or claims to be. */
 export type MarkedMessage = {
   id: string;
   room_id: string;
-  sender_id: string;
-  sender_matrix_id: string;
-  client_id: string | null;
-  /** As the row keeps it: see `parseContent`. */
+  /** Null where the product itself wrote it. */
+  sender_matrix_id: string | null;
+  /** Who carries it out on Matrix. */
+  acts_as: "sender" | "observer";
+  /** The event of the message that an act is about; null for a message, and where Matrix has none of it. */
+  target_event_id: string | null;
+  /** As the row keeps it: see `parseContent` and `parseAct`. */
   content: Record<string, unknown>;
-  accepted_at: Date;
   /** Its number in the timeline; null for one that a process of version 0.2 accepted and that is not numbered yet. */
   number: number | null;
   event_id: string | null;
@@ -33,8 +41,9 @@ export type FoundRows = {
   rooms: ObservedRoom[];
   users: { id: string; matrix_user_id: string }[];
   messages: MarkedMessage[];
-  /** Those redacted events that are messages, by event id. */
-  redacted: string[];
+  redacted: RedactedEvent[];
+  /** Acts that wait for events, and the redactions of those acts. */
+  waiting: WaitingAct[];
 };
 
 /** Of a room's open messages, those that may be sent and not seen stand first. */
@@ -50,9 +59,9 @@ const FIND_NAMED = `
             from jsonb_array_elements_text(named.list -> 'people') as n(matrix_user_id)
             join users u on u.tenant_id = :tenantId and u.matrix_user_id = n.matrix_user_id) as users,
          (select coalesce(jsonb_agg(jsonb_build_object(
-                   'id', m.id, 'room_id', m.room_id, 'sender_id', m.sender_id, 'sender_matrix_id', u.matrix_user_id,
-                   'client_id', m.client_id, 'content', m.content, 'accepted_at', m.accepted_at,
-                   'number', e.number, 'event_id', m.event_id, 'status', m.status)), '[]')
+                   'id', m.id, 'room_id', m.room_id, 'sender_matrix_id', u.matrix_user_id, 'acts_as', m.acts_as,
+                   'target_event_id', a.event_id, 'content', m.content, 'number', e.number, 'event_id', m.event_id,
+                   'status', m.status)), '[]')
             from (select cast(n.id as uuid) as id from jsonb_array_elements_text(named.list -> 'messages') as n(id)
                   union
                   select x.id from jsonb_array_elements_text(named.list -> 'events') as n(event_id)
@@ -68,15 +77,30 @@ const FIND_NAMED = `
                       ) x where x.event_id = n.event_id
                     ) x on true) named_message
             join messages m on m.id = named_message.id and m.tenant_id = :tenantId
-            join users u on u.id = m.sender_id
-            left join timeline e on e.room_id = m.room_id and e.entry_id = m.id) as messages,
-         (select coalesce(jsonb_agg(n.event_id), '[]')
+            left join users u on u.id = m.sender_id
+            left join timeline e on e.room_id = m.room_id and e.entry_id = m.id
+            left join lateral (
+              select coalesce(tm.event_id, te.event_id) as event_id
+                from timeline te left join messages tm on tm.id = te.entry_id
+               where te.room_id = m.room_id and te.entry_id = m.target_id) a on m.target_id is not null) as messages,
+         (select coalesce(jsonb_agg(jsonb_build_object('room_id', r.id, 'event_id', n.event_id, 'is_waiting', w.event_id is not null)), '[]')
             from jsonb_array_elements_text(named.list -> 'redacted') as n(event_id)
             join jsonb_array_elements_text(named.list -> 'rooms') as named_room(matrix_room_id) on true
             join rooms r on r.observer_id = :observerId and r.matrix_room_id = named_room.matrix_room_id and r.deleted_at is null
-           where exists (select 1 from timeline e where e.room_id = r.id and e.event_id = n.event_id)
-              or exists (select 1 from messages m where m.room_id = r.id and m.seen_event_id = n.event_id)
-              or exists (select 1 from messages m where m.room_id = r.id and m.open and m.event_id = n.event_id)) as redacted
+            left join waiting_acts w on w.room_id = r.id and w.event_id = n.event_id
+           where w.event_id is not null or ${isHere("r.id", "n.event_id")}) as redacted,
+         (select coalesce(jsonb_agg(to_jsonb(w)), '[]')
+            from jsonb_array_elements_text(named.list -> 'all') as n(event_id)
+            join jsonb_array_elements_text(named.list -> 'rooms') as named_room(matrix_room_id) on true
+            join rooms r on r.observer_id = :observerId and r.matrix_room_id = named_room.matrix_room_id and r.deleted_at is null
+            join lateral (
+              select w.room_id, w.event_id, w.target_event_id, w.act, w.since from waiting_acts w
+               where w.room_id = r.id and w.target_event_id = n.event_id
+              union
+              select x.room_id, x.event_id, x.target_event_id, x.act, x.since
+                from waiting_acts w join waiting_acts x on x.room_id = w.room_id and x.target_event_id = w.event_id
+               where w.room_id = r.id and w.target_event_id = n.event_id
+               order by since) w on true) as waiting
     from (select cast(:named as jsonb) as list) named`;
 
 /** The rows that events name: the observer's rooms, and the tenant's users and messages. One query. */
@@ -85,16 +109,11 @@ export async function findNamed(
   observer: { tenantId: string; observerId: string },
   named: Named,
 ): Promise<FoundRows> {
-  type Row = Omit<FoundRows, "messages"> & {
-    messages: (Omit<MarkedMessage, "accepted_at"> & { accepted_at: string })[];
-  };
   const { tenantId, observerId } = observer;
-  const [row] = await rowsOf<Row>(db, FIND_NAMED, { tenantId, observerId, named: JSON.stringify(named) });
-  const { rooms = [], users = [], messages = [], redacted = [] } = row ?? {};
-  return {
-    rooms,
-    users,
-    redacted,
-    messages: messages.map((message) => ({ ...message, accepted_at: new Date(message.accepted_at) })),
-  };
+  const [row] = await rowsOf<FoundRows>(db, FIND_NAMED, {
+    tenantId,
+    observerId,
+    named: JSON.stringify(named),
+  });
+  return row ?? { rooms: [], users: [], messages: [], redacted: [], waiting: [] };
 }

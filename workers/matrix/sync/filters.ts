@@ -6,6 +6,7 @@ export const EVENT_TYPES: readonly string[] = [
   // A response that holds it reaches back to the room's beginning.
   EventType.RoomCreate,
   ...CONTENT_EVENT_TYPES,
+  EventType.Reaction,
   EventType.RoomMember,
   EventType.RoomPowerLevels,
   EventType.RoomName,

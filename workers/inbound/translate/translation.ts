@@ -1,0 +1,76 @@
+import type { MatrixAct } from "../../../shared/db/acts/append-matrix-act.ts";
+import type { WaitingAct } from "../../../shared/db/acts/waiting-acts.ts";
+import type { MarkedMessage } from "../../../shared/db/observers/find-named.ts";
+import type { ConfigurationDrift } from "../../../shared/db/rooms/changed-on-matrix.ts";
+import type { NewEntry } from "../../../shared/timeline/append.ts";
+import type { MatrixEvent } from "../../matrix/event.ts";
+
+/** What the tables and the homeserver hold of the people and messages that some events name. */
+export type EventContext = {
+  tenantId: string;
+  /** Row ids by Matrix id. */
+  userIds: ReadonlyMap<string, string>;
+  observerMatrixId: string;
+  /** Display names of unknown users, by `nameKey`. */
+  names: ReadonlyMap<string, string>;
+  /** Rows of our messages and acts, by id. */
+  messages: ReadonlyMap<string, MarkedMessage>;
+  /** The same, by the id of the event that they have. */
+  messagesByEvent: ReadonlyMap<string, MarkedMessage>;
+  /** Redacted events that are here, by `eventKey`. `waiting`: an act that waits for its target. */
+  redacted: ReadonlyMap<string, "here" | "waiting">;
+  /** Acts that wait for events of these. */
+  waiting: readonly WaitingAct[];
+  /** Types of redacted state events, by event id; null where the type is not known. */
+  redactedStates: ReadonlyMap<string, string | null>;
+};
+
+/**
+ * What an event changes here.
+ * - `own`: the event is a message or an act of ours, which has its entry already. `isPruned`: the message's content was
+ *   redacted before we read it. `redacts`: the event that it redacts.
+ * - `duplicate`: a second event of a message of ours. It is redacted and makes no entry.
+ * - `message`: somebody wrote on Matrix: an entry is appended. `isForged`: the event has a marker that is not its own.
+ * - `act`: somebody edited, deleted or reacted to a message on Matrix, or redacted such an act. `mayBeState`: what
+ *   is redacted could not be looked up, and may be what the tenant decides.
+ * - `withdrawn`: somebody redacted an act that waits for its target.
+ * - `membership`: a user of the tenant is in the room on Matrix, or is not; `removal`: somebody else took the user out.
+ * - `unknown-user`: a user whom the tenant does not know joined the room or was invited.
+ * - `configuration-drift`: someone changed what the tenant decides.
+ * - `redacted-state`: someone redacted what the tenant decides; `what` has all of which it may be a part.
+ * - `successor`: the room was upgraded and goes on as another one.
+ */
+export type Translation =
+  | { kind: "own"; message: MarkedMessage; isPruned: boolean; redacts: string | null }
+  | { kind: "duplicate"; eventId: string; messageId: string }
+  | { kind: "message"; entry: NewEntry; isForged: boolean }
+  | { kind: "act"; act: MatrixAct; mayBeState?: boolean; isForged: boolean }
+  | { kind: "withdrawn"; eventId: string }
+  | { kind: "membership"; userId: string; applied: "in" }
+  | {
+      kind: "membership";
+      userId: string;
+      applied: "out";
+      removal: { eventId: string; isBan: boolean } | null;
+    }
+  | { kind: "unknown-user" }
+  | { kind: "configuration-drift"; what: ConfigurationDrift["what"] }
+  | { kind: "redacted-state"; what: readonly ConfigurationDrift["what"][] }
+  | { kind: "encrypted" }
+  | { kind: "successor"; matrixRoomId: string }
+  | { kind: "nothing" };
+
+/** Translates one event of a room. Pure: an event that is read twice is translated to the same. */
+export type Translator = (roomId: string, event: MatrixEvent, context: EventContext) => Translation;
+
+export const NOTHING: Translation = { kind: "nothing" };
+
+/** The key of an unknown user's name in one room. */
+export function nameKey(roomId: string, matrixUserId: string): string {
+  return `${roomId} ${matrixUserId}`;
+}
+
+/** The key of an event in one room. */
+export function eventKey(roomId: string, eventId: string): string {
+  return `${roomId} ${eventId}`;
+}
