@@ -136,7 +136,9 @@ function asFirst(firsts: Map<string, string>, translation: Translation, eventId:
   if (translation.kind !== "own") return translation;
   const first = firsts.get(translation.message.id) ?? eventId;
   firsts.set(translation.message.id, first);
-  return first === eventId || translation.redacts !== null ? translation : { kind: "duplicate", eventId, messageId: translation.message.id };
+  return first === eventId || translation.redacts !== null
+    ? translation
+    : { kind: "duplicate", eventId, messageId: translation.message.id };
 }
 
 function addSideEffect(
