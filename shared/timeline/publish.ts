@@ -1,4 +1,5 @@
 import type { EntryType } from "../contract/frames.ts";
+import { MESSAGE_ENTRY_TYPES } from "../contract/content/index.ts";
 import { roomLiveChannel, roomStreamKey } from "../platform/redis-keys.ts";
 import { createScript, runScripts, type ScriptCall } from "../platform/redis-script.ts";
 import type { Redis } from "../platform/redis.ts";
@@ -14,6 +15,8 @@ import {
 } from "../db/timeline/publish-state.ts";
 import type { RoomLiveMessage } from "./live-messages.ts";
 import { presentEntry } from "./read.ts";
+import { TYPING_FUNCTIONS } from "./typing-script.ts";
+import { typingKeys } from "./typing.ts";
 
 export type Publishing = { db: Db; redis: Redis };
 /** An entry with the state of its room. */
@@ -158,14 +161,14 @@ export async function readStreamEnds(
 
 // Adds what continues the stream and publishes it on the live channel, in one step. An empty stream begins with any number.
 // Returns the stream's last number. ARGV channel; ttl, and that of a long stream; entries to keep, entries at most, entries
-// that are trimmed at a time; young in ms; number and message of each.
-const APPEND_SCRIPT = createScript(`
+// that are trimmed at a time; young in ms; refs of those who wrote a message, which ends that they type; number and message of
+// each.
+const APPEND_SCRIPT = createScript(`${TYPING_FUNCTIONS}
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local top = 0
 if #last > 0 then top = tonumber(string.match(last[1][1], '^(%d+)')) end
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-for i = 8, #ARGV, 2 do
+local before = top
+for i = 9, #ARGV, 2 do
   local number = tonumber(ARGV[i])
   if top > 0 and number > top + 1 then break end
   if number > top then
@@ -174,6 +177,7 @@ for i = 8, #ARGV, 2 do
     top = number
   end
 end
+if top > before then endTyping(keysFrom(2), ARGV[8]) end
 local length = redis.call('XLEN', KEYS[1])
 local keep, most, part, young = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 if length > most then
@@ -223,13 +227,20 @@ function toScriptCall(entries: readonly PublishableRow[]): ScriptCall {
   const { room_id: roomId, epoch, scrubs } = state;
   return {
     script: APPEND_SCRIPT,
-    keys: [roomStreamKey(roomId, epoch, scrubs)],
+    keys: [roomStreamKey(roomId, epoch, scrubs), ...typingKeys(roomId)],
     args: [
       ...[roomLiveChannel(roomId), STREAM_TTL_S, LONG_STREAM_TTL_S],
       ...[WINDOW_ENTRIES, WINDOW_ENTRIES_AT_MOST, TRIMMED_ENTRIES, YOUNG_MS],
+      writersOf(entries).join(" "),
       ...entries.flatMap((row) => [row.number, JSON.stringify(formatLive(row, state))]),
     ],
   };
+}
+
+/** Refs of those who wrote one of these messages. */
+function writersOf(entries: readonly EntryRow[]): string[] {
+  const messages = entries.filter(({ type }) => MESSAGE_ENTRY_TYPES.includes(type));
+  return [...new Set(messages.flatMap((row) => row.sender_ref ?? row.sender_id ?? []))];
 }
 
 /** An entry as the stream and the live channel carry it. */

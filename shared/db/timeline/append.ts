@@ -146,4 +146,15 @@ const OFFERED = `
          sender_id uuid, sender_name text, sender_ref uuid, client_id text, relates_to uuid, content jsonb, at timestamptz)
    where ${IS_NEW}`;
 
-const APPEND = `with ${appendingCtes(OFFERED)} ${SELECT_APPENDED}`;
+// Who writes on Matrix has read the room up to there. `ACCEPT` has its own, which is simpler.
+const READ = `
+  update memberships p
+     set read_number = w.number, receipt_number = greatest(p.receipt_number, w.number), own_above = 0,
+         read_count = b.message_count - (
+           select count(*) from entries l where l.room_id = w.room_id and l.number > w.number and l.type = any(:unread))
+    from (select room_id, sender_id, max(number) as number from entries
+           where type = any(:unread) and sender_id is not null group by room_id, sender_id) w
+    join bumped b on b.room_id = w.room_id
+   where p.room_id = w.room_id and p.user_id = w.sender_id and p.read_number < w.number`;
+
+const APPEND = `with ${appendingCtes(OFFERED)}, read as (${READ}) ${SELECT_APPENDED}`;
