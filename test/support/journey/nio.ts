@@ -17,6 +17,20 @@ const texts = z.object({
   texts: z.array(z.object({ sender: z.string(), body: z.string(), event: z.string() })),
 });
 const event = z.object({ event: z.string() });
+const nioEvent = z.object({
+  event: z.string(),
+  type: z.string(),
+  sender: z.string(),
+  content: z.record(z.string(), z.unknown()),
+  /** What it is to `target`, another event. */
+  relation: z.string().nullable(),
+  target: z.string().nullable(),
+  key: z.string().nullable(),
+  /** Its content was redacted. */
+  pruned: z.boolean(),
+});
+export type NioEvent = z.infer<typeof nioEvent>;
+const events = z.object({ events: z.array(nioEvent) });
 
 const running = new Set<NioClient>();
 afterEach(async () => {
@@ -58,6 +72,11 @@ export class NioClient {
     return (await this.#ask(texts, { do: "read", room })).texts;
   }
 
+  /** Events of a room, oldest first, with what they are about. */
+  async readAll(room: string): Promise<NioEvent[]> {
+    return (await this.#ask(events, { do: "read_all", room })).events;
+  }
+
   send(room: string, text: string): Promise<string> {
     return this.sendContent(room, { msgtype: "m.text", body: text });
   }
@@ -65,6 +84,43 @@ export class NioClient {
   /** Sends a message with any content; returns the event's id. */
   async sendContent(room: string, content: Record<string, unknown>): Promise<string> {
     return (await this.#ask(event, { do: "send", room, content })).event;
+  }
+
+  /** Reacts to an event with a key; returns the reaction's id. */
+  async react(room: string, target: string, key: string): Promise<string> {
+    return (await this.#ask(event, { do: "react", room, event: target, key })).event;
+  }
+
+  async edit(room: string, target: string, text: string): Promise<string> {
+    return (await this.#ask(event, { do: "edit", room, event: target, text })).event;
+  }
+
+  async reply(room: string, target: string, text: string): Promise<string> {
+    return (await this.#ask(event, { do: "reply", room, event: target, text })).event;
+  }
+
+  async redact(room: string, target: string, reason?: string): Promise<string> {
+    return (await this.#ask(event, { do: "redact", room, event: target, reason })).event;
+  }
+
+  async type(room: string, isTyping: boolean): Promise<void> {
+    await this.#ask(answer, { do: "typing", room, is_typing: isTyping });
+  }
+
+  async sendReceipt(room: string, target: string): Promise<void> {
+    await this.#ask(answer, { do: "receipt", room, event: target });
+  }
+
+  async kick(room: string, user: string, reason?: string): Promise<void> {
+    await this.#ask(answer, { do: "kick", room, user, reason });
+  }
+
+  async ban(room: string, user: string, reason?: string): Promise<void> {
+    await this.#ask(answer, { do: "ban", room, user, reason });
+  }
+
+  async leave(room: string): Promise<void> {
+    await this.#ask(answer, { do: "leave", room });
   }
 
   async putState(room: string, type: string, content: Record<string, unknown>): Promise<void> {

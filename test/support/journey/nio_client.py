@@ -16,6 +16,21 @@ def checked(response):
     return response
 
 
+def described(source):
+    content = source["content"]
+    relation = content.get("m.relates_to", {})
+    return {
+        "event": source["event_id"],
+        "type": source["type"],
+        "sender": source["sender"],
+        "content": content,
+        "relation": relation.get("rel_type"),
+        "target": relation.get("event_id") or content.get("redacts") or source.get("redacts"),
+        "key": relation.get("key"),
+        "pruned": "redacted_because" in source.get("unsigned", {}),
+    }
+
+
 class Client:
     def __init__(self, homeserver, user, device, token):
         self.nio = AsyncClient(homeserver, user, device_id=device)
@@ -27,21 +42,66 @@ class Client:
     async def read(self, room):
         """Texts of the room that this client can see, oldest first, as it understands them."""
         checked(await self.nio.sync(timeout=0))
-        texts = []
+        texts = [
+            {"sender": event.sender, "body": event.body, "event": event.event_id}
+            for event in await self.history(room)
+            if isinstance(event, RoomMessageText)
+        ]
+        return {"texts": texts}
+
+    async def read_all(self, room):
+        """Events of the room that this client can see, oldest first, with what they are about."""
+        checked(await self.nio.sync(timeout=0))
+        return {"events": [described(event.source) for event in await self.history(room)]}
+
+    async def history(self, room):
+        events = []
         start = ""
         while start is not None:
             page = checked(await self.nio.room_messages(room, start or None, None, MessageDirection.front, PAGE))
-            texts += [
-                {"sender": event.sender, "body": event.body, "event": event.event_id}
-                for event in page.chunk
-                if isinstance(event, RoomMessageText)
-            ]
+            events += page.chunk
             start = page.end
-        return {"texts": texts}
+        return events
 
-    async def send(self, room, content):
-        response = checked(await self.nio.room_send(room, "m.room.message", content))
+    async def send(self, room, content, type="m.room.message"):
+        response = checked(await self.nio.room_send(room, type, content))
         return {"event": response.event_id}
+
+    async def react(self, room, event, key):
+        relation = {"rel_type": "m.annotation", "event_id": event, "key": key}
+        return await self.send(room, {"m.relates_to": relation}, "m.reaction")
+
+    async def edit(self, room, event, text):
+        new = {"msgtype": "m.text", "body": text}
+        relation = {"rel_type": "m.replace", "event_id": event}
+        return await self.send(room, {**new, "body": f"* {text}", "m.new_content": new, "m.relates_to": relation})
+
+    async def reply(self, room, event, text):
+        relation = {"m.in_reply_to": {"event_id": event}}
+        return await self.send(room, {"msgtype": "m.text", "body": text, "m.relates_to": relation})
+
+    async def redact(self, room, event, reason=None):
+        return {"event": checked(await self.nio.room_redact(room, event, reason)).event_id}
+
+    async def typing(self, room, is_typing):
+        checked(await self.nio.room_typing(room, is_typing))
+        return {}
+
+    async def receipt(self, room, event):
+        checked(await self.nio.update_receipt_marker(room, event))
+        return {}
+
+    async def kick(self, room, user, reason=None):
+        checked(await self.nio.room_kick(room, user, reason))
+        return {}
+
+    async def ban(self, room, user, reason=None):
+        checked(await self.nio.room_ban(room, user, reason))
+        return {}
+
+    async def leave(self, room):
+        checked(await self.nio.room_leave(room))
+        return {}
 
     async def put_state(self, room, type, content):
         response = checked(await self.nio.room_put_state(room, type, content))
