@@ -270,7 +270,7 @@ function countCosts(roomId: string): { end: () => { commands: number; statements
   };
   pg.Client.prototype.query = function (this: pg.Client, ...args: unknown[]) {
     counts.statements++;
-    return query.apply(this, args as never) as never;
+    return Reflect.apply(query, this, args) as never;
   };
   return {
     end: () => {
