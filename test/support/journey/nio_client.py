@@ -98,6 +98,9 @@ class Client:
         if known is None:
             return {"typing": [], "read": {}}
         read = {user: receipt.event_id for user, receipt in known.read_receipts.items()}
+        for user, threads in known.threaded_read_receipts.items():
+            if "main" in threads:
+                read[user] = threads["main"].event_id
         return {"typing": known.typing_users, "read": read}
 
     async def kick(self, room, user, reason=None):
