@@ -1,9 +1,15 @@
 import { BIG_ROOM_MEMBERS } from "../contract/big-room.ts";
 import { formatRoomKey } from "../contract/names.ts";
 import type { Publication } from "../contract/frames.ts";
-import type { Position, MovedPosition } from "../db/memberships/positions.ts";
+import {
+  findPositionsBelow,
+  type DeletedMessage,
+  type MovedPosition,
+  type Position,
+} from "../db/memberships/positions.ts";
 import { countUnread } from "../db/memberships/unread.ts";
-import type { Publishing } from "./publish.ts";
+import type { Db } from "../db/connection/open.ts";
+import type { Redis } from "../platform/redis.ts";
 import type { Receipt } from "./receipts.ts";
 import { publishUserEvents } from "./user-stream.ts";
 
@@ -12,7 +18,7 @@ import { publishUserEvents } from "./user-stream.ts";
  * `GET /v1/me/unread`. One query and one round trip. @throws what Redis or Postgres throws
  */
 export async function publishUnread(
-  { db, redis }: Publishing,
+  { db, redis }: { db: Db; redis: Redis },
   positions: readonly Position[],
 ): Promise<void> {
   if (positions.length === 0) return;
@@ -25,6 +31,14 @@ export async function publishUnread(
       return { userId: position.user_id, event: toPublication(position, { unread, mentions }) };
     }),
   );
+}
+
+/** Publishes to those who had not read some messages that their deletion lowers what is unread. */
+export async function publishUnreadBelow(
+  deps: { db: Db; redis: Redis },
+  deleted: readonly DeletedMessage[],
+): Promise<void> {
+  if (deleted.length > 0) await publishUnread(deps, await findPositionsBelow(deps.db, deleted));
 }
 
 function toPublication(position: Position, total: { unread: number; mentions: number }): Publication {

@@ -13,7 +13,9 @@ import {
   removeMarks,
   replaceEpoch,
 } from "../db/timeline/publish-state.ts";
+import type { DeletedMessage } from "../db/memberships/positions.ts";
 import type { RoomLiveMessage } from "./live-messages.ts";
+import { publishUnreadBelow } from "./publish-unread.ts";
 import { presentEntry } from "./read.ts";
 import { TYPING_FUNCTIONS } from "./typing-script.ts";
 import { typingKeys } from "./typing.ts";
@@ -57,7 +59,7 @@ type Published = { roomId: string; epoch: string; number: number; isWhole: boole
  * @throws what Redis or Postgres throws; the sweeper repeats it.
  */
 export async function publishAppended(deps: Publishing, rows: readonly PublishableRow[]): Promise<void> {
-  const published = await appendToStreams(deps.redis, [...groupByRoom(rows).values()]);
+  const published = await appendToStreams(deps, [...groupByRoom(rows).values()]);
   await publishRooms(
     deps,
     published.filter(({ isWhole }) => !isWhole).map(({ roomId }) => roomId),
@@ -110,7 +112,7 @@ async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promis
     if (isAhead) await replaceEpoch(deps.db, state, ends.get(roomId) ?? 0);
     return { roomId, epoch, number, isWhole: !isAhead && !waiting.has(roomId) };
   });
-  return [...(await appendToStreams(deps.redis, batches)), ...(await Promise.all(unchanged))];
+  return [...(await appendToStreams(deps, batches)), ...(await Promise.all(unchanged))];
 }
 
 function groupByRoom<T extends { room_id: string }>(rows: readonly T[]): Map<string, T[]> {
@@ -197,11 +199,13 @@ return top`);
 
 /** Adds batches of entries to the streams of their rooms, one batch a room, in one round trip. */
 async function appendToStreams(
-  redis: Redis,
+  { db, redis }: Publishing,
   batches: readonly (readonly PublishableRow[])[],
 ): Promise<Published[]> {
   await removeFormer(redis, batches);
   const answers = await runScripts(redis, batches.map(toScriptCall));
+  // Best effort: whoever misses it reads the counts with the room.
+  await publishUnreadBelow({ db, redis }, batches.flatMap(deletedIn)).catch(() => undefined);
   return batches.flatMap((entries, index) => {
     const last = entries.at(-1);
     if (!last) return [];
@@ -235,6 +239,14 @@ function toScriptCall(entries: readonly PublishableRow[]): ScriptCall {
       ...entries.flatMap((row) => [row.number, JSON.stringify(formatLive(row, state))]),
     ],
   };
+}
+
+/** The messages that entries delete. */
+function deletedIn(entries: readonly EntryRow[]): DeletedMessage[] {
+  const deletions = entries.filter(({ type }) => type === "message.deleted");
+  return deletions.flatMap(({ room_id: roomId, relates_to: messageId }) =>
+    messageId === null ? [] : [{ roomId, messageId }],
+  );
 }
 
 /** Refs of those who wrote one of these messages. */

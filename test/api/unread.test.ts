@@ -199,6 +199,23 @@ test("a muted room, and one of which a person wants nothing, count in no total",
   });
 });
 
+test("a deletion lowers what is unread, and the people who had not read the message receive it", () =>
+  inRoom(PAIR, async (room) => {
+    const [first = 0] = await say(bob, room, "one");
+    await put(ada, room, "read", first);
+    const { body } = await bob("POST", `${room.path}/messages`, { body: { text: "two" } });
+    const { id } = body as { id: string };
+    const [third = 0] = await say(bob, room, "three");
+    expect(await unreadIn(ada, room)).toBe(2);
+    expect((await bob("DELETE", `${room.path}/messages/${id}`)).status).toBeLessThan(300);
+    expect(await unreadIn(ada, room)).toBe(1);
+    await until(() => published(room, "unread").length === 2, "it was published");
+    expect(published(room, "unread").at(-1)).toMatchObject({ unread: 1, firstUnread: third });
+    expect(await put(ada, room, "read", third)).toMatchObject({ unread: 0 });
+    await put(ada, room, "unread", first);
+    expect(await unreadIn(ada, room)).toBe(2);
+  }));
+
 test("a person who writes on Matrix has read the room up to there", () =>
   inRoom(PAIR, async (room) => {
     await say(bob, room, "one");

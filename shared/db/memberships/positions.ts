@@ -161,6 +161,23 @@ export function receiveReceipts(
   });
 }
 
+/** A message that was deleted. */
+export type DeletedMessage = { roomId: string; messageId: string };
+
+/** The positions of those who had not read some deleted messages; none of big rooms. One query. */
+export function findPositionsBelow(db: Db, deleted: readonly DeletedMessage[]): Promise<Position[]> {
+  return rowsOf<Position>(
+    db,
+    `select ${POSITION_COLUMNS} from (
+       select distinct s.* from jsonb_to_recordset(cast(:deleted as jsonb)) as g("roomId" uuid, "messageId" uuid)
+         join rooms r on r.id = g."roomId" and r.deleted_at is null and r.member_count <= ${BIG_ROOM_MEMBERS}
+         join timeline e on e.room_id = g."roomId" and e.entry_id = g."messageId"
+         join memberships s on s.room_id = e.room_id and s.desired = 'in' and s.read_number < e.number
+          and s.user_id is distinct from e.sender_id) m ${POSITION_JOINS}`,
+    { deleted: JSON.stringify(deleted), unread: [...UNREAD_ENTRY_TYPES] },
+  );
+}
+
 /** How far the members of a room have read, as others may see it: nobody who has read nothing, and none in a big room. */
 export function listReceipts(
   db: Db,
