@@ -3,10 +3,10 @@ import { createSingleFlight } from "../../shared/platform/concurrency/single-fli
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { JobName } from "../../shared/queues/index.ts";
 import type { Wake } from "../../shared/queues/open.ts";
-import { publishUnread } from "../../shared/timeline/publish-unread.ts";
+import { publishUnread } from "../../shared/timeline/signs/publish-unread.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
 import { publishAppended, publishRooms } from "../../shared/timeline/publish.ts";
-import { publishReceipts } from "../../shared/timeline/receipts.ts";
+import { publishReceipts } from "../../shared/timeline/signs/receipts.ts";
 import type { ApiMetrics } from "../metrics.ts";
 import type { JobWake, SideEffect, SideEffectOf, SideEffectType } from "./side-effects.ts";
 

@@ -1,7 +1,7 @@
 import type { JobName, JobPayload } from "../../shared/queues/index.ts";
 import type { Position } from "../../shared/db/memberships/positions.ts";
 import type { AppendedRow } from "../../shared/timeline/append.ts";
-import type { Receipt } from "../../shared/timeline/receipts.ts";
+import type { Receipt } from "../../shared/timeline/signs/receipts.ts";
 
 /** A wake-up of one queue. */
 export type JobWake<N extends JobName = JobName> = { [K in N]: { name: K; payload: JobPayload<K> } }[N];

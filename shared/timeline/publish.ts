@@ -15,10 +15,10 @@ import {
 } from "../db/timeline/publish-state.ts";
 import type { DeletedMessage } from "../db/memberships/positions.ts";
 import type { RoomLiveMessage } from "./live-messages.ts";
-import { publishUnreadBelow } from "./publish-unread.ts";
+import { publishUnreadBelow } from "./signs/publish-unread.ts";
 import { presentEntry } from "./read.ts";
-import { TYPING_FUNCTIONS } from "./typing-script.ts";
-import { typingKeys } from "./typing.ts";
+import { TYPING_FUNCTIONS } from "./signs/typing-script.ts";
+import { typingKeys } from "./signs/typing.ts";
 
 export type Publishing = { db: Db; redis: Redis };
 /** An entry with the state of its room. */

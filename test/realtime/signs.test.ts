@@ -3,9 +3,9 @@ import { closeListeners, connectListener, waitFor, type Listener } from "../supp
 import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
 import { readUpTo } from "../../shared/db/memberships/positions.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
-import { publishUnread, receiptsOf } from "../../shared/timeline/publish-unread.ts";
-import { publishReceipts } from "../../shared/timeline/receipts.ts";
-import { setTyping } from "../../shared/timeline/typing.ts";
+import { publishUnread, receiptsOf } from "../../shared/timeline/signs/publish-unread.ts";
+import { publishReceipts } from "../../shared/timeline/signs/receipts.ts";
+import { setTyping } from "../../shared/timeline/signs/typing.ts";
 
 let world: World;
 let node: RealtimeNode;

@@ -1,7 +1,7 @@
 import { findSignTargets, type SignTarget } from "../../shared/db/memberships/signs.ts";
 import { every, type Repeating } from "../../shared/platform/concurrency/every.ts";
-import { takeSigns, type Sign } from "../../shared/timeline/take-signs.ts";
-import { endExpiredTyping } from "../../shared/timeline/typing.ts";
+import { takeSigns, type Sign } from "../../shared/timeline/signs/take-signs.ts";
+import { endExpiredTyping } from "../../shared/timeline/signs/typing.ts";
 import type { MatrixCall } from "../matrix/http/client.ts";
 import { roomPath } from "../matrix/rooms/room-path.ts";
 import type { WorkerContext } from "../runtime/context.ts";

@@ -1,7 +1,7 @@
 import type { Db } from "../../../shared/db/connection/open.ts";
 import { readUpTo } from "../../../shared/db/memberships/positions.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
-import { receiptsOf } from "../../../shared/timeline/publish-unread.ts";
+import { receiptsOf } from "../../../shared/timeline/signs/publish-unread.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
 import { pathRoom } from "../../http/fields.ts";
 import { userRoute, type Route } from "../../http/route.ts";

@@ -4,7 +4,7 @@ import { findSigner } from "../../../shared/db/memberships/signs.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { isAllowed } from "../../../shared/contract/permissions.ts";
 import type { Redis } from "../../../shared/platform/redis.ts";
-import { setTyping } from "../../../shared/timeline/typing.ts";
+import { setTyping } from "../../../shared/timeline/signs/typing.ts";
 import { requireHolder } from "../../auth/require-holder.ts";
 import { pathRoom } from "../../http/fields.ts";
 import { userRoute, type Route } from "../../http/route.ts";

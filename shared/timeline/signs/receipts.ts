@@ -1,10 +1,10 @@
-import { formatRoomKey, type RoomAddress } from "../contract/names.ts";
-import type { Publication } from "../contract/frames.ts";
-import type { Person } from "../contract/resources.ts";
-import { roomLiveChannel, roomSignsKey, SIGNS_DUE_KEY } from "../platform/redis-keys.ts";
-import { createScript, runScripts, type ScriptCall } from "../platform/redis-script.ts";
-import type { Redis } from "../platform/redis.ts";
-import type { RoomLiveMessage } from "./live-messages.ts";
+import { formatRoomKey, type RoomAddress } from "../../contract/names.ts";
+import type { Publication } from "../../contract/frames.ts";
+import type { Person } from "../../contract/resources.ts";
+import { roomLiveChannel, roomSignsKey, SIGNS_DUE_KEY } from "../../platform/redis-keys.ts";
+import { createScript, runScripts, type ScriptCall } from "../../platform/redis-script.ts";
+import type { Redis } from "../../platform/redis.ts";
+import type { RoomLiveMessage } from "../live-messages.ts";
 
 /** How far a person has read a room, as others may see it. */
 export type Receipt = {

@@ -1,15 +1,15 @@
-import { BIG_ROOM_MEMBERS } from "../contract/big-room.ts";
-import { formatRoomKey, type RoomAddress } from "../contract/names.ts";
-import type { Person } from "../contract/resources.ts";
+import { BIG_ROOM_MEMBERS } from "../../contract/big-room.ts";
+import { formatRoomKey, type RoomAddress } from "../../contract/names.ts";
+import type { Person } from "../../contract/resources.ts";
 import {
   roomLiveChannel,
   roomSignsKey,
   roomTypingKey,
   SIGNS_DUE_KEY,
   TYPING_DUE_KEY,
-} from "../platform/redis-keys.ts";
-import { createScript, runScripts, type ScriptCall } from "../platform/redis-script.ts";
-import type { Redis } from "../platform/redis.ts";
+} from "../../platform/redis-keys.ts";
+import { createScript, runScripts, type ScriptCall } from "../../platform/redis-script.ts";
+import type { Redis } from "../../platform/redis.ts";
 import { TYPING_FUNCTIONS } from "./typing-script.ts";
 
 /** A person is typing for this long after the last time that the person said so. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { roomSignsKey, SIGNS_DUE_KEY } from "../platform/redis-keys.ts";
-import { createScript, runScripts } from "../platform/redis-script.ts";
-import type { Redis } from "../platform/redis.ts";
+import { roomSignsKey, SIGNS_DUE_KEY } from "../../platform/redis-keys.ts";
+import { createScript, runScripts } from "../../platform/redis-script.ts";
+import type { Redis } from "../../platform/redis.ts";
 
 /** What Matrix is to have of one person in one room. Null: nothing new. */
 export type Sign = { roomId: string; userId: string; isTyping: boolean | null; number: number | null };

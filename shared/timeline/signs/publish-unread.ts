@@ -1,17 +1,17 @@
-import { BIG_ROOM_MEMBERS } from "../contract/big-room.ts";
-import { formatRoomKey } from "../contract/names.ts";
-import type { Publication } from "../contract/frames.ts";
+import { BIG_ROOM_MEMBERS } from "../../contract/big-room.ts";
+import { formatRoomKey } from "../../contract/names.ts";
+import type { Publication } from "../../contract/frames.ts";
 import {
   findPositionsBelow,
   type DeletedMessage,
   type MovedPosition,
   type Position,
-} from "../db/memberships/positions.ts";
-import { countUnread } from "../db/memberships/unread.ts";
-import type { Db } from "../db/connection/open.ts";
-import type { Redis } from "../platform/redis.ts";
+} from "../../db/memberships/positions.ts";
+import { countUnread } from "../../db/memberships/unread.ts";
+import type { Db } from "../../db/connection/open.ts";
+import type { Redis } from "../../platform/redis.ts";
 import type { Receipt } from "./receipts.ts";
-import { publishUserEvents } from "./user-stream.ts";
+import { publishUserEvents } from "../user-stream.ts";
 
 /**
  * Publishes to members what is unread of a room and of all their rooms, on all their devices. Best effort: the truth is
