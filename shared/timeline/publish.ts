@@ -15,6 +15,7 @@ import {
 } from "../db/timeline/publish-state.ts";
 import type { DeletedMessage } from "../db/memberships/positions.ts";
 import type { RoomLiveMessage } from "./live-messages.ts";
+import { publishMentions } from "./signs/publish-mentions.ts";
 import { publishUnreadBelow } from "./signs/publish-unread.ts";
 import { presentEntry } from "./read.ts";
 import { TYPING_FUNCTIONS } from "./signs/typing-script.ts";
@@ -43,6 +44,8 @@ const TRIMMED_ENTRIES = 64;
 const BATCH_ENTRIES = 300;
 /** Entries with which a stream that is gone begins. Who lacks the ones before them reads them from Postgres. */
 const FIRST_ENTRIES = 20;
+/** Which of them are new: that a message mentions somebody is published once. */
+const NEW_MS = 60_000;
 /** Entries that one round publishes of all rooms, or a batch more. */
 const ROUND_ENTRIES = 5_000;
 const ROUNDS_AT_MOST = 100;
@@ -195,7 +198,7 @@ while length >= keep + part do
   length = length - part
 end
 redis.call('EXPIRE', KEYS[1], length < keep + part and ARGV[2] or ARGV[3])
-return top`);
+return {top, before}`);
 
 /** Adds batches of entries to the streams of their rooms, one batch a room, in one round trip. */
 async function appendToStreams(
@@ -203,16 +206,28 @@ async function appendToStreams(
   batches: readonly (readonly PublishableRow[])[],
 ): Promise<Published[]> {
   await removeFormer(redis, batches);
-  const answers = await runScripts(redis, batches.map(toScriptCall));
+  const ends = (await runScripts(redis, batches.map(toScriptCall))) as [top: number, before: number][];
+  const newEntries = (entries: readonly PublishableRow[], index: number) => {
+    const [top = 0, before = 0] = ends[index] ?? [];
+    // A stream that is gone begins with entries that were published before.
+    const sinceMs = before > 0 ? 0 : Date.now() - NEW_MS;
+    return entries.filter(({ number, at }) => number > before && number <= top && at.getTime() > sinceMs);
+  };
   // Best effort: whoever misses it reads the counts with the room.
-  await publishUnreadBelow({ db, redis }, batches.flatMap(deletedIn)).catch(() => undefined);
+  await publishToPeople({ db, redis }, batches.flatMap(newEntries)).catch(() => undefined);
   return batches.flatMap((entries, index) => {
     const last = entries.at(-1);
     if (!last) return [];
-    const number = Number(answers[index]);
+    const [number = 0] = ends[index] ?? [];
     const isWhole = number >= last.number && number >= last.last_number;
     return [{ roomId: last.room_id, epoch: last.epoch, number, isWhole }];
   });
+}
+
+/** What entries change for single people. */
+async function publishToPeople(deps: Publishing, entries: readonly EntryRow[]): Promise<void> {
+  await publishMentions(deps, entries);
+  await publishUnreadBelow(deps, deletedIn(entries));
 }
 
 /** Removes the streams that hold what batches remove. `removeStaleStreams` removes those that this misses. */

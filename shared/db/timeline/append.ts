@@ -2,6 +2,7 @@ import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
 import type { EntryType } from "../../contract/frames.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { NOTE_MENTIONS_OF_ENTRIES } from "../memberships/mentions.ts";
 import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
 
 /*
@@ -157,4 +158,4 @@ const READ = `
     join bumped b on b.room_id = w.room_id
    where p.room_id = w.room_id and p.user_id = w.sender_id and p.read_number < w.number`;
 
-const APPEND = `with ${appendingCtes(OFFERED)}, read as (${READ}) ${SELECT_APPENDED}`;
+const APPEND = `with ${appendingCtes(OFFERED)}, read as (${READ}), ${NOTE_MENTIONS_OF_ENTRIES} ${SELECT_APPENDED}`;
