@@ -1,6 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { ActContent } from "../../shared/contract/content/acts.ts";
 import type { Content } from "../../shared/contract/content/index.ts";
+import { appendMatrixAct, appendRedaction } from "../../shared/db/acts/append-matrix-act.ts";
+import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
+import { lockTimeline } from "../../shared/db/timeline/append.ts";
 import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
 import { readUpTo } from "../../shared/db/memberships/positions.ts";
 import { countUnread } from "../../shared/db/memberships/unread.ts";
@@ -133,4 +136,23 @@ test("people receive once that a message mentions them, without its text; a ment
   await publishRooms(place, [room.id]);
   await until(() => published().length === 4, "the name came");
   expect(await mentions()).toEqual({ ada: 0, bob: 3, cleo: 3 });
+});
+
+test("the redaction of an edit brings back whom the version before it mentions", async () => {
+  const { id } = await say("@bob", naming("bob"));
+  const userId = await place.userId("ada");
+  const act = {
+    ...{ roomId: room.id, senderMatrixId: "@ada:test", userId, name: null, ref: userId },
+    at: new Date().toISOString(),
+  };
+  await place.sql("update messages set event_id = '$m', seen_event_id = '$m' where id = ?", [id]);
+  const onMatrix = (statements: Statement[]) =>
+    transactPipelined(place.db, [lockTimeline(room.id), ...statements]);
+  await onMatrix([
+    appendMatrixAct({ ...act, eventId: "$e", targetEventId: "$m", kind: "edit", content: edit("cleo") }),
+  ]);
+  expect(await mentions()).toEqual({ ada: 0, bob: 0, cleo: 1 });
+  const content = { kind: "deletion" as const, reason: null };
+  await onMatrix(appendRedaction({ ...act, eventId: "$r", targetEventId: "$e", kind: "deletion", content }));
+  expect(await mentions()).toEqual({ ada: 0, bob: 1, cleo: 0 });
 });

@@ -57,16 +57,18 @@ const NOTE_MENTIONS = `
      where m.id = any(:messageIds)`)}
   select 1 from c`;
 
+/** Whom a message mentions after another version counts: the columns of `c`, of `act` and the content of that version. */
+const ofVersion = (mentions: string, from: string) => `
+  select act.room_id, act.tenant_id, act.target_number as number, act.target_id as message_id, act.author_id as sender_id,
+         act.target_content || ${mentions} as content
+    from ${from}`;
+
 /**
- * CTEs that replace whom the message of `act`, an edit, mentions, where the edit counts. What both versions have stays: one
- * statement does not insert again what it deletes.
+ * CTEs that replace whom a message mentions: `source` is the body of a CTE with the columns of `c`. What both versions have stays:
+ * one statement does not insert again what it deletes.
  */
-export const REPLACE_MENTIONS = `
-  c as (
-    select act.room_id, act.tenant_id, act.target_number as number, act.target_id as message_id, act.author_id as sender_id,
-           act.target_content || jsonb_build_object('mentions', act.content -> 'mentions') as content
-      from act join counting on counting.edit_number = act.number
-  ), people as (${PEOPLE}),
+const replacingCtes = (source: string) => `
+  c as (${source}), people as (${PEOPLE}),
   mentions_gone as (
     delete from mentions n using c where n.message_id = c.message_id and not exists (select 1 from people p where p.user_id = n.user_id)
   ), room_mentions_gone as (
@@ -77,6 +79,22 @@ export const REPLACE_MENTIONS = `
     insert into room_mentions (room_id, number, message_id, sender)
     select c.room_id, c.number, c.message_id, c.sender_id from c where ${MENTIONS_ROOM} on conflict do nothing
   )`;
+
+/** Of an edit that counts: `counting` has the number of the version that does. */
+export const REPLACE_MENTIONS = replacingCtes(
+  ofVersion(
+    "jsonb_build_object('mentions', act.content -> 'mentions')",
+    "act join counting on counting.edit_number = act.number",
+  ),
+);
+
+/** Of the redaction of an edit: `counting` has the number of the edit that counts then, or no row. */
+export const RESTORE_MENTIONS = replacingCtes(
+  ofVersion(
+    "case when v.number is null then '{}' else jsonb_build_object('mentions', v.content -> 'mentions') end",
+    "act left join counting on true left join timeline v on v.room_id = act.room_id and v.number = counting.number",
+  ),
+);
 
 /** A person who is mentioned by a message, which somebody else wrote. */
 export type MentionRow = RoomAddress & {
