@@ -1,6 +1,7 @@
 import { BIG_ROOM_MEMBERS } from "../../contract/big-room.ts";
 import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
 import type { RoomAddress } from "../../contract/names.ts";
+import { rolesAllowed } from "../../contract/permissions.ts";
 import type { Role } from "../../contract/roles.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { FIRST_UNREAD, MENTIONS, UNREAD } from "./unread.ts";
@@ -137,7 +138,7 @@ const RECEIVE = `
       join rooms r on r.observer_id = :observerId and r.matrix_room_id = g."matrixRoomId" and r.deleted_at is null
       join room_timeline t on t.room_id = r.id
       join users u on u.tenant_id = r.tenant_id and u.matrix_user_id = g."matrixUserId" and u.deleted_at is null
-      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role <> 'guest'
+      join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role = any(:readers)
       left join lateral (
         select e.number from timeline e where e.room_id = r.id and e.event_id = g."eventId"
         union all
@@ -157,6 +158,7 @@ export function receiveReceipts(
   return rowsOf<MovedPosition>(db, RECEIVE, {
     observerId,
     receipts: JSON.stringify(receipts),
+    readers: [...rolesAllowed("send receipts")],
     unread: [...UNREAD_ENTRY_TYPES],
   });
 }
@@ -187,8 +189,8 @@ export function listReceipts(
     db,
     `select s.user_id, u.external_id, u.display_name, u.avatar, s.receipt_number
        from rooms r join memberships s on s.room_id = r.id join users u on u.id = s.user_id and u.deleted_at is null
-      where r.id = ? and r.member_count <= ${BIG_ROOM_MEMBERS} and s.desired = 'in' and s.role <> 'guest' and s.receipt_number > 0
+      where r.id = :roomId and r.member_count <= ${BIG_ROOM_MEMBERS} and s.desired = 'in' and s.role = any(:readers) and s.receipt_number > 0
       order by u.external_id collate "C"`,
-    [roomId],
+    { roomId, readers: [...rolesAllowed("send receipts")] },
   );
 }

@@ -1,5 +1,6 @@
 import { BIG_ROOM_MEMBERS } from "../../contract/big-room.ts";
 import { formatRoomKey } from "../../contract/names.ts";
+import { isAllowed } from "../../contract/permissions.ts";
 import type { Publication } from "../../contract/frames.ts";
 import {
   findPositionsBelow,
@@ -52,7 +53,10 @@ export function receiptsOf(
   { isForMatrix }: { isForMatrix: boolean },
 ): Receipt[] {
   return positions
-    .filter((row) => row.has_receipt && row.role !== "guest" && row.member_count <= BIG_ROOM_MEMBERS)
+    .filter(
+      (row) =>
+        row.has_receipt && isAllowed(row.role, "send receipts") && row.member_count <= BIG_ROOM_MEMBERS,
+    )
     .map((row) => ({
       room: { kind: row.kind, slug: row.slug, room_id: row.room_id, epoch: row.epoch },
       person: {
