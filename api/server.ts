@@ -59,7 +59,7 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
   const withinQuota = createMessageQuota((tenantId) => countWaitingOfTenant(db, tenantId), now);
   const authenticate = createAuthenticate({ db, findTenant, now });
   const mutex = createKeyedMutex();
-  const routes = createRoutes({ db, afterCommit, mutex, accept, withinQuota, findTenant, now });
+  const routes = createRoutes({ db, redis, afterCommit, mutex, accept, withinQuota, findTenant, now });
   const counters = createSharedCounters(redis, now, () => void metrics.countedAlone.inc());
   const limits = createRateLimits(counters, metrics.rateLimited);
   const identifyCaller = createIdentifyCaller(limits, now);

@@ -24,6 +24,7 @@ import * as numberedAtAcceptance from "./0024-numbered-at-acceptance.ts";
 import * as messageEvents from "./0025-message-events.ts";
 import * as acts from "./0026-acts.ts";
 import * as actIndexes from "./0027-act-indexes.ts";
+import * as positions from "./0029-positions.ts";
 
 type Migration = {
   name: string;
@@ -59,6 +60,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0025-message-events", ...messageEvents },
   { name: "0026-acts", ...acts },
   { name: "0027-act-indexes", ...actIndexes },
+  { name: "0029-positions", ...positions },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -33,6 +33,7 @@ import { runJobs } from "./runtime/run-jobs.ts";
 import { keepSchedules } from "./runtime/schedules.ts";
 import { openSentPublisher } from "./outbound/sent-publisher.ts";
 import { startSweeper } from "./runtime/sweeper.ts";
+import { startSigns } from "./signs/send-signs.ts";
 import { registerConsumerGauge } from "./consumers/due-gauge.ts";
 import { RUNNING_CONSUMERS } from "./consumers/index.ts";
 import { createAdaptiveBatchSize } from "./outbound/adaptive-batch-size.ts";
@@ -137,6 +138,7 @@ async function startJobs(
   registerConsumerGauge(context.metrics.registry, context.db);
   const jobs = resources.add("jobs", runJobs(context, workerRedis), (running) => running.close());
   resources.add("sweeper", startSweeper(context, queues, jobs.isWaiting), (sweeper) => sweeper.stop());
+  resources.add("signs", startSigns(context), (signs) => signs.stop());
   resources.add("schedules", keepSchedules(queues, context.log), (schedules) => schedules.stop());
   const monitor = watchQueues({ redis: context.redis, queues, jobs, onStalled: exitOnStall(context.log) });
   resources.add("queue monitor", monitor, (it) => {

@@ -3,8 +3,10 @@ import { createSingleFlight } from "../../shared/platform/concurrency/single-fli
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { JobName } from "../../shared/queues/index.ts";
 import type { Wake } from "../../shared/queues/open.ts";
+import { publishUnread } from "../../shared/timeline/signs/publish-unread.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
 import { publishAppended, publishRooms } from "../../shared/timeline/publish.ts";
+import { publishReceipts } from "../../shared/timeline/signs/receipts.ts";
 import type { ApiMetrics } from "../metrics.ts";
 import type { JobWake, SideEffect, SideEffectOf, SideEffectType } from "./side-effects.ts";
 
@@ -52,6 +54,18 @@ function createPerformers({ db, redis, wake, metrics }: PerformDeps): Record<Sid
           { db, redis },
           all.flatMap(({ entries }) => entries),
         ),
+      ),
+    ),
+    publishUnread: performer("publishUnread", 1, (all) =>
+      publishUnread(
+        { db, redis },
+        all.flatMap(({ positions }) => positions),
+      ),
+    ),
+    publishReceipts: performer("publishReceipts", 1, (all) =>
+      publishReceipts(
+        redis,
+        all.flatMap(({ receipts }) => receipts),
       ),
     ),
     // After the timelines: a removed user's connections receive the removal as an entry before they are unsubscribed.

@@ -1,5 +1,7 @@
 import type { JobName, JobPayload } from "../../shared/queues/index.ts";
+import type { Position } from "../../shared/db/memberships/positions.ts";
 import type { AppendedRow } from "../../shared/timeline/append.ts";
+import type { Receipt } from "../../shared/timeline/signs/receipts.ts";
 
 /** A wake-up of one queue. */
 export type JobWake<N extends JobName = JobName> = { [K in N]: { name: K; payload: JobPayload<K> } }[N];
@@ -14,6 +16,10 @@ export type SideEffect =
   | { type: "publishTimeline"; roomId: string }
   /** The outbox of user events has new rows. */
   | { type: "publishUserEvents" }
+  /** The members have read further, or marked messages as unread. */
+  | { type: "publishUnread"; positions: readonly Position[] }
+  /** Others see how far they have read. */
+  | { type: "publishReceipts"; receipts: readonly Receipt[] }
   /** Entries that were just appended, by room and number. */
   | { type: "publishAppended"; entries: readonly AppendedRow[] };
 

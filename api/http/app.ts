@@ -151,7 +151,9 @@ function run(deps: AppDeps, route: Route): express.Handler {
 
 function send(response: Response, { status, body, headers = {} }: Answer): void {
   if (response.writableEnded || response.destroyed) return;
-  response.status(status).set(headers).json(body);
+  response.status(status).set(headers);
+  if (body === undefined) response.end();
+  else response.json(body);
 }
 
 /** Aborts when the caller closes the connection. */

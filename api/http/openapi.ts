@@ -115,7 +115,7 @@ export function createOpenApi(routes: readonly Route[], version: string): oas31.
         "Publication. docs/client.md of the source describes how a client uses the API and the socket together.",
     },
     servers: [{ url: "/" }],
-    tags: ["users", "rooms", "members", "messages", "me"].map((name) => ({ name })),
+    tags: ["users", "rooms", "members", "messages", "signs", "me"].map((name) => ({ name })),
     paths: { ...paths, ...processPaths() },
     components: { schemas: { Publication: describePublication() }, securitySchemes: SECURITY_SCHEMES },
   });
@@ -189,7 +189,7 @@ function describeAnswers({ answers, headers: asked = [] }: Route["shape"]): ZodO
       {
         description,
         headers: { ...(status === "202" ? location : {}), ...answering },
-        content: { "application/json": { schema } },
+        ...(schema === undefined ? {} : { content: { "application/json": { schema } } }),
       },
     ]),
   );

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { ErrorCode } from "../../shared/contract/errors.ts";
-import type { RoomLimit } from "../rate-limit/rate-limits.ts";
 import type { Caller, KeyCaller, UserCaller } from "../auth/authenticate.ts";
+import type { RoomLimit } from "../rate-limit/rate-limits.ts";
 
 /** A request as a handler sees it, without Express. */
 export type Call<C extends Caller, Body, Query> = {
@@ -34,8 +34,8 @@ export type RouteShape<Body, Query> = {
   /** The schema of an optional body reads an absent one too: as undefined, or with `prefault` as an empty object. */
   body?: { schema: z.ZodType<Body>; isOptional?: boolean; types?: readonly string[]; example: unknown };
   query?: z.ZodType<Query>;
-  /** Bodies of successful answers, by status. */
-  answers: Readonly<Record<number, { schema: z.ZodType; description: string }>>;
+  /** Bodies of successful answers, by status; without a schema there is none. */
+  answers: Readonly<Record<number, { schema?: z.ZodType; description: string }>>;
   problems: readonly ErrorCode[];
   headers?: readonly string[];
   /** Its calls are counted per person and room, and not among the person's other requests. */

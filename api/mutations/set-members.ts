@@ -13,6 +13,7 @@ import { lockTimelines, type Room } from "../../shared/db/rooms/rooms.ts";
 import { ensureUsers, lockKnownUsers, type ExistingUser } from "../../shared/db/users/users.ts";
 import type { TenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { AppError } from "../../shared/contract/errors.ts";
+import { BIG_ROOM_MEMBERS } from "../../shared/contract/big-room.ts";
 import { parseDirectSlug } from "../../shared/contract/names.ts";
 import { maxRoles } from "../../shared/contract/role-limit.ts";
 import { ROLES_WITH_LEVEL, type Role } from "../../shared/contract/roles.ts";
@@ -26,9 +27,6 @@ import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries
  */
 export type DesiredMember = { user: string; role: Role | null; place: string };
 type UnknownUsers = TenantLimits["unknownUsers"];
-
-/** Above this size a room has no entry for each person who joins. */
-const BIG_ROOM_MEMBERS = 100;
 
 /** Whether anything changed, and the entries to append. A deferred member count has no entry yet. */
 export type MembersChange = { isChanged: boolean; entries: NewEntry[] };

@@ -28,6 +28,7 @@ export type Client = { address: string; credential: string | null };
  * A network that is over its limit without valid credentials is refused before the check, which asks Postgres, unless this
  * process verified the same credential within a minute. Few checks of one network run at once, and each is counted before
  * the next begins: many simultaneous requests reach Postgres as seldom as the same requests one after the other.
+ * `place`: see `countRequest`.
  * @throws AppError `rate_limited`, or what the check throws.
  */
 export type IdentifyCaller = <C extends Caller>(

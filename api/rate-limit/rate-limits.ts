@@ -14,7 +14,7 @@ const MAX_LOGINS_PER_ADDRESS = 20;
 const MAX_LOGINS_PER_KEY = 10;
 
 /** Limits of a person in one room, in a window. */
-const ROOM_LIMITS = { acts: 30 };
+const ROOM_LIMITS = { acts: 30, signs: 60 };
 export type RoomLimit = keyof typeof ROOM_LIMITS;
 
 /** The room of a call that has such a limit. */

@@ -4,11 +4,13 @@ import type { AfterCommit } from "../after-commit/after-commit.ts";
 import type { FindTenant } from "../auth/authenticate.ts";
 import type { WithinQuota } from "../rate-limit/message-quota.ts";
 import type { Route } from "../http/route.ts";
+import type { Redis } from "../../shared/platform/redis.ts";
 import type { KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import { meRoutes } from "./me.ts";
 import { memberRoutes } from "./members/index.ts";
 import { messageRoutes } from "./messages/index.ts";
 import { roomRoutes } from "./rooms/index.ts";
+import { signRoutes } from "./signs/index.ts";
 import { userRoutes } from "./users/index.ts";
 
 export type RouteDeps = {
@@ -19,6 +21,7 @@ export type RouteDeps = {
   withinQuota: WithinQuota;
   findTenant: FindTenant;
   now: () => number;
+  redis: Redis;
 };
 
 /** All routes under /v1, which the server serves and the OpenAPI document describes. */
@@ -28,6 +31,7 @@ export function createRoutes(deps: RouteDeps): Route[] {
     ...roomRoutes(deps),
     ...memberRoutes(deps),
     ...messageRoutes(deps),
+    ...signRoutes(deps),
     ...meRoutes(deps),
   ];
 }

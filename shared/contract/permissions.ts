@@ -8,6 +8,7 @@ export type Permission =
   | "edit own"
   | "react"
   | "type"
+  | "send receipts"
   | "delete own"
   | "delete any"
   | "mention the room"
@@ -27,6 +28,7 @@ const PERMISSIONS = {
   "edit own": ["owner", "admin", "moderator", "speaker", "member"],
   react: ["owner", "admin", "moderator", "speaker", "member"],
   type: ["owner", "admin", "moderator", "speaker", "member"],
+  "send receipts": ["owner", "admin", "moderator", "speaker", "member"],
   "delete own": ["owner", "admin", "moderator", "speaker", "member"],
   "delete any": ["owner", "admin", "moderator"],
   "mention the room": ["owner", "admin", "moderator"],

@@ -21,6 +21,22 @@ export function roomLiveChannel(roomId: string): string {
   return `omc:{${roomId}}:live`;
 }
 
+/** Who is typing in one room, from where, until when, and the list that was published last. */
+export function roomTypingKey(roomId: string): string {
+  return `omc:{${roomId}}:typing`;
+}
+
+/** Rooms in which somebody is typing, by when the first of them ends. */
+export const TYPING_DUE_KEY = "omc:typing";
+
+/** What of one room's people Matrix is to have: who is typing, who has read what. */
+export function roomSignsKey(roomId: string): string {
+  return `omc:{${roomId}}:signs`;
+}
+
+/** Rooms with such signs, by when the next of them may go. */
+export const SIGNS_DUE_KEY = "omc:signs";
+
 /** The stream of one user's events. `userEpochKey` holds the epoch of this stream. */
 export function userStreamKey(userId: string): string {
   return `omc:{${userId}}:stream`;

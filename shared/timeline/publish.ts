@@ -1,4 +1,5 @@
 import type { EntryType } from "../contract/frames.ts";
+import { MESSAGE_ENTRY_TYPES } from "../contract/content/index.ts";
 import { roomLiveChannel, roomStreamKey } from "../platform/redis-keys.ts";
 import { createScript, runScripts, type ScriptCall } from "../platform/redis-script.ts";
 import type { Redis } from "../platform/redis.ts";
@@ -12,8 +13,13 @@ import {
   removeMarks,
   replaceEpoch,
 } from "../db/timeline/publish-state.ts";
+import type { DeletedMessage } from "../db/memberships/positions.ts";
 import type { RoomLiveMessage } from "./live-messages.ts";
+import { publishMentions } from "./signs/publish-mentions.ts";
+import { publishUnreadBelow } from "./signs/publish-unread.ts";
 import { presentEntry } from "./read.ts";
+import { TYPING_FUNCTIONS } from "./signs/typing-script.ts";
+import { typingKeys } from "./signs/typing.ts";
 
 export type Publishing = { db: Db; redis: Redis };
 /** An entry with the state of its room. */
@@ -38,6 +44,8 @@ const TRIMMED_ENTRIES = 64;
 const BATCH_ENTRIES = 300;
 /** Entries with which a stream that is gone begins. Who lacks the ones before them reads them from Postgres. */
 const FIRST_ENTRIES = 20;
+/** Which of them are new: that a message mentions somebody is published once. */
+const NEW_MS = 60_000;
 /** Entries that one round publishes of all rooms, or a batch more. */
 const ROUND_ENTRIES = 5_000;
 const ROUNDS_AT_MOST = 100;
@@ -54,7 +62,7 @@ type Published = { roomId: string; epoch: string; number: number; isWhole: boole
  * @throws what Redis or Postgres throws; the sweeper repeats it.
  */
 export async function publishAppended(deps: Publishing, rows: readonly PublishableRow[]): Promise<void> {
-  const published = await appendToStreams(deps.redis, [...groupByRoom(rows).values()]);
+  const published = await appendToStreams(deps, [...groupByRoom(rows).values()]);
   await publishRooms(
     deps,
     published.filter(({ isWhole }) => !isWhole).map(({ roomId }) => roomId),
@@ -107,7 +115,7 @@ async function publishOnce(deps: Publishing, roomIds: readonly string[]): Promis
     if (isAhead) await replaceEpoch(deps.db, state, ends.get(roomId) ?? 0);
     return { roomId, epoch, number, isWhole: !isAhead && !waiting.has(roomId) };
   });
-  return [...(await appendToStreams(deps.redis, batches)), ...(await Promise.all(unchanged))];
+  return [...(await appendToStreams(deps, batches)), ...(await Promise.all(unchanged))];
 }
 
 function groupByRoom<T extends { room_id: string }>(rows: readonly T[]): Map<string, T[]> {
@@ -158,14 +166,14 @@ export async function readStreamEnds(
 
 // Adds what continues the stream and publishes it on the live channel, in one step. An empty stream begins with any number.
 // Returns the stream's last number. ARGV channel; ttl, and that of a long stream; entries to keep, entries at most, entries
-// that are trimmed at a time; young in ms; number and message of each.
-const APPEND_SCRIPT = createScript(`
+// that are trimmed at a time; young in ms; refs of those who wrote a message, which ends that they type; number and message of
+// each.
+const APPEND_SCRIPT = createScript(`${TYPING_FUNCTIONS}
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local top = 0
 if #last > 0 then top = tonumber(string.match(last[1][1], '^(%d+)')) end
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-for i = 8, #ARGV, 2 do
+local before = top
+for i = 9, #ARGV, 2 do
   local number = tonumber(ARGV[i])
   if top > 0 and number > top + 1 then break end
   if number > top then
@@ -174,6 +182,7 @@ for i = 8, #ARGV, 2 do
     top = number
   end
 end
+if top > before then endTyping(keysFrom(2), ARGV[8]) end
 local length = redis.call('XLEN', KEYS[1])
 local keep, most, part, young = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 if length > most then
@@ -189,22 +198,36 @@ while length >= keep + part do
   length = length - part
 end
 redis.call('EXPIRE', KEYS[1], length < keep + part and ARGV[2] or ARGV[3])
-return top`);
+return {top, before}`);
 
 /** Adds batches of entries to the streams of their rooms, one batch a room, in one round trip. */
 async function appendToStreams(
-  redis: Redis,
+  { db, redis }: Publishing,
   batches: readonly (readonly PublishableRow[])[],
 ): Promise<Published[]> {
   await removeFormer(redis, batches);
-  const answers = await runScripts(redis, batches.map(toScriptCall));
+  const ends = (await runScripts(redis, batches.map(toScriptCall))) as [top: number, before: number][];
+  const newEntries = (entries: readonly PublishableRow[], index: number) => {
+    const [top = 0, before = 0] = ends[index] ?? [];
+    // A stream that is gone begins with entries that were published before.
+    const sinceMs = before > 0 ? 0 : Date.now() - NEW_MS;
+    return entries.filter(({ number, at }) => number > before && number <= top && at.getTime() > sinceMs);
+  };
+  // Best effort: whoever misses it reads the counts with the room.
+  await publishToPeople({ db, redis }, batches.flatMap(newEntries)).catch(() => undefined);
   return batches.flatMap((entries, index) => {
     const last = entries.at(-1);
     if (!last) return [];
-    const number = Number(answers[index]);
+    const [number = 0] = ends[index] ?? [];
     const isWhole = number >= last.number && number >= last.last_number;
     return [{ roomId: last.room_id, epoch: last.epoch, number, isWhole }];
   });
+}
+
+/** What entries change for single people. */
+async function publishToPeople(deps: Publishing, entries: readonly EntryRow[]): Promise<void> {
+  await publishMentions(deps, entries);
+  await publishUnreadBelow(deps, deletedIn(entries));
 }
 
 /** Removes the streams that hold what batches remove. `removeStaleStreams` removes those that this misses. */
@@ -223,13 +246,28 @@ function toScriptCall(entries: readonly PublishableRow[]): ScriptCall {
   const { room_id: roomId, epoch, scrubs } = state;
   return {
     script: APPEND_SCRIPT,
-    keys: [roomStreamKey(roomId, epoch, scrubs)],
+    keys: [roomStreamKey(roomId, epoch, scrubs), ...typingKeys(roomId)],
     args: [
       ...[roomLiveChannel(roomId), STREAM_TTL_S, LONG_STREAM_TTL_S],
       ...[WINDOW_ENTRIES, WINDOW_ENTRIES_AT_MOST, TRIMMED_ENTRIES, YOUNG_MS],
+      writersOf(entries).join(" "),
       ...entries.flatMap((row) => [row.number, JSON.stringify(formatLive(row, state))]),
     ],
   };
+}
+
+/** The messages that entries delete. */
+function deletedIn(entries: readonly EntryRow[]): DeletedMessage[] {
+  const deletions = entries.filter(({ type }) => type === "message.deleted");
+  return deletions.flatMap(({ room_id: roomId, relates_to: messageId }) =>
+    messageId === null ? [] : [{ roomId, messageId }],
+  );
+}
+
+/** Refs of those who wrote one of these messages. */
+function writersOf(entries: readonly EntryRow[]): string[] {
+  const messages = entries.filter(({ type }) => MESSAGE_ENTRY_TYPES.includes(type));
+  return [...new Set(messages.flatMap((row) => row.sender_ref ?? row.sender_id ?? []))];
 }
 
 /** An entry as the stream and the live channel carry it. */

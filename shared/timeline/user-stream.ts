@@ -37,6 +37,17 @@ export function publishUserEvent(redis: Redis, userId: string, event: Publicatio
   return runUserEventScript(redis, userId, JSON.stringify(event));
 }
 
+/** The same for several users, in one round trip. */
+export async function publishUserEvents(
+  redis: Redis,
+  events: readonly { userId: string; event: Publication }[],
+): Promise<void> {
+  await runScripts(
+    redis,
+    events.map(({ userId, event }) => userEventCall(userId, JSON.stringify(event))),
+  );
+}
+
 /** Where the streams of users stand, in one round trip. A stream without an event yet begins with a random epoch. */
 export async function readUserPositions(
   redis: Redis,

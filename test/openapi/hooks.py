@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "a user named twice with different roles": (r"members", r"names a user twice"),
     "a text with more bytes than characters": (r"text|name|topic|displayName|avatar", r"must have at most \d+ bytes in UTF-8"),
     "a text of characters above U+FFFF that are never drawn": (r"text|name|topic|displayName", r"must have a visible character"),
+    "a number with more than 10,000 messages above it": (r"number", r"has too many messages above it"),
     "an event or a group without a name": (r"name", r"is needed"),
     "a slug of another kind of room": (r"slug", r"must .*"),
     "a public direct room": (r"visibility", r"of a direct room is private"),

@@ -58,7 +58,7 @@ describe("an observer reads", () => {
 
   test("the event stream, by room and in order, without types that it does not use", async () => {
     const [first, second, other] = [event("!a"), event("!a"), event("!b")];
-    const typing = { type: "m.typing", room_id: "!a", content: { user_ids: [] } };
+    const typing = { type: "m.typing", room_id: "!a", content: { user_ids: ["@ann:hs.test"] } };
     const reaction = event("!c", { type: "m.reaction" });
     const answer = await read({
       "/events": { chunk: [first, typing, other, reaction, second], start: SINCE, end: "s20_0_1" },
@@ -73,6 +73,7 @@ describe("an observer reads", () => {
       ["!a", false, [first.event_id, second.event_id]],
       ["!b", false, [other.event_id]],
     ]);
+    expect(answer.signs).toEqual([{ matrixRoomId: "!a", typing: ["@ann:hs.test"], receipts: [] }]);
     expect(calls).toEqual([{ path: "/events", query: { from: SINCE, limit: "100", timeout: "30000" } }]);
   });
 

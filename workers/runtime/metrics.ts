@@ -38,6 +38,11 @@ function createOutboundMetrics(registry: Registry) {
       name: "omc_sent_published_total",
       help: "Numbers published up to which Matrix has a room",
     }),
+    signs: counter(
+      registry,
+      { name: "omc_signs_total", help: "Live signs that were to go to Matrix, by outcome" },
+      ["outcome"],
+    ),
     jobs: counter(registry, { name: "omc_jobs_total", help: "Jobs that ended, by queue and outcome" }, [
       "queue",
       "outcome",

@@ -46,6 +46,10 @@ export const deletionSql: ActSql = {
     delete from reactions r using act where r.room_id = act.room_id and r.message_id = act.target_id
   ), counts_gone as (
     delete from reaction_counts r using act where r.room_id = act.room_id and r.message_id = act.target_id
+  ), mentions_gone as (
+    delete from mentions n using act where n.message_id = act.target_id
+  ), room_mentions_gone as (
+    delete from room_mentions n using act where n.message_id = act.target_id
   ),`,
   ended: "(select count(*) from emptied_rows where ends)",
   entryContent: "jsonb_build_object('reason', act.content -> 'reason')",

@@ -1,3 +1,4 @@
+import { RESTORE_MENTIONS } from "../memberships/mentions.ts";
 import { editSql, VERSIONS } from "./edit.ts";
 import type { ActSql } from "./frame.ts";
 
@@ -21,7 +22,7 @@ export const editRemovalSql: ActSql = {
   ), emptied_row as (
     update messages m set content = '{"kind": "edit", "text": ""}', request_hash = null from act, timeline v
      where v.room_id = act.room_id and v.number = cast(act.content ->> 'number' as bigint) and m.id = v.entry_id
-  ),`,
+  ), ${RESTORE_MENTIONS},`,
   entryContent: "jsonb_build_object('kind', 'edit')",
   scrubs: true,
   state: { edit_number: "(select number from counting)" },

@@ -1,3 +1,4 @@
+import { REPLACE_MENTIONS } from "../memberships/mentions.ts";
 import type { ActSql } from "./frame.ts";
 
 /*
@@ -24,7 +25,7 @@ export const editSql: ActSql = {
     select case when best.at is null or (act.at, coalesce(act.event_id, '~')) > (best.at, coalesce(best.event_id, '~'))
                 then act.number else act.edit_number end as edit_number
       from act left join best on true
-  ),`,
+  ), ${REPLACE_MENTIONS},`,
   ended: "0",
   entryContent: "act.content",
   scrubs: false,

@@ -61,14 +61,16 @@ export async function upsertMembers(
 ): Promise<void> {
   await execute(
     trx,
-    `insert into memberships as s (room_id, user_id, tenant_id, role, read_count)
-     select t.room_id, w.user_id, t.tenant_id, w.role, t.message_count
+    `insert into memberships as s (room_id, user_id, tenant_id, role, read_count, read_number)
+     select t.room_id, w.user_id, t.tenant_id, w.role, t.message_count, t.last_number
        from unnest(cast(:userIds as uuid[]), cast(:roles as text[])) as w(user_id, role)
        join room_timeline t on t.room_id = :roomId and t.tenant_id = :tenantId
       order by w.user_id
          on conflict (room_id, user_id) do update
         set role = excluded.role, desired = 'in', version = s.version + 1, error = null, updated_at = now(),
             read_count = case when s.desired = 'in' then s.read_count else excluded.read_count end,
+            read_number = case when s.desired = 'in' then s.read_number else excluded.read_number end,
+            own_above = case when s.desired = 'in' then s.own_above else 0 end,
             opened_at = case when s.desired = 'in' then s.opened_at else null end`,
     { tenantId, roomId, userIds: wanted.map(({ userId }) => userId), roles: wanted.map(({ role }) => role) },
   );

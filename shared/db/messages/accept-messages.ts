@@ -1,3 +1,5 @@
+import type { Content } from "../../contract/content/index.ts";
+import { noteMentions } from "../memberships/mentions.ts";
 import {
   acceptAct,
   describeActs,
@@ -105,7 +107,11 @@ async function write(db: Db, { messages, acts }: Rows, onLocked: OnLocked, skips
     ...(messages.length === 0 ? [] : [acceptStatement(input)]),
     ...lockTouched(acts),
   ];
-  const after = acts.length === 0 ? [] : [readActed(acts)];
+  const mentioning = messages.flatMap(({ id, content }) => (mayMention(content) ? [id] : []));
+  const after = [
+    ...(mentioning.length === 0 ? [] : [noteMentions(mentioning)]),
+    ...(acts.length === 0 ? [] : [readActed(acts)]),
+  ];
   const results = await transactPipelined<[LockedRoom[], ...unknown[][]]>(
     db,
     [...before, ...acts.map(acceptAct), ...after],
@@ -122,6 +128,11 @@ async function write(db: Db, { messages, acts }: Rows, onLocked: OnLocked, skips
     outcomes: results.slice(before.length, before.length + acts.length).flat() as ActOutcome[],
     entries: (acts.length === 0 ? [] : results.at(-1)) as ActedRow[],
   };
+}
+
+/** Most messages do not: their batch has no statement more. */
+function mayMention(content: Content): boolean {
+  return "mentions" in content || "replyTo" in content;
 }
 
 const LOCK_ROOMS = lockRooms(INPUT, "");

@@ -193,8 +193,8 @@ const ACCEPT = `
      where o.room_id = c.room_id
   ), ${appendingCtes(OFFERED_MESSAGES)},
   read as (
-    update memberships p set read_count = w.message_count
-      from (select distinct f.room_id, f.sender_id, b.message_count from fresh f join bumped b on b.room_id = f.room_id offset 0) w
+    update memberships p set read_count = w.message_count, read_number = w.last_number, receipt_number = w.last_number, own_above = 0
+      from (select distinct f.room_id, f.sender_id, b.message_count, b.last_number from fresh f join bumped b on b.room_id = f.room_id offset 0) w
      where p.room_id = w.room_id and p.user_id = w.sender_id
   )
   select b.room_id, b.base + e.place as number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.sender_name,

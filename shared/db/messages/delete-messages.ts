@@ -42,6 +42,10 @@ const DELETE_MESSAGES = `
     delete from reactions r using emptied d where r.room_id = d.room_id and r.message_id = d.id
   ), counts_gone as (
     delete from reaction_counts c using emptied d where c.room_id = d.room_id and c.message_id = d.id
+  ), mentions_gone as (
+    delete from mentions n using emptied d where n.message_id = d.id
+  ), room_mentions_gone as (
+    delete from room_mentions n using emptied d where n.message_id = d.id
   ), ${appendStatus("message.deleted", "emptied", "jsonb_build_object('reason', cast(:reason as text))")},
   ${STALE_STREAMS},
   states as (

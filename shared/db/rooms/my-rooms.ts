@@ -3,6 +3,7 @@ import type { MessageResource, MyRoomResource } from "../../contract/resources.t
 import { presentTimelineMessage } from "../../timeline/present/message.ts";
 import { SELECT_ENTRY, type EntryRow } from "../timeline/entries.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { MENTIONS, UNREAD } from "../memberships/unread.ts";
 import { JOIN_MIRROR, SENT_NUMBER } from "./room-mirrors.ts";
 import { presentRoom, type RoomWithPosition } from "./rooms.ts";
 
@@ -14,6 +15,7 @@ export type MyRoomRow = RoomWithPosition & {
   user_id: string;
   role: Role;
   unread: number;
+  mentions: number;
   last_message_number: number | null;
   active_at: Date;
 };
@@ -23,7 +25,7 @@ const ACTIVE_AT = "date_trunc('milliseconds', coalesce(t.last_message_at, r.crea
 
 const SELECT_MY_ROOM = `
   select r.*, t.epoch, t.last_number, ${SENT_NUMBER}, t.last_message_number, s.user_id, s.role,
-         greatest(0, t.message_count - s.read_count) as unread, ${ACTIVE_AT} as active_at
+         ${UNREAD("s")} as unread, ${MENTIONS("s")} as mentions, ${ACTIVE_AT} as active_at
     from memberships s
     join rooms r on r.id = s.room_id and r.deleted_at is null
     join room_timeline t on t.room_id = r.id ${JOIN_MIRROR}`;
@@ -68,7 +70,7 @@ export async function presentMyRooms(db: Db, rows: readonly MyRoomRow[]): Promis
     ...presentRoom(row),
     role: row.role,
     unread: row.unread,
-    mentions: 0,
+    mentions: row.mentions,
     lastMessage: lastMessages.get(row.id) ?? null,
   }));
 }

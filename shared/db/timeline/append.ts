@@ -2,6 +2,7 @@ import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
 import type { EntryType } from "../../contract/frames.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { NOTE_MENTIONS_OF_ENTRIES } from "../memberships/mentions.ts";
 import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
 
 /*
@@ -146,4 +147,15 @@ const OFFERED = `
          sender_id uuid, sender_name text, sender_ref uuid, client_id text, relates_to uuid, content jsonb, at timestamptz)
    where ${IS_NEW}`;
 
-const APPEND = `with ${appendingCtes(OFFERED)} ${SELECT_APPENDED}`;
+// Who writes on Matrix has read the room up to there. `ACCEPT` has its own, which is simpler.
+const READ = `
+  update memberships p
+     set read_number = w.number, receipt_number = greatest(p.receipt_number, w.number), own_above = 0,
+         read_count = b.message_count - (
+           select count(*) from entries l where l.room_id = w.room_id and l.number > w.number and l.type = any(:unread))
+    from (select room_id, sender_id, max(number) as number from entries
+           where type = any(:unread) and sender_id is not null group by room_id, sender_id) w
+    join bumped b on b.room_id = w.room_id
+   where p.room_id = w.room_id and p.user_id = w.sender_id and p.read_number < w.number`;
+
+const APPEND = `with ${appendingCtes(OFFERED)}, read as (${READ}), ${NOTE_MENTIONS_OF_ENTRIES} ${SELECT_APPENDED}`;

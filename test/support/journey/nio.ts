@@ -17,6 +17,7 @@ const texts = z.object({
   texts: z.array(z.object({ sender: z.string(), body: z.string(), event: z.string() })),
 });
 const event = z.object({ event: z.string() });
+const signs = z.object({ typing: z.array(z.string()), read: z.record(z.string(), z.string()) });
 const nioEvent = z.object({
   event: z.string(),
   type: z.string(),
@@ -109,6 +110,11 @@ export class NioClient {
 
   async sendReceipt(room: string, target: string): Promise<void> {
     await this.#ask(answer, { do: "receipt", room, event: target });
+  }
+
+  /** Who is typing in a room, and the last event that each has read. */
+  signs(room: string): Promise<z.infer<typeof signs>> {
+    return this.#ask(signs, { do: "signs", room });
   }
 
   async kick(room: string, user: string, reason?: string): Promise<void> {

@@ -91,6 +91,18 @@ class Client:
         checked(await self.nio.update_receipt_marker(room, event))
         return {}
 
+    async def signs(self, room):
+        """Who is typing in the room, and the last event that each has read, as this client was told."""
+        checked(await self.nio.sync(timeout=0))
+        known = self.nio.rooms.get(room)
+        if known is None:
+            return {"typing": [], "read": {}}
+        read = {user: receipt.event_id for user, receipt in known.read_receipts.items()}
+        for user, threads in known.threaded_read_receipts.items():
+            if "main" in threads:
+                read[user] = threads["main"].event_id
+        return {"typing": known.typing_users, "read": read}
+
     async def kick(self, room, user, reason=None):
         checked(await self.nio.room_kick(room, user, reason))
         return {}

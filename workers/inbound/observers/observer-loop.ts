@@ -11,6 +11,7 @@ import { fetchPosition, type SyncResponse } from "../../matrix/sync/fetch-change
 import { isBackwards } from "../../matrix/sync/position.ts";
 import { ResponseTooLarge } from "../../matrix/http/bounded-fetch.ts";
 import { backoffMs } from "../../outbound/retry.ts";
+import { createObserverSigns, type ObserverSigns } from "../../signs/observer-signs.ts";
 import { listObservedRooms } from "../../../shared/db/observers/observed-rooms.ts";
 import { ObserverLeaseLost, type ObserverRun } from "./observer-run.ts";
 import { noteLeftRooms } from "./note-left-rooms.ts";
@@ -33,6 +34,7 @@ export type OnRound = (isSuccess: boolean) => void;
 export async function runObserver(context: WorkerContext, run: ObserverRun, onRound: OnRound): Promise<void> {
   const homeserver = await context.homeserver(run.observer.homeserver_id);
   const pace = createReadPace(() => performance.now());
+  const signs = createObserverSigns(context, homeserver, run.observer);
   let since = run.observer.since;
   let failures = 0;
   // Timeouts since the last success.
@@ -42,14 +44,14 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onRo
       since =
         since === null
           ? await begin(context, homeserver, run)
-          : await readOnce(context, homeserver, run, { since, failures, pace });
+          : await readOnce(context, homeserver, run, { since, failures, pace, signs });
       failures = 0;
       timeouts = 0;
       onRound(true);
       if (!isOver(run.signal)) await noteLeftRooms(context, run, performance.now());
       await pause(pace.pauseMs(), run.signal);
     } catch (error) {
-      if (isOver(run.signal) || error instanceof ObserverLeaseLost) return;
+      if (isOver(run.signal) || error instanceof ObserverLeaseLost) break;
       onRound(false);
       failures++;
       if (isTimeout(error)) timeouts++;
@@ -67,6 +69,7 @@ export async function runObserver(context: WorkerContext, run: ObserverRun, onRo
       await pause(delayMs, run.signal);
     }
   }
+  await signs.drain();
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
@@ -146,7 +149,7 @@ async function readOnce(
   context: WorkerContext,
   homeserver: Homeserver,
   run: ObserverRun,
-  { since, failures, pace }: { since: string; failures: number; pace: ReadPace },
+  { since, failures, pace, signs }: { since: string; failures: number; pace: ReadPace; signs: ObserverSigns },
 ): Promise<string | null> {
   const request = await homeserver.as(run.observer.matrix_user_id);
   const changes = await readChanges(context, run, request, { since, failures });
@@ -158,6 +161,10 @@ async function readOnce(
     );
     return null;
   }
+  if (signs.mayWait(changes)) {
+    signs.add(changes);
+    return changes.next_batch;
+  }
   try {
     await saveChanges(context, run, since, changes);
   } catch (error) {
@@ -166,13 +173,15 @@ async function readOnce(
     context.log.error({ err: error }, "a batch cannot be saved: its rooms get gaps instead");
     await saveAsGaps(context, run, since, changes);
   }
+  signs.noteSaved();
+  signs.add(changes);
   return changes.next_batch;
 }
 
-function countEvents({ rooms }: SyncResponse): number {
+function countEvents({ rooms, signs = [] }: SyncResponse): number {
   return Object.values(rooms?.join ?? {}).reduce(
     (sum, { timeline }) => sum + (timeline?.events.length ?? 0),
-    0,
+    signs.length,
   );
 }
 

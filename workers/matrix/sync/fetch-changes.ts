@@ -2,23 +2,47 @@ import { z } from "zod";
 import { readEvents } from "../event.ts";
 import type { Requester } from "../http/client.ts";
 import { LIVE_FILTER, NO_ROOMS_FILTER } from "./filters.ts";
+import { readSigns, type RoomSigns } from "./signs.ts";
 
 const timeline = z.object({
   events: z.array(z.unknown()).default([]).transform(readEvents),
   limited: z.boolean().default(false),
 });
 
-const syncResponse = z.object({
-  next_batch: z.string(),
-  rooms: z
-    .object({
-      join: z.record(z.string(), z.object({ timeline: timeline.optional() })).default({}),
-      leave: z.record(z.string(), z.unknown()).default({}),
-    })
-    .optional(),
+const joinedRoom = z.object({
+  timeline: timeline.optional(),
+  ephemeral: z.object({ events: z.array(z.unknown()).default([]) }).optional(),
 });
-/** What happened up to the position `next_batch`. */
-export type SyncResponse = z.infer<typeof syncResponse>;
+
+const syncResponse = z
+  .object({
+    next_batch: z.string(),
+    rooms: z
+      .object({
+        join: z.record(z.string(), joinedRoom).default({}),
+        leave: z.record(z.string(), z.unknown()).default({}),
+      })
+      .optional(),
+  })
+  .transform(({ next_batch, rooms }) => ({ next_batch, rooms, signs: signsOf(rooms?.join ?? {}) }));
+
+function signsOf(join: Record<string, z.infer<typeof joinedRoom>>): RoomSigns[] {
+  return Object.entries(join).flatMap(
+    ([matrixRoomId, { ephemeral }]) => readSigns(matrixRoomId, ephemeral?.events ?? []) ?? [],
+  );
+}
+
+/** What happened up to the position `next_batch`. `signs`: what is no part of a room's history; absent for none. */
+export type SyncResponse = {
+  next_batch: string;
+  rooms?:
+    | {
+        join: Record<string, { timeline?: z.infer<typeof timeline> | undefined }>;
+        leave: Record<string, unknown>;
+      }
+    | undefined;
+  signs?: readonly RoomSigns[];
+};
 
 /** How long the homeserver may hold back a response when there is nothing to return. */
 export const POLL_MS = 30_000;

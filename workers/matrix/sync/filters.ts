@@ -1,5 +1,6 @@
 import { CONTENT_EVENT_TYPES } from "../content/index.ts";
 import { EventType } from "../names.ts";
+import { SIGN_TYPES } from "./signs.ts";
 
 /** The types of events that we read; all others stay on the homeserver. */
 export const EVENT_TYPES: readonly string[] = [
@@ -35,7 +36,7 @@ export const LIVE_FILTER = JSON.stringify({
   room: {
     include_leave: false,
     account_data: NOTHING,
-    ephemeral: NOTHING,
+    ephemeral: { types: SIGN_TYPES },
     state: { lazy_load_members: true, types: [] },
     timeline: { limit: TIMELINE_LIMIT, lazy_load_members: true, types: EVENT_TYPES },
   },
