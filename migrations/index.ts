@@ -25,6 +25,7 @@ import * as messageEvents from "./0025-message-events.ts";
 import * as acts from "./0026-acts.ts";
 import * as actIndexes from "./0027-act-indexes.ts";
 import * as positions from "./0029-positions.ts";
+import * as roomsForPeople from "./0030-rooms-for-people.ts";
 
 type Migration = {
   name: string;
@@ -61,6 +62,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0026-acts", ...acts },
   { name: "0027-act-indexes", ...actIndexes },
   { name: "0029-positions", ...positions },
+  { name: "0030-rooms-for-people", ...roomsForPeople },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {
