@@ -18,6 +18,7 @@ import { adminPage } from "./admin/pages.ts";
 import { createAccept } from "./accept/accept.ts";
 import { createAfterCommit } from "./after-commit/after-commit.ts";
 import { createApp } from "./http/app.ts";
+import { createActAs } from "./auth/act-as.ts";
 import { createAuthenticate, createFindTenant } from "./auth/authenticate.ts";
 import { docsPage } from "./http/docs.ts";
 import { healthPages } from "./http/health.ts";
@@ -72,6 +73,7 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
   const app = createApp({
     log,
     authenticate,
+    actAs: createActAs({ db, now }),
     routes,
     longPoll: createLongPoll(),
     identifyCaller,

@@ -35,6 +35,8 @@ export type UserCaller = {
   /** Of its token. What reads the user's row checks it: `requireHolder`, or the SQL of `holdsToken`. */
   stamp: TokenStamp;
   limits: TenantLimits;
+  /** The server key that calls as the user, see `act-as.ts`; absent for the user's own token. */
+  keyId?: string;
 };
 export type Caller = KeyCaller | UserCaller;
 

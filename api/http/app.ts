@@ -4,6 +4,7 @@ import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, roomAddress } from "../../shared/contract/names.ts";
 import type { Log } from "../../shared/platform/log.ts";
 import type { Histogram } from "../../shared/platform/metrics.ts";
+import { ACT_AS, type ActAs } from "../auth/act-as.ts";
 import type { Authenticate, Caller } from "../auth/authenticate.ts";
 import { findRepeatedHeader } from "../../shared/platform/http/http-server.ts";
 import { checkShape, MAX_BODY_BYTES, readJson } from "./body.ts";
@@ -14,12 +15,13 @@ import { describeProblem, problemHeaders, toAppError } from "./problem.ts";
 import { contextOf, createRequestLog } from "./request-context.ts";
 import { allowMethods, refuseRest } from "./methods.ts";
 import { EXACT_PATHS, type Page } from "./page.ts";
-import type { Access, Answer, Call, Route } from "./route.ts";
+import { groupRoutes, type Answer, type Call, type CallRoutes, type Route } from "./route.ts";
 import { readPreferredWaitS, type LongPoll } from "./long-poll.ts";
 
 export type AppDeps = {
   log: Log;
   authenticate: Authenticate;
+  actAs: ActAs;
   routes: readonly Route[];
   longPoll: LongPoll;
   identifyCaller: IdentifyCaller;
@@ -52,12 +54,10 @@ export function createApp(deps: AppDeps): Express {
     if (isFolder) app.use(path, handler);
     else app.get(path, handler).all(path, allowMethods("GET"));
   }
-  const readBytes = express.raw({ type: () => true, limit: MAX_BODY_BYTES, inflate: false });
-  for (const route of deps.routes) {
-    const { method, path } = route.shape;
-    app[method](expressPath(path), identify(deps, route), readBytes, run(deps, route));
-  }
-  for (const { shape } of deps.routes) app.all(expressPath(shape.path), allowMethods(shape.method));
+  const calls = groupRoutes(deps.routes);
+  for (const call of calls)
+    app[call.method](expressPath(call.path), identify(deps, call), readBytes(call), run(deps, call));
+  for (const { method, path } of calls) app.all(expressPath(path), allowMethods(method));
   app.use(refuseRest);
   app.use(sendProblem(deps.log));
   return app;
@@ -89,41 +89,65 @@ function setSecurityHeaders(request: Request, response: Response, next: NextFunc
   next();
 }
 
+/** Reads the body, as long as the longest that one of a call's routes takes. */
+function readBytes({ routes }: CallRoutes): express.Handler {
+  const limit = Math.max(...routes.map(({ shape }) => shape.body?.maxBytes ?? MAX_BODY_BYTES));
+  return express.raw({ type: () => true, limit, inflate: false });
+}
+
 /** Checks the caller, the rate limits and the kind of credential before the body is read. */
-function identify({ authenticate, identifyCaller, allowedOrigins }: AppDeps, route: Route): express.Handler {
+function identify(deps: AppDeps, call: CallRoutes): express.Handler {
+  const { authenticate, identifyCaller, allowedOrigins } = deps;
   return async (request, response, next) => {
     const context = contextOf(response);
-    context.route = route.shape.path;
+    context.route = call.path;
     const authorization = request.get("authorization");
     const client = { address: context.address, credential: authorization ?? null };
-    const caller = await identifyCaller(
-      client,
-      () => authenticate(authorization),
-      limitedCall(route, request),
-    );
-    context.caller = caller;
-    requireOrigin(request, caller, allowedOrigins);
-    requireAccess(caller, route.access);
+    const limited = limitedCall(call, request);
+    const holder = await identifyCaller(client, () => authenticate(authorization), limited);
+    context.caller = holder;
+    requireOrigin(request, holder, allowedOrigins);
+    context.caller = await readActor(deps, call, holder, request.get(ACT_AS));
+    chooseRoute(call, context.caller);
     next();
   };
 }
 
-/** What the call is counted under instead of its person alone. */
-function limitedCall({ shape: { limit } }: Route, request: Request): LimitedCall | null {
+/** What a person's call is counted under instead of the person alone. */
+function limitedCall({ routes }: CallRoutes, request: Request): LimitedCall | null {
+  const limit = routes.find(({ access }) => access === "user")?.shape.limit;
   const room = roomAddress.safeParse(request.params).data;
   return limit && room ? { limit, room: formatRoomKey(room) } : null;
 }
 
-function requireAccess(caller: Caller, access: Access): void {
-  if (caller.kind === access) return;
-  const needed = access === "server" ? "a server key" : "a user token";
-  throw new AppError("wrong_credential", `This call needs ${needed}.`);
+/** The caller, or the person as whom a server key calls. */
+async function readActor(
+  { actAs }: AppDeps,
+  { method, path, routes }: CallRoutes,
+  holder: Caller,
+  name: string | undefined,
+): Promise<Caller> {
+  if (name === undefined) return holder;
+  if (routes.some(({ access }) => access === "user"))
+    return actAs(holder, name, `${method.toUpperCase()} ${path}`);
+  throw new AppError("invalid", "The request is not valid.", {
+    errors: [{ path: ACT_AS, message: "is for the calls of a user" }],
+  });
 }
 
-function run(deps: AppDeps, route: Route): express.Handler {
+/** @throws AppError `wrong_credential`. */
+function chooseRoute({ routes }: CallRoutes, caller: Caller): Route {
+  const route = routes.find(({ access }) => access === caller.kind);
+  if (route) return route;
+  const needed = routes.map(({ access }) => (access === "server" ? "a server key" : "a user token"));
+  throw new AppError("wrong_credential", `This call needs ${needed.join(" or ")}.`);
+}
+
+function run(deps: AppDeps, routes: CallRoutes): express.Handler {
   return async (request, response) => {
     const { caller } = contextOf(response);
     if (!caller) throw new Error("a route ran without a caller");
+    const route = chooseRoute(routes, caller);
     const waitS = route.shape.headers?.includes("Prefer") ? readPreferredWaitS(request.get("prefer")) : 0;
     const wait = { isKept: false };
     const call: Call<Caller, unknown, unknown> = {

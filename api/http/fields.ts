@@ -8,6 +8,7 @@ import {
   type RoomAddress,
   type RoomKind,
 } from "../../shared/contract/names.ts";
+import { roomJoin } from "../../shared/contract/resources.ts";
 import { role } from "../../shared/contract/roles.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 
@@ -15,6 +16,10 @@ export const displayName = boundedText(256);
 export const roomName = boundedText(256);
 export const roomTopic = boundedText(1_024);
 export const visibility = z.enum(["private", "public"]);
+export const join = roomJoin.meta({
+  description:
+    "Whether users of the tenant may join a public room by themselves; a private room has no use of it",
+});
 
 export const avatarUrl = limitedText(2_048)
   .regex(webUrl, "must be an http or https URL without spaces, backslashes, quotes and credentials")
@@ -30,6 +35,11 @@ export const clientId = z
   .regex(/^[\x21-\x7e]{1,128}$/, "must be 1 to 128 visible ASCII characters")
   .meta({ description: "The sender's own id of the message. A message with the same id is accepted once." });
 
+export const NAMED_TWICE = "names a user twice";
+export function namesEachOnce(list: readonly { user: string }[]): boolean {
+  return new Set(list.map(({ user }) => user)).size === list.length;
+}
+
 const desiredMember = z.strictObject({
   user: userName,
   role: role.default("member").meta({
@@ -38,16 +48,19 @@ const desiredMember = z.strictObject({
 });
 
 const MAX_MEMBERS = 1_000;
-export const desiredMembers = z
-  .array(desiredMember)
-  .max(MAX_MEMBERS)
-  .refine((list) => new Set(list.map(({ user }) => user)).size === list.length, "names a user twice")
-  .meta({
-    uniqueItems: true,
-    description:
-      "A user may be named once, whatever the role. Users who do not exist are created without a name, and are pending; a " +
-      "tenant with the setting unknownUsers=refuse gets 422 instead, whose errors name the place of each.",
-  });
+/** Members whom one request may name. */
+export const membersList = (most: number) =>
+  z
+    .array(desiredMember)
+    .max(most)
+    .refine(namesEachOnce, NAMED_TWICE)
+    .meta({
+      uniqueItems: true,
+      description:
+        "A user may be named once, whatever the role. Users who do not exist are created without a name, and are pending; a " +
+        "tenant with the setting unknownUsers=refuse gets 422 instead, whose errors name the place of each.",
+    });
+export const desiredMembers = membersList(MAX_MEMBERS);
 
 /** Members of a request's list `members`, each with its place in the request. */
 export function placeMembers<T extends z.output<typeof desiredMember>>(

@@ -12,7 +12,7 @@ import type { ErrorCode } from "../../shared/contract/errors.ts";
 import { anySlug, roomKind, userName } from "../../shared/contract/names.ts";
 import { publication } from "../../shared/contract/frames.ts";
 import { PROBLEMS } from "./problem.ts";
-import type { Route } from "./route.ts";
+import { groupRoutes, type Access, type CallRoutes, type Route } from "./route.ts";
 
 const problem = z
   .strictObject({
@@ -100,9 +100,9 @@ const ANSWER_HEADERS: Record<string, oas31.HeadersObject> = {
 /** The OpenAPI 3.1 document of the routes, made of the schemas that check their requests. */
 export function createOpenApi(routes: readonly Route[], version: string): oas31.OpenAPIObject {
   const paths: ZodOpenApiPathsObject = {};
-  for (const route of routes) {
-    const path = (paths[route.shape.path] ??= {});
-    path[route.shape.method] = describeRoute(route);
+  for (const call of groupRoutes(routes)) {
+    const path = (paths[call.path] ??= {});
+    path[call.method] = describeCall(call);
   }
   return createDocument({
     openapi: "3.1.0",
@@ -129,28 +129,59 @@ function describePublication(): oas31.SchemaObject | oas31.ReferenceObject {
 const SECURITY_SCHEMES: Record<string, oas31.SecuritySchemeObject> = {
   serverKey: { type: "http", scheme: "bearer", description: "A server key of the tenant: omc_server_…" },
   userToken: { type: "http", scheme: "bearer", bearerFormat: "JWT", description: "A token of one user" },
+  actAs: {
+    type: "apiKey",
+    in: "header",
+    name: "Act-As",
+    description:
+      "With a server key: the id of the user as whom the product's backend calls, with that user's rights and the key's " +
+      "limits. The user must exist: 404. With any other credential 403, and 422 with a call that is not for users.",
+  },
 };
 
-function describeRoute({ shape, access }: Route): ZodOpenApiOperationObject {
-  const { body, problems, headers = [] } = shape;
-  const names = [...shape.path.matchAll(/\{(\w+)\}/g)].flatMap(([, name]) => name ?? []);
+const SECURITY: Record<Access, oas31.SecurityRequirementObject[]> = {
+  server: [{ serverKey: [] }],
+  user: [{ userToken: [] }, { serverKey: [], actAs: [] }],
+};
+
+const WITH: Record<Access, string> = { server: "With a server key:", user: "With a user token:" };
+
+function describeCall({ method, path, routes }: CallRoutes): ZodOpenApiOperationObject {
+  const shapes = routes.map(({ shape }) => shape);
+  const names = [...path.matchAll(/\{(\w+)\}/g)].flatMap(([, name]) => name ?? []);
+  const headers = [...new Set(shapes.flatMap((shape) => shape.headers ?? []))];
+  const bodies = shapes.flatMap(({ body }) => (body ? [body] : []));
   const codes = new Set([
     ...COMMON,
-    ...problems,
+    ...shapes.flatMap(({ problems }) => problems),
+    // The user as whom a server key calls.
+    ...(routes.some(({ access }) => access === "user") ? (["not_found"] as const) : []),
     // A body that is not JSON, or a path with a broken escape.
-    ...(body || names.length > 0 ? (["malformed"] as const) : []),
+    ...(bodies.length > 0 || names.length > 0 ? (["malformed"] as const) : []),
   ]);
   return {
-    operationId: `${shape.method}${shape.path.replace(/^\/v1/, "").replace(/[/{}]+(\w?)/g, (_all, letter: string) => letter.toUpperCase())}`,
-    summary: shape.summary,
-    ...(shape.description === undefined ? {} : { description: shape.description }),
-    tags: [shape.tag],
-    security: [access === "server" ? { serverKey: [] } : { userToken: [] }],
+    operationId: `${method}${path.replace(/^\/v1/, "").replace(/[/{}]+(\w?)/g, (_all, letter: string) => letter.toUpperCase())}`,
+    summary: shapes.map(({ summary }) => summary).join("; "),
+    ...describeText(routes),
+    tags: [...new Set(shapes.map(({ tag }) => tag))],
+    security: routes.flatMap(({ access }) => SECURITY[access]),
     requestParams: { path: pick(PATH_PARAMETERS, names), header: pick(HEADER_PARAMETERS, headers) },
-    parameters: describeQuery(shape.query),
-    ...(body ? { requestBody: describeBody(body) } : {}),
-    responses: { ...describeAnswers(shape), ...describeProblems([...codes]) },
+    parameters: describeQueries(shapes.flatMap(({ query }) => query ?? [])),
+    ...(bodies.length > 0 ? { requestBody: describeBody(bodies) } : {}),
+    responses: { ...describeAnswers(shapes, headers), ...describeProblems([...codes]) },
   };
+}
+
+/** What a call does; where two routes share it, what it does with each credential. */
+function describeText(routes: readonly Route[]): { description?: string } {
+  const texts = routes.flatMap(({ access, shape: { summary, description } }) =>
+    routes.length > 1
+      ? [`${WITH[access]} ${description ?? `${summary}.`}`]
+      : description === undefined
+        ? []
+        : [description],
+  );
+  return texts.length === 0 ? {} : { description: texts.join(" ") };
 }
 
 function pick(schemas: Record<string, z.ZodType>, names: readonly string[]): z.ZodObject {
@@ -158,41 +189,63 @@ function pick(schemas: Record<string, z.ZodType>, names: readonly string[]): z.Z
 }
 
 /** A query's schema reads text. The document describes the value behind the text, which is the schema's output. */
-function describeQuery(query: z.ZodType | undefined): oas31.ParameterObject[] {
-  if (!query) return [];
-  const { schema } = createSchema(query, { io: "output" });
-  return Object.entries("properties" in schema ? (schema.properties ?? {}) : {}).map(([name, described]) => ({
-    name,
-    in: "query",
-    ...("description" in described ? { description: described.description ?? "" } : {}),
-    schema: described,
-  }));
+function describeQueries(queries: readonly z.ZodType[]): oas31.ParameterObject[] {
+  const described = queries.flatMap((query) => {
+    const { schema } = createSchema(query, { io: "output" });
+    return Object.entries("properties" in schema ? (schema.properties ?? {}) : {});
+  });
+  // A parameter of both routes is described once.
+  return Object.entries(Object.fromEntries(described.reverse()))
+    .reverse()
+    .map(([name, schema]) => ({
+      name,
+      in: "query",
+      ...("description" in schema ? { description: schema.description ?? "" } : {}),
+      schema,
+    }));
 }
 
-function describeBody(body: NonNullable<Route["shape"]["body"]>): ZodOpenApiRequestBodyObject {
-  const media = { schema: body.schema, example: body.example };
-  const types = body.types ?? ["application/json"];
+type Body = NonNullable<Route["shape"]["body"]>;
+
+function describeBody(bodies: readonly Body[]): ZodOpenApiRequestBodyObject {
+  const schema = anyOf(bodies.map((body) => body.schema));
+  const types = new Set(bodies.flatMap((body) => body.types ?? ["application/json"]));
   return {
-    required: body.isOptional !== true,
-    content: Object.fromEntries(types.map((type) => [type, media])),
+    required: bodies.every(({ isOptional }) => isOptional !== true),
+    content: Object.fromEntries([...types].map((type) => [type, { schema, example: bodies[0]?.example }])),
   };
 }
 
-function describeAnswers({ answers, headers: asked = [] }: Route["shape"]): ZodOpenApiResponsesObject {
+function describeAnswers(
+  shapes: readonly Route["shape"][],
+  asked: readonly string[],
+): ZodOpenApiResponsesObject {
   const answering = Object.assign({}, ...asked.map((name) => ANSWER_HEADERS[name])) as oas31.HeadersObject;
   const location: oas31.HeadersObject = {
     Location: { description: "Where to read the resource again", schema: { type: "string" } },
   };
+  const statuses = [...new Set(shapes.flatMap(({ answers }) => Object.keys(answers)))];
   return Object.fromEntries(
-    Object.entries(answers).map(([status, { schema, description }]) => [
-      status,
-      {
-        description,
-        headers: { ...(status === "202" ? location : {}), ...answering },
-        ...(schema === undefined ? {} : { content: { "application/json": { schema } } }),
-      },
-    ]),
+    statuses.map((status) => {
+      const answers = shapes.flatMap((shape) => shape.answers[Number(status)] ?? []);
+      const schemas = answers.flatMap(({ schema }) => schema ?? []);
+      return [
+        status,
+        {
+          description: [...new Set(answers.map(({ description }) => description))].join("; "),
+          headers: { ...(status === "202" ? location : {}), ...answering },
+          ...(schemas.length === 0 ? {} : { content: { "application/json": { schema: anyOf(schemas) } } }),
+        },
+      ];
+    }),
   );
+}
+
+/** One schema for values of any of these. */
+function anyOf(schemas: readonly z.ZodType[]): z.ZodType {
+  const [first, ...others] = [...new Set(schemas)];
+  if (!first) throw new Error("there is no schema");
+  return others.length === 0 ? first : z.union([first, ...others]);
 }
 
 /** One answer per status, with the codes that it can carry. */

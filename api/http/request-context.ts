@@ -52,6 +52,7 @@ export function createRequestLog(
           status,
           durationMs,
           tenant: caller?.tenantSlug,
+          ...(caller?.kind === "user" && caller.keyId !== undefined ? { actingKey: caller.keyId } : {}),
           ...about,
         },
         "request",

@@ -32,7 +32,14 @@ export type RouteShape<Body, Query> = {
   description?: string;
   tag: string;
   /** The schema of an optional body reads an absent one too: as undefined, or with `prefault` as an empty object. */
-  body?: { schema: z.ZodType<Body>; isOptional?: boolean; types?: readonly string[]; example: unknown };
+  body?: {
+    schema: z.ZodType<Body>;
+    isOptional?: boolean;
+    types?: readonly string[];
+    /** `MAX_BODY_BYTES` where it is absent. */
+    maxBytes?: number;
+    example: unknown;
+  };
   query?: z.ZodType<Query>;
   /** Bodies of successful answers, by status; without a schema there is none. */
   answers: Readonly<Record<number, { schema?: z.ZodType; description: string }>>;
@@ -49,6 +56,22 @@ export type Route = {
   shape: RouteShape<unknown, unknown>;
   handle: (call: Call<Caller, unknown, unknown>) => Promise<Answer>;
 };
+
+/** Routes of one method and path: one for a product's backend, one for a person, or both. */
+export type CallRoutes = { method: Route["shape"]["method"]; path: string; routes: readonly Route[] };
+
+/** Routes by method and path, in their order. */
+export function groupRoutes(routes: readonly Route[]): CallRoutes[] {
+  const calls = new Map<string, Route[]>();
+  for (const route of routes) {
+    const name = `${route.shape.method} ${route.shape.path}`;
+    calls.set(name, [...(calls.get(name) ?? []), route]);
+  }
+  return [...calls.values()].flatMap((group) => {
+    const [first] = group;
+    return first ? [{ method: first.shape.method, path: first.shape.path, routes: group }] : [];
+  });
+}
 
 /** A route for a product's backend. Body and query are parsed by the shape's schemas. */
 export function serverRoute<Body = undefined, Query = undefined>(

@@ -54,7 +54,7 @@ async function leaveRooms(
   if (roomIds.length === 0) return;
   const ended = await endMemberships(trx, tenantId, userId, roomIds);
   const roomsLeft = ended.map((row) => row.room_id);
-  await markDeadOfRemovedSender(trx, tenantId, { senderId: userId, roomIds: roomsLeft });
+  await markDeadOfRemovedSender(trx, tenantId, { senderIds: [userId], roomIds: roomsLeft });
   await makeMembersDue(trx, tenantId, roomsLeft, -1);
   await appendEntries(
     trx,

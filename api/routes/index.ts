@@ -6,7 +6,7 @@ import type { WithinQuota } from "../rate-limit/message-quota.ts";
 import type { Route } from "../http/route.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
-import { meRoutes } from "./me.ts";
+import { meRoutes } from "./me/index.ts";
 import { memberRoutes } from "./members/index.ts";
 import { messageRoutes } from "./messages/index.ts";
 import { roomRoutes } from "./rooms/index.ts";

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { messagePublications } from "./publications/messages.ts";
 import { signPublications } from "./publications/signs.ts";
+import { userPublications } from "./publications/user.ts";
 import { myRoomResource, person } from "./resources.ts";
 import { role } from "./roles.ts";
 
@@ -21,6 +22,7 @@ const memberEntry = {
 export const publication = z.discriminatedUnion("type", [
   ...messagePublications,
   ...signPublications,
+  ...userPublications,
   z.object({ type: z.literal("member.joined"), ...memberEntry }),
   z.object({ type: z.literal("member.left"), ...memberEntry }),
   z.object({ type: z.literal("member.changed"), ...memberEntry }),

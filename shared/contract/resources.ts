@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { roomKind } from "./names.ts";
 import { messageResource } from "./resources/message.ts";
+import { roomSettings } from "./resources/settings.ts";
 import { time } from "./resources/time.ts";
 import { role } from "./roles.ts";
 
@@ -25,6 +26,7 @@ export {
   type RepliedTo,
 } from "./resources/message.ts";
 export { person, type Person } from "./resources/person.ts";
+export { roomSettings, type RoomSettings } from "./resources/settings.ts";
 
 export const userResource = z
   .object({
@@ -37,6 +39,10 @@ export const userResource = z
   .meta({ id: "User" });
 export type UserResource = z.infer<typeof userResource>;
 
+/** Who may join a public room: everybody, or those alone whom the product adds. */
+export const roomJoin = z.enum(["open", "invite"]);
+export type RoomJoin = z.infer<typeof roomJoin>;
+
 export const roomResource = z
   .object({
     room: z.string(),
@@ -46,6 +52,7 @@ export const roomResource = z
     topic: z.string().nullable(),
     avatar: z.string().nullable(),
     visibility: z.enum(["private", "public"]),
+    join: roomJoin,
     status: z.enum(["pending", "ready", "failed"]),
     epoch: z.string(),
     offset: z.int(),
@@ -57,6 +64,14 @@ export const roomResource = z
   })
   .meta({ id: "Room" });
 export type RoomResource = z.infer<typeof roomResource>;
+
+export const directoryRoomResource = z
+  .object({
+    ...roomResource.shape,
+    role: role.nullable().meta({ description: "Mine; null for a room that I am not in" }),
+  })
+  .meta({ id: "DirectoryRoom" });
+export type DirectoryRoomResource = z.infer<typeof directoryRoomResource>;
 
 export const memberResource = z
   .object({
@@ -75,6 +90,7 @@ export const myRoomResource = z
     role,
     unread: z.int(),
     mentions: z.int(),
+    settings: roomSettings,
     lastMessage: messageResource.nullable(),
   })
   .meta({ id: "MyRoom" });

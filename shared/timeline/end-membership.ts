@@ -19,7 +19,7 @@ export async function endMembership(
   await lockTimelines(trx, tenantId, [roomId]);
   const [ended] = await endMemberships(trx, tenantId, userId, [roomId]);
   if (!ended) return null;
-  const dead = await markDeadOfRemovedSender(trx, tenantId, { senderId: userId, roomIds: [roomId] });
+  const dead = await markDeadOfRemovedSender(trx, tenantId, { senderIds: [userId], roomIds: [roomId] });
   await makeMembersDue(trx, tenantId, [roomId], -1);
   await enqueueUserEvents(trx, [{ tenantId, kind: "room.removed", userId, roomId }]);
   const left = await appendEntries(trx, [

@@ -4,6 +4,7 @@ import { deleteUserEvents, lockUserEvents, type QueuedUserEvent } from "../db/us
 import { readTokensValidFrom } from "../db/users/user-tokens.ts";
 import type { Db } from "../db/connection/open.ts";
 import type { Redis } from "../platform/redis.ts";
+import type { Publication } from "../contract/frames.ts";
 import type { MyRoomResource } from "../contract/resources.ts";
 import { sendControlMessage, publishUserEvent } from "./user-stream.ts";
 
@@ -76,11 +77,20 @@ async function publish(redis: Redis, event: QueuedUserEvent, read: Read): Promis
     });
     return;
   }
+  if (event.kind === "settings") {
+    if (current) await publishUserEvent(redis, userId, toSettings(current));
+    return;
+  }
   // The user is in the room again: a later event says so, and another process may have published it already.
   if (current) return;
   await sendControlMessage(redis, userId, { kind: "unsubscribe", roomId });
   const room = read.keys.get(roomId);
   if (room !== undefined) await publishUserEvent(redis, userId, { type: "room.removed", room });
+}
+
+/** The settings as they are now: a later event has the same. */
+function toSettings({ room, settings }: MyRoomResource): Publication {
+  return { type: "settings", room, settings };
 }
 
 async function readCurrentRooms(

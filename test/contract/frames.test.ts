@@ -26,6 +26,7 @@ test("a client ignores fields of a resource that it does not know", () => {
     topic: null,
     avatar: null,
     visibility: "private",
+    join: "invite",
     status: "ready",
     epoch: "e",
     offset: 0,

@@ -126,7 +126,7 @@ test("messages after one that may be sent are dead when their sender is removed"
   const [behind] = await place.accept(room, "bob", "two");
   homeserver.refuse(/\/send\//, "transient");
   await drain();
-  const bob = { senderId: behind?.sender_id ?? "", roomIds: [room.id] };
+  const bob = { senderIds: [behind?.sender_id ?? ""], roomIds: [room.id] };
   await markDeadOfRemovedSender(place.db, place.tenantId, bob);
   expect(await statuses()).toEqual(["sending", "dead sender_removed"]);
 });

@@ -259,7 +259,7 @@ test("a removed sender's queued messages are dead; those being sent, and other s
   await claimMessages(place.db, room.id, { fence, afterOrder: 0, limit: 1 });
 
   const killed = await markDeadOfRemovedSender(place.db, place.tenantId, {
-    senderId: await place.userId("bob"),
+    senderIds: [await place.userId("bob")],
     roomIds: [room.id],
   });
 

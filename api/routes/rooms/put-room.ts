@@ -1,11 +1,6 @@
 import { z } from "zod";
 import type { DesiredRoom } from "../../../shared/db/rooms/rooms.ts";
-import {
-  formatDirectSlug,
-  parseDirectSlug,
-  userName,
-  type RoomAddress,
-} from "../../../shared/contract/names.ts";
+import { parseDirectSlug, type RoomAddress } from "../../../shared/contract/names.ts";
 import { desiredMembers, pathNewRoom, placeMembers, roomName } from "../../http/fields.ts";
 import { namedFields, serverRoute, type Answer, type Route } from "../../http/route.ts";
 import { putRoom, type RoomPut } from "../../mutations/put-room.ts";
@@ -35,15 +30,6 @@ const roomBody = z
 
 type RoomBody = z.output<typeof roomBody>;
 
-const directBody = z
-  .strictObject({
-    users: z
-      .tuple([userName, userName])
-      .refine(([a, b]) => a !== b, "must be two different users")
-      .meta({ uniqueItems: true, description: "Two different users, in either order" }),
-  })
-  .meta({ id: "DirectRoomRequest" });
-
 export function putRoomRoute(deps: RoomDeps): Route {
   return serverRoute(
     {
@@ -53,7 +39,7 @@ export function putRoomRoute(deps: RoomDeps): Route {
       summary: "Make or change a room",
       description:
         "The body says all fields of an event or a group: an absent topic or avatar becomes null, an absent visibility private, " +
-        "and the name is needed. A direct room needs no body: it keeps the fields that are absent, is private, and has exactly " +
+        "an absent join invite, and the name is needed. A direct room needs no body: it keeps the fields that are absent, is private, and has exactly " +
         "the two users of its slug as members; others are refused (409 conflict). Members are added and changed; none is removed. " +
         "409 too_many_roles when more than 1,000 members have a role above member.",
       body: {
@@ -72,31 +58,12 @@ export function putRoomRoute(deps: RoomDeps): Route {
   );
 }
 
-export function putDirectRoomRoute(deps: RoomDeps): Route {
-  return serverRoute(
-    {
-      method: "put",
-      path: "/v1/rooms/direct",
-      tag,
-      summary: "Make the direct room of two users",
-      description:
-        "Both orders of the two users name the same room, which stays as it is when it exists. Users who do not exist are " +
-        "created, or refused with 422 by the tenant's setting unknownUsers=refuse.",
-      body: { schema: directBody, example: { users: ["ada", "bob"] } },
-      answers: changeAnswers,
-      problems: ["invalid"],
-      headers: ["Prefer"],
-    },
-    ({ caller, settle, body: { users } }) => {
-      const address = { kind: "direct" as const, slug: formatDirectSlug(...users) };
-      const placeOf = (user: string) => `users.${users.indexOf(user)}`;
-      const desired = describeDirectPut(address, { members: [] }, placeOf);
-      return put(deps, { caller, settle }, address, { ...desired, unknownUsers: caller.limits.unknownUsers });
-    },
-  );
-}
-
-async function put(deps: RoomDeps, call: RoomCall, address: RoomAddress, desired: RoomPut): Promise<Answer> {
+export async function put(
+  deps: RoomDeps,
+  call: RoomCall,
+  address: RoomAddress,
+  desired: RoomPut,
+): Promise<Answer> {
   const { tenantId } = call.caller;
   const sideEffects = await deps.mutex(roomMutexKey(tenantId, address), () =>
     putRoom(deps.db, tenantId, address, desired),
@@ -108,9 +75,9 @@ async function put(deps: RoomDeps, call: RoomCall, address: RoomAddress, desired
 /** An event's or a group's room becomes what the body says, as a whole. A direct room keeps what the body leaves out. */
 function describePut(address: RoomAddress, body: RoomBody, unknownUsers: RoomPut["unknownUsers"]): RoomPut {
   if (address.kind === "direct") return { ...describeDirectPut(address, body, () => "slug"), unknownUsers };
-  const { name, topic = null, avatar = null, visibility = "private" } = body;
+  const { name, topic = null, avatar = null, visibility = "private", join = "invite" } = body;
   if (name === undefined) throw fieldError("name", "is needed");
-  const room: DesiredRoom = { name, topic, avatar, visibility };
+  const room: DesiredRoom = { name, topic, avatar, visibility, join };
   return { initial: room, fields: room, members: placeMembers(body.members), unknownUsers };
 }
 
@@ -118,7 +85,7 @@ function describePut(address: RoomAddress, body: RoomBody, unknownUsers: RoomPut
  * A new direct room is named after its two people, who are always its members. `placeOf`: where the request names one of
  * them, when its list of members does not.
  */
-function describeDirectPut(
+export function describeDirectPut(
   address: RoomAddress,
   { members: listed, ...body }: RoomBody,
   placeOf: (user: string) => string,
@@ -136,6 +103,7 @@ function describeDirectPut(
     topic: null,
     avatar: null,
     visibility: "private",
+    join: "invite",
     ...fields,
   };
   return { initial, fields, members: [...people, ...others] };

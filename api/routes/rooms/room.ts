@@ -5,21 +5,23 @@ import type { RoomAddress } from "../../../shared/contract/names.ts";
 import { roomResource, type RoomResource } from "../../../shared/contract/resources.ts";
 import type { KeyedMutex } from "../../../shared/platform/concurrency/keyed-mutex.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
-import type { KeyCaller } from "../../auth/authenticate.ts";
-import { avatarUrl, roomName, roomTopic, visibility } from "../../http/fields.ts";
+import type { Caller } from "../../auth/authenticate.ts";
+import { avatarUrl, join, roomName, roomTopic, visibility } from "../../http/fields.ts";
 import { answerResource, type Answer, type Call } from "../../http/route.ts";
 
 export const tag = "rooms";
-export const path = "/v1/rooms/{kind}/{slug}";
+export const listPath = "/v1/rooms";
+export const path = `${listPath}/{kind}/{slug}`;
 
 export type RoomDeps = { db: Db; afterCommit: AfterCommit; mutex: KeyedMutex };
-export type RoomCall = Pick<Call<KeyCaller, unknown, unknown>, "caller" | "settle">;
+export type RoomCall = { caller: Pick<Caller, "tenantId">; settle: Call<Caller, unknown, unknown>["settle"] };
 
 export const roomFields = {
   name: roomName.optional(),
   topic: roomTopic.nullish(),
   avatar: avatarUrl.nullish(),
   visibility: visibility.optional(),
+  join: join.optional(),
 };
 
 /** Answers of the calls that make or change a room. */
@@ -46,10 +48,11 @@ export async function readRoom(db: Db, tenantId: string, address: RoomAddress): 
   return presentRoom(room);
 }
 
-/** @throws AppError `invalid` for a direct room that is to be public. */
+/** @throws AppError `invalid` for a direct room that is to be public or open. */
 export function requirePrivateDirect({ kind }: RoomAddress, fields: Partial<DesiredRoom>): void {
   if (kind === "direct" && fields.visibility === "public")
     throw fieldError("visibility", "of a direct room is private");
+  if (kind === "direct" && fields.join === "open") throw fieldError("join", "of a direct room is invite");
 }
 
 export function fieldError(field: string, message: string): AppError {

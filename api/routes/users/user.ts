@@ -9,7 +9,8 @@ import { answerResource, type Answer, type Call } from "../../http/route.ts";
 import type { KeyedMutex } from "../../../shared/platform/concurrency/keyed-mutex.ts";
 
 export const tag = "users";
-export const path = "/v1/users/{user}";
+export const listPath = "/v1/users";
+export const path = `${listPath}/{user}`;
 
 export type UserDeps = { db: Db; afterCommit: AfterCommit; mutex: KeyedMutex };
 type UserCall = Pick<Call<KeyCaller, unknown, unknown>, "caller" | "settle">;
@@ -46,7 +47,7 @@ export async function readUser(db: Db, tenantId: string, name: string): Promise<
   return presentUser(user);
 }
 
-function isUserFinal({ status }: UserResource): boolean {
+export function isUserFinal({ status }: UserResource): boolean {
   return status !== "pending";
 }
 

@@ -94,23 +94,23 @@ export function markDead(
 
 const MARK_OF_SENDER = markAndAppend(`id in (
      select m.id from unnest(cast(:roomIds as uuid[])) as asked(room_id) join messages m using (room_id)
-      where m.tenant_id = :tenantId and m.sender_id = :senderId and m.open and m.status = 'queued'
+      where m.tenant_id = :tenantId and m.sender_id = any(:senderIds) and m.open and m.status = 'queued'
         and not coalesce(m.content ->> 'kind' = any(:surviving), false)
       order by m.id for update of m)`);
 
 /**
- * Marks the queued messages of a user dead, in the transaction that removes the user from these rooms, whose timelines are
+ * Marks the queued messages of users dead, in the transaction that removes them from these rooms, whose timelines are
  * locked. One statement for all rooms, since they are locked meanwhile. Returns the entries.
  */
 export async function markDeadOfRemovedSender(
   trx: Db,
   tenantId: string,
-  { senderId, roomIds }: { senderId: string; roomIds: readonly string[] },
+  { senderIds, roomIds }: { senderIds: readonly string[]; roomIds: readonly string[] },
 ): Promise<AppendedRow[]> {
   const older = await runAppend(trx, numberOlder(roomIds));
   const dead = await rowsOf<AppendedRow>(trx, MARK_OF_SENDER, {
     tenantId,
-    senderId,
+    senderIds,
     roomIds,
     surviving,
     ...causeOf("sender_removed"),

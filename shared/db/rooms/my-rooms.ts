@@ -3,6 +3,7 @@ import type { MessageResource, MyRoomResource } from "../../contract/resources.t
 import { presentTimelineMessage } from "../../timeline/present/message.ts";
 import { SELECT_ENTRY, type EntryRow } from "../timeline/entries.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { presentSettings, type SettingsRow } from "../memberships/settings.ts";
 import { MENTIONS, UNREAD } from "../memberships/unread.ts";
 import { JOIN_MIRROR, SENT_NUMBER } from "./room-mirrors.ts";
 import { presentRoom, type RoomWithPosition } from "./rooms.ts";
@@ -11,20 +12,22 @@ import { presentRoom, type RoomWithPosition } from "./rooms.ts";
 export type ActivityCursor = { atMs: number; roomId: string };
 
 /** A room as one of its members sees it. */
-export type MyRoomRow = RoomWithPosition & {
-  user_id: string;
-  role: Role;
-  unread: number;
-  mentions: number;
-  last_message_number: number | null;
-  active_at: Date;
-};
+export type MyRoomRow = RoomWithPosition &
+  SettingsRow & {
+    user_id: string;
+    role: Role;
+    unread: number;
+    mentions: number;
+    last_message_number: number | null;
+    active_at: Date;
+  };
 
 // Activity is compared in whole milliseconds, which is what a cursor can carry.
 const ACTIVE_AT = "date_trunc('milliseconds', coalesce(t.last_message_at, r.created_at))";
 
 const SELECT_MY_ROOM = `
   select r.*, t.epoch, t.last_number, ${SENT_NUMBER}, t.last_message_number, s.user_id, s.role,
+         s.notify, s.muted_until, s.pinned, s.archived,
          ${UNREAD("s")} as unread, ${MENTIONS("s")} as mentions, ${ACTIVE_AT} as active_at
     from memberships s
     join rooms r on r.id = s.room_id and r.deleted_at is null
@@ -71,6 +74,7 @@ export async function presentMyRooms(db: Db, rows: readonly MyRoomRow[]): Promis
     role: row.role,
     unread: row.unread,
     mentions: row.mentions,
+    settings: presentSettings(row),
     lastMessage: lastMessages.get(row.id) ?? null,
   }));
 }

@@ -1,7 +1,7 @@
 import { Model } from "objection";
 import { newFence, newId } from "../../platform/ids.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
-import type { RoomResource } from "../../contract/resources.ts";
+import type { RoomJoin, RoomResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { membersDue } from "../memberships/members-due.ts";
 import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
@@ -33,6 +33,8 @@ export class Room extends Model {
   declare avatar: string | null;
   /** Unknown users may be in a public room on Matrix, and in no private one. */
   declare visibility: "private" | "public";
+  /** Whether users of the tenant may join a public room by themselves. */
+  declare join_rule: RoomJoin;
   declare observer_id: string;
   declare matrix_room_id: string | null;
   declare status: "pending" | "ready" | "failed";
@@ -56,6 +58,7 @@ export type DesiredRoom = {
   topic: string | null;
   avatar: string | null;
   visibility: "private" | "public";
+  join: RoomJoin;
 };
 
 /** The existing room at an address; a deleted one is not found. */
@@ -81,10 +84,10 @@ export async function insertRoom(
   const inserted = await rowsOf<{ id: string }>(
     trx,
     `with room as (
-       insert into rooms (id, tenant_id, kind, slug, generation, name, topic, avatar, visibility, observer_id)
+       insert into rooms (id, tenant_id, kind, slug, generation, name, topic, avatar, visibility, join_rule, observer_id)
        select :id, :tenantId, :kind, :slug,
               1 + coalesce((select max(generation) from rooms where tenant_id = :tenantId and kind = :kind and slug = :slug), 0),
-              :name, :topic, :avatar, :visibility,
+              :name, :topic, :avatar, :visibility, :join,
               (select id from observers where tenant_id = :tenantId order by created_at desc, id desc limit 1)
            on conflict do nothing
        returning id, tenant_id
@@ -152,17 +155,18 @@ export async function changeRoom(
     topic = room.topic,
     avatar = room.avatar,
     visibility = room.visibility,
+    join = room.join_rule,
   } = differing;
   await execute(
     trx,
     `update rooms
-        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, ${PROVISIONING_CHANGED},
+        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, join_rule = :join, ${PROVISIONING_CHANGED},
             strangers_seen_at = case when :isClosed then now() else strangers_seen_at end,
             ${membersDue({ when: ":isClosed" })}
       where tenant_id = :tenantId and id = :id`,
     // Unknown users may be in a public room: they are removed from one that becomes private.
     {
-      ...{ tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility },
+      ...{ tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility, join },
       isClosed: differing.visibility === "private",
     },
   );
@@ -182,6 +186,7 @@ function differingFields(room: Room, desired: Partial<DesiredRoom>): Partial<Des
     ...(desired.visibility !== undefined && desired.visibility !== room.visibility
       ? { visibility: desired.visibility }
       : {}),
+    ...(desired.join !== undefined && desired.join !== room.join_rule ? { join: desired.join } : {}),
   };
 }
 
@@ -224,6 +229,7 @@ export function presentRoom(room: RoomWithPosition): RoomResource {
     topic: room.topic,
     avatar: room.avatar,
     visibility: room.visibility,
+    join: room.join_rule,
     status: isWaiting ? "pending" : room.status,
     epoch: room.epoch,
     offset: room.last_number,

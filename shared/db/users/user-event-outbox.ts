@@ -1,7 +1,7 @@
 import { newId } from "../../platform/ids.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 
-export type UserEventKind = "room.added" | "room.removed" | "user.gone" | "tokens.revoked";
+export type UserEventKind = "room.added" | "room.removed" | "user.gone" | "tokens.revoked" | "settings";
 
 /** An event for a user's connections. It is kept until it is published to Redis. */
 export type NewUserEvent = { tenantId: string; kind: UserEventKind; userId: string; roomId: string | null };

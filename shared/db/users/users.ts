@@ -149,12 +149,12 @@ export async function lockKnownUsers(
   return new Map(rows.map((row) => [row.external_id, row]));
 }
 
-/** Inserts users that do not exist, in the order of their names, each with a new Matrix id. */
-async function insertUsers(
+/** Inserts users that do not exist, in the order of their names, each with a new Matrix id. Returns the ids of those. */
+export async function insertUsers(
   db: Db,
   tenantId: string,
   users: readonly (DesiredUser & { name: string })[],
-): Promise<void> {
+): Promise<string[]> {
   const made = await rowsOf<{ id: string }>(
     db,
     `insert into users (id, tenant_id, external_id, display_name, avatar, matrix_user_id)
@@ -176,7 +176,9 @@ async function insertUsers(
     },
   );
   // A statement of its own: the insert may have waited for the deletion of the former user, which it does not see.
-  if (made.length > 0) await execute(db, REFUSE_TOKENS_OF_FORMER, [made.map(({ id }) => id)]);
+  const ids = made.map(({ id }) => id);
+  if (ids.length > 0) await execute(db, REFUSE_TOKENS_OF_FORMER, [ids]);
+  return ids;
 }
 
 // A product's clock may be 30 s ahead, and its tokens have whole seconds.

@@ -117,7 +117,7 @@ export async function listen(
 
 /** Headers of which a request has one: Node would keep the first of several, or join them. */
 const SINGLE_HEADERS: ReadonlyMap<string, string> = new Map(
-  ["Host", "Authorization", "Content-Type", "Content-Length", "Origin", "Idempotency-Key"].map((name) => [
+  ["Host", "Authorization", "Content-Type", "Content-Length", "Origin", "Idempotency-Key", "Act-As"].map((name) => [
     name.toLowerCase(),
     name,
   ]),
