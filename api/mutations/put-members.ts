@@ -25,7 +25,7 @@ export async function putMembers(
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
-    const { isChanged, entries } = await setMembers(trx, room, members, unknownUsers);
+    const { isChanged, entries } = await setMembers(trx, room, members, { unknownUsers });
     await appendEntries(trx, [{ roomId: room.id, entries }]);
     return describe(room, isChanged);
   });

@@ -41,7 +41,7 @@ export async function putRoom(
     if (!room) throw new StaleView("the room was deleted while it was being changed");
     const changed = isMade ? {} : await changeLocked(trx, room, put.fields);
     const isChanged = Object.keys(changed).length > 0;
-    const members = await setMembers(trx, room, put.members, put.unknownUsers);
+    const members = await setMembers(trx, room, put.members, { unknownUsers: put.unknownUsers });
     const entries = [...(isChanged ? [roomChangedEntry(changed)] : []), ...members.entries];
     await appendEntries(trx, [{ roomId: room.id, entries }]);
     const target = { tenantId, roomId: room.id };

@@ -11,15 +11,24 @@ export type Removal = { roomId: string; member: MemberRow | undefined; sideEffec
 
 /**
  * Removes a user from a room. The user's queued messages there are dead. Nothing changes for a user who is not in the
- * room; `member` is undefined for one who never was. @throws AppError `not_found` if there is no such room.
+ * room; `member` is undefined for one who never was. `by`: the id of the user who leaves; null for the tenant's backend.
+ * @throws AppError `not_found` if there is no such room, `conflict` for a user who leaves a direct room.
  */
-export function removeMember(db: Db, tenantId: string, address: RoomAddress, user: string): Promise<Removal> {
+export function removeMember(
+  db: Db,
+  tenantId: string,
+  address: RoomAddress,
+  user: string,
+  { by }: { by: string | null } = { by: null },
+): Promise<Removal> {
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
     const member = await findMember(trx, tenantId, room.id, user);
     if (!member) return { roomId: room.id, member, sideEffects: [] };
-    const removed = { tenantId, roomId: room.id, userId: member.user_id, by: null };
+    if (by !== null && room.kind === "direct")
+      throw new AppError("conflict", "A direct room has exactly its two members.");
+    const removed = { tenantId, roomId: room.id, userId: member.user_id, by };
     const ended = await endMembership(trx, removed);
     if (ended === null) return { roomId: room.id, member, sideEffects: [] };
     return { roomId: room.id, member, sideEffects: membersChanged({ tenantId, roomId: room.id }) };

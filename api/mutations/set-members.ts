@@ -28,8 +28,13 @@ import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries
 export type DesiredMember = { user: string; role: Role | null; place: string };
 type UnknownUsers = TenantLimits["unknownUsers"];
 
-/** Whether anything changed, and the entries to append. A deferred member count has no entry yet. */
-export type MembersChange = { isChanged: boolean; entries: NewEntry[] };
+/** How many were added and got another role, and the entries to append. A deferred member count has no entry yet. */
+export type MembersChange = { isChanged: boolean; added: number; changed: number; entries: NewEntry[] };
+
+const UNCHANGED: MembersChange = { isChanged: false, added: 0, changed: 0, entries: [] };
+
+/** `by`: the id of the user who changes the members; null for the tenant's backend. */
+type SetBy = { unknownUsers: UnknownUsers; by?: string | null };
 
 /**
  * Adds people to a locked room or changes their roles. Unchanged members are left alone. Unknown users are created, or
@@ -39,11 +44,11 @@ export async function setMembers(
   trx: Db,
   room: Room,
   desired: readonly DesiredMember[],
-  unknownUsers: UnknownUsers,
+  { unknownUsers, by = null }: SetBy,
 ): Promise<MembersChange> {
-  if (desired.length === 0) return { isChanged: false, entries: [] };
+  if (desired.length === 0) return UNCHANGED;
   await requireOwnPair(trx, room, desired);
-  const users = await findUsers(trx, room.tenant_id, desired, unknownUsers);
+  const users = await lockDesiredUsers(trx, room.tenant_id, desired, unknownUsers);
   const people = desired.flatMap(({ user, role }) => {
     const id = users.get(user)?.id;
     return id === undefined ? [] : [{ userId: id, role }];
@@ -56,7 +61,7 @@ export async function setMembers(
     people.map(({ userId }) => userId),
   );
   const changes = decideChanges(people, current);
-  if (changes.length === 0) return { isChanged: false, entries: [] };
+  if (changes.length === 0) return UNCHANGED;
   const joined = changes.filter(({ type }) => type === "member.joined");
   await upsertMembers(trx, room.tenant_id, room.id, changes);
   const count = await makeMembersDue(trx, room.tenant_id, [room.id], joined.length);
@@ -67,7 +72,9 @@ export async function setMembers(
   );
   const announcement = chooseAnnouncement(changes, count);
   if (announcement === "deferred count") await makeMemberCountDue(trx, room.tenant_id, room.id);
-  return { isChanged: true, entries: describeChanges(changes, count, announcement) };
+  const added = joined.length;
+  const entries = describeChanges(changes, { count, announcement, by });
+  return { isChanged: true, added, changed: changes.length - added, entries };
 }
 
 /** Whether all of these people are members with that role. Takes no lock, so that a repeated request is cheap. */
@@ -113,21 +120,20 @@ function chooseAnnouncement(changes: readonly MemberChange[], memberCount: numbe
 
 function describeChanges(
   changes: readonly MemberChange[],
-  memberCount: number,
-  announcement: Announcement,
+  { count, announcement, by }: { count: number; announcement: Announcement; by: string | null },
 ): NewEntry[] {
   switch (announcement) {
     case "each":
-      return changes.map(({ userId, role, type }) => memberEntry(type, userId, role));
+      return changes.map(({ userId, role, type }) => memberEntry(type, userId, role, by));
     case "count":
-      return [memberCountEntry(memberCount)];
+      return [memberCountEntry(count)];
     case "deferred count":
       return [];
   }
 }
 
 /** The users who are to be members, by name, locked against a deletion. */
-async function findUsers(
+export async function lockDesiredUsers(
   trx: Db,
   tenantId: string,
   desired: readonly DesiredMember[],

@@ -1,10 +1,11 @@
 import type { Route } from "../../http/route.ts";
 import { deleteMemberRoute } from "./delete-member.ts";
 import { getMemberRoute } from "./get-member.ts";
-import { listMembersRoute } from "./list-members.ts";
+import { listMembersOfUserRoute, listMembersRoute } from "./list-members.ts";
 import type { MemberDeps } from "./member.ts";
 import { postMembersRoute } from "./post-members.ts";
 import { putMemberRoute } from "./put-member.ts";
+import { putMembersRoute } from "./put-members.ts";
 
 export function memberRoutes(deps: MemberDeps): Route[] {
   return [
@@ -12,6 +13,8 @@ export function memberRoutes(deps: MemberDeps): Route[] {
     getMemberRoute(deps),
     deleteMemberRoute(deps),
     postMembersRoute(deps),
+    putMembersRoute(deps),
     listMembersRoute(deps),
+    listMembersOfUserRoute(deps),
   ];
 }

@@ -14,9 +14,13 @@ const directoryQuery = z.strictObject({
   visibility: z.literal("public").optional().meta({ description: "A user finds public rooms only" }),
   q: z
     .string()
-    .regex(/^[^\u0000-\u001f\u007f-\u009f]{1,64}$/u, "must be 1 to 64 characters without control characters")
+    .regex(/^[^\p{Cc}]{1,64}$/u, "must be 1 to 64 characters without control characters")
     .optional()
-    .meta({ description: "How the room's name or slug begins, in any case" }),
+    .meta({
+      description: "How the room's name or slug begins, in any case",
+      // Readers of the document may know no Unicode properties.
+      pattern: "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,64}$",
+    }),
   kind: kindFilter,
   ...pageFields,
 });

@@ -8,7 +8,10 @@ import { serverRoute, userRoute, type Route } from "../../http/route.ts";
 import { path, readRoom, tag, type RoomDeps } from "./room.ts";
 
 const shape = {
-  ...{ method: "get", path, tag, summary: "Read a room" },
+  method: "get",
+  path,
+  tag,
+  summary: "Read a room",
   answers: { 200: { schema: roomResource, description: "The room" } },
 } as const;
 

@@ -2,6 +2,7 @@ import type { Route } from "../../http/route.ts";
 import { deleteRoomRoute } from "./delete-room.ts";
 import { findRoomsRoute } from "./find-rooms.ts";
 import { getRoomOfUserRoute, getRoomRoute } from "./get-room.ts";
+import { joinRoomRoute, leaveRoomRoute } from "./join-room.ts";
 import { listRoomsRoute } from "./list-rooms.ts";
 import { patchRoomRoute } from "./patch-room.ts";
 import { putDirectRoomRoute, putMyDirectRoomRoute } from "./put-direct-room.ts";
@@ -19,5 +20,7 @@ export function roomRoutes(deps: RoomDeps): Route[] {
     getRoomOfUserRoute(deps),
     patchRoomRoute(deps),
     deleteRoomRoute(deps),
+    joinRoomRoute(deps),
+    leaveRoomRoute(deps),
   ];
 }
