@@ -2,8 +2,10 @@ import { z } from "zod";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import { formatRoomKey } from "../../../shared/contract/names.ts";
 import { roomSettings, type RoomSettings } from "../../../shared/contract/resources.ts";
+import { readUpTo } from "../../../shared/db/memberships/positions.ts";
 import { changeSettings } from "../../../shared/db/memberships/settings.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
+import type { SideEffect } from "../../after-commit/side-effects.ts";
 import { pathRoom } from "../../http/fields.ts";
 import { userRoute, type Route } from "../../http/route.ts";
 import { requireReadAccess } from "../messages/room-access.ts";
@@ -49,10 +51,20 @@ export function putSettingsRoute({ db, afterCommit }: SettingsDeps): Route {
       const access = await requireReadAccess(db, caller, room);
       const place = { tenantId: caller.tenantId, roomId: access.room_id, userId: access.user_id };
       const settings = readSettings(body);
-      if (await changeSettings(db, place, settings)) afterCommit.perform([{ type: "publishUserEvents" }]);
+      if (await changeSettings(db, place, settings)) afterCommit.perform(await describeEffects(db, place));
       return { status: 200, body: { room: formatRoomKey(room), settings } };
     },
   );
+}
+
+/** The member's devices receive the settings, and what is unread in total, which depends on them. */
+async function describeEffects(db: Db, place: { roomId: string; userId: string }): Promise<SideEffect[]> {
+  // Nobody reads less than 0 messages: the position stays.
+  const position = await readUpTo(db, { ...place, number: 0 });
+  return [
+    { type: "publishUserEvents" },
+    ...(position ? [{ type: "publishUnread" as const, positions: [position] }] : []),
+  ];
 }
 
 function readSettings(body: z.output<typeof settingsBody>): RoomSettings {
