@@ -215,7 +215,7 @@ test("of a removed member, deletions and removals of reactions are carried out b
   await place.db.transaction(async (trx) => {
     await trx.raw("select 1 from room_timeline where room_id = ? for update", [room.id]);
     await endMemberships(trx, place.tenantId, senderId, [room.id]);
-    await markDeadOfRemovedSender(trx, place.tenantId, { senderId, roomIds: [room.id] });
+    await markDeadOfRemovedSender(trx, place.tenantId, { senderIds: [senderId], roomIds: [room.id] });
   });
   await drain();
 
