@@ -27,13 +27,13 @@ async function main(options: Options<typeof NUMBERS, typeof CHOICES>): Promise<n
 }
 
 /** What `--json` prints. */
-function toJson({ counts, sent, recoveryMs, latencies }: ScenarioResult) {
-  return { verdict: counts, sent, recoveryMs, latencies };
+function toJson({ counts, messages, sent, recoveryMs, latencies }: ScenarioResult) {
+  return { verdict: counts, messages, sent, recoveryMs, latencies };
 }
 
-function isKept({ counts, sent }: ScenarioResult): boolean {
+function isKept({ counts, messages, sent }: ScenarioResult): boolean {
   const { accepted, delivered, lost, doubled, reordered } = counts;
-  return lost === 0 && doubled === 0 && reordered === 0 && delivered === accepted && sent === accepted;
+  return lost === 0 && doubled === 0 && reordered === 0 && delivered === accepted && sent === messages;
 }
 
 await runBench(NUMBERS, main, CHOICES);

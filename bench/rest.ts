@@ -17,7 +17,12 @@ export type Rest = {
   token: (user: string) => Promise<string>;
   putUser: (user: string, displayName: string) => Promise<void>;
   post: (room: string, text: string, clientId: string) => Promise<MessageResource>;
+  /** A call about one message, with the path after it, such as `/reactions/👍`. */
+  act: (method: "PATCH" | "PUT" | "DELETE", message: Acted, path: string, body?: unknown) => Promise<void>;
 };
+
+/** A message, and its room's key. */
+export type Acted = { room: string; id: string };
 
 /** Calls with one credential. A call that was refused for a moment (5xx, 429, no connection) is repeated. */
 export function createRest(apiUrl: string, credential: string): Rest {
@@ -34,10 +39,15 @@ export function createRest(apiUrl: string, credential: string): Rest {
         .object({ token: z.string() })
         .parse(await call("POST", `/v1/users/${user}/tokens`, { expiresInS: 3_600 })).token,
     post: async (room, text, clientId) =>
-      messageResource.parse(
-        await call("POST", `/v1/rooms/${room.replace(":", "/")}/messages`, { text, clientId }),
-      ),
+      messageResource.parse(await call("POST", messagesPath(room), { text, clientId })),
+    act: async (method, { room, id }, path, body) => {
+      await call(method, `${messagesPath(room)}/${id}${path}`, body);
+    },
   };
+}
+
+function messagesPath(room: string): string {
+  return `/v1/rooms/${room.replace(":", "/")}/messages`;
 }
 
 type Call = { method: string; path: string; body?: unknown };

@@ -23,7 +23,7 @@ export function printResult(result: ScenarioResult, write: (line: string) => voi
     write(`  ${name.padEnd(24)}${format(percentile(values, 0.5))}${format(percentile(values, 0.99))}`);
   }
   write("");
-  write(`Matrix has ${String(result.sent)} of ${String(result.counts.accepted)} messages.`);
+  write(`Matrix has ${String(result.sent)} of ${String(result.messages)} messages.`);
 }
 
 function format(value: number | null): string {

@@ -1,16 +1,27 @@
 import { createRest, type Rest } from "../rest.ts";
+import { runActs } from "./acts.ts";
+import { actFromMatrix, type FromMatrix } from "./from-matrix.ts";
+import { receivedIn } from "./received.ts";
+import { describeViews } from "./view.ts";
 import type { DemoStack } from "../stack.ts";
 import { openSubscriber, type Subscriber } from "./subscriber.ts";
 import { holdsWithin } from "../wait.ts";
 import { checkDelivery, type AcceptedMessage, type DeliveryCounts, type Received } from "./checker.ts";
 import { DELIVERY_LIMIT_MS, runConversation, type ConversationOptions } from "./conversation.ts";
-import { createDeliveryTimes, type DeliveryTimes, type Latencies } from "./delivery-times.ts";
+import {
+  createDeliveryTimes,
+  type DeliveryTimes,
+  type Latencies,
+  type ScenarioMessage,
+} from "./delivery-times.ts";
 import { createRooms, PEOPLE, type Room } from "./fixtures.ts";
 import { openMatrixClient } from "./matrix-client.ts";
 
 export type ScenarioResult = {
+  /** Of messages and of acts on messages. */
   counts: DeliveryCounts;
-  /** How many of the accepted messages Matrix has. */
+  /** How many messages were accepted in the conversation, and how many of them Matrix has. */
+  messages: number;
   sent: number;
   /** From the kill until what it delayed goes on; 0 without a kill. */
   recoveryMs: number;
@@ -38,17 +49,21 @@ export async function runScenario(
   const times = createDeliveryTimes();
   const subscribers = await openSubscribers(stack, server, users, times);
   write(`${String(subscribers.length)} sockets are open`);
-  const accepted = await runConversation(stack, options, { rooms, tokens, times, write });
-  const matrixTexts = await postFromMatrix(rooms, write);
-  const countLost = () => countAll(accepted, matrixTexts, { subscribers, rooms }).lost;
-  const countSent = () => accepted.filter(times.isSent).length;
-  await holdsWithin(DELIVERY_LIMIT_MS, () => countLost() === 0 && countSent() === accepted.length, 50);
+  const sockets = { subscribers, rooms };
+  const messages = await runConversation(stack, options, { rooms, tokens, times, write });
+  const acted = await runActs(stack, { room: groupOf(rooms), tokens });
+  const accepted = [...messages, ...acted];
+  const fromMatrix = await runFromMatrix(sockets, messages, write);
+  const countLost = () => countAll(accepted, fromMatrix, sockets).lost;
+  const countSent = () => messages.filter(times.isSent).length;
+  await holdsWithin(DELIVERY_LIMIT_MS, () => countLost() === 0 && countSent() === messages.length, 50);
   for (const subscriber of subscribers) subscriber.close();
   return {
-    counts: countAll(accepted, matrixTexts, { subscribers, rooms }),
+    counts: countAll(accepted, fromMatrix, sockets),
+    messages: messages.length,
     sent: countSent(),
     recoveryMs: times.recoveryMs(),
-    latencies: times.latencies(accepted),
+    latencies: times.latencies(messages),
     transcripts: users.map((user) => createTranscript(user, subscribers)),
   };
 }
@@ -84,36 +99,49 @@ function openSubscribers(
   );
 }
 
-/** Posts in the first room with a plain Matrix client. Returns the texts. */
-async function postFromMatrix(rooms: readonly Room[], write: (line: string) => void): Promise<string[]> {
-  const group = rooms[0];
-  const sender = group?.members[0]?.user;
-  if (!group || sender === undefined) return [];
-  const client = await openMatrixClient(sender);
-  const text = `Hello from a plain Matrix client, ${String(rooms.length)} rooms watch`;
-  await client.post(group.name, text);
-  write(`${sender} posted from a plain Matrix client`);
-  return [text];
+/** The first room: in it people act on messages, here and with a plain Matrix client. */
+function groupOf(rooms: readonly Room[]): Room {
+  const [group] = rooms;
+  if (!group) throw new Error("the scenario has no room");
+  return group;
+}
+
+/** Its owner writes and acts in the group with a plain Matrix client. */
+async function runFromMatrix(
+  sockets: Sockets,
+  messages: readonly ScenarioMessage[],
+  write: (line: string) => void,
+): Promise<FromMatrix[]> {
+  const group = groupOf(sockets.rooms);
+  const owner = group.members[0]?.user ?? "";
+  const first = messages.find(({ room }) => room === group.key);
+  const [socket] = sockets.subscribers.filter(({ user }) => isMember(user, group));
+  const ourText = socket?.publications.find(({ id }) => id === first?.id)?.text ?? "";
+  const done = await actFromMatrix(await openMatrixClient(owner), { roomName: group.name, ourText }, (one) =>
+    holdsWithin(DELIVERY_LIMIT_MS, () => countMissing([one], sockets) === 0, 50),
+  );
+  write(`${owner} wrote, corrected, reacted and deleted with a plain Matrix client`);
+  return done;
 }
 
 type Sockets = { subscribers: readonly Subscriber[]; rooms: readonly Room[] };
 
 function countAll(
   accepted: readonly AcceptedMessage[],
-  matrixTexts: readonly string[],
+  fromMatrix: readonly FromMatrix[],
   { subscribers, rooms }: Sockets,
 ): DeliveryCounts {
   const counts = checkDelivery(
     accepted,
     subscribers.map((subscriber) => receivedBy(subscriber, rooms)),
   );
-  return { ...counts, lost: counts.lost + countMissing(matrixTexts, { subscribers, rooms }) };
+  return { ...counts, lost: counts.lost + countMissing(fromMatrix, { subscribers, rooms }) };
 }
 
 function receivedBy({ user, publications }: Subscriber, rooms: readonly Room[]): Received {
   return {
     rooms: rooms.filter((room) => isMember(user, room)).map((room) => room.key),
-    messages: publications.filter(({ type }) => type === "message.created"),
+    messages: publications.flatMap((publication) => receivedIn(publication) ?? []),
   };
 }
 
@@ -121,32 +149,29 @@ function isMember(user: string, room: Room): boolean {
   return room.members.some((member) => member.user === user);
 }
 
-/** Sockets of the first room that did not receive a text from a plain Matrix client exactly once. */
-function countMissing(texts: readonly string[], { subscribers, rooms }: Sockets): number {
-  const group = rooms[0];
-  if (!group) return 0;
+/** Sockets of the group that did not receive exactly once what somebody did with a plain Matrix client. */
+function countMissing(fromMatrix: readonly FromMatrix[], { subscribers, rooms }: Sockets): number {
+  const group = groupOf(rooms);
   const members = subscribers.filter(({ user }) => isMember(user, group));
-  const timesReceived = ({ publications }: Subscriber, text: string) =>
-    publications.filter(
-      (publication) =>
-        publication.channel === group.key &&
-        publication.type === "message.created" &&
-        publication.text === text,
-    ).length;
-  return texts.reduce(
-    (sum, text) => sum + members.filter((member) => timesReceived(member, text) !== 1).length,
+  const timesReceived = ({ publications }: Subscriber, { type, text, key = "" }: FromMatrix) => {
+    const inGroup = publications.filter(({ channel }) => channel === group.key);
+    const message = inGroup.find((one) => one.type === "message.created" && one.text === text)?.id;
+    return inGroup.filter((one) => {
+      const received = receivedIn(one);
+      return one.type === type && received?.message === message && received?.key === key;
+    }).length;
+  };
+  return fromMatrix.reduce(
+    (sum, done) => sum + members.filter((member) => timesReceived(member, done) !== 1).length,
     0,
   );
 }
 
-/** What a user's first socket received, in the order received. */
+/** What a user's first socket shows at the end. */
 function createTranscript(
   user: string,
   subscribers: readonly Subscriber[],
 ): { user: string; lines: string[] } {
   const subscriber = subscribers.find((candidate) => candidate.user === user);
-  const lines = (subscriber?.publications ?? [])
-    .filter(({ type }) => type === "message.created")
-    .map(({ channel, offset, sender, text }) => `${channel} #${String(offset ?? 0)}  ${sender}: ${text}`);
-  return { user, lines };
+  return { user, lines: describeViews(subscriber?.publications ?? []) };
 }

@@ -14,6 +14,7 @@ export type Publication = {
   number: number | null;
   text: string;
   sender: string;
+  data: unknown;
 };
 
 /** A channel's subscription: when, after which offset (null where it has none), and whether what was missed follows. */
@@ -67,6 +68,7 @@ export async function openSubscriber(options: {
       number,
       text,
       sender: sender?.user ?? sender?.displayName ?? "",
+      data: data as unknown,
     };
     publications.push(publication);
     options.onPublication(publication);

@@ -17,7 +17,7 @@ function socketWith(offset: number, received: [number, number][]) {
   return {
     subscribed: [{ atMs: 0, channel: room.key, offset, recovered: false }],
     publications: received.map(([id, number]) => ({
-      ...{ atMs: 0, channel: room.key, type: "message.created", text: "", sender: "" },
+      ...{ atMs: 0, channel: room.key, type: "message.created", text: "", sender: "", data: {} },
       ...{ id: `m${String(id)}`, offset: number, number },
     })),
   };
