@@ -71,21 +71,19 @@ export async function runActs(
     const id = posts[on] ?? "";
     await accept(
       () => restOf(user).act(method, { room: room.key, id }, path, body),
-      () => actId({ type, message: id, key }),
+      () => actId({ type, message: id, key, user }),
     );
   }
   return accepted;
 }
 
 /** Names an act among those of the demo, in which nobody does the same twice. */
-export function actId({
-  type,
-  message,
-  key = "",
-}: {
+export function actId(act: {
   type: string;
   message: string;
   key?: string | undefined;
+  user: string;
 }): string {
-  return [type, message, key].join(" ");
+  const { type, message, key = "", user } = act;
+  return [type, message, key, user].join(" ");
 }

@@ -1,4 +1,5 @@
 import { parsePublication } from "../../shared/contract/frames.ts";
+import type { Person } from "../../shared/contract/resources.ts";
 import { actId } from "./acts.ts";
 import type { Publication } from "./subscriber.ts";
 
@@ -12,17 +13,22 @@ export function receivedIn({ channel, data }: Publication): ReceivedEntry | null
     case "message.created":
       return { id: event.id, channel, message: event.id, key: "" };
     case "message.edited":
-      return entry(channel, event.type, event.message.id);
+      return entry(channel, event, event.message.id);
     case "message.deleted":
-      return entry(channel, event.type, event.message);
+      return entry(channel, event, event.message);
     case "reaction.added":
     case "reaction.removed":
-      return entry(channel, event.type, event.message, event.key);
+      return entry(channel, event, event.message, event.key);
     default:
       return null;
   }
 }
 
-function entry(channel: string, type: string, message: string, key = ""): ReceivedEntry {
-  return { id: actId({ type, message, key }), channel, message, key };
+function entry(
+  channel: string,
+  { type, by }: { type: string; by: Person },
+  message: string,
+  key = "",
+): ReceivedEntry {
+  return { id: actId({ type, message, key, user: by.user ?? "" }), channel, message, key };
 }
