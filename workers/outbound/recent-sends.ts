@@ -17,6 +17,12 @@ export function createRecentSends(now: () => number = () => performance.now()): 
   const lastSends = new Map<string, readonly Send[]>();
   return {
     add: (homeserverId, roomId) => {
+      const [last] = lastSends.get(homeserverId) ?? [];
+      // A drain sends many messages of one room in a row.
+      if (last?.roomId === roomId) {
+        last.atMs = now();
+        return;
+      }
       const others = (lastSends.get(homeserverId) ?? []).filter((send) => send.roomId !== roomId);
       lastSends.set(homeserverId, [{ roomId, atMs: now() }, ...others.slice(0, 1)]);
     },

@@ -1,7 +1,7 @@
 /** Events in a second from which on an observer pauses between its reads. */
 const BUSY_EVENTS = 15;
 const WINDOW_MS = 1_000;
-const PAUSE_MS = 100;
+const PAUSE_MS = 150;
 
 /**
  * While much arrives, an observer pauses between its reads, so that one response brings several events: each read costs the
