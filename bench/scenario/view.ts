@@ -1,5 +1,5 @@
 import { parsePublication } from "../../shared/contract/frames.ts";
-import { reduce, type RoomView } from "../../shared/contract/reduce.ts";
+import { EMPTY_VIEW, reduce, type RoomView } from "../../shared/contract/reduce.ts";
 import type { MessageResource } from "../../shared/contract/resources.ts";
 import type { Publication } from "./subscriber.ts";
 
@@ -8,10 +8,10 @@ export function describeViews(publications: readonly Publication[]): string[] {
   const views = new Map<string, RoomView>();
   for (const { channel, data } of publications) {
     const event = parsePublication(data);
-    if (event !== null) views.set(channel, reduce(views.get(channel) ?? new Map<string, never>(), event));
+    if (event !== null) views.set(channel, reduce(views.get(channel) ?? EMPTY_VIEW, event));
   }
   return [...views].flatMap(([channel, view]) =>
-    [...view.values()].map((message) => `${channel} ${describeMessage(message)}`),
+    [...view.messages.values()].map((message) => `${channel} ${describeMessage(message)}`),
   );
 }
 
