@@ -123,7 +123,13 @@ export class World {
   async room(key: string, members: readonly string[]): Promise<Room> {
     const address = parseRoomKey(key);
     if (!address) throw new Error(`${key} is no room key`);
-    const attributes = { name: key, topic: null, avatar: null, visibility: "private", join: "invite" } as const;
+    const attributes = {
+      name: key,
+      topic: null,
+      avatar: null,
+      visibility: "private",
+      join: "invite",
+    } as const;
     await insertRoom(this.db, this.tenant.id, address, attributes);
     const room = await findRoom(this.db, this.tenant.id, address);
     if (!room) throw new Error("the room was not made");

@@ -87,7 +87,13 @@ export class Workplace {
   async room(key: string, members: readonly string[] = [], role: Role = "member"): Promise<Room> {
     const address = parseRoomKey(key);
     if (!address) throw new Error(`${key} is no room's key`);
-    const attributes = { name: key, topic: null, avatar: null, visibility: "private", join: "invite" } as const;
+    const attributes = {
+      name: key,
+      topic: null,
+      avatar: null,
+      visibility: "private",
+      join: "invite",
+    } as const;
     await insertRoom(this.db, this.tenantId, address, attributes);
     const room = await findRoom(this.db, this.tenantId, address);
     if (!room) throw new Error("the room was not made");

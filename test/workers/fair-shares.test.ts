@@ -87,7 +87,13 @@ async function makeTenant(limits: Record<string, unknown> = {}): Promise<string>
 
 /** Makes a room as the API does: commit, then wake. */
 async function makeRoom(tenantId: string, slug: string, users: readonly string[] = []): Promise<void> {
-  const room = { name: slug, topic: null, avatar: null, visibility: "private" as const, join: "invite" as const };
+  const room = {
+    name: slug,
+    topic: null,
+    avatar: null,
+    visibility: "private" as const,
+    join: "invite" as const,
+  };
   const members = users.map((user, index) => ({
     user,
     role: "member" as const,

@@ -235,7 +235,13 @@ test("the sweeper finds each tenant's work though another has more due than it f
     other,
   ]);
   const address = { kind: "group", slug: "quiet" } as const;
-  await insertRoom(place.db, other, address, { name: "q", topic: null, avatar: null, visibility: "private", join: "invite" });
+  await insertRoom(place.db, other, address, {
+    name: "q",
+    topic: null,
+    avatar: null,
+    visibility: "private",
+    join: "invite",
+  });
   await ensureUsers(place.db, other, ["quiet"]);
   const room = await findRoom(place.db, other, address);
   const ids = [...busy.map(({ id }) => id), room?.id ?? ""];

@@ -113,9 +113,9 @@ describe("a ban", () => {
       messages: new Map(),
       messagesByEvent: new Map(),
       redactedStates: new Map(),
-    redacted: new Map(),
-    waiting: [],
-    tenantId: place.tenantId,
+      redacted: new Map(),
+      waiting: [],
+      tenantId: place.tenantId,
     };
     const events = [memberEvent(sender, membership)];
     const plan = planSync([{ roomId: room.id, matrixRoomId: room.id, events }], facts);

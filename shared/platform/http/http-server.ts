@@ -117,10 +117,9 @@ export async function listen(
 
 /** Headers of which a request has one: Node would keep the first of several, or join them. */
 const SINGLE_HEADERS: ReadonlyMap<string, string> = new Map(
-  ["Host", "Authorization", "Content-Type", "Content-Length", "Origin", "Idempotency-Key", "Act-As"].map((name) => [
-    name.toLowerCase(),
-    name,
-  ]),
+  ["Host", "Authorization", "Content-Type", "Content-Length", "Origin", "Idempotency-Key", "Act-As"].map(
+    (name) => [name.toLowerCase(), name],
+  ),
 );
 
 /** The first header that was sent more than once though a request has one of it. `rawHeaders`: names and values in turn. */
