@@ -48,7 +48,7 @@ async function findRelated(
  * there.
  * @throws NotSendable when the message is deleted or dead; SendFailed when it is still to be sent
  */
-export function findTarget(
+function findTarget(
   kind: ActKind,
   { target_id: targetId, refers_to: target }: Pick<ClaimedMessage, "target_id" | "refers_to">,
   sentEvents: SentEvents,

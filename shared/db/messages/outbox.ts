@@ -103,6 +103,15 @@ export const CLAIM_BATCH = `
   returning m.id, batch.status = 'sending' as was_sending, m.numbered, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id,
             m.target_id, m.acts_as, m.replayed`;
 
+/** The message that `c` refers to, looked for only where there is one. */
+const REFERRED = `
+  case when c.target_id is not null or c.content ->> 'replyTo' is not null then (
+    select jsonb_build_object('id', e.entry_id, 'event_id', coalesce(t.event_id, e.event_id), 'status', t.status,
+             'is_deleted', e.redacted_at is not null)
+      from timeline e left join messages t on t.id = e.entry_id
+     where e.room_id = c.room_id and e.entry_id = coalesce(c.target_id, cast(c.content ->> 'replyTo' as uuid))
+  ) end`;
+
 /** The claimed messages as a JSON array of ClaimedMessage, oldest first. */
 export const SELECT_CLAIMED = `
   select coalesce(json_agg(one), '[]'::json) from (
@@ -110,16 +119,10 @@ export const SELECT_CLAIMED = `
            extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.numbered as is_numbered, c.sender_id,
            u.matrix_user_id as sender_matrix_id, u.applied_version > 0 as sender_is_registered,
            u.deleted_at is null and coalesce(s.desired = 'in', false) as sender_is_wanted,
-           coalesce(s.applied = 'in', false) as sender_is_joined, c.target_id, c.acts_as, c.replayed, referred.refers_to
+           coalesce(s.applied = 'in', false) as sender_is_joined, c.target_id, c.acts_as, c.replayed, ${REFERRED} as refers_to
       from claimed c
       join users u on u.id = c.sender_id
       left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id
-      left join lateral (
-        select jsonb_build_object('id', e.entry_id, 'event_id', coalesce(t.event_id, e.event_id), 'status', t.status,
-                 'is_deleted', e.redacted_at is not null) as refers_to
-          from timeline e left join messages t on t.id = e.entry_id
-         where e.room_id = c.room_id and e.entry_id = coalesce(c.target_id, cast(c.content ->> 'replyTo' as uuid))
-      ) referred on c.target_id is not null or c.content ->> 'replyTo' is not null
      order by c.order_number) one`;
 
 /**

@@ -40,72 +40,62 @@ export type SettledMessage = {
  * Returns SettledMessage. Requires that each message has a number: VIEW_STALE.
  */
 export function settleMessages(events: readonly OwnEvent[], rereading: string | null = null): Statement {
-  return settle(
-    events.map((event) => ({ ...event, sender: null, kinds: null, targetEventId: null })),
-    rereading,
-  );
+  return { sql: SETTLE, bindings: bindingsOf(events, rereading) };
 }
 
 /** The same for events that claim it. Requires that each is that message by that sender, and not dead: VIEW_STALE. */
 export function settleClaimed(events: readonly ClaimedEvent[]): Statement {
-  return settle(events, null);
+  return { sql: SETTLE_CLAIMED, bindings: bindingsOf(events, null) };
 }
-
-type Given = OwnEvent & {
-  sender: string | null;
-  kinds: readonly string[] | null;
-  targetEventId: string | null;
-};
 
 /** Acts whose events redact others. */
 const REDACTING: readonly ActKind[] = ["deletion", "unreaction"];
 
-function settle(events: readonly Given[], rereading: string | null): Statement {
+function bindingsOf(events: readonly OwnEvent[], rereading: string | null): Statement["bindings"] {
   return {
-    sql: SETTLE,
-    bindings: {
-      events: JSON.stringify(events),
-      rereading,
-      defaultKind: DEFAULT_KIND,
-      redacting: [...REDACTING],
-      surviving: [...SURVIVING_ACTS],
-    },
+    events: JSON.stringify(events),
+    rereading,
+    defaultKind: DEFAULT_KIND,
+    redacting: [...REDACTING],
+    surviving: [...SURVIVING_ACTS],
   };
 }
+
+// Subqueries, so that what only an act needs is looked up for acts alone.
+const SENDER = "(select u.matrix_user_id from users u where u.id = m.sender_id)";
+const OBSERVER =
+  "(select o.matrix_user_id from rooms r join observers o on o.id = r.observer_id where r.id = m.room_id)";
+const TARGET_EVENT = `
+  (select coalesce(t.event_id, te.event_id) from timeline te left join messages t on t.id = te.entry_id
+    where te.room_id = m.room_id and te.entry_id = m.target_id)`;
 
 /** The row `m` is what `g` claims. The event of its target may not be marked yet: the homeserver has it before we have its answer. */
 const IS_CLAIMED = `
   m.status <> 'dead'
-  and (g.sender = case m.acts_as when 'observer' then o.matrix_user_id else u.matrix_user_id end
-       or g.sender = o.matrix_user_id and m.content ->> 'kind' = any(:surviving))
+  and g.sender = case when m.acts_as = 'observer' or m.content ->> 'kind' = any(:surviving) and g.sender <> ${SENDER}
+                      then ${OBSERVER} else ${SENDER} end
   and (m.event_id = g."eventId" or (
-       coalesce(m.content ->> 'kind', :defaultKind) = any(array(select jsonb_array_elements_text(g.kinds)))
-       and (g."targetEventId" is null or g."targetEventId" = coalesce(tm.event_id, te.event_id, g."targetEventId"))))`;
+       jsonb_exists(g.kinds, coalesce(m.content ->> 'kind', :defaultKind))
+       and (g."targetEventId" is null or g."targetEventId" = coalesce(${TARGET_EVENT}, g."targetEventId"))))`;
 
 /** The dead row `m` with the entry `e` was emptied here, and no deletion that waits will redact its event. */
 const IS_ORPHAN = `
   m.status = 'dead' and e.redacted_at is not null and not exists (
     select 1 from messages d where d.target_id = coalesce(m.target_id, m.id) and d.open and d.status <> 'sent' and d.content ->> 'kind' = 'deletion')`;
 
-// Each row is found by its key, and locked in the order of the keys. What only a claim or an act needs is looked up for these alone:
-// nothing has the key null.
-const SETTLE = `
+// Each row is found by its key, and locked in the order of the keys.
+const settleWhere = (which: string, isOrphan: string) => `
   with given as (
     select * from jsonb_to_recordset(cast(:events as jsonb))
              as g("roomId" uuid, "messageId" uuid, "eventId" text, sender text, kinds jsonb, "targetEventId" text)
   ), locked as (
     select m.id, m.tenant_id, m.room_id, m.open, m.request_id, m.event_id, g."eventId" as found, e.number,
            case when m.event_id <> g."eventId" and not coalesce(m.content ->> 'kind' = any(:redacting), false) then 'duplicate'
-                when m.timeline_number is not null then 'known' when ${IS_ORPHAN} then 'orphan' else 'seen' end as outcome
+                when m.timeline_number is not null then 'known' when ${isOrphan} then 'orphan' else 'seen' end as outcome
       from given g
       join messages m on m.id = g."messageId" and m.room_id = g."roomId"
       join timeline e on e.room_id = m.room_id and e.entry_id = m.id
-      left join users u on u.id = case when g.sender is not null then m.sender_id end
-      left join rooms r on r.id = case when g.sender is not null and (m.target_id is not null or m.acts_as = 'observer') then m.room_id end
-      left join observers o on o.id = r.observer_id
-      left join timeline te on te.room_id = m.room_id and te.entry_id = case when g."targetEventId" is not null then m.target_id end
-      left join messages tm on tm.id = te.entry_id
-     where g.sender is null or (${IS_CLAIMED})
+     where ${which}
      order by m.id for update of m
   ), required as (
     select omc_require((select count(*) from locked) = (select count(*) from given), '${VIEW_STALE}') as is_so
@@ -123,3 +113,7 @@ const SETTLE = `
     from locked l
    where (select is_so from required)
    order by l.room_id, l.number`;
+
+const SETTLE = settleWhere("true", IS_ORPHAN);
+// What is dead is looked up first.
+const SETTLE_CLAIMED = settleWhere(IS_CLAIMED, "false");

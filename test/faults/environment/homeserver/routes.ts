@@ -1,3 +1,4 @@
+import type { RouteCall, RouteResult } from "./route-call.ts";
 import { redact, send } from "./send.ts";
 import { Refusal, type HomeserverState } from "./state.ts";
 import {
@@ -10,17 +11,6 @@ import {
   readStream,
 } from "./sync.ts";
 
-export type RouteCall = {
-  /** The account and the device that the call acts as. */
-  userId: string;
-  deviceId: string | null;
-  params: string[];
-  query: URLSearchParams;
-  body: Record<string, unknown>;
-  signal: AbortSignal;
-};
-
-export type RouteResult = Record<string, unknown> | Promise<Record<string, unknown>>;
 type Route = {
   method: string;
   path: RegExp;

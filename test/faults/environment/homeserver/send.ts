@@ -1,4 +1,4 @@
-import type { RouteCall, RouteResult } from "./routes.ts";
+import type { RouteCall, RouteResult } from "./route-call.ts";
 import { Refusal, type HomeserverState, type Room, type StoredEvent } from "./state.ts";
 
 export function send(state: HomeserverState, call: RouteCall): RouteResult {
