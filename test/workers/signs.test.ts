@@ -10,6 +10,7 @@ import { publishRooms } from "../../shared/timeline/publish.ts";
 import { publishReceipts } from "../../shared/timeline/signs/receipts.ts";
 import { receiptsOf } from "../../shared/timeline/signs/publish-unread.ts";
 import { setTyping } from "../../shared/timeline/signs/typing.ts";
+import { runObserver } from "../../workers/inbound/observers/observer-loop.ts";
 import { readSigns, type RoomSigns } from "../../workers/matrix/sync/signs.ts";
 import { hasSignsAlone } from "../../workers/signs/observer-signs.ts";
 import { receiveSigns } from "../../workers/signs/receive-signs.ts";
@@ -24,6 +25,7 @@ import { until } from "../support/wait.ts";
 let place: Workplace;
 let homeserver: FakeHomeserver;
 let observer: LeasedObserver;
+let fence: string;
 let room: Room;
 let channel: LiveChannel;
 let ada: { id: string; matrixUserId: string };
@@ -35,6 +37,7 @@ beforeAll(async () => {
   const [taken] = await acquireObserverLeases(place.db, 1);
   if (!taken) throw new Error("no observer");
   observer = taken;
+  fence = taken.fence;
 });
 beforeEach(async () => {
   // Nothing is left of other tests.
@@ -314,6 +317,37 @@ describe("receipts from Matrix", () => {
     await until(() => lists().length > 0, "a later sign was published");
     expect(receiptsIn()).toEqual([]);
   });
+});
+
+test("an observer that reads signs alone takes each over, and saves its position once a second at most", async () => {
+  await place.sql("update sync_positions set since = 's1', lease_until = now() + interval '1 hour'");
+  homeserver.answer(/\/joined_rooms$/, { joined_rooms: [`!${room.id}`] }, { isKept: true });
+  const response = (next: string, typing: string[]) => ({
+    next_batch: next,
+    rooms: {
+      join: {
+        [`!${room.id}`]: { ephemeral: { events: [{ type: "m.typing", content: { user_ids: typing } }] } },
+      },
+    },
+  });
+  homeserver.answer(/\/sync$/, response("s2", [bob.matrixUserId]));
+  homeserver.answer(/\/sync$/, response("s3", [bob.matrixUserId, ada.matrixUserId]));
+  homeserver.answer(/\/sync$/, response("s4", []), { isKept: true });
+  const stop = new AbortController();
+  let rounds = 0;
+  const run = {
+    ...{ observer: { ...observer, since: "s1" }, fence, signal: stop.signal },
+    ...{
+      known: new Map<string, string>(),
+      reading: { fromStream: false, isConfirmed: true, roomsComparedAtMs: null },
+    },
+  };
+  await runObserver(place.context(homeserver), run, () => {
+    if (++rounds === 3) stop.abort();
+  });
+  await until(() => lists().at(-1)?.length === 0, "the last list came");
+  expect(lists()[0]).toEqual(["bob"]);
+  expect(await place.sql("select since from sync_positions")).toEqual([{ since: "s2" }]);
 });
 
 describe("what a homeserver returns", () => {

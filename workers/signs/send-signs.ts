@@ -53,7 +53,7 @@ function keyOf(target: SignTarget): string {
 }
 
 /** Pure: the calls for what is new of one person in one room. */
-export function toCalls({ isTyping }: Sign, target: SignTarget): MatrixCall[] {
+function toCalls({ isTyping }: Sign, target: SignTarget): MatrixCall[] {
   const { matrix_room_id: room, matrix_user_id: user, event_id: eventId } = target;
   const typing: MatrixCall = {
     method: "PUT",

@@ -48,7 +48,7 @@ export function createSignReceiver(
 const RECEIPTS_AT_MOST = 1_000;
 
 /** Pure: two signs of one room, the second later. */
-export function joinSigns(before: RoomSigns, after: RoomSigns): RoomSigns {
+function joinSigns(before: RoomSigns, after: RoomSigns): RoomSigns {
   const receipts = [...before.receipts, ...after.receipts].slice(-RECEIPTS_AT_MOST);
   return { matrixRoomId: after.matrixRoomId, typing: after.typing ?? before.typing, receipts };
 }

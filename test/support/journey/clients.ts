@@ -4,11 +4,11 @@ import { WebSocket } from "ws";
 import { publication, type Publication } from "../../../shared/contract/frames.ts";
 import {
   memberResource,
-  messageResource,
+  readMessage,
   myRoomResource,
   roomResource,
   type MemberResource,
-  type MessageResource,
+  type ReadMessage,
   type MyRoomResource,
   type RoomResource,
 } from "../../../shared/contract/resources.ts";
@@ -101,11 +101,11 @@ export class Backend extends Api {
 }
 
 const messagePage = z.object({
-  items: z.array(messageResource),
+  items: z.array(readMessage),
   epoch: z.string(),
   offset: z.int(),
   sentUpTo: z.int(),
-  pending: z.array(messageResource),
+  pending: z.array(readMessage),
   hasMore: z.boolean(),
 });
 export type MessagePage = z.infer<typeof messagePage>;
@@ -134,8 +134,8 @@ export class Person extends Api {
     room: string,
     text: string,
     { clientId, waitS }: { clientId?: string; waitS?: number } = {},
-  ): Promise<MessageResource> {
-    return this.expect(messageResource, "POST", roomPath(room, "/messages"), {
+  ): Promise<ReadMessage> {
+    return this.expect(readMessage, "POST", roomPath(room, "/messages"), {
       body: { text, ...(clientId === undefined ? {} : { clientId }) },
       headers: waitS === undefined ? {} : { prefer: `wait=${waitS}` },
     });
@@ -146,8 +146,8 @@ export class Person extends Api {
   }
 
   /** All messages of a room after a number, page by page. */
-  async readAll(room: string, after = 0): Promise<MessageResource[]> {
-    const items: MessageResource[] = [];
+  async readAll(room: string, after = 0): Promise<ReadMessage[]> {
+    const items: ReadMessage[] = [];
     for (let from = after; ; from = items.at(-1)?.number ?? from) {
       const page = await this.read(room, `?after=${from}&limit=100`);
       items.push(...page.items);
