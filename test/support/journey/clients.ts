@@ -39,7 +39,9 @@ class Api {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(40_000),
     });
-    return { status: response.status, body: await response.json(), headers: response.headers };
+    const text = await response.text();
+    const answer = text === "" ? null : (JSON.parse(text) as unknown);
+    return { status: response.status, body: answer, headers: response.headers };
   }
 
   /** A call that must succeed; its response is parsed with a schema. */
@@ -109,6 +111,14 @@ const messagePage = z.object({
 export type MessagePage = z.infer<typeof messagePage>;
 const myRoomPage = z.object({ items: z.array(myRoomResource), next: z.string().nullable() });
 
+const position = z.object({
+  room: z.string(),
+  number: z.int(),
+  unread: z.int(),
+  mentions: z.int(),
+  firstUnread: z.int().nullable(),
+});
+
 /** A user of a product, with a token. */
 export class Person extends Api {
   readonly user: string;
@@ -143,6 +153,14 @@ export class Person extends Api {
       items.push(...page.items);
       if (!page.hasMore) return items;
     }
+  }
+
+  async type(room: string, typing: boolean): Promise<void> {
+    await this.expect(z.null(), "PUT", roomPath(room, "/typing"), { body: { typing } });
+  }
+
+  readUpTo(room: string, number: number): Promise<z.infer<typeof position>> {
+    return this.expect(position, "PUT", roomPath(room, "/read"), { body: { number } });
   }
 
   async rooms(): Promise<MyRoomResource[]> {
