@@ -11,7 +11,7 @@ import { afterBatch, runModes, type Batch, type Mode, type Steps } from "../outb
 import { numberAndPublish } from "../outbound/number-messages.ts";
 import { redactDuplicateEvents } from "../outbound/redact-duplicate-events.ts";
 import { replayWanted } from "../outbound/replay-wanted.ts";
-import { isByObserver, sendMessage } from "../outbound/send-message.ts";
+import { isByObserver, sendMessage } from "../outbound/send/send-message.ts";
 import { logFields, settleFailure } from "../outbound/settle-failure.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { LeaseLost, withRoomLease, type RoomLease } from "../runtime/room-lease.ts";

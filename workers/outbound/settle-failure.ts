@@ -8,10 +8,10 @@ import { NotWanted } from "../reconcile/ensure-joined.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { LeaseLost, type RoomLease } from "../runtime/room-lease.ts";
 import type { Failure } from "./drain-modes.ts";
-import { NotSendable } from "./not-sendable.ts";
+import { NotSendable } from "./send/not-sendable.ts";
 import { reportDeadMessage } from "./report-dead-message.ts";
 import { decideRetry, isRefusal, type Decision } from "./retry.ts";
-import { SendFailed } from "./send-failed.ts";
+import { SendFailed } from "./send/send-failed.ts";
 
 /**
  * Reschedules the room of a message that could not be sent, or marks the message dead. Returns the delay until the room is due,

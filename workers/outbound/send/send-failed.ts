@@ -1,5 +1,5 @@
-import { MatrixFailure } from "../matrix/http/failure.ts";
-import type { SendStep } from "./retry.ts";
+import { MatrixFailure } from "../../matrix/http/failure.ts";
+import type { SendStep } from "../retry.ts";
 
 /** A Matrix call that did not succeed, and what the message needed it for. */
 export class SendFailed extends Error {

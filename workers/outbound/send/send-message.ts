@@ -1,15 +1,15 @@
-import { parseAct, SURVIVING_ACTS } from "../../shared/contract/content/acts.ts";
-import { parseContent } from "../../shared/contract/content/index.ts";
-import type { ClaimedMessage } from "../../shared/db/messages/outbox.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import { toMatrix } from "../matrix/content/index.ts";
-import type { Requester } from "../matrix/http/client.ts";
-import { sendEvent } from "../matrix/rooms/events.ts";
-import { NotWanted } from "../reconcile/ensure-joined.ts";
-import { actAsObserver } from "../reconcile/observer/act-as-observer.ts";
-import { isRefused } from "../reconcile/observer/presence.ts";
-import type { WorkerContext } from "../runtime/context.ts";
-import type { RoomLease } from "../runtime/room-lease.ts";
+import { parseAct, SURVIVING_ACTS } from "../../../shared/contract/content/acts.ts";
+import { parseContent } from "../../../shared/contract/content/index.ts";
+import type { ClaimedMessage } from "../../../shared/db/messages/outbox.ts";
+import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
+import { toMatrix } from "../../matrix/content/index.ts";
+import type { Requester } from "../../matrix/http/client.ts";
+import { sendEvent } from "../../matrix/rooms/events.ts";
+import { NotWanted } from "../../reconcile/ensure-joined.ts";
+import { actAsObserver } from "../../reconcile/observer/act-as-observer.ts";
+import { isRefused } from "../../reconcile/observer/presence.ts";
+import type { WorkerContext } from "../../runtime/context.ts";
+import type { RoomLease } from "../../runtime/room-lease.ts";
 import { performAct } from "./perform-act.ts";
 import { findReplied, planAct, type PlannedAct, type SentEvents } from "./targets.ts";
 import {

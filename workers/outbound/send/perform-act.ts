@@ -1,9 +1,9 @@
-import type { ClaimedMessage } from "../../shared/db/messages/outbox.ts";
-import { furtherTransactionId } from "../../shared/platform/ids.ts";
-import type { ActCall } from "../matrix/acts/define.ts";
-import type { Requester } from "../matrix/http/client.ts";
-import { MatrixFailure, unlessConflict } from "../matrix/http/failure.ts";
-import { lookUpEvent, redact, sendEvent } from "../matrix/rooms/events.ts";
+import type { ClaimedMessage } from "../../../shared/db/messages/outbox.ts";
+import { furtherTransactionId } from "../../../shared/platform/ids.ts";
+import type { ActCall } from "../../matrix/acts/define.ts";
+import type { Requester } from "../../matrix/http/client.ts";
+import { MatrixFailure, unlessConflict } from "../../matrix/http/failure.ts";
+import { lookUpEvent, redact, sendEvent } from "../../matrix/rooms/events.ts";
 import { NotSendable } from "./not-sendable.ts";
 import type { PlannedAct } from "./targets.ts";
 import { requireExisting, type Sending } from "./prepare.ts";

@@ -1,14 +1,14 @@
-import type { ClaimedMessage } from "../../shared/db/messages/outbox.ts";
-import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
-import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { MatrixFailure } from "../matrix/http/failure.ts";
-import { applyPowerLevels } from "../reconcile/apply-power-levels.ts";
-import { ensureAccount } from "../reconcile/ensure-account.ts";
-import { ensureJoined, NotWanted, requireMember } from "../reconcile/ensure-joined.ts";
-import { ensureRoom } from "../reconcile/ensure-room.ts";
-import { isObserverIn, recordObserverOut } from "../reconcile/observer/presence.ts";
-import type { WorkerContext } from "../runtime/context.ts";
-import type { RoomLease } from "../runtime/room-lease.ts";
+import type { ClaimedMessage } from "../../../shared/db/messages/outbox.ts";
+import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
+import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";
+import { MatrixFailure } from "../../matrix/http/failure.ts";
+import { applyPowerLevels } from "../../reconcile/apply-power-levels.ts";
+import { ensureAccount } from "../../reconcile/ensure-account.ts";
+import { ensureJoined, NotWanted, requireMember } from "../../reconcile/ensure-joined.ts";
+import { ensureRoom } from "../../reconcile/ensure-room.ts";
+import { isObserverIn, recordObserverOut } from "../../reconcile/observer/presence.ts";
+import type { WorkerContext } from "../../runtime/context.ts";
+import type { RoomLease } from "../../runtime/room-lease.ts";
 import { during } from "./send-failed.ts";
 
 /*

@@ -1,10 +1,10 @@
-import type { ActContent, ActKind } from "../../shared/contract/content/acts.ts";
-import type { Db } from "../../shared/db/connection/open.ts";
-import type { ClaimedMessage } from "../../shared/db/messages/outbox.ts";
-import { findEdits, findReactions, type RelatedEvent } from "../../shared/db/messages/related-events.ts";
-import type { ActCall } from "../matrix/acts/define.ts";
-import { needsTarget, relatedOf, toCalls } from "../matrix/acts/index.ts";
-import { MatrixFailure } from "../matrix/http/failure.ts";
+import type { ActContent, ActKind } from "../../../shared/contract/content/acts.ts";
+import type { Db } from "../../../shared/db/connection/open.ts";
+import type { ClaimedMessage } from "../../../shared/db/messages/outbox.ts";
+import { findEdits, findReactions, type RelatedEvent } from "../../../shared/db/acts/related-events.ts";
+import type { ActCall } from "../../matrix/acts/define.ts";
+import { needsTarget, relatedOf, toCalls } from "../../matrix/acts/index.ts";
+import { MatrixFailure } from "../../matrix/http/failure.ts";
 import { NotSendable } from "./not-sendable.ts";
 import { SendFailed } from "./send-failed.ts";
 
