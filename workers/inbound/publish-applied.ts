@@ -23,7 +23,7 @@ export async function publishApplied(context: WorkerContext, applied: Applied): 
 }
 
 /** Publishes rooms in which acts were carried out, from the tables. Never throws: the sweeper publishes what fails here. */
-export async function publishActed(context: WorkerContext, roomIds: readonly string[]): Promise<void> {
+async function publishActed(context: WorkerContext, roomIds: readonly string[]): Promise<void> {
   if (roomIds.length === 0) return;
   try {
     await publishRooms(context, roomIds);
