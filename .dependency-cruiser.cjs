@@ -22,7 +22,7 @@ const doors = {
   cookie: "api/admin/session",
   "zod-openapi": "api/http/openapi",
   "lru-cache":
-    "api/auth/authenticate|api/rate-limit/.+|shared/auth/tokens|workers/inbound/observers/observers|workers/matrix/homeserver/credential-store",
+    "api/auth/(?:act-as|authenticate)|api/rate-limit/.+|shared/auth/tokens|workers/inbound/observers/observers|workers/matrix/homeserver/credential-store",
   "rate-limiter-flexible": "api/rate-limit/shared-counters",
   commander: "workers/admin/.+",
 };

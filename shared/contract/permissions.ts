@@ -15,8 +15,7 @@ export type Permission =
   | "remove";
 
 /** Who may post in a room: `speakers` lets members react, but not write. */
-export const posting = z.enum(["everyone", "speakers"]);
-export type Posting = z.infer<typeof posting>;
+const posting = z.enum(["everyone", "speakers"]);
 
 /**
  * The roles that have each permission. Handlers ask `isAllowed`; statements take `rolesAllowed` as a parameter. Members

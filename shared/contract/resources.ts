@@ -13,7 +13,6 @@ export { actResource, type ActResource } from "./resources/act.ts";
 export {
   messageError,
   messageResource,
-  messageStatus,
   messageVersion,
   readMessage,
   type ContentFields,
@@ -23,7 +22,6 @@ export {
   type MessageVersion,
   type ReadMessage,
   type ReactionCount,
-  type RepliedTo,
 } from "./resources/message.ts";
 export { person, type Person } from "./resources/person.ts";
 export { roomSettings, type RoomSettings } from "./resources/settings.ts";

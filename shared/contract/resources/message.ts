@@ -10,7 +10,7 @@ export type MessageStatus = z.infer<typeof messageStatus>;
 export const messageError = z.object({ code: z.string(), message: z.string() });
 export type MessageError = z.infer<typeof messageError>;
 
-export const messageKind = z.enum(["text", "notice", "emote", "image", "file", "audio", "video"]);
+const messageKind = z.enum(["text", "notice", "emote", "image", "file", "audio", "video"]);
 export const textFormat = z.enum(["plain", "markdown"]);
 
 /** The fields of a Message that its content gives; the others are the same for every kind. */
@@ -28,14 +28,13 @@ const contentFields = {
 export type ContentFields = z.infer<z.ZodObject<typeof contentFields>>;
 
 /** The message that a message answers, as it is now. */
-export const repliedTo = z.object({
+const repliedTo = z.object({
   id: z.uuid(),
   number: z.int(),
   sender: person.nullable(),
   text: z.string().meta({ description: "The first 200 characters" }),
   deleted: z.boolean(),
 });
-export type RepliedTo = z.infer<typeof repliedTo>;
 
 /** One key, and who reacted with it: `users` are the first of the tenant's, the oldest first. */
 export const reactionCount = z.object({

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { time } from "./time.ts";
 
-export const notify = z.enum(["all", "mentions", "none"]);
+const notify = z.enum(["all", "mentions", "none"]);
 
 /** What one person wants of a room for all own devices. */
 export const roomSettings = z

@@ -42,7 +42,7 @@ type Options = { skipsLocked?: boolean };
 /** What a batch accepts: messages, and acts on earlier ones. */
 export type NewRequest = NewMessage | NewAct;
 
-export function isAct(request: NewRequest): request is NewAct {
+function isAct(request: NewRequest): request is NewAct {
   return "act" in request;
 }
 
