@@ -222,3 +222,21 @@ test("a deletion begins a new stream, which has no text of what was deleted, and
     text: "after it",
   });
 });
+
+test("a page around a number has as many messages on each side, or more of one where the other has less", async () => {
+  const { path } = await begin("0");
+  for (const text of ["1", "2", "3", "4", "5"]) await ada("POST", path, { body: { text } });
+  const page = async (query: string) => {
+    const { items, ...more } = z
+      .object({ items: z.array(readMessage), hasBefore: z.boolean(), hasAfter: z.boolean() })
+      .parse((await bob("GET", `${path}?${query}`)).body);
+    return [items.map(({ text }) => text).join(""), more.hasBefore, more.hasAfter];
+  };
+  const first =
+    readMessage.parse(((await bob("GET", path)).body as { items: unknown[] }).items[0]).number ?? 0;
+  expect(await page(`limit=4&around=${first + 3}`)).toEqual(["1234", true, true]);
+  expect(await page(`limit=4&around=${first}`)).toEqual(["0123", false, true]);
+  expect(await page(`limit=4&around=${first + 9}`)).toEqual(["2345", true, false]);
+  expect(await page("limit=10&around=0")).toEqual(["012345", false, false]);
+  expect(codeOf(await bob("GET", `${path}?around=3&before=4`))).toEqual([422, "invalid"]);
+});

@@ -45,15 +45,16 @@ test("an answer, a page and a publication name the same schema of a resource", (
 });
 
 test("the document describes every route, with its credential and its problems", () => {
-  const served = createRoutes({} as RouteDeps).map(({ shape }) => `${shape.method} ${shape.path}`);
+  // A server key and a user may make the same call, by routes of their own.
+  const served = new Set(createRoutes({} as RouteDeps).map(({ shape }) => `${shape.method} ${shape.path}`));
   const described = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method} ${path}`),
   );
-  expect(described.filter((call) => call.includes(" /v1/")).sort()).toEqual(served.sort());
+  expect(described.filter((call) => call.includes(" /v1/")).sort()).toEqual([...served].sort());
   for (const [path, methods] of Object.entries(document.paths)) {
     if (!path.startsWith("/v1/")) continue;
     for (const { security, responses } of Object.values(methods)) {
-      expect(security).toHaveLength(1);
+      expect([1, 2]).toContain(security.length);
       expect(Object.keys(responses)).toEqual(expect.arrayContaining(["401", "403", "503"]));
       expect(Object.keys(responses).some((status) => ["200", "204"].includes(status))).toBe(true);
     }
@@ -81,6 +82,12 @@ function askStatus(
     asked.once("error", reject);
     asked.end(body);
   });
+}
+
+function takesLargeBodies(method: string, path: string): boolean {
+  return createRoutes({} as RouteDeps).some(
+    ({ shape }) => shape.method === method && shape.path === path && shape.body?.maxBytes !== undefined,
+  );
 }
 
 test("every route describes its answers to an invalid query, body and path", async () => {
@@ -111,7 +118,9 @@ test("every route describes its answers to an invalid query, body and path", asy
             ]
           : []),
       ];
-      expect(seen).toEqual([422, 415, 413, 400].slice(0, seen.length));
+      // A body within the limit is read, and refused for its type.
+      const tooLarge = takesLargeBodies(method, template) ? 415 : 413;
+      expect(seen).toEqual([422, 415, tooLarge, 400].slice(0, seen.length));
       expect(Object.keys(responses)).toEqual(expect.arrayContaining(seen.map(String)));
     }
   }

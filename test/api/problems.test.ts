@@ -99,7 +99,7 @@ const cases: Case[] = [
     "GET",
     "/v1/me/rooms",
   ],
-  ["a user token for a backend's call", "wrong_credential", user, "GET", ROOM],
+  ["a user token for a backend's call", "wrong_credential", user, "GET", "/v1/users/ada"],
   ["a server key for a person's call", "wrong_credential", server, "GET", "/v1/me/rooms"],
   [
     "an operator key for a backend's call",

@@ -175,7 +175,7 @@ describe("after a conversation with failures", () => {
       ["GET", "/v1/me/rooms", forged],
       ["GET", "/v1/me/rooms", "omc_server_aaaaaaaaaaaaaaaa_bbbbbbbbbbbbbbbb"],
       ["GET", roomPath("group:nowhere", "/messages"), ada.token],
-      ["GET", roomPath(room, "/members"), ada.token],
+      ["GET", "/v1/users/ada", ada.token],
       ["POST", roomPath(room, "/messages"), ada.token, '{"text":"words of a bad body c5d7","more":1}'],
       ["POST", roomPath(room, "/messages"), ada.token, '{"text":"words of a bad body c5d7'],
       ["GET", "/admin/queues/api/queues", ada.token],

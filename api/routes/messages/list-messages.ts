@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import { markOpened } from "../../../shared/db/memberships/members-due.ts";
 import { listTimelineMessages, readPosition, type PageEdge } from "../../../shared/db/timeline/pages.ts";
+import type { EntryRow } from "../../../shared/db/timeline/entries.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { isAllowed } from "../../../shared/contract/permissions.ts";
 import { messageResource, readMessage } from "../../../shared/contract/resources.ts";
@@ -20,10 +21,20 @@ const pageQuery = z
     after: timelineNumber
       .meta({ description: "The oldest messages with a greater number. Not together with before: 422." })
       .optional(),
+    around: timelineNumber
+      .meta({
+        description:
+          "Messages on both sides of a number, with the one that has it. Not together with before or after: 422.",
+      })
+      .optional(),
   })
   .refine(({ before, after }) => before === undefined || after === undefined, {
     path: ["after"],
     message: "cannot be given together with before",
+  })
+  .refine(({ before, after, around }) => around === undefined || (before ?? after) === undefined, {
+    path: ["around"],
+    message: "cannot be given together with before or after",
   });
 
 const messagePage = z
@@ -38,7 +49,17 @@ const messagePage = z
       description: "Always empty: every accepted message is in the timeline",
       deprecated: true,
     }),
-    hasMore: z.boolean().meta({ description: "Whether more messages follow in the requested direction" }),
+    hasMore: z.boolean().meta({
+      description: "Whether more messages follow in the requested direction; with around, in either",
+    }),
+    hasBefore: z
+      .boolean()
+      .optional()
+      .meta({ description: "With around: whether there are messages before the page" }),
+    hasAfter: z
+      .boolean()
+      .optional()
+      .meta({ description: "With around: whether there are messages after the page" }),
   })
   .meta({ id: "MessagePage" });
 
@@ -54,16 +75,14 @@ export function listMessagesRoute({ db }: { db: Db }): Route {
       answers: { 200: { schema: messagePage, description: "A page, oldest first" } },
       problems: ["forbidden", "not_found", "invalid"],
     },
-    async ({ caller, params, query: { limit, before, after } }) => {
+    async ({ caller, params, query }) => {
       const access = await requireReadAccess(db, caller, pathRoom(params));
       const { tenantId } = caller;
       // The position is read first: a client that recovers from it may receive an entry twice, but misses none.
       const position = await readPosition(db, tenantId, access.room_id);
       if (!position) throw new AppError("not_found", "There is no such room.");
-      const edge: PageEdge = after !== undefined ? { after } : before !== undefined ? { before } : null;
-      const rows = await listTimelineMessages(db, tenantId, access.room_id, { edge, limit: limit + 1 });
+      const { items, ...more } = await readWindow(db, { tenantId, roomId: access.room_id }, query);
       if (access.opened_at === null && isAllowed(access.role, "post")) await markOpened(db, access);
-      const items = after !== undefined ? rows.slice(0, limit) : rows.slice(-limit);
       const reacted = items.flatMap((row) => (row.reactions === null ? [] : [row.entry_id]));
       const own = await readOwnReactions(db, { roomId: access.room_id, person: access.user_id }, reacted);
       const body: z.infer<typeof messagePage> = {
@@ -75,9 +94,39 @@ export function listMessagesRoute({ db }: { db: Db }): Route {
         offset: position.lastNumber,
         sentUpTo: position.sentNumber,
         pending: [],
-        hasMore: rows.length > limit,
+        ...more,
       };
       return { status: 200, body };
     },
   );
+}
+
+type Window = { items: EntryRow[]; hasMore: boolean; hasBefore?: boolean; hasAfter?: boolean };
+
+/** The messages that a query asks for, and whether there are more. */
+async function readWindow(
+  db: Db,
+  { tenantId, roomId }: { tenantId: string; roomId: string },
+  { limit, before, after, around }: z.output<typeof pageQuery>,
+): Promise<Window> {
+  const list = (edge: PageEdge, most: number) =>
+    listTimelineMessages(db, tenantId, roomId, { edge, limit: most + 1 });
+  if (around === undefined) {
+    const edge: PageEdge = after !== undefined ? { after } : before !== undefined ? { before } : null;
+    const rows = await list(edge, limit);
+    const items = after !== undefined ? rows.slice(0, limit) : rows.slice(-limit);
+    return { items, hasMore: rows.length > limit };
+  }
+  const [earlier, later] = await Promise.all([
+    list({ before: around }, limit),
+    list({ after: around - 1 }, limit),
+  ]);
+  // Half of the page on each side, and more of one where the other has less.
+  const half = Math.floor(limit / 2);
+  const countLater = Math.min(later.length, Math.max(limit - half, limit - earlier.length));
+  const countEarlier = Math.min(earlier.length, limit - countLater);
+  const hasBefore = earlier.length > countEarlier;
+  const hasAfter = later.length > countLater;
+  const items = [...(countEarlier > 0 ? earlier.slice(-countEarlier) : []), ...later.slice(0, countLater)];
+  return { items, hasMore: hasBefore || hasAfter, hasBefore, hasAfter };
 }
