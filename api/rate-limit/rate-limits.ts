@@ -14,7 +14,7 @@ const MAX_LOGINS_PER_ADDRESS = 20;
 const MAX_LOGINS_PER_KEY = 10;
 
 /** Limits of a person in one room, in a window. */
-const ROOM_LIMITS = { acts: 30, signs: 60 };
+const ROOM_LIMITS = { acts: "roomActs", signs: "roomSigns" } as const;
 export type RoomLimit = keyof typeof ROOM_LIMITS;
 
 /** The room of a call that has such a limit. */
@@ -87,7 +87,7 @@ function ownBounds({ tenantId, limits, ...caller }: Caller, limited: LimitedCall
   if (!limited) return [bound("user", `user:${user}`, limits.userRequests)];
   const { limit, room } = limited;
   return [
-    bound(limit, `${limit}:${user}:${room}`, ROOM_LIMITS[limit]),
+    bound(limit, `${limit}:${user}:${room}`, limits[ROOM_LIMITS[limit]]),
     bound(limit, `${limit}:${user}`, limits.userRequests),
   ];
 }

@@ -12,11 +12,12 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-type Page<T> = { items: T[]; next: string | null };
+type Listed = { user: string; room: string; status: string };
+type Page = { items: Listed[]; next: string | null };
 
 /** All items of a list, page by page, and how many pages there were. */
-async function readAll<T>(ask: Ask, path: string, limit: number): Promise<{ items: T[]; pages: number }> {
-  const items: T[] = [];
+async function readAll(ask: Ask, path: string, limit: number): Promise<{ items: Listed[]; pages: number }> {
+  const items: Listed[] = [];
   let cursor: string | null = null;
   let pages = 0;
   do {
@@ -24,7 +25,7 @@ async function readAll<T>(ask: Ask, path: string, limit: number): Promise<{ item
     const at: string = `${path}${mark}limit=${limit}${cursor === null ? "" : `&cursor=${cursor}`}`;
     const { status, body } = await ask("GET", at);
     expect(status).toBe(200);
-    const page = body as Page<T>;
+    const page = body as Page;
     expect(page.items.length).toBeLessThanOrEqual(limit);
     items.push(...page.items);
     cursor = page.next;
@@ -39,7 +40,7 @@ test("a backend reads all users in pages, each once, without those who are delet
   await own.server("POST", "/v1/users", { body: { users: names.map((user) => ({ user })) } });
   await own.server("PUT", "/v1/users/gone");
   await own.server("DELETE", "/v1/users/gone");
-  const { items, pages } = await readAll<{ user: string; status: string }>(own.server, "/v1/users", 2);
+  const { items, pages } = await readAll(own.server, "/v1/users", 2);
   expect(pages).toBe(3);
   expect(items.map(({ user }) => user).sort()).toEqual([...names].sort());
   expect(items[0]).toMatchObject({ status: "pending", displayName: null });
@@ -53,7 +54,7 @@ test("a backend reads all rooms in pages, and those of one kind", async () => {
   await own.server("PUT", "/v1/rooms/direct", { body: { users: ["ada", "bob"] } });
   await own.server("DELETE", "/v1/rooms/group/c");
   const keys = async (query: string) =>
-    (await readAll<{ room: string }>(own.server, `/v1/rooms${query}`, 1)).items.map(({ room }) => room);
+    (await readAll(own.server, `/v1/rooms${query}`, 1)).items.map(({ room }) => room);
   expect(await keys("")).toEqual(["direct:ada~bob", "event:e", "group:a", "group:b"]);
   expect(await keys("?kind=group")).toEqual(["group:a", "group:b"]);
   expect(await own.server("GET", "/v1/rooms/event/e")).toMatchObject({ body: { join: "open" } });
@@ -65,8 +66,8 @@ test("a backend reads a user's rooms as the user sees them", async () => {
     const members = slug === "two" ? [] : [{ user: "ada", role: "speaker" }];
     await own.server("PUT", `/v1/rooms/group/${slug}`, { body: { name: slug, members } });
   }
-  const { items } = await readAll<{ room: string }>(own.server, "/v1/users/ada/rooms", 1);
-  const mine = await readAll<{ room: string }>(await own.user("ada"), "/v1/me/rooms", 100);
+  const { items } = await readAll(own.server, "/v1/users/ada/rooms", 1);
+  const mine = await readAll(await own.user("ada"), "/v1/me/rooms", 100);
   expect(items.map(({ room }) => room)).toEqual(["group:three", "group:one"]);
   expect(items).toEqual(mine.items);
   expect(await own.server("GET", "/v1/users/nobody/rooms")).toMatchObject({ status: 404 });

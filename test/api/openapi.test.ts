@@ -54,7 +54,7 @@ test("the document describes every route, with its credential and its problems",
   for (const [path, methods] of Object.entries(document.paths)) {
     if (!path.startsWith("/v1/")) continue;
     for (const { security, responses } of Object.values(methods)) {
-      expect([1, 2]).toContain(security.length);
+      expect(security.length).toBeGreaterThan(0);
       expect(Object.keys(responses)).toEqual(expect.arrayContaining(["401", "403", "503"]));
       expect(Object.keys(responses).some((status) => ["200", "204"].includes(status))).toBe(true);
     }

@@ -22,6 +22,9 @@ EXCEPTIONS = {
     "a number with more than 10,000 messages above it": (r"number", r"has too many messages above it"),
     "an event or a group without a name": (r"name", r"is needed"),
     "a slug of another kind of room": (r"slug", r"must .*"),
+    "around together with before or after": (r"around", r"cannot be given together with before or after"),
+    "a message with too many different reactions": (r"key", r"the message has too many different reactions"),
+    "an open direct room": (r"join", r"of a direct room is invite"),
     "a public direct room": (r"visibility", r"of a direct room is private"),
     "a clientId beside another Idempotency-Key": (r"Idempotency-Key", r"differs from the body's clientId"),
 }

@@ -28,6 +28,8 @@ async function openTenant(): Promise<{ tenant: TestTenant; messageId: string }> 
     pendingUsers: 100_000,
     pendingRooms: 100_000,
     userRequests: NO_LIMIT,
+    roomActs: NO_LIMIT,
+    roomSigns: NO_LIMIT,
     keyRequests: NO_LIMIT,
     tenantRequests: NO_LIMIT,
   });

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { listReactions, type ReactionRow } from "../../../shared/db/acts/read-acts.ts";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import { findTimelineMessage } from "../../../shared/db/timeline/pages.ts";
-import { comparedKey, reactionKey } from "../../../shared/contract/content/reaction.ts";
+import { comparedKey } from "../../../shared/contract/content/reaction.ts";
 import { person } from "../../../shared/contract/resources.ts";
 import { presentPerson } from "../../../shared/timeline/present/person.ts";
 import {
@@ -17,8 +17,10 @@ import { userRoute, type Route } from "../../http/route.ts";
 import { messagePath, noSuchMessage, pathMessage } from "./answer-act.ts";
 import { requireReadAccess, tag } from "./room-access.ts";
 
+const MAX_KEY = 64;
+
 const query = z.strictObject({
-  key: reactionKey.optional().meta({ description: "Only who reacted with this key" }),
+  key: z.string().min(1).max(MAX_KEY).optional().meta({ description: "Only who reacted with this key" }),
   limit: pageLimit,
   cursor: cursorText.optional(),
 });

@@ -5,22 +5,14 @@ import { requirePerson } from "../../auth/require-person.ts";
 import { decodeCursor } from "../../http/fields.ts";
 import { pageFields, pageOf, toPage } from "../../http/paging.ts";
 import { userRoute, type Route } from "../../http/route.ts";
-import { kindFilter } from "./list-rooms.ts";
+import { beginning, kindFilter } from "./list-rooms.ts";
 import { listPath, tag, type RoomDeps } from "./room.ts";
 
 const directoryPage = pageOf(directoryRoomResource, "DirectoryPage");
 
 const directoryQuery = z.strictObject({
   visibility: z.literal("public").optional().meta({ description: "A user finds public rooms only" }),
-  q: z
-    .string()
-    .regex(/^[^\p{Cc}]{1,64}$/u, "must be 1 to 64 characters without control characters")
-    .optional()
-    .meta({
-      description: "How the room's name or slug begins, in any case",
-      // Readers of the document may know no Unicode properties.
-      pattern: "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,64}$",
-    }),
+  q: beginning,
   kind: kindFilter,
   ...pageFields,
 });

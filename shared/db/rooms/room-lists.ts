@@ -7,21 +7,34 @@ import { presentRoom, type RoomWithPosition } from "./rooms.ts";
 
 const FROM_ROOMS = `from rooms r join room_timeline t on t.room_id = r.id ${JOIN_MIRROR}`;
 
-/** A tenant's rooms in the order of kind and slug, after `cursor`. */
+const BEGINS = "and (starts_with(lower(r.name), lower(:text)) or starts_with(r.slug, lower(:text)))";
+
+type RoomsQuery = {
+  limit: number;
+  cursor: RoomAddress | null;
+  kind: RoomKind | null;
+  visibility: "public" | "private" | null;
+  text: string | null;
+};
+
+/** A tenant's rooms in the order of kind and slug, after `cursor`. `text`: how the name or the slug begins, in any case. */
 export function listRooms(
   db: Db,
   tenantId: string,
-  { limit, cursor, kind }: { limit: number; cursor: RoomAddress | null; kind: RoomKind | null },
+  { limit, cursor, kind, visibility, text }: RoomsQuery,
 ): Promise<RoomWithPosition[]> {
   return rowsOf<RoomWithPosition>(
     db,
     `select r.*, t.epoch, t.last_number, ${SENT_NUMBER} ${FROM_ROOMS}
       where r.tenant_id = :tenantId and r.deleted_at is null ${kind === null ? "" : "and r.kind = :kind"}
+        ${visibility === null ? "" : "and r.visibility = :visibility"} ${text === null ? "" : BEGINS}
         ${cursor === null ? "" : "and (r.kind, r.slug) > (:afterKind, :afterSlug)"}
       order by r.kind, r.slug limit :limit`,
     {
       ...{ tenantId, limit },
       ...(kind === null ? {} : { kind }),
+      ...(visibility === null ? {} : { visibility }),
+      ...(text === null ? {} : { text }),
       ...(cursor === null ? {} : { afterKind: cursor.kind, afterSlug: cursor.slug }),
     },
   );
@@ -56,7 +69,7 @@ export function listPublicRooms(
        left join memberships s on s.room_id = r.id and s.user_id = :userId and s.desired = 'in'
       where r.tenant_id = :tenantId and r.visibility = 'public' and r.deleted_at is null
         ${kind === null ? "" : "and r.kind = :kind"}
-        ${text === null ? "" : "and (starts_with(lower(r.name), lower(:text)) or starts_with(r.slug, lower(:text)))"}
+        ${text === null ? "" : BEGINS}
         ${cursor === null ? "" : AFTER_CURSOR}
       order by lower(r.name) collate "C", r.id limit :limit`,
     {

@@ -37,6 +37,9 @@ export const tenantLimits = z.object({
   /** Requests in 10 s: of one user, of one API key, and of the whole tenant. */
   userRequests: z.int().min(1).default(1_000),
   keyRequests: z.int().min(1).default(10_000),
+  /** In 10 s, of one person in one room: acts on messages, and live signs (typing, reading). */
+  roomActs: z.int().min(1).default(30),
+  roomSigns: z.int().min(1).default(60),
   tenantRequests: z.int().min(1).default(20_000),
   /** Requests that wait at once for their outcome (`Prefer: wait=N`), in each api process. */
   longPolls: z.int().min(1).max(250).default(100),
