@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => world.close());
 
 type Listed = { user: string; room: string; status: string };
-type Page = { items: Listed[]; next: string | null };
+type Page<T = Listed> = { items: T[]; next: string | null };
 
 /** All items of a list, page by page, and how many pages there were. */
 async function readAll(ask: Ask, path: string, limit: number): Promise<{ items: Listed[]; pages: number }> {
