@@ -59,9 +59,9 @@ describe("an observer reads", () => {
   test("the event stream, by room and in order, without types that it does not use", async () => {
     const [first, second, other] = [event("!a"), event("!a"), event("!b")];
     const typing = { type: "m.typing", room_id: "!a", content: { user_ids: ["@ann:hs.test"] } };
-    const reaction = event("!c", { type: "m.reaction" });
+    const call = event("!c", { type: "m.call.invite" });
     const answer = await read({
-      "/events": { chunk: [first, typing, other, reaction, second], start: SINCE, end: "s20_0_1" },
+      "/events": { chunk: [first, typing, other, call, second], start: SINCE, end: "s20_0_1" },
     });
     expect(answer.next_batch).toBe("s20_0_1");
     const byRoom = Object.entries(answer.rooms?.join ?? {}).map(([room, { timeline }]) => [
