@@ -76,7 +76,10 @@ const namesOf = (ids: string) => `
   (select coalesce(jsonb_agg(named.external_id order by p.place), '[]') from unnest(${ids}) with ordinality as p(id, place)
      join users named on named.id = p.id and named.deleted_at is null)`;
 
-/** Joins `reply` to `e`, whose content names a message of the room. */
+/**
+ * Joins `reply` to `e`, whose content names a message of the room. `offset 0` makes Postgres look it up by its key, and only where there is
+ * one: else it may read the whole timeline for each statement.
+ */
 export const REPLY_JOIN = `
   left join lateral (
     select jsonb_build_object('id', q.entry_id, 'number', q.number, 'sender', ${personOf("q", "qu")}, 'deleted', q.redacted_at is not null,
@@ -85,8 +88,9 @@ export const REPLY_JOIN = `
       left join users qu on qu.id = q.sender_id
       left join message_states qs on qs.room_id = q.room_id and qs.message_id = q.entry_id
       left join timeline qw on qw.room_id = q.room_id and qw.number = qs.edit_number
-     where q.room_id = e.room_id and q.entry_id = cast(e.content ->> 'replyTo' as uuid)
-  ) answered on e.content ->> 'replyTo' is not null`;
+     where e.content ->> 'replyTo' is not null and q.room_id = e.room_id and q.entry_id = cast(e.content ->> 'replyTo' as uuid)
+    offset 0
+  ) answered on true`;
 
 /** StateColumns, and what joins them to `e`. Each is found by its key, and looked for only where there is one. */
 export const STATE_COLUMNS = `
