@@ -15,7 +15,7 @@ export type Person = { id: string; external_id: string };
 
 /**
  * Makes a person a member of an open room, with the role `member`. A member stays as it is.
- * @throws AppError `not_found` for a private room, `forbidden` for one that is not open, `unauthorized` when the person was
+ * @throws AppError `not_found` for a private room, `forbidden` for one that is not open and for a person who is banned, `unauthorized` when the person was
  *   deleted meanwhile.
  */
 export function joinRoom(
@@ -35,6 +35,8 @@ export function joinRoom(
     if (room.visibility !== "public") throw noSuchRoom();
     if (room.join_rule !== "open")
       throw new AppError("forbidden", "Nobody may join this room without being added to it.");
+    // A moderator's ban holds against the person's own wish; the backend ends it when it adds the person.
+    if (membership?.is_banned === true) throw new AppError("forbidden", "You are banned from this room.");
     const wanted = [{ user: name, role: null, place: "user" }];
     const { entries } = await setMembers(trx, room, wanted, { unknownUsers: "refuse", by: name });
     await appendEntries(trx, [{ roomId: room.id, entries }]);

@@ -126,6 +126,20 @@ test("a room that is not open, or not public, cannot be joined", async () => {
   expect(await join("direct/ada~joiner")).toMatchObject({ status: 404 });
 });
 
+test("a person whom a moderator banned on Matrix cannot join again, until the backend adds the person", async () => {
+  const banned = await tenant.user("banned");
+  await tenant.server("PUT", "/v1/users/banned");
+  const room = "/v1/rooms/event/py-meetup";
+  expect((await banned("POST", `${room}/join`)).status).toBeLessThan(300);
+  expect((await banned("POST", `${room}/leave`)).status).toBeLessThan(300);
+  await world.db.raw(
+    "update memberships set is_banned = true where user_id = (select id from users where external_id = 'banned')",
+  );
+  expect(await banned("POST", `${room}/join`)).toMatchObject({ status: 403, body: { code: "forbidden" } });
+  const added = await tenant.server("PUT", `${room}/members/banned`, { body: { role: "member" } });
+  expect(added.status).toBeLessThan(300);
+});
+
 test("whoever was never in a room cannot leave it, and nobody leaves a direct room", async () => {
   await tenant.server("PUT", "/v1/users/joiner");
   const joiner = await tenant.user("joiner");

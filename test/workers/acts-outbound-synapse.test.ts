@@ -129,7 +129,7 @@ test("people's acts reach a Synapse once, in the order accepted, under the right
   expect(marked.get(moderated)?.content).toMatchObject({ redacts: events[5]?.event_id, reason: "spam" });
   expect(marked.get(again)).toBe(events[4]);
   expect([await eventOf(deleted), await eventOf(moderated)]).toEqual([
-    events[6]?.event_id,
+    events[7]?.event_id,
     events[8]?.event_id,
   ]);
 });

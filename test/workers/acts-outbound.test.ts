@@ -149,7 +149,7 @@ test("acts follow their message to Matrix in one drain, each with its marker and
   expect(await statuses()).toEqual(["text sent open", "edit sent open", "reaction sent open"]);
 });
 
-test("a deletion redacts the message with the reason and its marker, and then the edits", async () => {
+test("a deletion redacts the edits, and then the message with the reason and its marker", async () => {
   const message = await say("ada", "secret");
   const edited = await act("ada", message, edit("secret too"));
   await drain();
@@ -157,10 +157,10 @@ test("a deletion redacts the message with the reason and its marker, and then th
 
   await drain();
 
-  const [, , redaction, further] = written();
+  const [, , further, redaction] = written();
   expect(done().slice(2)).toEqual([
-    `redact ${message} as ${deleted}`,
     `redact ${edited} as ${furtherTransactionId(deleted, eventOf(edited))}`,
+    `redact ${message} as ${deleted}`,
   ]);
   expect(redaction).toMatchObject({ as: await matrixIdOf("ada") });
   expect(redaction?.body).toEqual({ reason: "wrong room", [MARKER]: deleted });
@@ -253,8 +253,8 @@ test("removing a reaction redacts every event of it that is on Matrix, and none 
     `send ${second}`,
   ]);
   expect(done().slice(4)).toEqual([
-    `redact ${second} as ${all}`,
     `redact $of-a-client as ${furtherTransactionId(all, "$of-a-client")}`,
+    `redact ${second} as ${all}`,
   ]);
 });
 
@@ -398,11 +398,29 @@ test("after a crash before the mark, every call of an act is repeated under its 
   await drain();
 
   const redactions = [
-    `redact ${message} as ${deleted}`,
     `redact ${edited} as ${furtherTransactionId(deleted, eventOf(edited))}`,
+    `redact ${message} as ${deleted}`,
   ];
   expect(done().slice(2)).toEqual([...redactions, ...redactions]);
   expect((await statuses())[2]).toBe("deletion sent open");
+});
+
+test("a deletion whose redaction of an edit fails has not made its own event, and is tried again as a whole", async () => {
+  const message = await say("ada", "secret");
+  const edited = await act("ada", message, edit("secret too"));
+  await drain();
+  const deleted = await act("ada", message, DELETION);
+  homeserver.fail(/redact/, new MatrixFailure("transient", { errcode: "no answer", httpStatus: null }));
+  await drain();
+  expect(done()).not.toContain(`redact ${message} as ${deleted}`);
+  await becomeDue();
+
+  await drain();
+
+  expect(done().slice(-2)).toEqual([
+    `redact ${edited} as ${furtherTransactionId(deleted, eventOf(edited))}`,
+    `redact ${message} as ${deleted}`,
+  ]);
 });
 
 test("the observer's own refusal is no verdict on a deletion: it waits", async () => {

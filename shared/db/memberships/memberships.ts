@@ -30,11 +30,13 @@ export type MemberRow = {
   version: number;
   applied_version: number;
   error: string | null;
+  /** Matrix shows a ban. */
+  is_banned: boolean;
 };
 
 // Lists of users are joined, never compared with `= any`: a prepared plan would compare each pair.
 const SELECT_MEMBER = `
-  select s.user_id, u.external_id, u.display_name, u.avatar, s.role, s.desired, s.version, s.applied_version, s.error
+  select s.user_id, u.external_id, u.display_name, u.avatar, s.role, s.desired, s.version, s.applied_version, s.error, s.is_banned
     from memberships s join users u on u.id = s.user_id`;
 
 /** Locks the memberships of some users in a locked room until the transaction ends, also ended ones. */

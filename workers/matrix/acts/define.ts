@@ -12,7 +12,7 @@ export type ActOnMatrix<Content> = {
   /** Whether a deletion of the message takes the act with it. */
   readonly needsTarget: boolean;
   /**
-   * The calls, in their order. The event of the first one is the act's: it has the marker, and the act's id as its transaction id.
+   * The calls. The event of the first one is the act's: it has the marker, and the act's id as its transaction id. It is made last.
    * None: nothing of what the act ends is on Matrix. `related`: ids of events, the oldest first.
    */
   toCalls(

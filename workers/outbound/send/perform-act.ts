@@ -20,12 +20,12 @@ export async function performAct(
 ): Promise<string | null> {
   const [first, ...further] = calls;
   if (first === undefined) return null;
-  const eventId = await performFirst(sending, request, message, first, targetEventId);
+  // The event with the marker comes last: when an observer reads it, all is done, and the act is not tried again.
   for (const call of further) if ("redact" in call) await redactFurther(sending, request, message.id, call);
-  return eventId;
+  return performMarked(sending, request, message, first, targetEventId);
 }
 
-function performFirst(
+function performMarked(
   sending: Sending,
   request: Requester,
   { id, accepted_at_ms: acceptedAtMs }: ClaimedMessage,
