@@ -25,6 +25,8 @@ const doors = {
     "api/auth/(?:act-as|authenticate)|api/rate-limit/.+|shared/auth/tokens|workers/inbound/observers/observers|workers/matrix/homeserver/credential-store",
   "rate-limiter-flexible": "api/rate-limit/shared-counters",
   commander: "workers/admin/.+",
+  "markdown-it": "shared/markup/render",
+  htmlparser2: "shared/markup/parse",
 };
 
 /** Folders, each with the only files that other folders may import. The rest of the folder is private. */
