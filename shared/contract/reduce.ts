@@ -1,3 +1,4 @@
+import { firstCharacters } from "./first-characters.ts";
 import type { Publication } from "./frames.ts";
 import type { MessageResource, ReactionCount } from "./resources.ts";
 
@@ -14,9 +15,6 @@ export type RoomView = {
 };
 
 export const EMPTY_VIEW: RoomView = { messages: new Map(), lastNumber: 0 };
-
-/** How much of a message those that answer it show. */
-const QUOTED_CHARACTERS = 200;
 
 /** Adds a page: a message replaces the one that is held, unless that is newer. */
 export function mergePage(view: RoomView, items: readonly MessageResource[]): RoomView {
@@ -119,10 +117,6 @@ function quote(messages: Messages, id: string, shown: { text: string; deleted: b
     if (replyTo?.id !== id || replyTo.deleted) continue;
     messages.set(message.id, { ...message, replyTo: { ...replyTo, ...shown } });
   }
-}
-
-function firstCharacters(text: string): string {
-  return Array.from(text).slice(0, QUOTED_CHARACTERS).join("");
 }
 
 function countReaction(

@@ -1,5 +1,6 @@
 import type { ActContent } from "../../shared/contract/content/acts.ts";
 import type { ActAcceptance } from "../../shared/db/acts/accept-acts.ts";
+import type { Content } from "../../shared/contract/content/index.ts";
 import { acceptAll, acceptMessages } from "../../shared/db/messages/accept-messages.ts";
 import type { MessageRow } from "../../shared/db/messages/messages.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
@@ -110,13 +111,18 @@ export class Workplace {
   }
 
   /** Accepts a message of each text, in order. */
-  async accept(room: Room, user: string, ...texts: string[]): Promise<MessageRow[]> {
+  accept(room: Room, user: string, ...texts: string[]): Promise<MessageRow[]> {
+    return this.acceptContent(room, user, ...texts.map((text) => ({ kind: "text" as const, text })));
+  }
+
+  /** Accepts messages, in order. */
+  async acceptContent(room: Room, user: string, ...contents: Content[]): Promise<MessageRow[]> {
     const { kind, slug } = room;
-    const wanted = texts.map((text) => ({
+    const wanted = contents.map((content) => ({
       tenantId: this.tenantId,
       user,
       room: { kind, slug },
-      content: { kind: "text" as const, text },
+      content,
       clientId: null,
       requestHash: null,
       stamp: null,

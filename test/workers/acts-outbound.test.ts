@@ -137,7 +137,7 @@ test("acts follow their message to Matrix in one drain, each with its marker and
     msgtype: "m.text",
     body: "* hello",
     "m.mentions": {},
-    "m.new_content": { msgtype: "m.text", body: "hello" },
+    "m.new_content": { msgtype: "m.text", body: "hello", "m.mentions": {} },
     "m.relates_to": { rel_type: "m.replace", event_id: event },
     [MARKER]: edited,
   });

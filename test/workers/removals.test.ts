@@ -109,7 +109,7 @@ describe("a ban", () => {
     const facts = {
       observerMatrixId: ids.observer,
       userIds,
-      names: new Map(),
+      ...{ names: new Map(), people: new Map(), roomMentioners: new Set<string>(), answered: new Map() },
       messages: new Map(),
       messagesByEvent: new Map(),
       redactedStates: new Map(),

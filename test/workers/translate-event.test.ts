@@ -32,6 +32,9 @@ const context: EventContext = {
   userIds: new Map([[adaId, ada]]),
   observerMatrixId: "@omc_observer:test",
   names: new Map([[nameKey(room, unknownUser), "Mallory"]]),
+  people: new Map([[adaId, { matrixUserId: adaId, user: "ada", name: "Ada" }]]),
+  roomMentioners: new Set(),
+  answered: new Map(),
   messages: new Map([[message.id, message]]),
   messagesByEvent: new Map(),
   redacted: new Map(),
@@ -84,17 +87,23 @@ test("an event with the marker, room, sender, kind and content of a message of o
 test.each([
   ["in another room", otherRoom, {}, message.id],
   ["by another sender", room, { sender: unknownUser }, message.id],
-  ["of another kind", room, { type: "m.sticker" }, message.id],
   ["of a message that does not exist", room, {}, "01990000-0000-7000-8000-0000000000ff"],
   ["that is no id", room, {}, { nested: true }],
 ])("a marker %s is not ours", (_, where, more, marker) => {
   const forged = event({ ...marked("as accepted", marker), ...more });
   const translation = translateEvent(where, forged, context);
-  if (forged.type !== "m.room.message") return void expect(translation).toEqual({ kind: "nothing" });
   expect(translation).toMatchObject({ kind: "message", isForged: true });
   expect(translation).toMatchObject({
     entry: { entryId: externalEntryId(where, forged.event_id), content: { text: "as accepted" } },
   });
+});
+
+test.each([
+  ["emote", { content: { msgtype: "m.emote", body: "as accepted", [MARKER]: message.id } }],
+  ["notice", { type: "m.sticker", content: { body: "as accepted", [MARKER]: message.id } }],
+])("a marker on an %s is not that of a text of ours", (kind, given) => {
+  const translation = translateEvent(room, event(given), context);
+  expect(translation).toMatchObject({ kind: "message", isForged: true, entry: { content: { kind } } });
 });
 
 test("the same person's marker with another text is that message: formatted texts change on their way", () => {
@@ -186,7 +195,9 @@ test.each([
   ["an empty body", text("")],
   ["a body of NULs alone", text("\u0000\u0000")],
   ["no body at all", {}],
-  ["a message type that is not shown yet", { content: { msgtype: "m.image", body: "cat.png" } }],
+  ["a step of a verification", { content: { msgtype: "m.key.verification.request", body: "?" } }],
+  ["a sticker that was redacted before it was read", { type: "m.sticker" }],
+  ["a vote", { type: "m.poll.response", content: { "m.selections": ["1"] } }],
   [
     "an edit without new content",
     text("* new", { "m.relates_to": { rel_type: "m.replace", event_id: "$x" } }),

@@ -1,5 +1,5 @@
-import { CONTENT_EVENT_TYPES, fromMatrix } from "../matrix/content/index.ts";
-import { readRelation, type MatrixEvent } from "../matrix/event.ts";
+import { readKind } from "../matrix/content/index.ts";
+import { readRelation, type MatrixEvent, type Relation } from "../matrix/event.ts";
 import { EventType, RelationType } from "../matrix/names.ts";
 
 /** What an event with our marker claims to be: a row of one of these kinds. `targetEventId` null: any target. */
@@ -18,14 +18,13 @@ export function readClaim(event: MatrixEvent): Claim | null {
         ? { kinds: ["reaction"], targetEventId: relation.eventId }
         : null;
     default:
-      if (!CONTENT_EVENT_TYPES.includes(event.type)) return null;
-      if (relation?.type === RelationType.Replace)
-        return { kinds: ["edit"], targetEventId: relation.eventId };
-      return readMessageClaim(event);
+      return readMessageClaim(event, relation);
   }
 }
 
-function readMessageClaim(event: MatrixEvent): Claim | null {
-  const received = fromMatrix(event);
-  return received === null ? null : { kinds: [received.content.kind], targetEventId: null };
+function readMessageClaim(event: MatrixEvent, relation: Relation | null): Claim | null {
+  if (event.type === EventType.RoomMessage && relation?.type === RelationType.Replace)
+    return { kinds: ["edit"], targetEventId: relation.eventId };
+  const kind = readKind(event);
+  return kind === null ? null : { kinds: [kind], targetEventId: null };
 }

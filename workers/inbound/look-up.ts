@@ -1,15 +1,22 @@
 import type { Db } from "../../shared/db/connection/open.ts";
-import { findNamed } from "../../shared/db/observers/find-named.ts";
+import { isAllowed } from "../../shared/contract/permissions.ts";
+import { findNamed, type FoundRows } from "../../shared/db/observers/find-named.ts";
 import type { ObservedRoom } from "../../shared/db/observers/observed-rooms.ts";
 import { isStorable, readRedacted, type MatrixEvent } from "../matrix/event.ts";
-import { CONTENT_EVENT_TYPES } from "../matrix/content/index.ts";
+import {
+  CONTENT_EVENT_TYPES,
+  namedPeople,
+  readRelations,
+  wantsToMentionRoom,
+  type NamedPerson,
+} from "../matrix/content/index.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { readMarker } from "../matrix/marker.ts";
 import { EventType } from "../matrix/names.ts";
 import { fetchRedactedStates } from "./redacted-states.ts";
 import { fetchUnknownNames } from "./unknown-names.ts";
 import type { RoomEvents } from "./sync-plan.ts";
-import { eventKey, type EventContext } from "./translate/translation.ts";
+import { eventKey, nameKey, type EventContext } from "./translate/translation.ts";
 
 /** An observer, as it reads: `request` makes calls as it. */
 export type Reader = { observerId: string; tenantId: string; matrixUserId: string; request: Requester };
@@ -30,6 +37,8 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
     messages: [...new Set(events.flatMap((event) => readMarker(event) ?? []))],
     events: events.flatMap((event) => (mayBeOurs(event) ? [event.event_id] : [])).filter(isStorable),
     redacted: [...new Set(events.flatMap((event) => readRedacted(event) ?? []))],
+    answered: rooms.flatMap(({ matrixRoomId, events }) => readAnswered(matrixRoomId, events)),
+    mentioning: rooms.flatMap(({ matrixRoomId, events }) => readMentioning(matrixRoomId, events)),
     all: events.map((event) => event.event_id).filter(isStorable),
   });
   const roomIds = new Map(found.rooms.map((room) => [room.matrix_room_id, room.id]));
@@ -49,6 +58,13 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
     observerMatrixId: reader.matrixUserId,
     userIds,
     names: await fetchUnknownNames(reader, known, userIds),
+    people: new Map(found.users.flatMap(toNamedPerson)),
+    roomMentioners: new Set(
+      found.mentioning.flatMap(({ room_id: roomId, matrix_user_id: id, role }) =>
+        isAllowed(role, "mention the room") ? [nameKey(roomId, id)] : [],
+      ),
+    ),
+    answered: answeredMessages(known, found),
     messages: new Map(found.messages.map((message) => [message.id, message])),
     messagesByEvent: new Map(
       found.messages.flatMap((message) => (message.event_id === null ? [] : [[message.event_id, message]])),
@@ -66,6 +82,9 @@ function nothingKnown({ tenantId, matrixUserId: observerMatrixId }: Reader): Eve
     observerMatrixId,
     userIds: new Map(),
     names: new Map(),
+    people: new Map(),
+    roomMentioners: new Set(),
+    answered: new Map(),
     messages: new Map(),
     messagesByEvent: new Map(),
     redacted: new Map(),
@@ -86,8 +105,54 @@ function mayBeOurs(event: MatrixEvent): boolean {
   return isOfOurTypes && readMarker(event) === null;
 }
 
+function isContent(event: MatrixEvent): boolean {
+  return event.state_key === undefined && CONTENT_EVENT_TYPES.includes(event.type);
+}
+
 /** Matrix ids that an event names. */
-function readPeople({ type, sender, state_key: subject }: MatrixEvent): string[] {
-  const named = type === EventType.RoomMember && subject !== undefined ? [sender, subject] : [sender];
-  return named.filter(isStorable);
+function readPeople(event: MatrixEvent): string[] {
+  const { type, sender, state_key: subject } = event;
+  const isMember = type === EventType.RoomMember && subject !== undefined;
+  const mentioned = isContent(event) ? namedPeople(event) : [];
+  return [sender, ...(isMember ? [subject] : []), ...mentioned].filter(isStorable);
+}
+
+/** The events that messages of a room answer, and whose threads they continue. */
+function readAnswered(room: string, events: readonly MatrixEvent[]): { room: string; event: string }[] {
+  const answered = events.filter(isContent).flatMap((event) => Object.values(readRelations(event)));
+  return [...new Set(answered)].flatMap((event) => (event === null ? [] : [{ room, event }]));
+}
+
+/** Who wishes to mention everybody in a room. */
+function readMentioning(room: string, events: readonly MatrixEvent[]): { room: string; sender: string }[] {
+  const senders = events
+    .filter((event) => isContent(event) && wantsToMentionRoom(event))
+    .map(({ sender }) => sender);
+  return [...new Set(senders.filter(isStorable))].map((sender) => ({ room, sender }));
+}
+
+function toNamedPerson({
+  matrix_user_id: matrixUserId,
+  external_id: user,
+  name,
+}: FoundRows["users"][number]): [string, NamedPerson][] {
+  return name === null ? [] : [[matrixUserId, { matrixUserId, user, name }]];
+}
+
+/** The messages of events that are answered: those that the tables know, and ours whose events are read only now. */
+function answeredMessages(
+  rooms: readonly RoomEvents[],
+  { messages, answered }: FoundRows,
+): Map<string, string> {
+  const ours = new Map(messages.map((message) => [message.id, message]));
+  const byEvent = new Map<string, string>();
+  for (const { roomId, events } of rooms)
+    for (const event of events) {
+      const message = ours.get(readMarker(event) ?? "");
+      const isIts = message?.room_id === roomId && message.sender_matrix_id === event.sender;
+      if (isIts && isContent(event)) byEvent.set(eventKey(roomId, event.event_id), message.id);
+    }
+  for (const { room_id: roomId, event_id: eventId, message_id: id } of answered)
+    byEvent.set(eventKey(roomId, eventId), id);
+  return byEvent;
 }

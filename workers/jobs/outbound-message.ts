@@ -11,6 +11,7 @@ import { afterBatch, runModes, type Batch, type Mode, type Steps } from "../outb
 import { numberAndPublish } from "../outbound/number-messages.ts";
 import { redactDuplicateEvents } from "../outbound/redact-duplicate-events.ts";
 import { replayWanted } from "../outbound/replay-wanted.ts";
+import { findMentioned } from "../outbound/send/mentioned-people.ts";
 import { isByObserver, sendMessage } from "../outbound/send/send-message.ts";
 import { logFields, settleFailure } from "../outbound/settle-failure.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
@@ -116,11 +117,12 @@ async function sendBatch(
   const elapsedMs = () => performance.now() - startedAtMs;
   const batch: Batch = { sent: [], failure: null };
   if (messages.some((message) => !message.is_numbered)) await numberAndPublish(context, room.id);
+  const people = await findMentioned(context.db, room.tenant_id, messages);
   const { matrix_room_id: startedIn } = room;
   for (const message of messages) {
     if (isOver()) break;
     try {
-      const eventId = await sendMessage(context, room, message, { lease, sentEvents });
+      const eventId = await sendMessage(context, room, message, { lease, sentEvents, people });
       if (eventId === null) await finish(context, room, lease, message);
       else {
         sentEvents.set(message.id, eventId);

@@ -13,7 +13,6 @@ export {
   Preset,
   Visibility,
 } from "matrix-js-sdk/lib/@types/partials.js";
-export type { RoomMessageTextEventContent } from "matrix-js-sdk/lib/@types/events.js";
 export type { RoomPowerLevelsEventContent } from "matrix-js-sdk/lib/@types/state_events.js";
 
 /** The members of an enum as plain texts, to be compared with what a homeserver sends, which may be any text. */

@@ -7,7 +7,12 @@ import {
   presentMessage,
   type MessageRow,
 } from "../../../shared/db/messages/messages.ts";
-import { CONTENT, identifyContent, type Content } from "../../../shared/contract/content/index.ts";
+import type { Content } from "../../../shared/contract/content/index.ts";
+import {
+  identifyMessage,
+  messageRequest,
+  type MessageRequest,
+} from "../../../shared/contract/content/message.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../../shared/contract/names.ts";
 import { messageResource } from "../../../shared/contract/resources.ts";
@@ -16,11 +21,10 @@ import { notHeldError } from "../../auth/require-holder.ts";
 import { clientId, pathRoom } from "../../http/fields.ts";
 import { answerResource, userRoute, type Answer, type Route } from "../../http/route.ts";
 import { overQuotaError, type WithinQuota } from "../../rate-limit/message-quota.ts";
+import { composeAsAsked, composeMessage, composeOrRepeat } from "./compose.ts";
 import { listPath, tag } from "./room-access.ts";
 
-/** The kind of content that a POST of a message makes. */
-const POSTED = CONTENT.text;
-const messageBody = POSTED.request.extend({ clientId: clientId.optional() }).meta({ id: "NewMessage" });
+const messageBody = messageRequest.extend({ clientId: clientId.optional() }).meta({ id: "NewMessage" });
 
 export type PostMessageDeps = { db: Db; accept: Accept & AcceptAct; withinQuota: WithinQuota };
 
@@ -34,11 +38,12 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
       summary: "Send a message",
       description:
         "An accepted message is in the room: it has its number, and everybody in the room receives it. `status` says how far the " +
-        "chat server has followed; `Prefer: wait` waits until that is `sent` or `dead`. A repeated Idempotency-Key or " +
-        "clientId with the same text returns the same message, with Idempotency-Replayed: true; with another text or another " +
+        "chat server has followed; `Prefer: wait` waits until that is `sent` or `dead`. `mentions.users` names members, who stand " +
+        "in the text as @ and their id, or are mentioned all the same; a reply mentions whom it answers. A repeated Idempotency-Key or " +
+        "clientId with the same body returns the same message, with Idempotency-Replayed: true; with another body or another " +
         "room it is refused: 422 idempotency_key_reused. After a lost answer, 429 or 503 send the same body with the same key " +
         "again. 403 for a guest, who only reads, and for a locked user; 404 for a room that the user is not in. 503 also while " +
-        "too many messages of the room or of the tenant wait for the chat server, which follows behind.",
+        "too many messages of the room or of the tenant wait for the chat server, which follows behind. 413 for a message whose formatted text is too large for it.",
       body: { schema: messageBody, example: { text: "See you at seven", clientId: "c-17" } },
       answers: {
         200: {
@@ -47,18 +52,27 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
         },
         202: { schema: messageResource, description: "Accepted, with its number; the chat server follows" },
       },
-      problems: ["forbidden", "not_found", "invalid", "idempotency_key_reused", "unavailable"],
+      problems: ["forbidden", "not_found", "too_large", "invalid", "idempotency_key_reused", "unavailable"],
       headers: ["Idempotency-Key", "Prefer"],
     },
     async ({ caller, params, body, header, requestId, settle }) => {
       const room = pathRoom(params);
       const id = readClientId(header("idempotency-key"), body.clientId);
-      const content = POSTED.toContent(body);
-      const requestHash = id === null ? null : hashRequest(room, content);
+      const requestHash = id === null ? null : hashRequest(room, body);
       const { tenantId, user, stamp, limits } = caller;
-      const sent = { tenantId, user, stamp, room, content, clientId: id, requestHash, requestId };
-      const request = { ...sent, roomLimit: limits.roomMessages };
-      const acceptance = await acceptWithinQuota(deps, request, limits.queuedMessages);
+      const place = { db, caller, room };
+      const content = await composeOrRepeat(place, id, {
+        compose: () => composeMessage(place, body),
+        asAsked: (): Content => ({ kind: "text", ...composeAsAsked(body) }),
+      });
+      const acceptance = await acceptWithinQuota(
+        deps,
+        {
+          ...{ tenantId, user, stamp, room, clientId: id, requestHash, requestId, content },
+          roomLimit: limits.roomMessages,
+        },
+        limits.queuedMessages,
+      );
       if (!("message" in acceptance)) throw refusalError(acceptance.outcome);
       const { outcome, message } = acceptance;
       if (outcome === "replayed" && message.request_hash !== null && message.request_hash !== requestHash) {
@@ -120,9 +134,9 @@ function keyError(message: string): AppError {
 }
 
 /** Distinguishes a repeated request from another one with the same client id. */
-export function hashRequest(room: RoomAddress, content: Content): string {
+export function hashRequest(room: RoomAddress, request: MessageRequest): string {
   return createHash("sha256")
-    .update(`${formatRoomKey(room)}\n${identifyContent(content)}`, "utf8")
+    .update(`${formatRoomKey(room)}\n${identifyMessage(request)}`, "utf8")
     .digest("hex");
 }
 

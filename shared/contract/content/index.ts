@@ -2,10 +2,12 @@ import { z } from "zod";
 import type { EntryType } from "../frames.ts";
 import type { ContentFields } from "../resources.ts";
 import type { ContentType } from "./define.ts";
+import { emote } from "./emote.ts";
+import { notice } from "./notice.ts";
 import { text } from "./text.ts";
 
 /** Every kind of content: one file and one word here. Its form on Matrix is in `workers/matrix/content/`. */
-const KINDS = { text };
+const KINDS = { text, notice, emote };
 type Kinds = typeof KINDS;
 
 export type ContentKind = keyof Kinds;
@@ -17,7 +19,7 @@ export type ContentOf<K extends ContentKind> = {
 export type Content = ContentOf<ContentKind>;
 
 export const CONTENT: {
-  readonly [K in ContentKind]: ContentType<Kinds[K]["request"], z.ZodType<ContentOf<K>>>;
+  readonly [K in ContentKind]: ContentType<z.ZodType<ContentOf<K>>>;
 } = KINDS;
 
 const kinds = Object.keys(CONTENT) as ContentKind[];
@@ -36,11 +38,6 @@ export function parseContent(kept: unknown): Content {
 function kindOf(kept: unknown): ContentKind {
   const named = typeof kept === "object" && kept !== null && "kind" in kept ? kept.kind : DEFAULT_KIND;
   return kinds.find((kind) => kind === named) ?? keptKind.parse(kept).kind;
-}
-
-/** See `ContentType.identify`. */
-export function identifyContent<K extends ContentKind>(content: ContentOf<K>): string {
-  return CONTENT[content.kind].identify(content);
 }
 
 /** See `ContentType.present`; `kept` is what a row keeps. */

@@ -84,7 +84,7 @@ export function listReactions(
     db,
     `select r.key, r.number, r.at, jsonb_build_object('ref', r.person, 'user', u.external_id,
             'displayName', coalesce(u.display_name, r.name), 'avatar', u.avatar) as user
-       from reactions r left join users u on u.id = r.user_id
+       from reactions r left join users u on u.id = r.user_id and u.deleted_at is null
       where r.room_id = :roomId and r.message_id = :target and r.key = coalesce(cast(:key as text), r.key) and r.number > :after
       order by r.number limit :limit`,
     given,

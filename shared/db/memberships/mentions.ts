@@ -131,7 +131,7 @@ export function listMentioned(
             u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
        from people p join rooms r on r.id = p.room_id
        join timeline e on e.room_id = p.room_id and e.entry_id = p.message_id
-       left join users u on u.id = e.sender_id
+       left join users u on u.id = e.sender_id and u.deleted_at is null
       order by p.room_id, e.number, p.user_id`,
     { messages: JSON.stringify(messages) },
   );

@@ -36,6 +36,10 @@ export type ReferredMessage = {
   /** Null for a message of Matrix. */
   status: MessageStatus | null;
   is_deleted: boolean;
+  /** The event that began the thread which a message continues; null for none. */
+  thread_event_id: string | null;
+  /** Whom the message mentioned before an edit; null for nobody, and for what is no edit with mentions. */
+  former_mentions: { users: string[]; room: boolean } | null;
 };
 
 /** A claimed message or act, with what its sender still needs on Matrix. */
@@ -103,11 +107,24 @@ export const CLAIM_BATCH = `
   returning m.id, batch.status = 'sending' as was_sending, m.numbered, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id,
             m.target_id, m.acts_as, m.replayed`;
 
+/** The event of the message `id` in the room of `c`. */
+const eventOf = (id: string) => `
+  (select coalesce(x.event_id, y.event_id) from timeline y left join messages x on x.id = y.entry_id
+    where y.room_id = c.room_id and y.entry_id = cast(${id} as uuid))`;
+
+/** Whom the message mentioned before the edit `c`: the newest edit before it says so, else the message `e`. */
+const FORMER_MENTIONS = `
+  coalesce((select v.content -> 'mentions' from timeline w join timeline v
+                on v.room_id = w.room_id and v.relates_to = w.relates_to and v.type = w.type and v.number < w.number and v.redacted_at is null
+             where w.room_id = c.room_id and w.entry_id = c.id order by v.number desc limit 1), e.content -> 'mentions')`;
+
 /** The message that `c` refers to, looked for only where there is one. */
 const REFERRED = `
   case when c.target_id is not null or c.content ->> 'replyTo' is not null then (
     select jsonb_build_object('id', e.entry_id, 'event_id', coalesce(t.event_id, e.event_id), 'status', t.status,
-             'is_deleted', e.redacted_at is not null)
+             'is_deleted', e.redacted_at is not null,
+             'thread_event_id', case when c.content ->> 'thread' is not null then ${eventOf("c.content ->> 'thread'")} end,
+             'former_mentions', case when c.content ->> 'kind' = 'edit' and c.content ->> 'mentions' is not null then ${FORMER_MENTIONS} end)
       from timeline e left join messages t on t.id = e.entry_id
      where e.room_id = c.room_id and e.entry_id = coalesce(c.target_id, cast(c.content ->> 'replyTo' as uuid))
   ) end`;

@@ -1,4 +1,5 @@
 import type { MessageStatus } from "../../contract/resources.ts";
+import type { Role } from "../../contract/roles.ts";
 import { isHere, type WaitingAct } from "../acts/waiting-acts.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { ObservedRoom } from "./observed-rooms.ts";
@@ -12,6 +13,10 @@ export type Named = {
   events: readonly string[];
   /** Ids of events that are redacted. */
   redacted: readonly string[];
+  /** Events that are answered, or began a thread, each with its Matrix room. */
+  answered: readonly { room: string; event: string }[];
+  /** Who wishes to mention everybody, in which Matrix room. */
+  mentioning: readonly { room: string; sender: string }[];
   /** Ids of all the events: acts may wait for them. */
   all: readonly string[];
 };
@@ -37,11 +42,18 @@ export type MarkedMessage = {
   status: MessageStatus;
 };
 
+/** `name`: for people to read; null for a deleted user. */
+export type NamedUser = { id: string; matrix_user_id: string; external_id: string; name: string | null };
+
 export type FoundRows = {
   rooms: ObservedRoom[];
-  users: { id: string; matrix_user_id: string }[];
+  users: NamedUser[];
   messages: MarkedMessage[];
   redacted: RedactedEvent[];
+  /** The messages of events that are answered; of an act's event, the message that it is about. */
+  answered: { room_id: string; event_id: string; message_id: string }[];
+  /** The roles of those who wish to mention everybody. */
+  mentioning: { room_id: string; matrix_user_id: string; role: Role }[];
   /** Acts that wait for events, and the redactions of those acts. */
   waiting: WaitingAct[];
 };
@@ -55,7 +67,8 @@ const FIND_NAMED = `
             from jsonb_array_elements_text(named.list -> 'rooms') as n(matrix_room_id)
             join rooms r on r.observer_id = :observerId and r.matrix_room_id = n.matrix_room_id and r.deleted_at is null
             join room_timeline t on t.room_id = r.id) as rooms,
-         (select coalesce(jsonb_agg(jsonb_build_object('id', u.id, 'matrix_user_id', u.matrix_user_id)), '[]')
+         (select coalesce(jsonb_agg(jsonb_build_object('id', u.id, 'matrix_user_id', u.matrix_user_id, 'external_id', u.external_id,
+                   'name', case when u.deleted_at is null then coalesce(u.display_name, u.external_id) end)), '[]')
             from jsonb_array_elements_text(named.list -> 'people') as n(matrix_user_id)
             join users u on u.tenant_id = :tenantId and u.matrix_user_id = n.matrix_user_id) as users,
          (select coalesce(jsonb_agg(jsonb_build_object(
@@ -89,6 +102,23 @@ const FIND_NAMED = `
             join rooms r on r.observer_id = :observerId and r.matrix_room_id = named_room.matrix_room_id and r.deleted_at is null
             left join waiting_acts w on w.room_id = r.id and w.event_id = n.event_id
            where w.event_id is not null or ${isHere("r.id", "n.event_id")}) as redacted,
+         (select coalesce(jsonb_agg(jsonb_build_object('room_id', r.id, 'event_id', n.event, 'message_id', x.id)), '[]')
+            from jsonb_to_recordset(named.list -> 'answered') as n(room text, event text)
+            join rooms r on r.observer_id = :observerId and r.matrix_room_id = n.room and r.deleted_at is null
+            join lateral (
+              select coalesce(x.relates_to, x.entry_id) as id from timeline x where x.room_id = r.id and x.event_id = n.event
+              union all
+              select coalesce(x.target_id, x.id) from messages x where x.room_id = r.id and x.seen_event_id = n.event
+              union all
+              select coalesce(x.target_id, x.id) from (
+                select id, target_id, event_id from messages where room_id = r.id and open order by order_number limit ${String(UNSEEN_AT_MOST)}
+              ) x where x.event_id = n.event
+              limit 1) x on true) as answered,
+         (select coalesce(jsonb_agg(jsonb_build_object('room_id', r.id, 'matrix_user_id', u.matrix_user_id, 'role', s.role)), '[]')
+            from jsonb_to_recordset(named.list -> 'mentioning') as n(room text, sender text)
+            join rooms r on r.observer_id = :observerId and r.matrix_room_id = n.room and r.deleted_at is null
+            join users u on u.tenant_id = :tenantId and u.matrix_user_id = n.sender and u.deleted_at is null
+            join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in') as mentioning,
          (select coalesce(jsonb_agg(to_jsonb(w)), '[]')
             from jsonb_array_elements_text(named.list -> 'all') as n(event_id)
             join jsonb_array_elements_text(named.list -> 'rooms') as named_room(matrix_room_id) on true
@@ -115,5 +145,7 @@ export async function findNamed(
     observerId,
     named: JSON.stringify(named),
   });
-  return row ?? { rooms: [], users: [], messages: [], redacted: [], waiting: [] };
+  return (
+    row ?? { rooms: [], users: [], messages: [], redacted: [], answered: [], mentioning: [], waiting: [] }
+  );
 }

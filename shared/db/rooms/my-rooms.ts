@@ -1,3 +1,4 @@
+import { firstCharacters } from "../../contract/first-characters.ts";
 import type { Role } from "../../contract/roles.ts";
 import type { MessageResource, MyRoomResource } from "../../contract/resources.ts";
 import { presentTimelineMessage } from "../../timeline/present/message.ts";
@@ -91,5 +92,11 @@ async function readLastMessages(db: Db, rows: readonly MyRoomRow[]): Promise<Map
          on p.room_id = e.room_id and p.number = e.number`,
     { roomIds: [...places.keys()], numbers: [...places.values()] },
   );
-  return new Map(entries.map((entry) => [entry.room_id, presentTimelineMessage(entry)]));
+  return new Map(entries.map((entry) => [entry.room_id, presentLastMessage(entry)]));
+}
+
+/** What a list of rooms shows of a message: the beginning of its text alone. */
+function presentLastMessage(entry: EntryRow): MessageResource {
+  const message = presentTimelineMessage(entry);
+  return { ...message, text: firstCharacters(message.text), html: null, reactions: [] };
 }

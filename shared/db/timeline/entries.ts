@@ -65,7 +65,7 @@ export type TargetColumns = Omit<EntryRow, "at" | "redacted_at" | "edited_at" | 
   edited_at: string | null;
 };
 
-/** The person of the entry `e`, whose user is `u`: PersonColumns. */
+/** The person of the entry `e`, whose user is `u`, unless that is deleted: PersonColumns. */
 function personOf(e: string, u: string): string {
   return `jsonb_build_object('ref', coalesce(${e}.sender_ref, ${e}.sender_id), 'user', ${u}.external_id,
     'displayName', coalesce(${u}.display_name, ${e}.sender_name), 'avatar', ${u}.avatar)`;
@@ -85,10 +85,11 @@ export const REPLY_JOIN = `
     select jsonb_build_object('id', q.entry_id, 'number', q.number, 'sender', ${personOf("q", "qu")}, 'deleted', q.redacted_at is not null,
              'text', left(coalesce(qw.content ->> 'text', q.content ->> 'text', ''), 200)) as reply
       from timeline q
-      left join users qu on qu.id = q.sender_id
+      left join users qu on qu.id = q.sender_id and qu.deleted_at is null
       left join message_states qs on qs.room_id = q.room_id and qs.message_id = q.entry_id
       left join timeline qw on qw.room_id = q.room_id and qw.number = qs.edit_number
      where e.content ->> 'replyTo' is not null and q.room_id = e.room_id and q.entry_id = cast(e.content ->> 'replyTo' as uuid)
+      and q.relates_to is null
     offset 0
   ) answered on true`;
 
@@ -100,7 +101,7 @@ export const STATE_JOINS = `
   left join message_states st on st.room_id = e.room_id and st.message_id = coalesce(e.relates_to, e.entry_id)
   left join timeline w on w.room_id = e.room_id and w.number = st.edit_number
   left join timeline d on d.room_id = e.room_id and d.number = st.deleted_number
-  left join users du on du.id = d.sender_id
+  left join users du on du.id = d.sender_id and du.deleted_at is null
   left join lateral (
     select jsonb_agg(jsonb_build_object('key', c.key, 'count', c.count, 'users', ${namesOf("c.users")}) order by c.rose_at, c.key) as reactions
       from reaction_counts c where c.room_id = e.room_id and c.message_id = st.message_id and c.count > 0
@@ -112,7 +113,7 @@ const OWN_COLUMNS = `
   u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug,
   m.status, m.error_code, m.error_message, m.request_id, ${STATE_COLUMNS}`;
 const OWN_JOINS = `
-  join rooms r on r.id = e.room_id left join users u on u.id = e.sender_id left join messages m on m.id = e.entry_id
+  join rooms r on r.id = e.room_id left join users u on u.id = e.sender_id and u.deleted_at is null left join messages m on m.id = e.entry_id
   ${STATE_JOINS}`;
 
 /** Columns of an EntryRow, and what joins them to `e`, rows of the timeline. */

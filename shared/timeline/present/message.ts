@@ -1,4 +1,5 @@
 import { presentContent } from "../../contract/content/index.ts";
+import type { Mentions } from "../../contract/content/message.ts";
 import { formatRoomKey } from "../../contract/names.ts";
 import type { MessageError, MessageResource } from "../../contract/resources.ts";
 import type { EntryRow, StateColumns, TargetColumns } from "../../db/timeline/entries.ts";
@@ -34,6 +35,7 @@ export function presentTarget(target: TargetColumns): MessageResource {
 
 type Stated = StateColumns & {
   room_id: string;
+  sender_user: string | null;
   number: number | null;
   content: Record<string, unknown>;
   redacted_at: Date | null;
@@ -42,8 +44,10 @@ type Stated = StateColumns & {
 /** The fields of a message that acts change. */
 export function presentState(row: Stated) {
   const { reply, deletion } = row;
+  const content = presentContent(currentContent(row));
   return {
-    ...presentContent(currentContent(row)),
+    ...content,
+    mentions: mentionAnswered(content.mentions, row),
     revision: row.revision ?? row.number ?? 0,
     replyTo: reply && { ...reply, sender: presentPerson(reply.sender, row.room_id) },
     reactions: row.reactions ?? [],
@@ -53,6 +57,13 @@ export function presentState(row: Stated) {
     deletedBy: deletion && presentPerson(deletion.by, row.room_id),
     reason: deletion?.reason ?? null,
   };
+}
+
+/** A reply mentions whom it answers, also where an edit, or another Matrix client, does not name the person. */
+function mentionAnswered(mentions: Mentions, { reply, sender_user: sender }: Stated): Mentions {
+  const answered = reply?.sender.user ?? null;
+  if (answered === null || answered === sender || mentions.users.includes(answered)) return mentions;
+  return { ...mentions, users: [...mentions.users, answered] };
 }
 
 /** When it was deleted, by its deletion: that may have come from Matrix later. */

@@ -2,26 +2,51 @@ import { CONTENT, type Content } from "../../../shared/contract/content/index.ts
 import { ACTS } from "../../../shared/contract/content/acts.ts";
 import { externalEntryId } from "../../../shared/platform/ids.ts";
 import type { NewEntry } from "../../../shared/timeline/append.ts";
-import { fromMatrix } from "../../matrix/content/index.ts";
+import { fromMatrix, type EventPeople } from "../../matrix/content/index.ts";
 import { readRelation, type MatrixEvent } from "../../matrix/event.ts";
 import { MARKER } from "../../matrix/marker.ts";
 import { RelationType } from "../../matrix/names.ts";
 import { translateOwn } from "./own.ts";
 import { readSender, readTime } from "./sender.ts";
-import { NOTHING, type EventContext, type Translation } from "./translation.ts";
+import { eventKey, nameKey, NOTHING, type EventContext, type Translation } from "./translation.ts";
 
 /** A message, or the edit of one. */
 export function translateContent(roomId: string, event: MatrixEvent, context: EventContext): Translation {
   const own = translateOwn(roomId, event, context);
   if (own !== null) return own;
   if (readRelation(event)?.type === RelationType.Replace) return translateEdit(roomId, event, context);
-  const received = fromMatrix(event);
+  const received = fromMatrix(event, peopleOf(roomId, event, context));
   if (received === null) return NOTHING;
+  const replyTo = findMessage(roomId, received.targetEventId, context);
+  const thread = findMessage(roomId, received.threadEventId, context);
+  const content = {
+    ...received.content,
+    ...(replyTo === null ? {} : { replyTo }),
+    ...(thread === null ? {} : { thread }),
+  };
   return {
     kind: "message",
-    entry: externalEntry(roomId, event, received.content, context),
+    entry: externalEntry(roomId, event, content, context),
     isForged: event.content[MARKER] !== undefined,
   };
+}
+
+/** Whom an event may name. */
+function peopleOf(
+  roomId: string,
+  { sender }: MatrixEvent,
+  { people, roomMentioners }: EventContext,
+): EventPeople {
+  return {
+    find: (matrixUserId) => people.get(matrixUserId),
+    mayMentionRoom: roomMentioners.has(nameKey(roomId, sender)),
+  };
+}
+
+/** The id of the message that has an event. One that is not here has the id that it will get when it comes. */
+function findMessage(roomId: string, eventId: string | null, { answered }: EventContext): string | null {
+  if (eventId === null) return null;
+  return answered.get(eventKey(roomId, eventId)) ?? externalEntryId(roomId, eventId);
 }
 
 /** The entry of a message that another Matrix client sent. */
@@ -52,7 +77,7 @@ function translateEdit(roomId: string, event: MatrixEvent, context: EventContext
   if (relation === null || typeof newContent !== "object" || newContent === null) return NOTHING;
   // A relation in the new content is ignored: an edit cannot change what its message answers.
   const { "m.relates_to": _relation, ...content } = newContent as Record<string, unknown>;
-  const received = fromMatrix({ ...event, content });
+  const received = fromMatrix({ ...event, content }, peopleOf(roomId, event, context));
   if (received === null) return NOTHING;
   const { kind: of, ...fields } = received.content;
   return {

@@ -3,6 +3,7 @@ import type { WaitingAct } from "../../../shared/db/acts/waiting-acts.ts";
 import type { MarkedMessage } from "../../../shared/db/observers/find-named.ts";
 import type { ConfigurationDrift } from "../../../shared/db/rooms/changed-on-matrix.ts";
 import type { NewEntry } from "../../../shared/timeline/append.ts";
+import type { NamedPerson } from "../../matrix/content/index.ts";
 import type { MatrixEvent } from "../../matrix/event.ts";
 
 /** What the tables and the homeserver hold of the people and messages that some events name. */
@@ -13,6 +14,12 @@ export type EventContext = {
   observerMatrixId: string;
   /** Display names of unknown users, by `nameKey`. */
   names: ReadonlyMap<string, string>;
+  /** Users of the tenant whom events may mention, by Matrix id. */
+  people: ReadonlyMap<string, NamedPerson>;
+  /** Who may mention everybody, of those who wish to, as `nameKey`. */
+  roomMentioners: ReadonlySet<string>;
+  /** Ids of the messages whose events others answer, by `eventKey`: as far as they are here. */
+  answered: ReadonlyMap<string, string>;
   /** Rows of our messages and acts, by id. */
   messages: ReadonlyMap<string, MarkedMessage>;
   /** The same, by the id of the event that they have. */

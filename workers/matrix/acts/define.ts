@@ -1,10 +1,22 @@
-import type { MatrixRequest } from "../content/define.ts";
+import type { Mentions } from "../../../shared/contract/content/message.ts";
+import type { MatrixRequest, NamedPerson } from "../content/define.ts";
 
 /** A call that carries out an act, or a part of it. `reason` is shown with the redaction. */
 export type ActCall = { send: MatrixRequest } | { redact: string; reason: string | null };
 
 /** Events that an act needs beside its target: those of the message's edits, or of the person's reactions with the key. */
 export type RelatedEvents = "edits" | "reactions";
+
+/**
+ * What an act is sent with. `related`: ids of events, the oldest first. `people`: whom it mentions, by their own ids;
+ * `formerMentions`: whom the message mentioned before.
+ */
+export type ActSentWith = {
+  targetEventId: string | null;
+  related: readonly string[];
+  people: ReadonlyMap<string, NamedPerson>;
+  formerMentions: Mentions | null;
+};
 
 /** One kind of act on Matrix, on its way out. `workers/inbound/translate/` reads what other clients did. Pure. */
 export type ActOnMatrix<Content> = {
@@ -13,12 +25,9 @@ export type ActOnMatrix<Content> = {
   readonly needsTarget: boolean;
   /**
    * The calls. The event of the first one is the act's: it has the marker, and the act's id as its transaction id. It is made last.
-   * None: nothing of what the act ends is on Matrix. `related`: ids of events, the oldest first.
+   * None: nothing of what the act ends is on Matrix.
    */
-  toCalls(
-    content: Content,
-    given: { targetEventId: string | null; related: readonly string[] },
-  ): readonly ActCall[];
+  toCalls(content: Content, given: ActSentWith): readonly ActCall[];
 };
 
 /** The target's event of an act that needs its target. */

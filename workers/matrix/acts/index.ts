@@ -1,5 +1,5 @@
 import type { ActContentOf, ActKind } from "../../../shared/contract/content/acts.ts";
-import type { ActCall, ActOnMatrix, RelatedEvents } from "./define.ts";
+import type { ActCall, ActOnMatrix, ActSentWith, RelatedEvents } from "./define.ts";
 import { deletionOnMatrix } from "./deletion.ts";
 import { editOnMatrix } from "./edit.ts";
 import { reactionOnMatrix } from "./reaction.ts";
@@ -14,10 +14,7 @@ const MATRIX_ACTS: { readonly [K in ActKind]: ActOnMatrix<ActContentOf<K>> } = {
 };
 
 /** See `ActOnMatrix.toCalls`. */
-export function toCalls<K extends ActKind>(
-  content: ActContentOf<K>,
-  given: { targetEventId: string | null; related: readonly string[] },
-): readonly ActCall[] {
+export function toCalls<K extends ActKind>(content: ActContentOf<K>, given: ActSentWith): readonly ActCall[] {
   return MATRIX_ACTS[content.kind].toCalls(content, given);
 }
 

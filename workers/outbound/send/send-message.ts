@@ -4,6 +4,7 @@ import type { ClaimedMessage } from "../../../shared/db/messages/outbox.ts";
 import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
 import { toMatrix } from "../../matrix/content/index.ts";
 import type { Requester } from "../../matrix/http/client.ts";
+import { MatrixFailure } from "../../matrix/http/failure.ts";
 import { sendEvent } from "../../matrix/rooms/events.ts";
 import { NotWanted } from "../../reconcile/ensure-joined.ts";
 import { actAsObserver } from "../../reconcile/observer/act-as-observer.ts";
@@ -11,7 +12,8 @@ import { isRefused } from "../../reconcile/observer/presence.ts";
 import type { WorkerContext } from "../../runtime/context.ts";
 import type { RoomLease } from "../../runtime/room-lease.ts";
 import { performAct } from "./perform-act.ts";
-import { findReplied, planAct, type PlannedAct, type SentEvents } from "./targets.ts";
+import type { People } from "./mentioned-people.ts";
+import { findAnswered, planAct, type Answered, type PlannedAct, type SentEvents } from "./targets.ts";
 import {
   mendLevels,
   mendRoom,
@@ -35,7 +37,7 @@ export function isByObserver(message: ClaimedMessage): boolean {
 
 /**
  * Sends one message, or carries out one act, after it has ensured what that needs on Matrix: the room, the sender's account, the
- * join. `sentEvents`: what this drain has sent. Returns the event's id; null for an act without one.
+ * join. `sentEvents`: what this drain has sent. `people`: whom it mentions, see `findMentioned`. Returns the event's id; null for an act without one.
  * @throws SendFailed, LeaseLost; NotSendable; NotWanted when the sender was removed, and the message was never claimed before or
  *   the sender is not joined.
  */
@@ -43,33 +45,45 @@ export async function sendMessage(
   context: WorkerContext,
   room: RoomSnapshot,
   message: ClaimedMessage,
-  { lease, sentEvents }: { lease: RoomLease; sentEvents: SentEvents },
+  { lease, sentEvents, people }: { lease: RoomLease; sentEvents: SentEvents; people: People },
 ): Promise<string | null> {
   const isObserver = isByObserver(message);
   // A message that a crashed drain had claimed may be sent already. Sending it again with its transaction id settles that.
   if (!isObserver && !message.was_sending && !message.sender_is_wanted)
     throw new NotWanted("the sender was removed");
   const act = message.target_id === null ? null : parseAct(message.content);
-  const planned = act && (await planAct(context.db, room.id, { act, message, sentEvents }));
+  const planned = act && (await planAct(context.db, room.id, { act, message, sentEvents, people }));
   if (planned?.calls.length === 0) return null;
   const homeserver = await during("room", () => context.homeserver(room.homeserver_id));
   const sending = { context, homeserver, room, lease };
   await during("room", () => prepareRoom(sending));
   const work =
     planned === null
-      ? sendContent(message, findReplied(message, sentEvents))
+      ? sendContent(message, findAnswered(message, sentEvents), people)
       : performPlanned(message, planned);
   return isObserver ? workAsObserver(sending, work) : workAsSender(sending, message, work);
 }
 
-function sendContent(message: ClaimedMessage, targetEventId: string | null): Work {
-  return ({ homeserver, room }, request) =>
-    sendEvent(request, {
-      matrixRoomId: requireExisting(room).matrix_room_id,
-      id: message.id,
-      event: toMatrix(parseContent(message.content), { targetEventId }),
-      atMs: homeserver.keepsTime ? message.accepted_at_ms : null,
-    });
+function sendContent(message: ClaimedMessage, answered: Answered, people: People): Work {
+  return async ({ homeserver, room }, request) => {
+    const content = parseContent(message.content);
+    const sendAs = ({ targetEventId, threadEventId }: Answered) =>
+      sendEvent(request, {
+        matrixRoomId: requireExisting(room).matrix_room_id,
+        id: message.id,
+        event: toMatrix(content, { targetEventId, threadEventId, people }),
+        atMs: homeserver.keepsTime ? message.accepted_at_ms : null,
+      });
+    try {
+      return await sendAs(answered);
+    } catch (error) {
+      // The homeserver looks at a thread: of one that it does not have, or does not want, the message is a reply alone.
+      const isRefused =
+        error instanceof MatrixFailure && error.kind === "unclear" && error.httpStatus === 400;
+      if (!isRefused || answered.threadEventId === null) throw error;
+      return sendAs({ ...answered, threadEventId: null });
+    }
+  };
 }
 
 function performPlanned(message: ClaimedMessage, planned: PlannedAct): Work {

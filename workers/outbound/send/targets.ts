@@ -5,6 +5,7 @@ import { findEdits, findReactions, type RelatedEvent } from "../../../shared/db/
 import type { ActCall } from "../../matrix/acts/define.ts";
 import { needsTarget, relatedOf, toCalls } from "../../matrix/acts/index.ts";
 import { MatrixFailure } from "../../matrix/http/failure.ts";
+import type { People } from "./mentioned-people.ts";
 import { NotSendable } from "./not-sendable.ts";
 import { SendFailed } from "./send-failed.ts";
 
@@ -18,11 +19,13 @@ export type PlannedAct = { calls: readonly ActCall[]; targetEventId: string | nu
 export async function planAct(
   db: Db,
   roomId: string,
-  { act, message, sentEvents }: { act: ActContent; message: ClaimedMessage; sentEvents: SentEvents },
+  given: { act: ActContent; message: ClaimedMessage; sentEvents: SentEvents; people: People },
 ): Promise<PlannedAct> {
+  const { act, message, sentEvents, people } = given;
   const targetEventId = findTarget(act.kind, message, sentEvents);
   const related = await findRelated(db, roomId, { kind: act.kind, message, sentEvents });
-  return { calls: toCalls(act, { targetEventId, related }), targetEventId };
+  const formerMentions = message.refers_to?.former_mentions ?? null;
+  return { calls: toCalls(act, { targetEventId, related, people, formerMentions }), targetEventId };
 }
 
 async function findRelated(
@@ -68,11 +71,17 @@ function findTarget(
 
 const NOT_SENT = "the message of the act is not sent";
 
-/** The event that a message answers; null for one that answers none, or none that people on Matrix see. */
-export function findReplied(
-  { refers_to: replied }: Pick<ClaimedMessage, "refers_to">,
+/** The event that a message answers, null for one that people on Matrix do not see; and the event that began the thread. */
+export type Answered = { targetEventId: string | null; threadEventId: string | null };
+
+export function findAnswered(
+  { refers_to: replied, content }: Pick<ClaimedMessage, "refers_to" | "content">,
   sentEvents: SentEvents,
-): string | null {
-  if (replied === null || replied.is_deleted || replied.status === "dead") return null;
-  return sentEvents.get(replied.id) ?? replied.event_id;
+): Answered {
+  if (replied === null || replied.is_deleted || replied.status === "dead")
+    return { targetEventId: null, threadEventId: null };
+  const { thread } = content;
+  const threadEventId =
+    (typeof thread === "string" ? sentEvents.get(thread) : undefined) ?? replied.thread_event_id;
+  return { targetEventId: sentEvents.get(replied.id) ?? replied.event_id, threadEventId };
 }
