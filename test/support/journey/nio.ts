@@ -82,9 +82,13 @@ export class NioClient {
     return this.sendContent(room, { msgtype: "m.text", body: text });
   }
 
-  /** Sends a message with any content; returns the event's id. */
-  async sendContent(room: string, content: Record<string, unknown>): Promise<string> {
-    return (await this.#ask(event, { do: "send", room, content })).event;
+  /** Sends a message with any content, or another event; returns its id. */
+  async sendContent(
+    room: string,
+    content: Record<string, unknown>,
+    type = "m.room.message",
+  ): Promise<string> {
+    return (await this.#ask(event, { do: "send", room, content, type })).event;
   }
 
   /** Reacts to an event with a key; returns the reaction's id. */
