@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { createIdentifyCaller } from "../../api/rate-limit/identify-caller.ts";
 import { createRateLimits, type RateLimits } from "../../api/rate-limit/rate-limits.ts";
 import { createSharedCounters } from "../../api/rate-limit/shared-counters.ts";
@@ -243,7 +244,8 @@ describe("unauthenticated requests", () => {
     let checks = 0;
     const check = async () => {
       checks++;
-      await redis.ping();
+      // Takes a turn, as Postgres's answer does. A command of Redis could fail here: on a busy machine it is late.
+      await nextTurn();
       throw new AppError("unauthorized", "The key is not valid.");
     };
     const askAtOnce = (address: string) =>
@@ -262,11 +264,11 @@ describe("unauthenticated requests", () => {
       codes = await askAtOnce(`198.51.100.${String(attempt)}`);
       if (countedAloneTimes === 0 && performance.now() - startMs < WINDOW_MS) break;
     }
+    redis.disconnect();
     expect(new Set(codes)).toEqual(new Set(["unauthorized", "rate_limited"]));
     expect(codes.filter((code) => code === "unauthorized").length).toBeLessThanOrEqual(300);
     // Those that ran when the limit was reached end too.
     expect(checks).toBeLessThanOrEqual(308);
-    redis.disconnect();
   });
 
   test("a credential is known for a minute after its last valid check, and no longer when a check fails", async () => {
