@@ -7,10 +7,13 @@ export async function up(db: Knex): Promise<void> {
   await db.raw(`
     -- Acceptance reads it first: then neither waits for the other.
     lock table rooms in access exclusive mode;
-    alter table rooms add column posting text not null default 'everyone' check (posting in ('everyone', 'speakers'));
+    -- Checked by 0031: a check that is valid at once reads the table under this lock.
+    alter table rooms add column posting text not null default 'everyone',
+      add constraint rooms_posting_check check (posting in ('everyone', 'speakers')) not valid;
     alter table messages
       add column target_id uuid,
-      add column acts_as text not null default 'sender' check (acts_as in ('sender', 'observer')),
+      add column acts_as text not null default 'sender',
+      add constraint messages_acts_as_check check (acts_as in ('sender', 'observer')) not valid,
       add column retry_wanted boolean not null default false,
       add column replayed boolean not null default false,
       alter column sender_id drop not null;

@@ -3,13 +3,15 @@ import type { Knex } from "knex";
 // How far a member has read: read_number moves back when something is marked as unread, receipt_number does not. read_count is
 // how many messages the room had up to read_number; own_above, how many of the member's own stand above it. A mention is found
 // by its person, or by its room when it is of everybody. notify, muted_until, pinned and archived are the member's settings.
+// 0031 fills in what was read before, and checks the rows.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     alter table memberships
       add column read_number bigint not null default 0,
       add column receipt_number bigint not null default 0,
       add column own_above integer not null default 0,
-      add column notify text not null default 'all' check (notify in ('all', 'mentions', 'none')),
+      add column notify text not null default 'all',
+      add constraint memberships_notify_check check (notify in ('all', 'mentions', 'none')) not valid,
       add column muted_until timestamptz,
       add column pinned boolean not null default false,
       add column archived boolean not null default false;
@@ -29,23 +31,13 @@ export async function up(db: Knex): Promise<void> {
       primary key (room_id, number)
     );
     create index room_mentions_message on room_mentions (message_id);
-    update memberships s set read_number = t.last_number, receipt_number = t.last_number
-      from room_timeline t where t.room_id = s.room_id and s.read_count >= t.message_count and t.last_number > 0;
-    with behind as (
-      select s.room_id, s.user_id, s.read_count from memberships s join room_timeline t on t.room_id = s.room_id
-       where s.read_count > 0 and s.read_count < t.message_count
-    ), counted as (
-      select e.room_id, e.number, row_number() over (partition by e.room_id order by e.number) as place
-        from timeline e where e.type = 'message.created' and e.room_id in (select room_id from behind)
-    )
-    update memberships s set read_number = c.number, receipt_number = c.number
-      from behind b join counted c on c.room_id = b.room_id and c.place = b.read_count
-     where s.room_id = b.room_id and s.user_id = b.user_id;
   `);
 }
 
+// Version 0.3 counts a member's own messages as unread, unless they are read.
 export async function down(db: Knex): Promise<void> {
   await db.raw(`
+    update memberships set read_count = read_count + own_above where own_above > 0;
     drop table mentions, room_mentions;
     alter table memberships drop column read_number, drop column receipt_number, drop column own_above,
       drop column notify, drop column muted_until, drop column pinned, drop column archived;

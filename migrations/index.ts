@@ -26,6 +26,8 @@ import * as acts from "./0026-acts.ts";
 import * as actIndexes from "./0027-act-indexes.ts";
 import * as positions from "./0029-positions.ts";
 import * as roomsForPeople from "./0030-rooms-for-people.ts";
+import * as fillPositions from "./0031-fill-positions.ts";
+import { runMigrationsAlone } from "../shared/db/connection/run-alone.ts";
 
 type Migration = {
   name: string;
@@ -63,6 +65,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0027-act-indexes", ...actIndexes },
   { name: "0029-positions", ...positions },
   { name: "0030-rooms-for-people", ...roomsForPeople },
+  { name: "0031-fill-positions", ...fillPositions },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {
@@ -72,15 +75,18 @@ const migrationSource: Knex.MigrationSource<Migration> = {
 };
 
 /**
- * Applies the missing migrations and returns their names. Several processes may call it at the same time. Migrations of a
- * newer version stay as they are, so that the former version can be started again.
+ * Applies the missing migrations and returns their names. Several processes may call it at the same time: one waits for the
+ * other. One that was interrupted goes on with the next call. Migrations of a newer version stay as they are, so that the former
+ * version can be started again. The pool has two connections or more.
  */
-export async function migrateUp(db: Knex): Promise<string[]> {
-  const [, names] = (await db.migrate.latest({ migrationSource, disableMigrationsListValidation: true })) as [
-    number,
-    string[],
-  ];
-  return names;
+export function migrateUp(db: Knex): Promise<string[]> {
+  return runMigrationsAlone(db, async () => {
+    const [, names] = (await db.migrate.latest({
+      migrationSource,
+      disableMigrationsListValidation: true,
+    })) as [number, string[]];
+    return names;
+  });
 }
 
 /**
@@ -91,8 +97,10 @@ export async function migrateDown(db: Knex): Promise<string[]> {
   const newer = await findNewerMigration(db);
   if (newer !== undefined)
     throw new Error(`the last migration ${newer} is of a newer version: revert it with that version`);
-  const [, names] = (await db.migrate.down({ migrationSource })) as [number, string[]];
-  return names;
+  return runMigrationsAlone(db, async () => {
+    const [, names] = (await db.migrate.down({ migrationSource })) as [number, string[]];
+    return names;
+  });
 }
 
 async function findNewerMigration(db: Knex): Promise<string | undefined> {

@@ -72,7 +72,7 @@ async function buildTemplate(admin: Db, name: string): Promise<void> {
   const db = openDb({
     url: withPath(requireEnv("TEST_DATABASE_URL"), `${name}_new`),
     name: "test-template",
-    max: 1,
+    max: 2,
   });
   try {
     await migrateUp(db);

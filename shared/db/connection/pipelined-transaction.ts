@@ -73,7 +73,7 @@ function toQuery(db: Db, { sql, bindings }: Statement): pg.QueryConfig {
 }
 
 /** Runs work on a connection of its own, and returns the connection to the pool. */
-async function withConnection<T>(
+export async function withConnection<T>(
   db: Db,
   work: (connection: pg.Client, pool: InstanceType<typeof knexPackage.Client>) => Promise<T>,
 ): Promise<T> {
