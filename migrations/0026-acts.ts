@@ -83,18 +83,29 @@ export async function up(db: Knex): Promise<void> {
   `);
 }
 
-// Version 0.3 knows no acts. What is accepted and waits for Matrix is dropped; an edited message keeps its newest text.
+// Version 0.3 knows no acts: what is accepted and waits for Matrix is dropped, but the text of an edited message stays, also for
+// Matrix when that has nothing of the message yet. Entries of types that it does not know become changes of nothing, kinds of
+// messages that it does not know become text. It publishes to a room's first stream, so rooms that have left it get a new epoch.
 export async function down(db: Knex): Promise<void> {
   await db.raw(`
     update timeline e set content = e.content || jsonb_build_object('text', w.content ->> 'text')
       from message_states s join timeline w on w.room_id = s.room_id and w.number = s.edit_number
      where e.room_id = s.room_id and e.entry_id = s.message_id and s.deleted_number is null;
+    update messages m set content = m.content || jsonb_build_object('text', e.content ->> 'text')
+      from message_states s join timeline e on e.room_id = s.room_id and e.entry_id = s.message_id
+     where s.edit_number is not null and s.deleted_number is null and m.id = s.message_id and m.open and m.status = 'queued' and not m.replayed;
     update timeline set type = 'room.changed', content = '{"changed": {}}'
-     where type in ('message.edited', 'reaction.added', 'reaction.removed');
+     where type not in ('message.created', 'message.failed', 'message.requeued', 'message.deleted',
+                        'member.joined', 'member.left', 'member.changed', 'room.changed')
+        or type in ('message.failed', 'message.requeued') and coalesce(content ->> 'act', 'message') <> 'message';
+    update timeline set content = content || '{"kind": "text"}' where type = 'message.created' and content ->> 'kind' <> 'text';
     update room_outbox o set accepted_count = o.accepted_count - a.count
-      from (select room_id, count(*) as count from messages where target_id is not null and open group by room_id) a
+      from (select room_id, count(*) as count from messages where (target_id is not null or sender_id is null) and open group by room_id) a
      where a.room_id = o.room_id;
     delete from messages where target_id is not null or sender_id is null;
+    update messages set content = content || '{"kind": "text"}' where content ->> 'kind' <> 'text';
+    insert into unpublished_rooms (room_id) select room_id from room_timeline where scrubs > 0 on conflict do nothing;
+    update room_timeline set epoch = gen_random_uuid() where scrubs > 0;
     drop table stale_streams, waiting_acts, reaction_events, reaction_counts, reactions, message_states;
     alter table room_timeline drop column scrubs;
     alter table timeline drop column ordinal, drop column sender_ref;
