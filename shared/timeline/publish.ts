@@ -13,6 +13,7 @@ import {
   removeMarks,
   replaceEpoch,
 } from "../db/timeline/publish-state.ts";
+import { findStaleStreamsOf } from "../db/timeline/stale-streams.ts";
 import type { DeletedMessage } from "../db/memberships/positions.ts";
 import type { RoomLiveMessage } from "./live-messages.ts";
 import { publishMentions } from "./signs/publish-mentions.ts";
@@ -49,6 +50,9 @@ const NEW_MS = 60_000;
 /** Entries that one round publishes of all rooms, or a batch more. */
 const ROUND_ENTRIES = 5_000;
 const ROUNDS_AT_MOST = 100;
+
+/** Former streams that one round removes. */
+const FORMER_STREAMS = 1_000;
 
 /** The types of entries that may remove what stands in the stream. */
 const SCRUBBING: readonly EntryType[] = ["message.deleted", "message.edited"];
@@ -205,7 +209,7 @@ async function appendToStreams(
   { db, redis }: Publishing,
   batches: readonly (readonly PublishableRow[])[],
 ): Promise<Published[]> {
-  await removeFormer(redis, batches);
+  await removeFormer({ db, redis }, batches);
   const ends = (await runScripts(redis, batches.map(toScriptCall))) as [top: number, before: number][];
   const newEntries = (entries: readonly PublishableRow[], index: number) => {
     const [top = 0, before = 0] = ends[index] ?? [];
@@ -230,13 +234,20 @@ async function publishToPeople(deps: Publishing, entries: readonly EntryRow[]): 
   await publishUnreadBelow(deps, deletedIn(entries));
 }
 
-/** Removes the streams that hold what batches remove. `removeStaleStreams` removes those that this misses. */
-async function removeFormer(redis: Redis, batches: readonly (readonly PublishableRow[])[]): Promise<void> {
-  const keys = batches.flatMap((entries) => {
+/** Removes the streams that hold what batches remove, or what was removed before. `removeStaleStreams` removes those that this misses. */
+async function removeFormer(
+  { db, redis }: Publishing,
+  batches: readonly (readonly PublishableRow[])[],
+): Promise<void> {
+  const roomIds = batches.flatMap((entries) => {
     const last = entries.at(-1);
-    if (!last || last.scrubs === 0 || !entries.some(({ type }) => SCRUBBING.includes(type))) return [];
-    return [roomStreamKey(last.room_id, last.epoch, last.scrubs - 1)];
+    return last && last.scrubs > 0 && entries.some(({ type }) => SCRUBBING.includes(type))
+      ? [last.room_id]
+      : [];
   });
+  if (roomIds.length === 0) return;
+  const former = await findStaleStreamsOf(db, roomIds, FORMER_STREAMS);
+  const keys = former.map(({ room_id: roomId, epoch, scrubs }) => roomStreamKey(roomId, epoch, scrubs));
   if (keys.length > 0) await redis.del(keys);
 }
 

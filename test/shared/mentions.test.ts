@@ -10,6 +10,7 @@ import { countUnread } from "../../shared/db/memberships/unread.ts";
 import { listMyRooms } from "../../shared/db/rooms/my-rooms.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { newId } from "../../shared/platform/ids.ts";
+import { userStreamKey } from "../../shared/platform/redis-keys.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import { listenTo, type LiveChannel } from "../support/live-channel.ts";
@@ -136,6 +137,27 @@ test("people receive once that a message mentions them, without its text; a ment
   await publishRooms(place, [room.id]);
   await until(() => published().length === 4, "the name came");
   expect(await mentions()).toEqual({ ada: 0, bob: 3, cleo: 3 });
+});
+
+test("an edit is published to those people alone whom no version before it mentions", async () => {
+  const published = () => channel.published.flatMap((event) => (event.type === "mention" ? [event] : []));
+  const lengthOf = async (user: string) => place.redis.xlen(userStreamKey(await place.userId(user)));
+  const { id, number } = await say("@bob", naming("bob"));
+  await publishRooms(place, [room.id]);
+  await until(() => published().length === 1, "the mention came");
+  const before = await lengthOf("cleo");
+  await place.act(room, "ada", id, edit("bob"));
+  await place.act(room, "ada", id, edit("bob", "cleo"));
+  await place.act(room, "ada", id, edit("cleo"));
+  await publishRooms(place, [room.id]);
+  const next = await say("@bob", naming("bob"));
+  await publishRooms(place, [room.id]);
+  await until(() => published().some((event) => event.number === next.number), "the next message came");
+  expect(published().filter((event) => event.number === number)).toEqual([
+    expect.objectContaining({ type: "mention", message: id }),
+    expect.objectContaining({ type: "mention", message: id }),
+  ]);
+  expect((await lengthOf("cleo")) - before).toBe(1);
 });
 
 test("the redaction of an edit brings back whom the version before it mentions", async () => {

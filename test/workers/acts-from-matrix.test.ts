@@ -2,6 +2,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/g
 import type { ActContent } from "../../shared/contract/content/acts.ts";
 import type { MessageResource } from "../../shared/contract/resources.ts";
 import { acquireObserverLeases, type LeasedObserver } from "../../shared/db/observers/observer-lease.ts";
+import { takeWaiting } from "../../shared/db/acts/waiting-acts.ts";
+import { isViewStale } from "../../shared/db/connection/failures.ts";
+import { transactPipelined } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { listEntriesAfter, listTimelineMessages } from "../../shared/db/timeline/pages.ts";
 import { presentTimelineMessage } from "../../shared/timeline/present/message.ts";
@@ -271,6 +274,28 @@ describe("an act that comes before its target", () => {
     expect(await shown()).toEqual([{ ...plain, text: "ours", reactions: { "+": 1 } }]);
   });
 
+  test("is not carried out when it is redacted in the batch of its target, or after it was found", async () => {
+    const message = await text("hello");
+    const edited = await edit(message.event_id, "new");
+    await read([edited]);
+    await read([message, await redact(edited.event_id)]);
+    expect(await shown()).toEqual([{ ...plain, text: "hello" }]);
+    expect(await waiting()).toBe(0);
+
+    const taken = [{ roomId: room.id, eventId: edited.event_id }];
+    const late = await transactPipelined(place.db, [takeWaiting(taken)]).catch(isViewStale);
+    expect(late).toBe(true);
+  });
+
+  test("stays a deletion when it is redacted itself: that brings nothing back", async () => {
+    const message = await text("hello");
+    const deletion = await redact(message.event_id);
+    await read([deletion]);
+    await read([await redact(deletion.event_id)]);
+    await read([message]);
+    expect(await shown()).toEqual([{ ...plain, text: "", isDeleted: true }]);
+  });
+
   test("is dropped when it is redacted itself, and after 30 days", async () => {
     const reacted = await react("$never", "+");
     await read([reacted]);
@@ -299,6 +324,40 @@ describe("an act that comes before its target", () => {
     expect(await waiting()).toBe(1_000);
     await place.sql("delete from waiting_acts where room_id = ?", [room.id]);
   });
+});
+
+describe("a message of ours that was redacted before it is read", () => {
+  test.each([false, true])(
+    "is deleted by who redacted it, for the reason given (in a gap: %s)",
+    async (isInGap) => {
+      const [message] = await place.accept(room, "ada", "ours");
+      const id = message?.id ?? "";
+      await place.sql("update messages set event_id = '$ours', status = 'sent' where id = ?", [id]);
+      await place.sql("update memberships set role = 'moderator' where room_id = ? and user_id = ?", [
+        room.id,
+        await place.userId("bob"),
+      ]);
+      const redaction = await event(
+        "m.room.redaction",
+        { redacts: "$ours", reason: "spam" },
+        { sender: await matrixId("bob") },
+      );
+      const pruned = await event(
+        "m.room.message",
+        {},
+        { event_id: "$ours", unsigned: { redacted_because: redaction } },
+      );
+      await read([pruned], { limited: isInGap });
+      if (isInGap) {
+        homeserver.answer(/\/messages$/, { chunk: [pruned] });
+        await handleRoomSync(place.context(homeserver), { tenantId: place.tenantId, roomId: room.id });
+      }
+      await read([redaction]);
+      const [shownMessage] = await messages();
+      expect(shownMessage).toMatchObject({ id, text: "", reason: "spam", deletedBy: { user: "bob" } });
+      expect((await types()).filter((type) => type === "message.deleted")).toHaveLength(2);
+    },
+  );
 });
 
 describe("any order of arrival", () => {

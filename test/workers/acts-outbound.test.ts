@@ -6,8 +6,11 @@ import { replayMessages } from "../../shared/db/messages/replay-messages.ts";
 import { wantRetry } from "../../shared/db/messages/retry-wanted.ts";
 import { acquireRoomLease, releaseRoomLease } from "../../shared/db/rooms/room-lease.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { findTimelineMessage, listEntriesAfter } from "../../shared/db/timeline/pages.ts";
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { furtherTransactionId, newFence } from "../../shared/platform/ids.ts";
+import { presentTimelineMessage } from "../../shared/timeline/present/message.ts";
+import { presentEntry } from "../../shared/timeline/read.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 import { MARKER } from "../../workers/matrix/marker.ts";
@@ -452,6 +455,38 @@ test("an act that the homeserver refuses for good stays here and is no deletion 
   expect(
     await place.sql("select 1 from timeline where room_id = ? and redacted_at is not null", [room.id]),
   ).toEqual([]);
+});
+
+test("an edit that the homeserver refuses for good is taken back where the tenant hides what is refused", async () => {
+  await setTenantLimits(place.db, "acme", { onRefused: "hide" });
+  const message = await say("ada", "hello");
+  await drain();
+  const texts = async () => {
+    const row = await findTimelineMessage(place.db, place.tenantId, room.id, message);
+    const kept = await place.sql<{ text: string }>(
+      "select content ->> 'text' as text from messages where room_id = ? order by order_number",
+      [room.id],
+    );
+    return [row && presentTimelineMessage(row).text, ...kept.map(({ text }) => text)];
+  };
+  await act("ada", message, edit("first edit"));
+  await drain();
+  const bad = await act("ada", message, edit("spam"));
+  expect(await texts()).toEqual(["spam", "hello", "first edit", "spam"]);
+  homeserver.refuse(new RegExp(bad), "permanent");
+
+  await drain();
+  await setTenantLimits(place.db, "acme", {});
+
+  expect(await statuses()).toEqual(["text sent open", "edit sent open", "edit dead refused"]);
+  expect(await texts()).toEqual(["first edit", "hello", "first edit", ""]);
+  const rows = await listEntriesAfter(place.db, { roomId: room.id, position: 0, lastNumber: 99 }, 99);
+  expect(rows.map(presentEntry).slice(-2)).toMatchObject([
+    { type: "message.failed", act: "edit", message, error: { code: "refused" } },
+    { type: "message.edited", by: { user: null }, message: { id: message, text: "first edit", number: 1 } },
+  ]);
+  await replay([bad]);
+  expect(await statuses()).toContain("edit dead refused");
 });
 
 /** Replays rows as the program for operators does. */

@@ -1,4 +1,5 @@
 import { dropOldWaiting, findAdoptable, type WaitingAct } from "../../shared/db/acts/waiting-acts.ts";
+import { isViewStale } from "../../shared/db/connection/failures.ts";
 import { lockTimeline } from "../../shared/db/timeline/append.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import { applySyncPlan } from "./apply-plan.ts";
@@ -10,18 +11,28 @@ const ADOPTED_AT_ONCE = 100;
 
 /**
  * Carries out acts from Matrix that waited for their targets, where these have come without them: whoever reads a target
- * takes its acts at once. Two processes may run it: an act is carried out once.
+ * takes its acts at once. Two processes may run it: an act is carried out once. Where one of a room's has been taken or withdrawn
+ * meanwhile, the next run takes the others.
  */
 export async function adoptWaiting(context: WorkerContext): Promise<void> {
-  const byRoom = new Map<string, WaitingAct[]>();
+  const byRoom = new Map<string, (WaitingAct & { tenant_id: string })[]>();
   for (const act of await findAdoptable(context.db, ADOPTED_AT_ONCE))
     byRoom.set(act.room_id, [...(byRoom.get(act.room_id) ?? []), act]);
   for (const [roomId, acts] of byRoom) {
     const plan = planWaiting(roomId, acts);
-    const applied = await applySyncPlan(context.db, { require: lockTimeline(roomId), plan, also: [] });
-    await publishApplied(context, applied);
+    const applied = await applySyncPlan(context.db, { require: lockTimeline(roomId), plan, also: [] }).catch(
+      nullIfStale,
+    );
+    if (applied === null) continue;
+    await publishApplied(context, acts[0]?.tenant_id ?? "", applied);
     context.log.info({ room: roomId, acts: acts.length }, "acts that waited for their messages carried out");
   }
+}
+
+/** Null where the acts do not all wait any more. @throws any other error as it is */
+function nullIfStale(error: unknown): null {
+  if (!isViewStale(error)) throw error;
+  return null;
 }
 
 /** How long an act waits. */

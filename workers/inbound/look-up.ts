@@ -2,7 +2,7 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { isAllowed } from "../../shared/contract/permissions.ts";
 import { findNamed, type FoundRows } from "../../shared/db/observers/find-named.ts";
 import type { ObservedRoom } from "../../shared/db/observers/observed-rooms.ts";
-import { isStorable, readRedacted, type MatrixEvent } from "../matrix/event.ts";
+import { isStorable, readRedacted, withRedaction, type MatrixEvent } from "../matrix/event.ts";
 import {
   CONTENT_EVENT_TYPES,
   namedPeople,
@@ -33,7 +33,7 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
   const events = rooms.flatMap((room) => room.events);
   const found = await findNamed(db, reader, {
     rooms: rooms.map(({ matrixRoomId }) => matrixRoomId),
-    people: [...new Set(events.flatMap(readPeople))],
+    people: [...new Set(events.flatMap(withRedaction).flatMap(readPeople))],
     messages: [...new Set(events.flatMap((event) => readMarker(event) ?? []))],
     events: events.flatMap((event) => (mayBeOurs(event) ? [event.event_id] : [])).filter(isStorable),
     redacted: [...new Set(events.flatMap((event) => readRedacted(event) ?? []))],

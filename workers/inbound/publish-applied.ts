@@ -6,8 +6,12 @@ import type { WorkerContext } from "../runtime/context.ts";
 import type { Applied } from "./apply-plan.ts";
 import type { SyncPlan } from "./sync-plan.ts";
 
-/** Publishes what was appended, and how far Matrix has the rooms. */
-export async function publishApplied(context: WorkerContext, applied: Applied): Promise<void> {
+/** Publishes what was appended to rooms of a tenant, and how far Matrix has them. */
+export async function publishApplied(
+  context: WorkerContext,
+  tenantId: string,
+  applied: Applied,
+): Promise<void> {
   if (applied.appended.length + applied.settled.length > 0)
     context.hitFailpoint("between timeline commit and publish");
   reportSeen(context, applied.settled);
@@ -18,18 +22,26 @@ export async function publishApplied(context: WorkerContext, applied: Applied): 
       context,
       appended.filter((row) => !acted.includes(row.room_id)),
     ),
-    publishActed(context, acted),
+    publishActed(context, tenantId, acted),
   ]);
 }
 
 /** Publishes rooms in which acts were carried out, from the tables. Never throws: the sweeper publishes what fails here. */
-async function publishActed(context: WorkerContext, roomIds: readonly string[]): Promise<void> {
+async function publishActed(
+  context: WorkerContext,
+  tenantId: string,
+  roomIds: readonly string[],
+): Promise<void> {
   if (roomIds.length === 0) return;
   try {
     await publishRooms(context, roomIds);
   } catch (error) {
     context.log.warn({ err: error, rooms: roomIds.length }, "publishing failed: the sweeper repeats it");
   }
+  wakeConsumers(
+    context,
+    roomIds.map((roomId) => ({ tenant_id: tenantId, room_id: roomId })),
+  );
 }
 
 /** Never throws: the sweeper publishes what fails here. */

@@ -51,7 +51,7 @@ async function saveOwn(
     return false;
   }
   context.metrics.syncEvents.inc(own.claimed.length);
-  await publishApplied(context, applied);
+  await publishApplied(context, observer.tenant_id, applied);
   await redactDuplicates(
     context,
     observer,
@@ -157,9 +157,9 @@ async function afterSaving(
   { rooms }: Seen,
   { applied, plan, gapped }: BatchPlan & { applied: Applied },
 ): Promise<void> {
-  const published = publishApplied(context, applied);
-  if (rooms.length === 0) return published;
   const tenantId = observer.tenant_id;
+  const published = publishApplied(context, tenantId, applied);
+  if (rooms.length === 0) return published;
   countApplied(context, plan, applied, gapped.length);
   const wakes = [
     ...gapped.map((room) => context.wake("room-sync", { tenantId, roomId: room.id })),

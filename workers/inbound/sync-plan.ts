@@ -22,7 +22,7 @@ export type SyncPlan = {
   /** Reactions of ours among them, by id, and events that redactions of ours redact. */
   reactions: string[];
   redacted: { roomId: string; eventId: string }[];
-  /** Those of them that were redacted before we read them, by id. */
+  /** Those of them that were redacted before we read them, by id: deleted by nobody, unless a step says by whom. */
   pruned: string[];
   /** Rooms with messages of ours that have no number yet: see `number-older.ts`. */
   unnumbered: string[];
@@ -52,7 +52,12 @@ export function planSync(rooms: readonly RoomEvents[], context: EventContext): S
     });
     for (const { event, translation } of translated)
       addSideEffect(plan, { roomId, matrixRoomId, eventId: event.event_id }, translation);
-    const waiting = context.waiting.filter((act) => act.room_id === roomId);
+    const withdrawn = new Set(
+      translated.flatMap(({ translation }) =>
+        translation.kind === "withdrawn" ? [translation.eventId] : [],
+      ),
+    );
+    const waiting = context.waiting.filter((act) => act.room_id === roomId && !withdrawn.has(act.event_id));
     plan.adopted.push(...waiting.map(({ event_id: eventId }) => ({ roomId, eventId })));
     plan.steps.push(...planSteps(roomId, translated, groupByTarget(waiting)));
   }
@@ -66,9 +71,12 @@ function groupByTarget(waiting: readonly WaitingAct[]): Map<string, WaitingAct[]
   return byTarget;
 }
 
-/** Of a plan, what does not wait for a gap: what is ours. Duplicates are redacted when the gap is filled. */
-export function keepOwn({ settled, reactions, redacted, pruned, unnumbered, revived }: SyncPlan): SyncPlan {
-  return { ...emptyPlan(), settled, reactions, redacted, pruned, unnumbered, revived };
+/**
+ * Of a plan, what does not wait for a gap: what is ours. When the gap is filled, duplicates are redacted, and what was redacted is
+ * deleted by who redacted it.
+ */
+export function keepOwn({ settled, reactions, redacted, unnumbered, revived }: SyncPlan): SyncPlan {
+  return { ...emptyPlan(), settled, reactions, redacted, unnumbered, revived };
 }
 
 /** The plan for messages of ours that were redacted before an observer read them. */

@@ -45,6 +45,7 @@ export function planSteps(
         held.set(target, [...(held.get(target) ?? []), act]);
       } else addAct(act);
     }
+    if (translation.kind === "own" && translation.deletion !== null) addAct(translation.deletion);
     if (translation.kind === "message" || translation.kind === "own") addActsOn(event.event_id);
   }
   return steps;

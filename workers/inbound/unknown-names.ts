@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CONTENT_EVENT_TYPES } from "../matrix/content/index.ts";
+import { withRedaction } from "../matrix/event.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { EventType } from "../matrix/names.ts";
 import { getState } from "../matrix/rooms/state.ts";
@@ -27,7 +28,7 @@ export async function fetchUnknownNames(
 ): Promise<Map<string, string>> {
   const unknownUsers = new Map<string, { matrixRoomId: string; matrixUserId: string }>();
   for (const { roomId, matrixRoomId, events } of rooms) {
-    for (const { type, sender } of events) {
+    for (const { type, sender } of events.flatMap(withRedaction)) {
       const isUnknown =
         NAMED_EVENT_TYPES.includes(type) && !userIds.has(sender) && sender !== reader.matrixUserId;
       if (isUnknown) unknownUsers.set(nameKey(roomId, sender), { matrixRoomId, matrixUserId: sender });

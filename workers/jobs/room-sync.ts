@@ -104,7 +104,7 @@ async function fillPage(
   // The gap has changed since it was read: a run soon reads what is left of it.
   if (applied === null) return false;
   countApplied(context, plan, applied, 0);
-  await publishApplied(context, applied);
+  await publishApplied(context, room.tenant_id, applied);
   const observer = { homeserver_id: room.homeserver_id, matrix_user_id: room.observer_matrix_id };
   await redactDuplicates(context, observer, duplicatesOf(plan, applied), [room]);
   return true;

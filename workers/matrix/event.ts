@@ -1,8 +1,7 @@
 import { z } from "zod";
 import { EventType } from "./names.ts";
 
-/** An event of a room as a homeserver returns it. `content` may lack anything, and may hold anything. */
-export const matrixEvent = z.object({
+const plainEvent = z.object({
   event_id: z.string(),
   type: z.string(),
   sender: z.string(),
@@ -11,11 +10,16 @@ export const matrixEvent = z.object({
   content: z.record(z.string(), z.unknown()),
   /** What a redaction redacts, in the room versions before 11. */
   redacts: z.string().optional(),
-  /** What the homeserver adds. `prev_content`: of the state event that this one replaces. */
+});
+
+/** An event of a room as a homeserver returns it. `content` may lack anything, and may hold anything. */
+export const matrixEvent = plainEvent.extend({
+  /** What the homeserver adds. `prev_content`: of the state event that this one replaces. `redacted_because`: its redaction. */
   unsigned: z
     .object({
       prev_content: z.record(z.string(), z.unknown()).optional(),
       replaces_state: z.string().optional(),
+      redacted_because: plainEvent.optional().catch(undefined),
     })
     .optional()
     .catch(undefined),
@@ -25,6 +29,19 @@ export type MatrixEvent = z.infer<typeof matrixEvent>;
 /** Whether the content of a message was redacted. */
 export function isPruned({ content }: MatrixEvent): boolean {
   return Object.keys(content).length === 0;
+}
+
+/** The redaction of an event that the homeserver has redacted, where it adds it and its ids may be stored. */
+export function readRedaction({ unsigned }: MatrixEvent): MatrixEvent | null {
+  const redaction = unsigned?.redacted_because;
+  if (redaction?.type !== EventType.RoomRedaction) return null;
+  return isStorable(redaction.event_id) && isStorable(redaction.sender) ? redaction : null;
+}
+
+/** An event, and the redaction that the homeserver adds to it. */
+export function withRedaction(event: MatrixEvent): MatrixEvent[] {
+  const redaction = readRedaction(event);
+  return redaction === null ? [event] : [event, redaction];
 }
 
 /** The id of the event that a redaction redacts; null for any other event. */

@@ -67,10 +67,10 @@ async function endMessage(
   context: WorkerContext,
   room: RoomSnapshot,
   lease: RoomLease,
-  { id, request_id: requestId, target_id: targetId }: ClaimedMessage,
+  { id, request_id: requestId }: ClaimedMessage,
   code: DeadCode,
 ): Promise<number> {
-  const hides = targetId === null && hidesRefused(code, room.on_refused);
+  const hides = hidesRefused(code, room.on_refused);
   const entries = await markDead(context.db, room.id, lease.fence, { id, code, hides });
   if (entries === null) throw new LeaseLost();
   if (entries.length > 0)

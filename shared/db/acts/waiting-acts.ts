@@ -1,3 +1,4 @@
+import { VIEW_STALE } from "../connection/failures.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { MatrixAct } from "./append-matrix-act.ts";
@@ -10,14 +11,21 @@ import type { MatrixAct } from "./append-matrix-act.ts";
 /** `act`: as it was given. */
 export type WaitingAct = { room_id: string; event_id: string; target_event_id: string; act: MatrixAct };
 
-/** Takes acts out, or drops them. */
+/**
+ * Takes acts out, or drops them. Requires that each waits still: one that was withdrawn, or that somebody else has taken, is not
+ * carried out from an older view: VIEW_STALE. Returns nothing.
+ */
 export function takeWaiting(acts: readonly { roomId: string; eventId: string }[]): Statement {
   return { sql: TAKE, bindings: { acts: JSON.stringify(acts) } };
 }
 
 const TAKE = `
-  delete from waiting_acts w using jsonb_to_recordset(cast(:acts as jsonb)) as g("roomId" uuid, "eventId" text)
-   where w.room_id = g."roomId" and w.event_id = g."eventId"`;
+  with given as (
+    select distinct "roomId", "eventId" from jsonb_to_recordset(cast(:acts as jsonb)) as g("roomId" uuid, "eventId" text)
+  ), taken as (
+    delete from waiting_acts w using given g where w.room_id = g."roomId" and w.event_id = g."eventId" returning 1
+  )
+  select 1 where not omc_require((select count(*) from taken) = (select count(*) from given), '${VIEW_STALE}')`;
 
 /** Acts whose targets are here by now, the oldest first, from rooms without a gap: the filling of a gap takes its own. */
 export function findAdoptable(db: Db, limit: number): Promise<(WaitingAct & { tenant_id: string })[]> {

@@ -110,28 +110,42 @@ export type MentionRow = RoomAddress & {
   sender_avatar: string | null;
 };
 
-/** Whom some messages mention; everybody in a room that is mentioned, unless it is a big one. One query. */
+/** A version of a message before the entry `p.edit` mentions the person of `p`. */
+const WAS_MENTIONED = `
+  exists (
+    select 1 from timeline v
+     where v.room_id = p.room_id and v.number < p.edit and (v.entry_id = p.message_id or v.relates_to = p.message_id and v.type = 'message.edited')
+       and (v.content #>> '{mentions,room}' = 'true' or jsonb_exists(v.content #> '{mentions,users}', pu.external_id)))
+  or exists (
+    select 1 from timeline q where q.room_id = p.room_id and q.entry_id = cast(e.content ->> 'replyTo' as uuid) and q.sender_id = p.user_id)`;
+
+/**
+ * Whom some messages mention; everybody in a room that is mentioned, unless it is a big one. `edit`: the number of an edit of the
+ * message, which shows those alone whom no version before it mentions; null for a new message. One query.
+ */
 export function listMentioned(
   db: Db,
-  messages: readonly { roomId: string; messageId: string }[],
+  messages: readonly { roomId: string; messageId: string; edit: number | null }[],
 ): Promise<MentionRow[]> {
   return rowsOf<MentionRow>(
     db,
     `with given as (
-       select * from jsonb_to_recordset(cast(:messages as jsonb)) as g("roomId" uuid, "messageId" uuid)
+       select * from jsonb_to_recordset(cast(:messages as jsonb)) as g("roomId" uuid, "messageId" uuid, edit bigint)
      ), people as (
-       select n.user_id, n.room_id, n.message_id from given g join mentions n on n.message_id = g."messageId" and n.room_id = g."roomId"
+       select n.user_id, n.room_id, n.message_id, g.edit from given g join mentions n on n.message_id = g."messageId" and n.room_id = g."roomId"
        union
-       select s.user_id, n.room_id, n.message_id from given g
+       select s.user_id, n.room_id, n.message_id, g.edit from given g
          join room_mentions n on n.message_id = g."messageId" and n.room_id = g."roomId"
          join rooms r on r.id = n.room_id and r.member_count <= ${BIG_ROOM_MEMBERS}
          join memberships s on s.room_id = n.room_id and s.desired = 'in' and s.user_id is distinct from n.sender
      )
-     select p.user_id, p.room_id, p.message_id, e.number, r.kind, r.slug, e.sender_id, e.sender_ref, e.sender_name,
+     select distinct p.user_id, p.room_id, p.message_id, e.number, r.kind, r.slug, e.sender_id, e.sender_ref, e.sender_name,
             u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar
        from people p join rooms r on r.id = p.room_id
        join timeline e on e.room_id = p.room_id and e.entry_id = p.message_id
+       join users pu on pu.id = p.user_id
        left join users u on u.id = e.sender_id and u.deleted_at is null
+      where p.edit is null or not (${WAS_MENTIONED})
       order by p.room_id, e.number, p.user_id`,
     { messages: JSON.stringify(messages) },
   );

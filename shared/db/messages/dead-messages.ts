@@ -1,4 +1,5 @@
 import { SURVIVING_ACTS } from "../../contract/content/acts.ts";
+import { removeRefusedEdit } from "../acts/refused-edit.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { countClosed } from "../rooms/room-mirrors.ts";
 import type { TenantLimits } from "../tenants/tenants.ts";
@@ -13,7 +14,7 @@ import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
  * were away learn. The same holds of acts on messages. This file holds every statement that marks them dead, but for the
  * deletion of a message, which ends what was never tried (`shared/db/acts/deletion.ts`):
  * - `markDead`: the drain of a room, when `workers/outbound/retry.ts` decides so or the sender is no member any more. What Matrix
- *   has refused for good is also deleted here where the tenant wants so: see `hidesRefused`. Acts on the message die with it.
+ *   has refused for good is also hidden here where the tenant wants so: see `hidesRefused`. Acts on the message die with it.
  * - `markDeadOfRemovedSender`: the transaction that removes a member or a user. What the observer carries out then stays.
  * - `markDeadOfDeletedRooms`: the api, when it deletes a room, or a user with direct rooms. Without entries: the rooms are gone.
  *
@@ -35,7 +36,7 @@ export const DEAD_REASONS = {
 /** Why a message is dead: the `code` of its error. */
 export type DeadCode = keyof typeof DEAD_REASONS;
 
-/** Whether a tenant's messages that are dead for this reason are deleted here too. */
+/** Whether a tenant's messages and edits that are dead for this reason are hidden here too: deleted, or taken back. */
 export function hidesRefused(code: DeadCode, onRefused: TenantLimits["onRefused"]): boolean {
   return onRefused === "hide" && (code === "refused" || code === "forbidden");
 }
@@ -71,8 +72,8 @@ const MARK_ITS_ACTS = markAndAppend(`id in (
       order by m.id for update of m)`);
 
 /**
- * Marks one message dead under its room's lease, and the acts on it that wait. `hides`: it is deleted here too. Returns the
- * entries, to be published: none when the message is not open any more, since an observer has seen it. Null when the lease has
+ * Marks one message dead under its room's lease, and the acts on it that wait. `hides`: it is deleted here too, an edit is taken
+ * back; other acts stay as they are. Returns the entries, to be published: none when the message is not open any more, since an observer has seen it. Null when the lease has
  * ended: then nothing is changed.
  */
 export function markDead(
@@ -88,7 +89,9 @@ export function markDead(
       sql: MARK_ITS_ACTS,
       bindings: { roomId, id, surviving, ...causeOf("target_dead"), ...STATUS_BINDINGS },
     },
-    ...(hides ? [deleteMessages([id], cause.reason, { onlyDead: true })] : []),
+    ...(hides
+      ? [deleteMessages([id], cause.reason, { onlyDead: true }), ...removeRefusedEdit(roomId, id)]
+      : []),
   ]);
 }
 

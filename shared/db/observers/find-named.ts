@@ -21,7 +21,10 @@ export type Named = {
   all: readonly string[];
 };
 
-/** A redacted event that is here, as a message or an act; `is_waiting`: as an act that waits for its target. */
+/**
+ * A redacted event that is here, as a message or an act. `is_waiting`: as an act that waits for its target; not so a deletion, of which
+ * the redaction changes nothing.
+ */
 export type RedactedEvent = { room_id: string; event_id: string; is_waiting: boolean };
 
 /** A message or an act of ours that an event is, or claims to be. */
@@ -96,7 +99,7 @@ const FIND_NAMED = `
               select coalesce(tm.event_id, te.event_id) as event_id
                 from timeline te left join messages tm on tm.id = te.entry_id
                where te.room_id = m.room_id and te.entry_id = m.target_id) a on m.target_id is not null) as messages,
-         (select coalesce(jsonb_agg(jsonb_build_object('room_id', r.id, 'event_id', n.event_id, 'is_waiting', w.event_id is not null)), '[]')
+         (select coalesce(jsonb_agg(jsonb_build_object('room_id', r.id, 'event_id', n.event_id, 'is_waiting', coalesce(w.act ->> 'kind' <> 'deletion', false))), '[]')
             from jsonb_array_elements_text(named.list -> 'redacted') as n(event_id)
             join jsonb_array_elements_text(named.list -> 'rooms') as named_room(matrix_room_id) on true
             join rooms r on r.observer_id = :observerId and r.matrix_room_id = named_room.matrix_room_id and r.deleted_at is null

@@ -16,6 +16,19 @@ export function findStaleStreams(db: Db, limit: number): Promise<StaleStream[]> 
   );
 }
 
+/** The same of some rooms, the newest first. */
+export function findStaleStreamsOf(
+  db: Db,
+  roomIds: readonly string[],
+  limit: number,
+): Promise<Omit<StaleStream, "isOver">[]> {
+  return rowsOf(
+    db,
+    "select room_id, epoch, scrubs from stale_streams where room_id = any(:roomIds) order by since desc limit :limit",
+    { roomIds: [...roomIds], limit },
+  );
+}
+
 /** Forgets the streams that were removed and that nobody publishes to any more. */
 export async function forgetStaleStreams(db: Db, streams: readonly StaleStream[]): Promise<void> {
   const over = streams.filter(({ isOver }) => isOver);

@@ -7,8 +7,8 @@ import { presentSender } from "../present/person.ts";
 import { publishUserEvents } from "../user-stream.ts";
 
 /**
- * Publishes to people that new messages mention them, on all their devices. Nothing is looked up for messages that mention
- * nobody. @throws what Redis or Postgres throws
+ * Publishes to people that new messages mention them, or edits that are the first to do so, on all their devices. Nothing is
+ * looked up for what mentions nobody. @throws what Redis or Postgres throws
  */
 export async function publishMentions(
   { db, redis }: { db: Db; redis: Redis },
@@ -16,7 +16,11 @@ export async function publishMentions(
 ): Promise<void> {
   const messages = entries.filter(mayMention);
   if (messages.length === 0) return;
-  const named = messages.map(({ room_id: roomId, entry_id: messageId }) => ({ roomId, messageId }));
+  const named = messages.map(({ room_id: roomId, entry_id: id, type, relates_to: target, number }) =>
+    type === "message.edited"
+      ? { roomId, messageId: target ?? id, edit: number }
+      : { roomId, messageId: id, edit: null },
+  );
   const mentioned = await listMentioned(db, named);
   await publishUserEvents(
     redis,
@@ -32,5 +36,6 @@ export async function publishMentions(
 }
 
 function mayMention({ type, content }: EntryRow): boolean {
+  if (type === "message.edited") return "mentions" in content;
   return type === "message.created" && ("mentions" in content || "replyTo" in content);
 }

@@ -1,8 +1,10 @@
 import { isActKind, SURVIVING_ACTS } from "../../../shared/contract/content/acts.ts";
+import type { MatrixAct } from "../../../shared/db/acts/append-matrix-act.ts";
 import type { MarkedMessage } from "../../../shared/db/observers/find-named.ts";
-import { isPruned, readRedacted, type MatrixEvent } from "../../matrix/event.ts";
+import { isPruned, readRedacted, readRedaction, type MatrixEvent } from "../../matrix/event.ts";
 import { MARKER } from "../../matrix/marker.ts";
 import { readClaim } from "../claim.ts";
+import { readDeletion } from "./deletion.ts";
 import type { EventContext, Translation } from "./translation.ts";
 
 /** What an event is when it is a message or an act of ours; null when it is neither. */
@@ -14,13 +16,21 @@ export function translateOwn(roomId: string, event: MatrixEvent, context: EventC
   // An event's id is written once: a second event of the message is the duplicate. Two redactions do the same.
   const isSecond = own.event_id !== null && own.event_id !== event.event_id;
   if (isSecond && redacts === null) return { kind: "duplicate", eventId: event.event_id, messageId: own.id };
-  const isMessage = !isActKind(own.content["kind"]);
+  const isPrunedMessage = !isActKind(own.content["kind"]) && isPruned(event);
   return {
     kind: "own",
     message: own,
-    isPruned: isMessage && isPruned(event),
+    isPruned: isPrunedMessage,
+    deletion: isPrunedMessage ? readPruning(roomId, event, context) : null,
     redacts,
   };
+}
+
+/** The redaction that the homeserver adds to an event which it has redacted. The observer redacts what is deleted here already. */
+function readPruning(roomId: string, event: MatrixEvent, context: EventContext): MatrixAct | null {
+  const redaction = readRedaction(event);
+  if (redaction === null || redaction.sender === context.observerMatrixId) return null;
+  return readDeletion(roomId, redaction, event.event_id, context);
 }
 
 /**

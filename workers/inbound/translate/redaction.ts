@@ -1,11 +1,9 @@
 import { readRedacted, type MatrixEvent } from "../../matrix/event.ts";
 import { MARKER } from "../../matrix/marker.ts";
 import { CONFIGURATION } from "./configuration.ts";
+import { readDeletion } from "./deletion.ts";
 import { translateOwn } from "./own.ts";
-import { readSender, readTime } from "./sender.ts";
 import { eventKey, NOTHING, type EventContext, type Translation } from "./translation.ts";
-
-const REASON_MAX_LENGTH = 500;
 
 /** The redaction of a message, of an act on one, or of what the tenant decides. */
 export function translateRedaction(roomId: string, event: MatrixEvent, context: EventContext): Translation {
@@ -23,14 +21,7 @@ export function translateRedaction(roomId: string, event: MatrixEvent, context: 
     return mayBeState ? { kind: "redacted-state", what: ["levels", "description"] } : NOTHING;
   return {
     kind: "act",
-    act: {
-      ...{ roomId, eventId: event.event_id, targetEventId: target },
-      kind: "deletion",
-      content: { kind: "deletion", reason: readReason(event) },
-      senderMatrixId: event.sender,
-      ...readSender(roomId, event, context),
-      at: readTime(event.origin_server_ts),
-    },
+    act: readDeletion(roomId, event, target, context),
     mayBeState,
     isForged: event.content[MARKER] !== undefined,
   };
@@ -40,12 +31,4 @@ export function translateRedaction(roomId: string, event: MatrixEvent, context: 
 function translateRedactedState(type: string): Translation {
   const what = CONFIGURATION.get(type);
   return what === undefined ? NOTHING : { kind: "redacted-state", what: [what] };
-}
-
-function readReason({ content }: MatrixEvent): string | null {
-  const reason = content["reason"];
-  if (typeof reason !== "string") return null;
-  // Made well-formed last: the cut may split a character, and Postgres refuses half of one.
-  const safe = reason.replaceAll("\0", "").slice(0, REASON_MAX_LENGTH).toWellFormed();
-  return safe === "" ? null : safe;
 }

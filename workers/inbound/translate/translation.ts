@@ -35,7 +35,7 @@ export type EventContext = {
 /**
  * What an event changes here.
  * - `own`: the event is a message or an act of ours, which has its entry already. `isPruned`: the message's content was
- *   redacted before we read it. `redacts`: the event that it redacts.
+ *   redacted before we read it; `deletion`: by whom and why, where the event says so. `redacts`: the event that it redacts.
  * - `duplicate`: a second event of a message of ours. It is redacted and makes no entry.
  * - `message`: somebody wrote on Matrix: an entry is appended. `isForged`: the event has a marker that is not its own.
  * - `act`: somebody edited, deleted or reacted to a message on Matrix, or redacted such an act. `mayBeState`: what
@@ -48,7 +48,13 @@ export type EventContext = {
  * - `successor`: the room was upgraded and goes on as another one.
  */
 export type Translation =
-  | { kind: "own"; message: MarkedMessage; isPruned: boolean; redacts: string | null }
+  | {
+      kind: "own";
+      message: MarkedMessage;
+      isPruned: boolean;
+      deletion: MatrixAct | null;
+      redacts: string | null;
+    }
   | { kind: "duplicate"; eventId: string; messageId: string }
   | { kind: "message"; entry: NewEntry; isForged: boolean }
   | { kind: "act"; act: MatrixAct; mayBeState?: boolean; isForged: boolean }
