@@ -86,10 +86,10 @@ export function presentMessage(row: MessageRow): MessageResource {
     room: formatRoomKey(row),
     number: row.number,
     clientId: row.client_id,
-    sender: presentSender({ ...row, sender_ref: null, sender_name: null }, row.room_id),
-    ...presentState({ ...row, redacted_at: row.deleted_at }),
+    sender: presentSender({ sender_ref: null, sender_name: null, ...row }, row.room_id),
     at: row.accepted_at.toISOString(),
     status: row.status,
     error: presentError(row),
+    ...presentState({ redacted_at: row.deleted_at, ...row }),
   };
 }
