@@ -27,6 +27,7 @@ import * as actIndexes from "./0027-act-indexes.ts";
 import * as positions from "./0029-positions.ts";
 import * as roomsForPeople from "./0030-rooms-for-people.ts";
 import * as fillPositions from "./0031-fill-positions.ts";
+import * as rights from "./0032-rights.ts";
 import { runMigrationsAlone } from "../shared/db/connection/run-alone.ts";
 
 type Migration = {
@@ -66,6 +67,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0029-positions", ...positions },
   { name: "0030-rooms-for-people", ...roomsForPeople },
   { name: "0031-fill-positions", ...fillPositions },
+  { name: "0032-rights", ...rights },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

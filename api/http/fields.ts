@@ -8,6 +8,7 @@ import {
   type RoomAddress,
   type RoomKind,
 } from "../../shared/contract/names.ts";
+import { posting } from "../../shared/contract/permissions.ts";
 import { roomJoin } from "../../shared/contract/resources.ts";
 import { role } from "../../shared/contract/roles.ts";
 import { AppError } from "../../shared/contract/errors.ts";
@@ -20,6 +21,15 @@ export const join = roomJoin.meta({
   description:
     "Whether users of the tenant may join a public room by themselves; a private room has no use of it",
 });
+
+export const postingField = posting.meta({
+  description: "Who may write: everyone but guests, or speakers and above. Members react in both",
+});
+export const slowModeS = z
+  .int()
+  .min(0)
+  .max(3_600)
+  .meta({ description: "Seconds that a member waits between two messages; 0 for none" });
 
 export const avatarUrl = limitedText(2_048)
   .regex(webUrl, "must be an http or https URL without spaces, backslashes, quotes and credentials")

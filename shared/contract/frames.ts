@@ -33,6 +33,7 @@ export const publication = z.discriminatedUnion("type", [
     number: z.int(),
     at: z.string(),
     changed: z.record(z.string(), z.string().nullable()),
+    by: z.string().nullable().default(null),
   }),
   z.object({ type: z.literal("room.added"), room: myRoomResource }),
   z.object({ type: z.literal("room.removed"), room: z.string() }),

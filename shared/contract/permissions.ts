@@ -1,63 +1,100 @@
 import { z } from "zod";
 import { role, type Role } from "./roles.ts";
 
-/** What a member of a room may do. `remove` is for members of a lower role: see `isAllowedOver`. */
-export type Permission =
-  | "read"
-  | "post"
-  | "edit own"
-  | "react"
-  | "type"
-  | "send receipts"
-  | "delete own"
-  | "delete any"
-  | "mention the room"
-  | "remove";
+/** Who may write in a room: with `speakers`, members only react. */
+export const posting = z.enum(["everyone", "speakers"]);
+export type Posting = z.infer<typeof posting>;
 
-/** Who may post in a room: `speakers` lets members react, but not write. */
-const posting = z.enum(["everyone", "speakers"]);
+/** What one permission needs. `roles`: highest first. */
+type Holders = {
+  roles: readonly Role[];
+  /** Who has it where speakers alone post; absent: the same roles. */
+  rolesAmongSpeakers?: readonly Role[];
+  /** A muted member has it too, whatever the role. */
+  whileMuted?: true;
+  /** In a direct room one of whose two people blocks the other, both have it. */
+  whileBlocked?: true;
+};
+
+const EVERYBODY = role.options;
+const NOT_GUESTS = ["owner", "admin", "moderator", "speaker", "member"] as const;
+const SPEAKERS = ["owner", "admin", "moderator", "speaker"] as const;
+const MODERATORS = ["owner", "admin", "moderator"] as const;
+const ADMINS = ["owner", "admin"] as const;
 
 /**
- * The roles that have each permission. Handlers ask `isAllowed`; statements take `rolesAllowed` as a parameter. Members
- * who may post are joined to the room on Matrix; the others are not.
+ * Who may do what: the one table. Matrix has it as power levels, as far as it can: `workers/matrix/power-levels.ts`. Members who may
+ * react are joined to the room there; the others are not.
  */
 const PERMISSIONS = {
-  read: ["owner", "admin", "moderator", "speaker", "member", "guest"],
-  post: ["owner", "admin", "moderator", "speaker", "member"],
-  "edit own": ["owner", "admin", "moderator", "speaker", "member"],
-  react: ["owner", "admin", "moderator", "speaker", "member"],
-  type: ["owner", "admin", "moderator", "speaker", "member"],
-  "send receipts": ["owner", "admin", "moderator", "speaker", "member"],
-  "delete own": ["owner", "admin", "moderator", "speaker", "member"],
-  "delete any": ["owner", "admin", "moderator"],
-  "mention the room": ["owner", "admin", "moderator"],
-  remove: ["owner", "admin", "moderator"],
-} as const satisfies Record<Permission, readonly Role[]>;
+  read: { roles: EVERYBODY, whileMuted: true, whileBlocked: true },
+  post: { roles: NOT_GUESTS, rolesAmongSpeakers: SPEAKERS },
+  "edit own": { roles: NOT_GUESTS, rolesAmongSpeakers: SPEAKERS },
+  react: { roles: NOT_GUESTS },
+  type: { roles: NOT_GUESTS },
+  "send receipts": { roles: NOT_GUESTS, whileMuted: true, whileBlocked: true },
+  "delete own": { roles: NOT_GUESTS, whileBlocked: true },
+  "delete any": { roles: MODERATORS },
+  "mention the room": { roles: MODERATORS },
+  pin: { roles: MODERATORS },
+  "add people": { roles: MODERATORS },
+  mute: { roles: MODERATORS },
+  remove: { roles: MODERATORS },
+  ban: { roles: MODERATORS },
+  describe: { roles: ADMINS },
+  "give roles": { roles: ADMINS },
+  "post without waiting": { roles: MODERATORS },
+} as const satisfies Record<string, Holders>;
 
-/** What members alone may not do where speakers post. */
-const SPEAKERS_ALONE: readonly Permission[] = ["post", "edit own"];
+/** What a person may do in a room. `mute`, `remove`, `ban` and `give roles` concern lower roles alone: see `isAllowedOver`. */
+export type Permission = keyof typeof PERMISSIONS;
+export const permissions = Object.keys(PERMISSIONS) as Permission[];
 
-/** Whether a role has a permission. */
-export function isAllowed(name: Role, permission: Permission): boolean {
-  return rolesAllowed(permission).includes(name);
+/**
+ * Where a member stands: `rooms.posting` and the role; `muted`; in a direct room, where both have a member's rights, `blocked`.
+ * `shared/db/memberships/standing.ts` builds it in SQL.
+ */
+export type Standing = `${Posting} ${Role}` | "muted" | "blocked";
+
+const standings: readonly Standing[] = [
+  ...posting.options.flatMap((setting) => role.options.map((name): Standing => `${setting} ${name}`)),
+  "muted",
+  "blocked",
+];
+
+/** Whether somebody with this standing has a permission. */
+export function isAllowed(standing: Standing, permission: Permission): boolean {
+  const holders: Holders = PERMISSIONS[permission];
+  if (standing === "muted") return holders.whileMuted === true;
+  if (standing === "blocked") return holders.whileBlocked === true;
+  const { setting, role: name } = readStanding(standing);
+  const roles = setting === "speakers" ? (holders.rolesAmongSpeakers ?? holders.roles) : holders.roles;
+  return roles.includes(name);
 }
 
-/** Whether a role has a permission over a member of another role: that role must be lower. */
-export function isAllowedOver(name: Role, permission: Permission, other: Role): boolean {
-  return isAllowed(name, permission) && role.options.indexOf(name) < role.options.indexOf(other);
+/** Whether somebody has a permission over a member of a role, or for that role: it must be below the own one. */
+export function isAllowedOver(standing: Standing, permission: Permission, other: Role): boolean {
+  if (standing === "muted" || standing === "blocked" || !isAllowed(standing, permission)) return false;
+  const { role: own } = readStanding(standing);
+  return role.options.indexOf(own) < role.options.indexOf(other);
 }
 
-/** The roles that have a permission, highest first. */
+function readStanding(standing: Exclude<Standing, "muted" | "blocked">): { setting: Posting; role: Role } {
+  const [setting, name] = standing.split(" ");
+  return { setting: posting.parse(setting), role: role.parse(name) };
+}
+
+/** The roles that have a permission where everybody posts, highest first: a parameter of statements. */
 export function rolesAllowed(permission: Permission): readonly Role[] {
-  return PERMISSIONS[permission];
+  return PERMISSIONS[permission].roles;
 }
 
-/** Who has a permission, as pairs of what `rooms.posting` and `memberships.role` say: a parameter of statements. */
-export function standingsAllowed(permission: Permission | null): string[] {
-  if (permission === null) return [];
-  return posting.options.flatMap((setting) =>
-    rolesAllowed(permission)
-      .filter((name) => setting === "everyone" || name !== "member" || !SPEAKERS_ALONE.includes(permission))
-      .map((name) => `${setting} ${name}`),
-  );
+/** Whether members of a role are in the room on Matrix: whoever may react, also while muted. */
+export function isOnMatrix(name: Role): boolean {
+  return rolesAllowed("react").includes(name);
+}
+
+/** The standings that have a permission: a parameter of statements. Null: nobody has it. */
+export function standingsAllowed(permission: Permission | null): Standing[] {
+  return permission === null ? [] : standings.filter((standing) => isAllowed(standing, permission));
 }

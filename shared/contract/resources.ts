@@ -7,6 +7,7 @@ import { roomKind } from "./names.ts";
 import { messageResource } from "./resources/message.ts";
 import { roomSettings } from "./resources/settings.ts";
 import { time } from "./resources/time.ts";
+import { posting } from "./permissions.ts";
 import { role } from "./roles.ts";
 
 export { actResource, type ActResource } from "./resources/act.ts";
@@ -51,6 +52,11 @@ export const roomResource = z
     avatar: z.string().nullable(),
     visibility: z.enum(["private", "public"]),
     join: roomJoin,
+    posting,
+    slowModeS: z.int().meta({
+      description:
+        "Seconds that a member waits between two messages; 0 for none. Moderators and above never wait",
+    }),
     status: z.enum(["pending", "ready", "failed"]),
     epoch: z.string(),
     offset: z.int(),

@@ -12,9 +12,17 @@ export function memberEntry(
   return { ...ownEntry(), type, senderId: userId, content: { role, by } };
 }
 
-/** An entry about the room itself; `changed`: the new values by name. */
-export function roomChangedEntry(changed: Record<string, string | null>): NewEntry {
-  return { ...ownEntry(), type: "room.changed", senderId: null, content: { changed } };
+/**
+ * An entry about the room itself; `changed`: the new values by name. `by`: the user who changed it; null for the tenant's backend.
+ */
+export function roomChangedEntry(
+  changed: Record<string, string | number | null>,
+  by: string | null = null,
+): NewEntry {
+  const texts = Object.fromEntries(
+    Object.entries(changed).map(([name, value]) => [name, value === null ? null : String(value)]),
+  );
+  return { ...ownEntry(), type: "room.changed", senderId: null, content: { changed: texts, by } };
 }
 
 /** How many members a room has: in big rooms, instead of an entry for each member. */

@@ -9,7 +9,10 @@ import { presentTarget, presentTimelineMessage } from "./present/message.ts";
 import { presentNobody, presentPerson, presentSender } from "./present/person.ts";
 
 const memberContent = z.object({ role, by: z.string().nullable() });
-const roomContent = z.object({ changed: z.record(z.string(), z.string().nullable()) });
+const roomContent = z.object({
+  changed: z.record(z.string(), z.string().nullable()),
+  by: z.string().nullable().default(null),
+});
 const statusContent = z.object({ act: actWord.default("message") });
 const failedContent = statusContent.extend({ error: messageError });
 const deletedContent = z.object({ reason: z.string().nullable() });
@@ -41,7 +44,7 @@ export function presentEntry(row: EntryRow): Publication {
       return { type: row.type, ...presentSubject(row), by, ...deletedContent.parse(row.content) };
     }
     case "room.changed":
-      return { type: "room.changed", ...presentPlace(row), changed: roomContent.parse(row.content).changed };
+      return { type: "room.changed", ...presentPlace(row), ...roomContent.parse(row.content) };
     default:
       return {
         type: row.type,

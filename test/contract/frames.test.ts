@@ -27,6 +27,8 @@ test("a client ignores fields of a resource that it does not know", () => {
     avatar: null,
     visibility: "private",
     join: "invite",
+    posting: "everyone",
+    slowModeS: 0,
     status: "ready",
     epoch: "e",
     offset: 0,

@@ -129,6 +129,8 @@ export class World {
       avatar: null,
       visibility: "private",
       join: "invite",
+      posting: "everyone",
+      slowModeS: 0,
     } as const;
     await insertRoom(this.db, this.tenant.id, address, attributes);
     const room = await findRoom(this.db, this.tenant.id, address);

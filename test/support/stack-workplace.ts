@@ -94,6 +94,8 @@ export class Workplace {
       avatar: null,
       visibility: "private",
       join: "invite",
+      posting: "everyone",
+      slowModeS: 0,
     } as const;
     await insertRoom(this.db, this.tenantId, address, attributes);
     const room = await findRoom(this.db, this.tenantId, address);

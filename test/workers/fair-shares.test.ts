@@ -93,6 +93,8 @@ async function makeRoom(tenantId: string, slug: string, users: readonly string[]
     avatar: null,
     visibility: "private" as const,
     join: "invite" as const,
+    posting: "everyone" as const,
+    slowModeS: 0,
   };
   const members = users.map((user, index) => ({
     user,

@@ -241,6 +241,8 @@ test("the sweeper finds each tenant's work though another has more due than it f
     avatar: null,
     visibility: "private",
     join: "invite",
+    posting: "everyone",
+    slowModeS: 0,
   });
   await ensureUsers(place.db, other, ["quiet"]);
   const room = await findRoom(place.db, other, address);

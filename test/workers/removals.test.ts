@@ -20,7 +20,7 @@ describe("a removal on Matrix", () => {
     isMember: true,
     isSettled: false,
     isOlderThanMembership: false,
-    actor: actor && { user: "ada", role: actor },
+    actor: actor && { user: "ada", standing: `everyone ${actor}` },
     ...more,
   });
 

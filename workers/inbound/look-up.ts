@@ -60,8 +60,8 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
     names: await fetchUnknownNames(reader, known, userIds),
     people: new Map(found.users.flatMap(toNamedPerson)),
     roomMentioners: new Set(
-      found.mentioning.flatMap(({ room_id: roomId, matrix_user_id: id, role }) =>
-        isAllowed(role, "mention the room") ? [nameKey(roomId, id)] : [],
+      found.mentioning.flatMap(({ room_id: roomId, matrix_user_id: id, standing }) =>
+        isAllowed(standing, "mention the room") ? [nameKey(roomId, id)] : [],
       ),
     ),
     answered: answeredMessages(known, found),

@@ -1,4 +1,4 @@
-import { isAllowed } from "../../shared/contract/permissions.ts";
+import { isOnMatrix } from "../../shared/contract/permissions.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { findUnknownUsers } from "../../shared/db/memberships/unknown-users.ts";
 import {
@@ -68,7 +68,7 @@ function compareMembers(
 ): Difference[] {
   const known = new Set(members.map((member) => member.matrix_user_id));
   const unknownUsers = unwanted.filter((matrixUserId) => !known.has(matrixUserId));
-  const isWanted = (member: DiagnosedMember) => member.desired === "in" && isAllowed(member.role, "post");
+  const isWanted = (member: DiagnosedMember) => member.desired === "in" && isOnMatrix(member.role);
   return [
     ...members
       .filter((member) => !isWanted(member) && joined.has(member.matrix_user_id))

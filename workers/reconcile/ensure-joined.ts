@@ -13,7 +13,7 @@ export class NotWanted extends Error {}
 
 /**
  * Ensures that a member is in the Matrix room; a ban that does not count here is undone.
- * @throws NotWanted when the user is no member who may post, also because of a ban that counts here.
+ * @throws NotWanted when the user is no member who may react, also because of a ban that counts here.
  */
 export async function ensureJoined(
   context: WorkerContext,

@@ -84,8 +84,8 @@ async function findPeople(
   const users = [...new Set(mentions?.users ?? [])];
   const mentionsRoom = mentions?.room === true;
   if (users.length === 0 && !mentionsRoom && replyTo === null) return NOBODY;
-  const { room_id: roomId, role } = await requireReadAccess(db, caller, room);
-  if (mentionsRoom && !isAllowed(role, "mention the room"))
+  const { room_id: roomId, standing } = await requireReadAccess(db, caller, room);
+  if (mentionsRoom && !isAllowed(standing, "mention the room"))
     throw new AppError("forbidden", "You may not mention everybody in this room.");
   const found = await findMentionable(db, { tenantId: caller.tenantId, roomId, users, replyTo });
   const byUser = new Map(found.members.map((member) => [member.user, member]));

@@ -31,13 +31,13 @@ export function listEditsRoute({ db }: { db: Db }): Route {
       const {
         room_id: roomId,
         user_id: userId,
-        role,
+        standing,
       } = await requireReadAccess(db, caller, pathRoom(params));
       const target = pathMessage(params);
       const message = await findTimelineMessage(db, caller.tenantId, roomId, target);
       if (!message) throw noSuchMessage();
-      const isOwn = message.sender_id === userId && isAllowed(role, "delete own");
-      if (!isOwn && !isAllowed(role, "delete any"))
+      const isOwn = message.sender_id === userId && isAllowed(standing, "delete own");
+      if (!isOwn && !isAllowed(standing, "delete any"))
         throw new AppError("forbidden", "You may not read earlier texts of the message.");
       const rows =
         message.redacted_at === null ? await listVersions(db, { roomId, target, limit: MAX_VERSIONS }) : [];

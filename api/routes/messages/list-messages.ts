@@ -4,7 +4,7 @@ import { markOpened } from "../../../shared/db/memberships/members-due.ts";
 import { listTimelineMessages, readPosition, type PageEdge } from "../../../shared/db/timeline/pages.ts";
 import type { EntryRow } from "../../../shared/db/timeline/entries.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
-import { isAllowed } from "../../../shared/contract/permissions.ts";
+import { isOnMatrix } from "../../../shared/contract/permissions.ts";
 import { messageResource, readMessage } from "../../../shared/contract/resources.ts";
 import { readOwnReactions } from "../../../shared/db/acts/read-acts.ts";
 import { presentTimelineMessage } from "../../../shared/timeline/present/message.ts";
@@ -82,7 +82,7 @@ export function listMessagesRoute({ db }: { db: Db }): Route {
       const position = await readPosition(db, tenantId, access.room_id);
       if (!position) throw new AppError("not_found", "There is no such room.");
       const { items, ...more } = await readWindow(db, { tenantId, roomId: access.room_id }, query);
-      if (access.opened_at === null && isAllowed(access.role, "post")) await markOpened(db, access);
+      if (access.opened_at === null && isOnMatrix(access.role)) await markOpened(db, access);
       const reacted = items.flatMap((row) => (row.reactions === null ? [] : [row.entry_id]));
       const own = await readOwnReactions(db, { roomId: access.room_id, person: access.user_id }, reacted);
       const body: z.infer<typeof messagePage> = {

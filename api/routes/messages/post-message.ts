@@ -42,7 +42,8 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
         "in the text as @ and their id, or are mentioned all the same; a reply mentions whom it answers. A repeated Idempotency-Key or " +
         "clientId with the same body returns the same message, with Idempotency-Replayed: true; with another body or another " +
         "room it is refused: 422 idempotency_key_reused. After a lost answer, 429 or 503 send the same body with the same key " +
-        "again. 403 for a guest, who only reads, and for a locked user; 404 for a room that the user is not in. 503 also while " +
+        "again. 403 for whoever may not write in the room: a guest, a muted member, a member where posting=speakers; and for a locked user. " +
+        "429 while the room's slow mode makes the person wait, see Retry-After; 404 for a room that the user is not in. 503 also while " +
         "too many messages of the room or of the tenant wait for the chat server, which follows behind. 413 for a message whose formatted text is too large for it.",
       body: { schema: messageBody, example: { text: "See you at seven", clientId: "c-17" } },
       answers: {
@@ -73,7 +74,7 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
         },
         limits.queuedMessages,
       );
-      if (!("message" in acceptance)) throw refusalError(acceptance.outcome);
+      if (!("message" in acceptance)) throw refusalError(acceptance);
       const { outcome, message } = acceptance;
       if (outcome === "replayed" && message.request_hash !== null && message.request_hash !== requestHash) {
         throw new AppError("idempotency_key_reused", "The key was used for another message.");
@@ -112,7 +113,12 @@ async function acceptWithinQuota(
   return { outcome: "replayed", message };
 }
 
-function refusalError(outcome: Exclude<Acceptance["outcome"], "accepted" | "replayed">): AppError {
+function refusalError(refusal: Exclude<Acceptance, { message: unknown }>): AppError {
+  const { outcome } = refusal;
+  if (outcome === "too_soon")
+    return new AppError("rate_limited", "The room is in slow mode: wait before the next message.", {
+      retryAfterMs: refusal.retryAfterMs,
+    });
   if (outcome === "token_not_held") return notHeldError();
   if (outcome === "room_full") return overQuotaError("room");
   return outcome === "may_not_post"

@@ -18,7 +18,7 @@ export async function requireReadAccess(db: Db, caller: UserCaller, room: RoomAd
   const found = await findRoomCaller(db, caller.tenantId, room, caller.user);
   if (!found) throw noSuchRoom();
   const { access, status } = requireHolder(found, caller);
-  if (!access || !isAllowed(access.role, "read")) throw noSuchRoom();
+  if (!access || !isAllowed(access.standing, "read")) throw noSuchRoom();
   if (status === "locked") throw new AppError("forbidden", "The user is locked.");
   return access;
 }

@@ -36,7 +36,7 @@ export function getRoomOfUserRoute({ db }: Pick<RoomDeps, "db">): Route {
       const found = await findRoomCaller(db, caller.tenantId, address, caller.user);
       const { access, status } = requireHolder(found, caller);
       const room = await readRoom(db, caller.tenantId, address);
-      const isMember = access !== null && isAllowed(access.role, "read");
+      const isMember = access !== null && isAllowed(access.standing, "read");
       if (!isMember && room.visibility !== "public")
         throw new AppError("not_found", "There is no such room.");
       if (status === "locked") throw new AppError("forbidden", "The user is locked.");

@@ -39,7 +39,7 @@ export function putRoomRoute(deps: RoomDeps): Route {
       summary: "Make or change a room",
       description:
         "The body says all fields of an event or a group: an absent topic or avatar becomes null, an absent visibility private, " +
-        "an absent join invite, and the name is needed. A direct room needs no body: it keeps the fields that are absent, is private, and has exactly " +
+        "an absent join invite, an absent posting everyone, an absent slowModeS 0, and the name is needed. A direct room needs no body: it keeps the fields that are absent, is private, and has exactly " +
         "the two users of its slug as members; others are refused (409 conflict). Members are added and changed; none is removed. " +
         "409 too_many_roles when more than 1,000 members have a role above member.",
       body: {
@@ -76,8 +76,9 @@ export async function put(
 function describePut(address: RoomAddress, body: RoomBody, unknownUsers: RoomPut["unknownUsers"]): RoomPut {
   if (address.kind === "direct") return { ...describeDirectPut(address, body, () => "slug"), unknownUsers };
   const { name, topic = null, avatar = null, visibility = "private", join = "invite" } = body;
+  const { posting = "everyone", slowModeS = 0 } = body;
   if (name === undefined) throw fieldError("name", "is needed");
-  const room: DesiredRoom = { name, topic, avatar, visibility, join };
+  const room: DesiredRoom = { name, topic, avatar, visibility, join, posting, slowModeS };
   return { initial: room, fields: room, members: placeMembers(body.members), unknownUsers };
 }
 
@@ -104,6 +105,8 @@ export function describeDirectPut(
     avatar: null,
     visibility: "private",
     join: "invite",
+    posting: "everyone",
+    slowModeS: 0,
     ...fields,
   };
   return { initial, fields, members: [...people, ...others] };

@@ -6,7 +6,15 @@ import { roomResource, type RoomResource } from "../../../shared/contract/resour
 import type { KeyedMutex } from "../../../shared/platform/concurrency/keyed-mutex.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
 import type { Caller } from "../../auth/authenticate.ts";
-import { avatarUrl, join, roomName, roomTopic, visibility } from "../../http/fields.ts";
+import {
+  avatarUrl,
+  join,
+  postingField,
+  roomName,
+  roomTopic,
+  slowModeS,
+  visibility,
+} from "../../http/fields.ts";
 import { answerResource, type Answer, type Call } from "../../http/route.ts";
 
 export const tag = "rooms";
@@ -22,6 +30,8 @@ export const roomFields = {
   avatar: avatarUrl.nullish(),
   visibility: visibility.optional(),
   join: join.optional(),
+  posting: postingField.optional(),
+  slowModeS: slowModeS.optional(),
 };
 
 /** Answers of the calls that make or change a room. */
@@ -48,11 +58,15 @@ export async function readRoom(db: Db, tenantId: string, address: RoomAddress): 
   return presentRoom(room);
 }
 
-/** @throws AppError `invalid` for a direct room that is to be public or open. */
+/** @throws AppError `invalid` for a direct room that is to be public or open, or that is to hinder its two people. */
 export function requirePrivateDirect({ kind }: RoomAddress, fields: Partial<DesiredRoom>): void {
   if (kind === "direct" && fields.visibility === "public")
     throw fieldError("visibility", "of a direct room is private");
   if (kind === "direct" && fields.join === "open") throw fieldError("join", "of a direct room is invite");
+  if (kind === "direct" && fields.posting === "speakers")
+    throw fieldError("posting", "of a direct room is everyone");
+  if (kind === "direct" && (fields.slowModeS ?? 0) > 0)
+    throw fieldError("slowModeS", "of a direct room is 0");
 }
 
 export function fieldError(field: string, message: string): AppError {

@@ -20,7 +20,7 @@ export function putTypingRoute({ db, redis }: { db: Db; redis: Redis }): Route {
       summary: "Say that I am typing, or not any more",
       description:
         "It ends 8 s after the last `true`, and with the person's next message. While a person types, a client repeats `true` " +
-        "every few seconds. 403 for a guest, who only reads; 404 for a room that the user is not in. 60 calls in 10 s for each " +
+        "every few seconds. 403 for a guest, who only reads, and a muted member; 404 for a room that the user is not in. 60 calls in 10 s for each " +
         "person and room, all live signs together.",
       body: { schema: typingBody, example: { typing: true } },
       answers: { 204: { description: "Noted" } },
@@ -33,10 +33,10 @@ export function putTypingRoute({ db, redis }: { db: Db; redis: Redis }): Route {
       if (!found) throw new AppError("not_found", "There is no such room.");
       const { id, external_id: user, display_name: displayName, avatar, ...signer } = found;
       const { membership, status } = requireHolder({ id, ...signer }, caller);
-      if (!membership || !isAllowed(membership.role, "read"))
+      if (!membership || !isAllowed(membership.standing, "read"))
         throw new AppError("not_found", "There is no such room.");
       if (status === "locked") throw new AppError("forbidden", "The user is locked.");
-      if (!isAllowed(membership.role, "type"))
+      if (!isAllowed(membership.standing, "type"))
         throw new AppError("forbidden", "You may not write in this room.");
       const person = { ref: id, user, displayName, avatar };
       await setTyping(redis, membership, { person, isTyping: body.typing });

@@ -3,6 +3,7 @@ import { MESSAGE_ENTRY_TYPES, UNREAD_ENTRY_TYPES } from "../../contract/content/
 import { standingsAllowed } from "../../contract/permissions.ts";
 import { externalEntryId } from "../../platform/ids.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
+import { STANDING } from "../memberships/standing.ts";
 import { editRemovalSql } from "./edit-removal.ts";
 import { effects, refusal, TARGET_COLUMNS, TARGET_JOINS, wanted, type ActSql } from "./frame.ts";
 import { ACT_SQL } from "./index.ts";
@@ -101,7 +102,7 @@ const IS_KNOWN = `
 /** The columns of `found` that the given act has. */
 const GIVEN_COLUMNS = `
   g.id, cast(null as text) as client_id, cast(null as text) as request_hash, cast(null as text) as request_id,
-  g."roomId" as room_id, t.tenant_id, r.posting || ' ' || s.role as standing, g."userId" as user_id, g.ref as sender_ref, g.name,
+  g."roomId" as room_id, t.tenant_id, ${STANDING} as standing, g."userId" as user_id, g.ref as sender_ref, g.name,
   g."eventId" as event_id, g.at, cast(null as bigint) as last_order, t.last_number, e.number as entry_number`;
 
 const GIVEN_JOINS = `

@@ -1,5 +1,6 @@
 import { ACTS, type ActKind } from "../../contract/content/acts.ts";
 import { appendingCtes, STALE_STREAMS } from "../timeline/append.ts";
+import { STANDING } from "../memberships/standing.ts";
 import { WAITING_COUNT, JOIN_COUNTERS } from "../rooms/room-mirrors.ts";
 import { LOCKED_ROOMS } from "../rooms/lock-rooms.ts";
 import { holdsToken } from "../users/user-tokens.ts";
@@ -69,7 +70,7 @@ export function acceptSql(kind: ActKind, sql: ActSql): string {
   return `
   with a as materialized (select * from ${GIVEN}),
   place as (
-    select r.id as room_id, r.tenant_id, r.posting || ' ' || s.role as standing, u.id as user_id, o.last_order, t.last_number
+    select r.id as room_id, r.tenant_id, ${STANDING} as standing, u.id as user_id, o.last_order, t.last_number
       from a
       join rooms r on r.tenant_id = a.tenant_id and r.kind = a.kind and r.slug = a.slug and r.deleted_at is null and r.id = any(${LOCKED_ROOMS})
       join room_outbox o on o.room_id = r.id ${JOIN_COUNTERS}

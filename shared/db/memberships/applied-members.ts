@@ -17,7 +17,7 @@ export type MemberMove = {
   applied: "in" | "out";
 };
 
-/** When members are joined on Matrix: as soon as they may post, or once they have opened the room. */
+/** When members are joined on Matrix: as soon as they may react, or once they have opened the room. */
 export type JoinPolicy = "eager" | "lazy";
 
 /** A change that only lowers rights waits for the messages accepted before it, this long at most. */
@@ -28,23 +28,23 @@ const LEVEL = `case s.role ${ROLES_WITH_LEVEL.map((name) => `when '${name}' then
 
 /**
  * Whether the last change of the membership `s` has only lowered its rights, and messages accepted before it are still to be sent:
- * Matrix follows after them. A removal is none: it is applied at once. Bind POSTING.
+ * Matrix follows after them. A removal is none: it is applied at once. Bind JOINING.
  */
 const IS_LOWERING_LATER = `
   (s.desired = 'in' and s.updated_at > now() - interval '${String(LOWERING_WAITS_MS)} milliseconds'
-   and (s.role <> all(:posting) or ${LEVEL} < s.applied_level)
+   and (s.role <> all(:joining) or ${LEVEL} < s.applied_level)
    and exists (select 1 from messages m
                 where m.room_id = s.room_id and m.sender_id = s.user_id and m.open and m.status in ('queued', 'sending')
                   and m.accepted_at <= s.updated_at))`;
 
-const POSTING = { posting: [...rolesAllowed("post")] };
+const JOINING = { joining: [...rolesAllowed("react")] };
 
 /** Whether a room has members whose rights are lowered later. */
 export async function hasLoweringsLater(db: Db, roomId: string): Promise<boolean> {
   const rows = await rowsOf(
     db,
     `select 1 as found from memberships s where s.room_id = :roomId and ${IS_LOWERING_LATER} limit 1`,
-    { roomId, ...POSTING },
+    { roomId, ...JOINING },
   );
   return rows.length > 0;
 }
@@ -58,17 +58,17 @@ export function listMemberMoves(
   return rowsOf<MemberMove>(
     db,
     `select s.user_id, u.matrix_user_id, u.applied_version > 0 as is_registered, s.version, s.applied,
-            case when s.desired = 'in' and s.role = any(:posting) then 'in' else 'out' end as target
+            case when s.desired = 'in' and s.role = any(:joining) then 'in' else 'out' end as target
        from memberships s join users u on u.id = s.user_id
       where s.room_id = :roomId
         and (s.version <> s.applied_version
-          or s.applied = 'in' and (s.desired = 'out' or s.role <> all(:posting))
-          or s.applied = 'out' and s.desired = 'in' and s.role = any(:posting) and s.error is null
+          or s.applied = 'in' and (s.desired = 'out' or s.role <> all(:joining))
+          or s.applied = 'out' and s.desired = 'in' and s.role = any(:joining) and s.error is null
              and (:joinPolicy = 'eager' or s.opened_at is not null))
         and not ${IS_LOWERING_LATER}
       order by s.desired desc, s.updated_at
       limit :limit`,
-    { roomId, joinPolicy, limit, ...POSTING },
+    { roomId, joinPolicy, limit, ...JOINING },
   );
 }
 
@@ -82,9 +82,9 @@ export async function markAppliedWithoutMatrix(
     db,
     `update memberships s set applied_version = version, error = null
       where s.room_id = :roomId and s.version <> s.applied_version and s.applied = 'out'
-        and (s.desired = 'out' or s.role <> all(:posting) or (:joinPolicy = 'lazy' and s.opened_at is null))
+        and (s.desired = 'out' or s.role <> all(:joining) or (:joinPolicy = 'lazy' and s.opened_at is null))
         and not ${IS_LOWERING_LATER}`,
-    { roomId, joinPolicy, ...POSTING },
+    { roomId, joinPolicy, ...JOINING },
   );
 }
 
@@ -100,8 +100,8 @@ export async function findJoinWanted(
   const rows = await rowsOf<{ isRemoved: boolean }>(
     db,
     `select s.removal_event_id is not null as "isRemoved" from memberships s
-      where s.room_id = :roomId and s.user_id = :userId and s.desired = 'in' and (s.role = any(:posting) or ${IS_LOWERING_LATER})`,
-    { roomId, userId, ...POSTING },
+      where s.room_id = :roomId and s.user_id = :userId and s.desired = 'in' and (s.role = any(:joining) or ${IS_LOWERING_LATER})`,
+    { roomId, userId, ...JOINING },
   );
   return rows[0] ?? null;
 }
@@ -152,7 +152,7 @@ export async function listMembersWithLevel(db: Db, roomId: string): Promise<Memb
     `select s.user_id, u.matrix_user_id, s.role, s.applied_level, ${IS_LOWERING_LATER} as is_lowered_later
        from memberships s join users u on u.id = s.user_id
       where s.room_id = :roomId and s.desired = 'in' and s.applied = 'in' and (s.role = any(:withLevel) or s.applied_level > 0)`,
-    { roomId, withLevel: [...ROLES_WITH_LEVEL], ...POSTING },
+    { roomId, withLevel: [...ROLES_WITH_LEVEL], ...JOINING },
   );
   return rows.flatMap(({ applied_level: appliedLevel, is_lowered_later: isLater, ...member }) => {
     const applied = isLater ? ROLES_WITH_LEVEL.find((name) => POWER_LEVEL[name] === appliedLevel) : undefined;

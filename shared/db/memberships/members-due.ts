@@ -40,7 +40,7 @@ export async function makeMembersDue(
   return rows[0]?.member_count ?? 0;
 }
 
-/** Makes the members of a tenant's rooms due where a member who may post is not on Matrix, a room every 100 ms. */
+/** Makes the members of a tenant's rooms due where a member who may react is not on Matrix, a room every 100 ms. */
 export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
   await execute(
     db,
@@ -49,18 +49,18 @@ export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
          from rooms r
         where r.tenant_id = :tenantId and r.deleted_at is null
           and exists (select 1 from memberships s
-                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and s.role = any(:posting))
+                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and s.role = any(:joining))
      )
      update rooms r set ${membersDue({ at: "w.due" })}
        from waiting w where r.id = w.id`,
-    { tenantId, posting: [...rolesAllowed("post")] },
+    { tenantId, joining: [...rolesAllowed("react")] },
   );
 }
 
 /** Members who open a room one after the other are joined on Matrix together, after this. */
 const JOIN_AFTER = "5 seconds";
 
-/** Records that a member has opened a room. One who may post is then joined on Matrix in the background. */
+/** Records that a member has opened a room. One who may react is then joined on Matrix in the background. */
 export async function markOpened(
   db: Db,
   { room_id: roomId, user_id: userId }: { room_id: string; user_id: string },
@@ -72,8 +72,8 @@ export async function markOpened(
        returning room_id, role, applied
      )
      update rooms r set ${membersDue({ at: `now() + interval '${JOIN_AFTER}'`, keepsLater: true })}
-       from opened o where r.id = o.room_id and o.role = any(:posting) and o.applied = 'out'`,
-    { roomId, userId, posting: [...rolesAllowed("post")] },
+       from opened o where r.id = o.room_id and o.role = any(:joining) and o.applied = 'out'`,
+    { roomId, userId, joining: [...rolesAllowed("react")] },
   );
 }
 

@@ -2,8 +2,10 @@ import { ROLES_WITH_LEVEL } from "../../contract/roles.ts";
 import type { RoomAddress, RoomKind } from "../../contract/names.ts";
 import type { Role } from "../../contract/roles.ts";
 import type { MemberResource } from "../../contract/resources.ts";
+import type { Standing } from "../../contract/permissions.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import type { TokenBounds } from "../users/user-tokens.ts";
+import { STANDING } from "./standing.ts";
 import type { User } from "../users/users.ts";
 
 /**
@@ -16,7 +18,7 @@ import type { User } from "../users/users.ts";
  * - `applied_version`: the version that the membership job has applied, or could not apply (`error`). A membership is due
  *   while it differs from `version`; the due time is the room's (`members-due.ts`).
  *
- * On Matrix are the members who may post, once they have opened the room (`opened_at`) or in a tenant with eager joins.
+ * On Matrix are the members who may react, once they have opened the room (`opened_at`) or in a tenant with eager joins.
  */
 
 /** A membership with its user. */
@@ -203,7 +205,13 @@ export function findMembers(
 }
 
 /** The membership of an existing user in an existing room, with which a request about the room is decided. */
-export type RoomAccess = { room_id: string; user_id: string; role: Role; opened_at: Date | null };
+export type RoomAccess = {
+  room_id: string;
+  user_id: string;
+  role: Role;
+  standing: Standing;
+  opened_at: Date | null;
+};
 
 /** A user who calls, with the user's membership of the room; null where there is none. */
 export type RoomCaller = TokenBounds & { status: User["status"]; access: RoomAccess | null };
@@ -219,7 +227,7 @@ export async function findRoomCaller(
     Omit<RoomAccess, "room_id" | "user_id"> & { room_id: string | null };
   const [row] = await rowsOf<Row>(
     db,
-    `select u.id, u.status, u.tokens_valid_from, u.product_tokens_valid_from, s.room_id, s.role, s.opened_at
+    `select u.id, u.status, u.tokens_valid_from, u.product_tokens_valid_from, s.room_id, s.role, s.opened_at, ${STANDING} as standing
        from users u
        left join rooms r on r.tenant_id = u.tenant_id and r.kind = ? and r.slug = ? and r.deleted_at is null
        left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
@@ -227,8 +235,9 @@ export async function findRoomCaller(
     [room.kind, room.slug, tenantId, user],
   );
   if (!row) return undefined;
-  const { room_id, role, opened_at, ...caller } = row;
-  return { ...caller, access: room_id === null ? null : { room_id, user_id: caller.id, role, opened_at } };
+  const { room_id, role, standing, opened_at, ...caller } = row;
+  const access = room_id === null ? null : { room_id, user_id: caller.id, role, standing, opened_at };
+  return { ...caller, access };
 }
 
 /** A membership as clients see it. */

@@ -1,7 +1,9 @@
 import type { RoomKind } from "../../contract/names.ts";
 import type { Role } from "../../contract/roles.ts";
+import type { Standing } from "../../contract/permissions.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
+import { standingOf } from "./standing.ts";
 import { membersDue } from "./members-due.ts";
 
 /**
@@ -69,7 +71,7 @@ export type RemovalRow = {
   isSettled: boolean;
   /** The person became a member, or was given another role, after the removal. */
   isOlderThanMembership: boolean;
-  actor: { user: string; role: Role } | null;
+  actor: { user: string; standing: Standing } | null;
 };
 
 /**
@@ -85,7 +87,7 @@ export async function findRemoval(
     trx,
     `select r.kind, s.role, s.desired = 'in' as "isMember", s.settled_removal_id is not distinct from :eventId as "isSettled",
             s.updated_at > to_timestamp(:atMs / 1000.0) as "isOlderThanMembership",
-            (select jsonb_build_object('user', a.external_id, 'role', p.role)
+            (select jsonb_build_object('user', a.external_id, 'standing', ${standingOf("p", "r")})
                from users a join memberships p on p.user_id = a.id and p.room_id = r.id and p.desired = 'in'
               where a.matrix_user_id = :sender and a.tenant_id = r.tenant_id and a.deleted_at is null) as actor
        from memberships s join rooms r on r.id = s.room_id

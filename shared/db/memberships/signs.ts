@@ -1,8 +1,8 @@
 import type { RoomAddress } from "../../contract/names.ts";
-import { rolesAllowed } from "../../contract/permissions.ts";
-import type { Role } from "../../contract/roles.ts";
+import { standingsAllowed, type Standing } from "../../contract/permissions.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { TokenBounds } from "../users/user-tokens.ts";
+import { STANDING } from "./standing.ts";
 import type { User } from "../users/users.ts";
 
 /** A user who calls, with what others see of the user; `membership` is null for one who is not in the room. */
@@ -11,7 +11,7 @@ export type Signer = TokenBounds & {
   external_id: string;
   display_name: string | null;
   avatar: string | null;
-  membership: (RoomAddress & { room_id: string; role: Role; member_count: number }) | null;
+  membership: (RoomAddress & { room_id: string; standing: Standing; member_count: number }) | null;
 };
 
 /** The existing user of a name, and its place in a room. Undefined when there is no such user. */
@@ -25,7 +25,7 @@ export async function findSigner(
     db,
     `select u.id, u.status, u.tokens_valid_from, u.product_tokens_valid_from, u.external_id, u.display_name, u.avatar,
             case when s.room_id is not null then jsonb_build_object(
-              'kind', r.kind, 'slug', r.slug, 'room_id', r.id, 'role', s.role, 'member_count', r.member_count) end as membership
+              'kind', r.kind, 'slug', r.slug, 'room_id', r.id, 'standing', ${STANDING}, 'member_count', r.member_count) end as membership
        from users u
        left join rooms r on r.tenant_id = u.tenant_id and r.kind = ? and r.slug = ? and r.deleted_at is null
        left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
@@ -101,10 +101,10 @@ export function findTypists(
                       'display_name', u.display_name, 'avatar', u.avatar) order by n.place), '[]')
                from jsonb_array_elements_text(g."matrixUserIds") with ordinality as n(id, place)
                left join users u on u.tenant_id = :tenantId and u.matrix_user_id = n.id
-               left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role = any(:allowed)
+               left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and ${STANDING} = any(:allowed)
               where u.id is null or u.deleted_at is null and s.user_id is not null) as typists
        from jsonb_to_recordset(cast(:lists as jsonb)) as g("matrixRoomId" text, "matrixUserIds" jsonb)
        join rooms r on r.observer_id = :observerId and r.matrix_room_id = g."matrixRoomId" and r.deleted_at is null`,
-    { observerId, tenantId, lists: JSON.stringify(lists), allowed: [...rolesAllowed("type")] },
+    { observerId, tenantId, lists: JSON.stringify(lists), allowed: standingsAllowed("type") },
   );
 }

@@ -26,7 +26,7 @@ export async function markUnknownUsersRemoved(db: Db, roomId: string, seenAt: st
 }
 
 /**
- * Returns those of some Matrix ids that may not be in a room. A user of the tenant must be a member who may post. A user
+ * Returns those of some Matrix ids that may not be in a room. A user of the tenant must be a member who may react. A user
  * that the tenant does not know may be in a public room only. The observer is never returned.
  */
 export async function findUnknownUsers(
@@ -40,10 +40,15 @@ export async function findUnknownUsers(
        from rooms r cross join unnest(cast(:matrixUserIds as text[])) as p(matrix_user_id)
        left join users u on u.matrix_user_id = p.matrix_user_id and u.tenant_id = r.tenant_id
        left join memberships s
-         on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role = any(:posting)
+         on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role = any(:joining)
       where r.id = :roomId and s.user_id is null and p.matrix_user_id <> :observer
         and (u.id is not null or r.visibility = 'private')`,
-    { roomId: room.id, observer: room.observer_matrix_id, matrixUserIds, posting: [...rolesAllowed("post")] },
+    {
+      roomId: room.id,
+      observer: room.observer_matrix_id,
+      matrixUserIds,
+      joining: [...rolesAllowed("react")],
+    },
   );
   return rows.map(({ matrix_user_id: matrixUserId }) => matrixUserId);
 }

@@ -6,12 +6,13 @@ import {
   type Content,
 } from "../../contract/content/index.ts";
 import type { RoomAddress } from "../../contract/names.ts";
-import { rolesAllowed } from "../../contract/permissions.ts";
+import { standingsAllowed } from "../../contract/permissions.ts";
 import { newId } from "../../platform/ids.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { TokenStamp } from "../../auth/token-claims.ts";
 import { holdsToken } from "../users/user-tokens.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
+import { STANDING } from "../memberships/standing.ts";
 import { LOCKED_ROOMS } from "../rooms/lock-rooms.ts";
 import { JOIN_COUNTERS, WAITING_COUNT } from "../rooms/room-mirrors.ts";
 import { appendingCtes, type AppendedRow } from "../timeline/append.ts";
@@ -37,11 +38,12 @@ export type NewMessage = {
 /**
  * `accepted`: with its entry in the timeline, which is to be published. `replayed`: the sender has used the client id before;
  * the row is the first request's. `token_not_held`: the existing user of the sender's name does not hold the token.
- * `room_full`: too many messages of the room wait for Matrix.
+ * `room_full`: too many messages of the room wait for Matrix. `too_soon`: the room's slow mode lets the sender write again later.
  */
 export type Acceptance =
   | { outcome: "accepted"; message: MessageRow; entry: AppendedRow }
   | { outcome: "replayed"; message: MessageRow }
+  | { outcome: "too_soon"; retryAfterMs: number }
   | { outcome: Refusal };
 
 type Refusal = "token_not_held" | "no_such_room" | "may_not_post" | "room_full";
@@ -161,25 +163,37 @@ function toEntry(row: AcceptedRow): AppendedRow {
   };
 }
 
-/** Parameters of ACCEPT that never change; `allowed`: which roles may send which kind of content, as `<kind> <role>`. */
+/** Parameters of ACCEPT that never change; `allowed`: who may send which kind of content, as `<kind> <standing>`; `unhurried`: whom slow mode does not concern. */
 const ACCEPT_BINDINGS = {
-  allowed: kindsAndRoles(),
+  allowed: kindsAndStandings(),
+  unhurried: standingsAllowed("post without waiting"),
   unread: [...UNREAD_ENTRY_TYPES],
   entryTypes: JSON.stringify(ENTRY_TYPES),
   defaultKind: DEFAULT_KIND,
 };
 
-function kindsAndRoles(): string[] {
+function kindsAndStandings(): string[] {
   return Object.entries(CONTENT).flatMap(([kind, { permission }]) =>
-    rolesAllowed(permission).map((role) => `${kind} ${role}`),
+    standingsAllowed(permission).map((standing) => `${kind} ${standing}`),
   );
 }
 
 /** The rows of `:input`, for `lockRooms` too. */
-export const INPUT = `jsonb_to_recordset(cast(:input as jsonb)) as i(position int, id uuid, tenant_id uuid, external_id text, signed_at_ms bigint,
+export const INPUT = inputAs("i");
+
+function inputAs(name: string): string {
+  return `jsonb_to_recordset(cast(:input as jsonb)) as ${name}(position int, id uuid, tenant_id uuid, external_id text, signed_at_ms bigint,
   generation uuid, kind text, slug text, client_id text, request_hash text, request_id text, room_limit bigint, content jsonb)`;
+}
 
 const HOLDS_TOKEN = holdsToken({ issuedAtMs: "i.signed_at_ms", generation: "i.generation" });
+
+/** How long the member `s` waits for the next message in the room `r`: slow mode. */
+const SLOW_WAIT_MS = "coalesce(r.slow_mode_s * 1000 - extract(epoch from now() - s.last_post_at) * 1000, 0)";
+/** Whether the same batch has an earlier message of the person in the room: two of one person wait for each other. */
+const IS_SECOND = `exists (
+  select 1 from ${inputAs("b")} where b.position < i.position and b.tenant_id = i.tenant_id and b.external_id = i.external_id
+     and b.kind = i.kind and b.slug = i.slug)`;
 
 /** Of a room's outbox `o` and the counters that `JOIN_COUNTERS` joins. */
 const HAS_PLACE = `(i.room_limit is null or ${WAITING_COUNT} < i.room_limit)`;
@@ -192,7 +206,7 @@ const ALLOWED_MESSAGES = `
          i.position, i.id, i.tenant_id, i.client_id, i.request_hash, i.request_id, i.content, r.id as room_id, u.id as sender_id, r.last_order
     from ${INPUT}
    cross join lateral (
-     select r.id, o.last_order from rooms r join room_outbox o on o.room_id = r.id ${JOIN_COUNTERS}
+     select r.id, r.kind, r.posting, r.is_blocked, r.slow_mode_s, o.last_order from rooms r join room_outbox o on o.room_id = r.id ${JOIN_COUNTERS}
       where r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null and ${HAS_PLACE}
      offset 0) r
    cross join lateral (
@@ -201,7 +215,8 @@ const ALLOWED_MESSAGES = `
      offset 0) u
    cross join lateral (
      select from memberships s
-      where s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed)
+      where s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (i.content ->> 'kind') || ' ' || ${STANDING} = any(:allowed)
+        and (r.slow_mode_s = 0 or ${STANDING} = any(:unhurried) or ${SLOW_WAIT_MS} <= 0 and not ${IS_SECOND})
      offset 0) s
    where r.id = any(${LOCKED_ROOMS}) and (i.client_id is null
       or not exists (select 1 from messages x where x.sender_id = u.id and x.client_id = i.client_id))
@@ -236,7 +251,7 @@ const ACCEPT = `
      where o.room_id = c.room_id
   ), ${appendingCtes(OFFERED_MESSAGES)},
   read as (
-    update memberships p set read_count = w.message_count, read_number = w.last_number, receipt_number = w.last_number, own_above = 0
+    update memberships p set last_post_at = now(), read_count = w.message_count, read_number = w.last_number, receipt_number = w.last_number, own_above = 0
       from (select distinct f.room_id, f.sender_id, b.message_count, b.last_number from fresh f join bumped b on b.room_id = f.room_id offset 0) w
      where p.room_id = w.room_id and p.user_id = w.sender_id
   )
@@ -277,18 +292,21 @@ type RefusedRow = Omit<MessageRow, "id"> & {
   may_post: boolean;
   found_room: string | null;
   member_role: string | null;
+  /** Null where slow mode does not make the sender wait. */
+  slow_wait_ms: number | null;
 };
 
 function explainRefusals(db: Db, rows: readonly InputRow[]): Promise<RefusedRow[]> {
   return rowsOf<RefusedRow>(
     db,
-    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, coalesce(u.status <> 'locked' and (i.content ->> 'kind') || ' ' || s.role = any(:allowed), false) as may_post, r.id as found_room, s.role as member_role, m.*
+    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, coalesce(u.status <> 'locked' and (i.content ->> 'kind') || ' ' || ${STANDING} = any(:allowed), false) as may_post, r.id as found_room, s.role as member_role,
+            case when r.slow_mode_s > 0 and ${STANDING} <> all(:unhurried) then cast(ceil(${SLOW_WAIT_MS}) as int) end as slow_wait_ms, m.*
        from ${INPUT}
        left join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null
        left join rooms r on r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null
        left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
        left join (${SELECT_MESSAGE}) m on m.sender_id = u.id and m.client_id = i.client_id`,
-    { input: JSON.stringify(rows), allowed: ACCEPT_BINDINGS.allowed },
+    { input: JSON.stringify(rows), allowed: ACCEPT_BINDINGS.allowed, unhurried: ACCEPT_BINDINGS.unhurried },
   );
 }
 
@@ -296,6 +314,8 @@ function explain(refusal: RefusedRow | undefined, locked: ReadonlySet<string>): 
   if (refusal?.found_room && !locked.has(refusal.found_room)) return ROOM_LOCKED;
   if (refusal?.is_held === false) return { outcome: "token_not_held" };
   if (refusal?.id) return { outcome: "replayed", message: { ...refusal, id: refusal.id } };
+  if (refusal?.may_post && refusal.slow_wait_ms !== null && refusal.slow_wait_ms > 0)
+    return { outcome: "too_soon", retryAfterMs: refusal.slow_wait_ms };
   // Nothing else refuses a message of a member who may write. By now there may be a place again.
   if (refusal?.may_post) return { outcome: "room_full" };
   if (refusal?.found_room && refusal.member_role) return { outcome: "may_not_post" };

@@ -1,7 +1,8 @@
 import type { MessageStatus } from "../../contract/resources.ts";
-import type { Role } from "../../contract/roles.ts";
+import type { Standing } from "../../contract/permissions.ts";
 import { isHere, type WaitingAct } from "../acts/waiting-acts.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { STANDING } from "../memberships/standing.ts";
 import type { ObservedRoom } from "./observed-rooms.ts";
 
 /** What some events name: rooms and people by Matrix id, messages of ours by id, redacted events. */
@@ -55,8 +56,8 @@ export type FoundRows = {
   redacted: RedactedEvent[];
   /** The messages of events that are answered; of an act's event, the message that it is about. */
   answered: { room_id: string; event_id: string; message_id: string }[];
-  /** The roles of those who wish to mention everybody. */
-  mentioning: { room_id: string; matrix_user_id: string; role: Role }[];
+  /** The standings of those who wish to mention everybody. */
+  mentioning: { room_id: string; matrix_user_id: string; standing: Standing }[];
   /** Acts that wait for events, and the redactions of those acts. */
   waiting: WaitingAct[];
 };
@@ -117,7 +118,7 @@ const FIND_NAMED = `
                 select id, target_id, event_id from messages where room_id = r.id and open order by order_number limit ${String(UNSEEN_AT_MOST)}
               ) x where x.event_id = n.event
               limit 1) x on true) as answered,
-         (select coalesce(jsonb_agg(jsonb_build_object('room_id', r.id, 'matrix_user_id', u.matrix_user_id, 'role', s.role)), '[]')
+         (select coalesce(jsonb_agg(jsonb_build_object('room_id', r.id, 'matrix_user_id', u.matrix_user_id, 'standing', ${STANDING})), '[]')
             from jsonb_to_recordset(named.list -> 'mentioning') as n(room text, sender text)
             join rooms r on r.observer_id = :observerId and r.matrix_room_id = n.room and r.deleted_at is null
             join users u on u.tenant_id = :tenantId and u.matrix_user_id = n.sender and u.deleted_at is null

@@ -1,6 +1,7 @@
 import { Model } from "objection";
 import { newFence, newId } from "../../platform/ids.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
+import type { Posting } from "../../contract/permissions.ts";
 import type { RoomJoin, RoomResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { membersDue } from "../memberships/members-due.ts";
@@ -35,6 +36,11 @@ export class Room extends Model {
   declare visibility: "private" | "public";
   /** Whether users of the tenant may join a public room by themselves. */
   declare join_rule: RoomJoin;
+  declare posting: Posting;
+  /** Seconds that a member waits between two messages; 0 for none. */
+  declare slow_mode_s: number;
+  /** Of a direct room: one of its two people blocks the other. */
+  declare is_blocked: boolean;
   declare observer_id: string;
   declare matrix_room_id: string | null;
   declare status: "pending" | "ready" | "failed";
@@ -59,6 +65,8 @@ export type DesiredRoom = {
   avatar: string | null;
   visibility: "private" | "public";
   join: RoomJoin;
+  posting: Posting;
+  slowModeS: number;
 };
 
 /** The existing room at an address; a deleted one is not found. */
@@ -84,10 +92,10 @@ export async function insertRoom(
   const inserted = await rowsOf<{ id: string }>(
     trx,
     `with room as (
-       insert into rooms (id, tenant_id, kind, slug, generation, name, topic, avatar, visibility, join_rule, observer_id)
+       insert into rooms (id, tenant_id, kind, slug, generation, name, topic, avatar, visibility, join_rule, posting, slow_mode_s, observer_id)
        select :id, :tenantId, :kind, :slug,
               1 + coalesce((select max(generation) from rooms where tenant_id = :tenantId and kind = :kind and slug = :slug), 0),
-              :name, :topic, :avatar, :visibility, :join,
+              :name, :topic, :avatar, :visibility, :join, :posting, :slowModeS,
               (select id from observers where tenant_id = :tenantId order by created_at desc, id desc limit 1)
            on conflict do nothing
        returning id, tenant_id
@@ -142,7 +150,10 @@ async function lockRows(
   );
 }
 
-/** Changes the desired state of a locked room, due at once. Returns the fields that differ; without one, nothing is changed. */
+/**
+ * Changes the desired state of a locked room, due at once where Matrix shows it. Returns the fields that differ; without one, nothing
+ * is changed.
+ */
 export async function changeRoom(
   trx: Db,
   room: Room,
@@ -150,24 +161,22 @@ export async function changeRoom(
 ): Promise<Partial<DesiredRoom>> {
   const differing = differingFields(room, desired);
   if (Object.keys(differing).length === 0) return differing;
-  const {
-    name = room.name,
-    topic = room.topic,
-    avatar = room.avatar,
-    visibility = room.visibility,
-    join = room.join_rule,
-  } = differing;
+  const { name, topic, avatar, visibility, join, posting, slowModeS } = { ...fieldsOf(room), ...differing };
   await execute(
     trx,
     `update rooms
-        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, join_rule = :join, ${PROVISIONING_CHANGED},
+        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, join_rule = :join, posting = :posting,
+            slow_mode_s = :slowModeS, ${PROVISIONING_CHANGED},
             strangers_seen_at = case when :isClosed then now() else strangers_seen_at end,
-            ${membersDue({ when: ":isClosed" })}
+            rights_lowered_at = case when :isLowered then now() else rights_lowered_at end,
+            ${membersDue({ when: "(:isClosed or :hasOtherLevels)" })}
       where tenant_id = :tenantId and id = :id`,
     // Unknown users may be in a public room: they are removed from one that becomes private.
     {
-      ...{ tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility, join },
+      ...{ tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility, join, posting, slowModeS },
       isClosed: differing.visibility === "private",
+      hasOtherLevels: differing.posting !== undefined,
+      isLowered: differing.posting === "speakers",
     },
   );
   return differing;
@@ -179,15 +188,16 @@ export function isRoomAsDesired(room: Room, desired: Partial<DesiredRoom>): bool
 }
 
 function differingFields(room: Room, desired: Partial<DesiredRoom>): Partial<DesiredRoom> {
-  return {
-    ...(desired.name !== undefined && desired.name !== room.name ? { name: desired.name } : {}),
-    ...(desired.topic !== undefined && desired.topic !== room.topic ? { topic: desired.topic } : {}),
-    ...(desired.avatar !== undefined && desired.avatar !== room.avatar ? { avatar: desired.avatar } : {}),
-    ...(desired.visibility !== undefined && desired.visibility !== room.visibility
-      ? { visibility: desired.visibility }
-      : {}),
-    ...(desired.join !== undefined && desired.join !== room.join_rule ? { join: desired.join } : {}),
-  };
+  const present = fieldsOf(room);
+  const differs = (name: string) => desired[name as keyof DesiredRoom] !== present[name as keyof DesiredRoom];
+  return Object.fromEntries(
+    Object.entries(desired).filter(([name, value]) => value !== undefined && differs(name)),
+  );
+}
+
+function fieldsOf(room: Room): DesiredRoom {
+  const { name, topic, avatar, visibility, join_rule: join, posting, slow_mode_s: slowModeS } = room;
+  return { name, topic, avatar, visibility, join, posting, slowModeS };
 }
 
 /** Marks locked rooms deleted: their addresses are free, the rooms on Matrix are due to be cleaned up. */
@@ -230,6 +240,8 @@ export function presentRoom(room: RoomWithPosition): RoomResource {
     avatar: room.avatar,
     visibility: room.visibility,
     join: room.join_rule,
+    posting: room.posting,
+    slowModeS: room.slow_mode_s,
     status: isWaiting ? "pending" : room.status,
     epoch: room.epoch,
     offset: room.last_number,

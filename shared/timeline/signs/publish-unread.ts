@@ -1,6 +1,6 @@
 import { BIG_ROOM_MEMBERS } from "../../contract/big-room.ts";
 import { formatRoomKey } from "../../contract/names.ts";
-import { isAllowed } from "../../contract/permissions.ts";
+import { rolesAllowed } from "../../contract/permissions.ts";
 import type { Publication } from "../../contract/frames.ts";
 import {
   findPositionsBelow,
@@ -55,7 +55,9 @@ export function receiptsOf(
   return positions
     .filter(
       (row) =>
-        row.has_receipt && isAllowed(row.role, "send receipts") && row.member_count <= BIG_ROOM_MEMBERS,
+        row.has_receipt &&
+        rolesAllowed("send receipts").includes(row.role) &&
+        row.member_count <= BIG_ROOM_MEMBERS,
     )
     .map((row) => ({
       room: { kind: row.kind, slug: row.slug, room_id: row.room_id, epoch: row.epoch },

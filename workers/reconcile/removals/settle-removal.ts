@@ -127,7 +127,7 @@ export function isRemovalHere({
   role,
 }: RemovalRow): boolean {
   if (!isMember || isSettled || isOlderThanMembership || actor === null || kind === "direct") return false;
-  return isAllowedOver(actor.role, "remove", role);
+  return isAllowedOver(actor.standing, "remove", role);
 }
 
 /** Publishes the removal and ends the person's subscriptions. What fails here, the sweeper repeats. */
