@@ -58,6 +58,6 @@ async function leaveRooms(
   await makeMembersDue(trx, tenantId, roomsLeft, -1);
   await appendEntries(
     trx,
-    ended.map((row) => ({ roomId: row.room_id, entries: [memberEntry("member.left", userId, row.role)] })),
+    ended.map((row) => ({ roomId: row.room_id, entries: [memberEntry("member.left", userId, { role: row.role })] })),
   );
 }

@@ -1,6 +1,7 @@
 import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
+import { hasBanned } from "../../shared/db/bans/bans.ts";
 import { transact } from "../../shared/db/connection/transaction.ts";
 import { lockMemberships } from "../../shared/db/memberships/memberships.ts";
 import { lockRoom } from "../../shared/db/rooms/rooms.ts";
@@ -35,8 +36,9 @@ export function joinRoom(
     if (room.visibility !== "public") throw noSuchRoom();
     if (room.join_rule !== "open")
       throw new AppError("forbidden", "Nobody may join this room without being added to it.");
-    // A moderator's ban holds against the person's own wish; the backend ends it when it adds the person.
-    if (membership?.is_banned === true) throw new AppError("forbidden", "You are banned from this room.");
+    // A ban holds against the person's own wish; the backend ends it when it adds the person.
+    if (membership?.is_banned === true || (await hasBanned(trx, room.id, [person.id])))
+      throw new AppError("forbidden", "You are banned from this room.");
     const wanted = [{ user: name, role: null, place: "user" }];
     const { entries } = await setMembers(trx, room, wanted, { unknownUsers: "refuse", by: name });
     await appendEntries(trx, [{ roomId: room.id, entries }]);

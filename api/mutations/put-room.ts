@@ -16,6 +16,7 @@ import type { RoomAddress } from "../../shared/contract/names.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { roomChangedEntry } from "../../shared/timeline/own-entries.ts";
 import { membersChanged, roomChanged, type SideEffect } from "../after-commit/side-effects.ts";
+import { findActor, nameOf, requirePermission, type Changer } from "./rights/actor.ts";
 import { endRooms } from "./end-rooms.ts";
 import type { MembersPut } from "./put-members.ts";
 import { areMembersAsDesired, setMembers } from "./set-members.ts";
@@ -65,19 +66,21 @@ async function endRoomOfDeletedUser(trx: Db, tenantId: string, address: RoomAddr
   return endRooms(trx, tenantId, [room.id]);
 }
 
-/** Changes fields of a room. @throws AppError `not_found`. */
+/** Changes fields of a room. @throws AppError `not_found`; `forbidden` for a person without the right. */
 export function patchRoom(
   db: Db,
   tenantId: string,
   address: RoomAddress,
-  fields: Partial<DesiredRoom>,
+  { fields, changer }: { fields: Partial<DesiredRoom>; changer: Changer },
 ): Promise<SideEffect[]> {
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
+    requirePermission(await findActor(trx, changer, address), "describe");
     const changed = await changeLocked(trx, room, fields);
     const isChanged = Object.keys(changed).length > 0;
-    if (isChanged) await appendEntries(trx, [{ roomId: room.id, entries: [roomChangedEntry(changed)] }]);
+    const entries = isChanged ? [roomChangedEntry(changed, nameOf(changer))] : [];
+    await appendEntries(trx, [{ roomId: room.id, entries }]);
     return isChanged ? roomChanged({ tenantId, roomId: room.id }) : [];
   });
 }

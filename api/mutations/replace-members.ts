@@ -81,6 +81,6 @@ async function endOthers(
   const isBig = before > BIG_ROOM_MEMBERS;
   const entries = isBig
     ? [memberCountEntry(count)]
-    : ended.map((row) => memberEntry("member.left", row.user_id, row.role));
+    : ended.map((row) => memberEntry("member.left", row.user_id, { role: row.role }));
   return { count: ended.length, entries };
 }

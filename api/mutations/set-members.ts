@@ -5,7 +5,9 @@ import {
   lockMemberships,
   upsertMembers,
   type MemberRow,
+  type MemberWish,
 } from "../../shared/db/memberships/memberships.ts";
+import { endBans, hasBanned } from "../../shared/db/bans/bans.ts";
 import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
@@ -23,9 +25,9 @@ import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries
 
 /**
  * With `role` null a member keeps the present role, and a new one gets the role `member`. `place`: where the request names
- * the user, for errors.
+ * the user, for errors. `mutedUntil`: absent, a mute stays as it is.
  */
-export type DesiredMember = { user: string; role: Role | null; place: string };
+export type DesiredMember = { user: string; role: Role | null; place: string; mutedUntil?: Date | null };
 type UnknownUsers = TenantLimits["unknownUsers"];
 
 /** How many were added and got another role, and the entries to append. A deferred member count has no entry yet. */
@@ -37,8 +39,8 @@ const UNCHANGED: MembersChange = { isChanged: false, added: 0, changed: 0, entri
 type SetBy = { unknownUsers: UnknownUsers; by?: string | null };
 
 /**
- * Adds people to a locked room or changes their roles. Unchanged members are left alone. Unknown users are created, or
- * refused. @throws AppError `not_found`, `conflict`, `too_many_roles`, `invalid` for unknown users that are refused.
+ * Adds people to a locked room or changes their roles and mutes. Unchanged members are left alone. Unknown users are created, or
+ * refused. That the backend adds a person ends the person's ban. @throws AppError `not_found`, `conflict` also for a banned person whom a person adds, `too_many_roles`, `invalid` for unknown users that are refused.
  */
 export async function setMembers(
   trx: Db,
@@ -49,9 +51,10 @@ export async function setMembers(
   if (desired.length === 0) return UNCHANGED;
   await requireOwnPair(trx, room, desired);
   const users = await lockDesiredUsers(trx, room.tenant_id, desired, unknownUsers);
-  const people = desired.flatMap(({ user, role }) => {
+  const people = desired.flatMap(({ user, role, mutedUntil }): DesiredPerson[] => {
     const id = users.get(user)?.id;
-    return id === undefined ? [] : [{ userId: id, role }];
+    if (id === undefined) return [];
+    return [{ userId: id, role: roleIn(room, role), ...(mutedUntil === undefined ? {} : { mutedUntil }) }];
   });
   await lockTimelines(trx, room.tenant_id, [room.id]);
   const current = await lockMemberships(
@@ -63,6 +66,12 @@ export async function setMembers(
   const changes = decideChanges(people, current);
   if (changes.length === 0) return UNCHANGED;
   const joined = changes.filter(({ type }) => type === "member.joined");
+  await admitBanned(
+    trx,
+    room,
+    joined.map(({ userId }) => userId),
+    by,
+  );
   await upsertMembers(trx, room.tenant_id, room.id, changes);
   const count = await makeMembersDue(trx, room.tenant_id, [room.id], joined.length);
   if (addsLevel(changes, current)) await requireFewLevels(trx, room);
@@ -87,24 +96,57 @@ export async function areMembersAsDesired(
   const names = desired.map(({ user }) => user);
   const members = await findMembers(db, room.tenant_id, room.id, names);
   const current = new Map(members.map((row) => [row.external_id, row]));
-  return desired.every(({ user, role }) => {
+  return desired.every(({ user, role, mutedUntil }) => {
     const row = current.get(user);
-    return row?.desired === "in" && (role === null || row.role === role);
+    return row?.desired === "in" && isAsDesired(row, { role: roleIn(room, role), mutedUntil });
   });
 }
 
-type MemberChange = { userId: string; role: Role; type: "member.joined" | "member.changed" };
+type DesiredPerson = { userId: string; role: Role | null; mutedUntil?: Date | null };
+type MemberChange = MemberWish & { type: "member.joined" | "member.changed" };
+type Present = Pick<MemberRow, "user_id" | "desired" | "role" | "silenced_until">;
+
+/** Both people of a direct room have a member's rights: none of them only reads. */
+function roleIn({ kind }: Room, role: Role | null): Role | null {
+  return kind === "direct" && role === "guest" ? "member" : role;
+}
+
+function isAsDesired(
+  { role, silenced_until: mutedUntil }: Pick<Present, "role" | "silenced_until">,
+  wanted: { role: Role | null; mutedUntil?: Date | null | undefined },
+): boolean {
+  const isMutedSo =
+    wanted.mutedUntil === undefined || wanted.mutedUntil?.getTime() === mutedUntil?.getTime();
+  return isMutedSo && (wanted.role === null || wanted.role === role);
+}
+
+/** Ends the bans of people whom the backend adds. @throws AppError `conflict` where a person adds one who is banned. */
+async function admitBanned(
+  trx: Db,
+  room: Room,
+  userIds: readonly string[],
+  by: string | null,
+): Promise<void> {
+  if (userIds.length === 0) return;
+  if (by === null) await endBans(trx, room.id, userIds);
+  else if (await hasBanned(trx, room.id, userIds))
+    throw new AppError("conflict", "The person is banned from the room.");
+}
 
 /** The changes that make the present members the desired ones. */
 function decideChanges(
-  desired: readonly { userId: string; role: Role | null }[],
-  current: readonly Pick<MemberRow, "user_id" | "desired" | "role">[],
+  desired: readonly DesiredPerson[],
+  current: readonly Present[],
 ): MemberChange[] {
   const byUser = new Map(current.map((row) => [row.user_id, row]));
-  return desired.flatMap(({ userId, role }): MemberChange[] => {
+  return desired.flatMap(({ userId, ...wanted }): MemberChange[] => {
     const row = byUser.get(userId);
-    if (row?.desired !== "in") return [{ userId, role: role ?? "member", type: "member.joined" }];
-    return role === null || row.role === role ? [] : [{ userId, role, type: "member.changed" }];
+    // Who leaves and comes again is muted all the same.
+    const mutedUntil = wanted.mutedUntil === undefined ? (row?.silenced_until ?? null) : wanted.mutedUntil;
+    if (row?.desired !== "in")
+      return [{ userId, role: wanted.role ?? "member", mutedUntil, type: "member.joined" }];
+    if (isAsDesired(row, wanted)) return [];
+    return [{ userId, role: wanted.role ?? row.role, mutedUntil, type: "member.changed" }];
   });
 }
 
@@ -124,7 +166,7 @@ function describeChanges(
 ): NewEntry[] {
   switch (announcement) {
     case "each":
-      return changes.map(({ userId, role, type }) => memberEntry(type, userId, role, by));
+      return changes.map(({ userId, type, ...member }) => memberEntry(type, userId, member, by));
     case "count":
       return [memberCountEntry(count)];
     case "deferred count":

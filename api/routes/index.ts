@@ -6,6 +6,7 @@ import type { WithinQuota } from "../rate-limit/message-quota.ts";
 import type { Route } from "../http/route.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
+import { banRoutes } from "./bans/index.ts";
 import { meRoutes } from "./me/index.ts";
 import { memberRoutes } from "./members/index.ts";
 import { messageRoutes } from "./messages/index.ts";
@@ -30,6 +31,7 @@ export function createRoutes(deps: RouteDeps): Route[] {
     ...userRoutes(deps),
     ...roomRoutes(deps),
     ...memberRoutes(deps),
+    ...banRoutes(deps),
     ...messageRoutes(deps),
     ...signRoutes(deps),
     ...meRoutes(deps),

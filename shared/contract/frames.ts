@@ -12,6 +12,7 @@ const memberEntry = {
   at: z.string(),
   user: person,
   role,
+  mutedUntil: z.string().nullable().default(null),
   by: z.string().nullable(),
 };
 

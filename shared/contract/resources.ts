@@ -83,10 +83,25 @@ export const memberResource = z
     displayName: z.string().nullable(),
     avatar: z.string().nullable(),
     role,
+    mutedUntil: time.nullable().meta({ description: "Until then the member only reads; null for none" }),
     status: z.enum(["pending", "ready", "failed", "removed"]),
   })
   .meta({ id: "Member" });
 export type MemberResource = z.infer<typeof memberResource>;
+
+/** A person who may not come into a room. */
+export const banResource = z
+  .object({
+    user: z.string(),
+    displayName: z.string().nullable(),
+    avatar: z.string().nullable(),
+    by: z.string().nullable().meta({ description: "Who banned; null for the product itself" }),
+    reason: z.string().nullable(),
+    at: time,
+    status: z.enum(["pending", "ready"]).meta({ description: "ready: the chat server has it" }),
+  })
+  .meta({ id: "Ban" });
+export type BanResource = z.infer<typeof banResource>;
 
 export const myRoomResource = z
   .object({

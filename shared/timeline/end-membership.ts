@@ -23,7 +23,7 @@ export async function endMembership(
   await makeMembersDue(trx, tenantId, [roomId], -1);
   await enqueueUserEvents(trx, [{ tenantId, kind: "room.removed", userId, roomId }]);
   const left = await appendEntries(trx, [
-    { roomId, entries: [memberEntry("member.left", userId, ended.role, by)] },
+    { roomId, entries: [memberEntry("member.left", userId, { role: ended.role }, by)] },
   ]);
   return [...dead, ...left];
 }

@@ -6,10 +6,11 @@ import type { NewEntry } from "./append.ts";
 export function memberEntry(
   type: "member.joined" | "member.changed" | "member.left",
   userId: string,
-  role: Role,
+  { role, mutedUntil = null }: { role: Role; mutedUntil?: Date | null },
   by: string | null = null,
 ): NewEntry {
-  return { ...ownEntry(), type, senderId: userId, content: { role, by } };
+  const content = { role, mutedUntil: mutedUntil?.toISOString() ?? null, by };
+  return { ...ownEntry(), type, senderId: userId, content };
 }
 
 /**

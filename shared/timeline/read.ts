@@ -8,7 +8,11 @@ import type { EntryRow } from "../db/timeline/entries.ts";
 import { presentTarget, presentTimelineMessage } from "./present/message.ts";
 import { presentNobody, presentPerson, presentSender } from "./present/person.ts";
 
-const memberContent = z.object({ role, by: z.string().nullable() });
+const memberContent = z.object({
+  role,
+  mutedUntil: z.string().nullable().default(null),
+  by: z.string().nullable(),
+});
 const roomContent = z.object({
   changed: z.record(z.string(), z.string().nullable()),
   by: z.string().nullable().default(null),

@@ -4,7 +4,7 @@ import { findRoomsRoute } from "./find-rooms.ts";
 import { getRoomOfUserRoute, getRoomRoute } from "./get-room.ts";
 import { joinRoomRoute, leaveRoomRoute } from "./join-room.ts";
 import { listRoomsRoute } from "./list-rooms.ts";
-import { patchRoomRoute } from "./patch-room.ts";
+import { patchRoomByUserRoute, patchRoomRoute } from "./patch-room.ts";
 import { putDirectRoomRoute, putMyDirectRoomRoute } from "./put-direct-room.ts";
 import { putRoomRoute } from "./put-room.ts";
 import type { RoomDeps } from "./room.ts";
@@ -19,6 +19,7 @@ export function roomRoutes(deps: RoomDeps): Route[] {
     getRoomRoute(deps),
     getRoomOfUserRoute(deps),
     patchRoomRoute(deps),
+    patchRoomByUserRoute(deps),
     deleteRoomRoute(deps),
     joinRoomRoute(deps),
     leaveRoomRoute(deps),

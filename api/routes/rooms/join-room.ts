@@ -52,7 +52,7 @@ export function leaveRoomRoute({ db, afterCommit, mutex }: RoomDeps): Route {
       const address = pathRoom(params);
       const { external_id: name } = await requirePerson(db, caller);
       const { roomId, member, sideEffects } = await mutex(roomMutexKey(tenantId, address), () =>
-        removeMember(db, tenantId, address, name, { by: name }),
+        removeMember(db, tenantId, address, name, caller),
       );
       if (!member) throw noSuchRoom();
       afterCommit.perform(sideEffects);

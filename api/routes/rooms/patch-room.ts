@@ -1,7 +1,19 @@
 import { z } from "zod";
+import type { DesiredRoom } from "../../../shared/db/rooms/rooms.ts";
+import type { Caller } from "../../auth/authenticate.ts";
+import { requirePerson } from "../../auth/require-person.ts";
 import { pathRoom } from "../../http/fields.ts";
-import { MERGE_PATCH, namedFields, serverRoute, type Route } from "../../http/route.ts";
+import {
+  MERGE_PATCH,
+  namedFields,
+  serverRoute,
+  userRoute,
+  type Answer,
+  type Call,
+  type Route,
+} from "../../http/route.ts";
 import { patchRoom } from "../../mutations/put-room.ts";
+import { changerOf } from "../../mutations/rights/actor.ts";
 import { roomMutexKey } from "../../mutations/room-mutex-key.ts";
 import {
   changeAnswers,
@@ -14,34 +26,62 @@ import {
 } from "./room.ts";
 
 const patchBody = z.strictObject(roomFields).meta({ id: "RoomPatch" });
+const { name, topic, avatar, posting, slowModeS } = roomFields;
+const userPatchBody = z
+  .strictObject({ name, topic, avatar, posting, slowModeS })
+  .meta({ id: "RoomPatchByUser" });
 
-export function patchRoomRoute({ db, afterCommit, mutex }: RoomDeps): Route {
+const shape = {
+  method: "patch",
+  path,
+  tag,
+  summary: "Change some fields of a room",
+  answers: changeAnswers,
+  headers: ["Prefer"],
+} as const;
+const example = { topic: "Bring a laptop" };
+const MERGE = "A merge patch (RFC 7396): an absent field stays, null clears it.";
+
+export function patchRoomRoute(deps: RoomDeps): Route {
   return serverRoute(
     {
-      method: "patch",
-      path,
-      tag,
-      summary: "Change some fields of a room",
-      description: "A merge patch (RFC 7396): an absent field stays, null clears it.",
-      body: {
-        schema: patchBody,
-        types: MERGE_PATCH,
-        example: { topic: "Bring a laptop" },
-      },
-      answers: changeAnswers,
+      ...shape,
+      description: MERGE,
+      body: { schema: patchBody, types: MERGE_PATCH, example },
       problems: ["not_found", "invalid"],
-      headers: ["Prefer"],
     },
-    async ({ caller, settle, params, body }) => {
-      const address = pathRoom(params);
-      const { tenantId } = caller;
-      const fields = namedFields(body);
-      requirePrivateDirect(address, fields);
-      const sideEffects = await mutex(roomMutexKey(tenantId, address), () =>
-        patchRoom(db, tenantId, address, fields),
-      );
-      afterCommit.perform(sideEffects);
-      return settleRoom(db, { caller, settle }, address);
+    (call) => patch(deps, call, namedFields(call.body)),
+  );
+}
+
+export function patchRoomByUserRoute(deps: RoomDeps): Route {
+  return userRoute(
+    {
+      ...shape,
+      description:
+        `${MERGE} For admins and above: 403 without the right, also in a direct room, and for a locked user; 404 for a room that the ` +
+        "user is not in.",
+      body: { schema: userPatchBody, types: MERGE_PATCH, example },
+      problems: ["forbidden", "not_found", "invalid"],
+    },
+    async (call) => {
+      await requirePerson(deps.db, call.caller);
+      return patch(deps, call, namedFields(call.body));
     },
   );
+}
+
+async function patch(
+  { db, afterCommit, mutex }: RoomDeps,
+  { caller, settle, params }: Pick<Call<Caller, unknown, unknown>, "caller" | "settle" | "params">,
+  fields: Partial<DesiredRoom>,
+): Promise<Answer> {
+  const address = pathRoom(params);
+  const { tenantId } = caller;
+  requirePrivateDirect(address, fields);
+  const sideEffects = await mutex(roomMutexKey(tenantId, address), () =>
+    patchRoom(db, tenantId, address, { fields, changer: changerOf(caller) }),
+  );
+  afterCommit.perform(sideEffects);
+  return settleRoom(db, { caller, settle }, address);
 }

@@ -28,6 +28,8 @@ export type MemberRow = {
   display_name: string | null;
   avatar: string | null;
   role: Role;
+  /** Until when the member is muted; null when it is not. */
+  silenced_until: Date | null;
   desired: "in" | "out";
   version: number;
   applied_version: number;
@@ -38,7 +40,8 @@ export type MemberRow = {
 
 // Lists of users are joined, never compared with `= any`: a prepared plan would compare each pair.
 const SELECT_MEMBER = `
-  select s.user_id, u.external_id, u.display_name, u.avatar, s.role, s.desired, s.version, s.applied_version, s.error, s.is_banned
+  select s.user_id, u.external_id, u.display_name, u.avatar, s.role, s.desired, s.version, s.applied_version, s.error, s.is_banned,
+         case when s.silenced_until > now() then s.silenced_until end as silenced_until
     from memberships s join users u on u.id = s.user_id`;
 
 /** Locks the memberships of some users in a locked room until the transaction ends, also ended ones. */
@@ -56,27 +59,35 @@ export function lockMemberships(
   );
 }
 
+/** What a member is to be. `mutedUntil`: absent, the member is not muted. */
+export type MemberWish = { userId: string; role: Role; mutedUntil?: Date | null };
+
 /** Makes users members with a role, each in a new version. One who was not a member starts with nothing unread. */
 export async function upsertMembers(
   trx: Db,
   tenantId: string,
   roomId: string,
-  wanted: readonly { userId: string; role: Role }[],
+  wanted: readonly MemberWish[],
 ): Promise<void> {
   await execute(
     trx,
-    `insert into memberships as s (room_id, user_id, tenant_id, role, read_count, read_number)
-     select t.room_id, w.user_id, t.tenant_id, w.role, t.message_count, t.last_number
-       from unnest(cast(:userIds as uuid[]), cast(:roles as text[])) as w(user_id, role)
+    `insert into memberships as s (room_id, user_id, tenant_id, role, silenced_until, read_count, read_number)
+     select t.room_id, w.user_id, t.tenant_id, w.role, w.silenced_until, t.message_count, t.last_number
+       from unnest(cast(:userIds as uuid[]), cast(:roles as text[]), cast(:mutes as timestamptz[])) as w(user_id, role, silenced_until)
        join room_timeline t on t.room_id = :roomId and t.tenant_id = :tenantId
       order by w.user_id
          on conflict (room_id, user_id) do update
-        set role = excluded.role, desired = 'in', version = s.version + 1, error = null, updated_at = now(),
+        set role = excluded.role, silenced_until = excluded.silenced_until, desired = 'in', version = s.version + 1, error = null, updated_at = now(),
             read_count = case when s.desired = 'in' then s.read_count else excluded.read_count end,
             read_number = case when s.desired = 'in' then s.read_number else excluded.read_number end,
             own_above = case when s.desired = 'in' then s.own_above else 0 end,
             opened_at = case when s.desired = 'in' then s.opened_at else null end`,
-    { tenantId, roomId, userIds: wanted.map(({ userId }) => userId), roles: wanted.map(({ role }) => role) },
+    {
+      ...{ tenantId, roomId },
+      userIds: wanted.map(({ userId }) => userId),
+      roles: wanted.map(({ role }) => role),
+      mutes: wanted.map(({ mutedUntil }) => mutedUntil?.toISOString() ?? null),
+    },
   );
 }
 
@@ -247,6 +258,7 @@ export function presentMember(row: MemberRow): MemberResource {
     displayName: row.display_name,
     avatar: row.avatar,
     role: row.role,
+    mutedUntil: row.silenced_until?.toISOString() ?? null,
     status: memberStatus(row),
   };
 }
