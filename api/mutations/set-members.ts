@@ -54,7 +54,7 @@ export async function setMembers(
   const people = desired.flatMap(({ user, role, mutedUntil }): DesiredPerson[] => {
     const id = users.get(user)?.id;
     if (id === undefined) return [];
-    return [{ userId: id, role: roleIn(room, role), ...(mutedUntil === undefined ? {} : { mutedUntil }) }];
+    return [{ userId: id, role, ...(mutedUntil === undefined ? {} : { mutedUntil }) }];
   });
   await lockTimelines(trx, room.tenant_id, [room.id]);
   const current = await lockMemberships(
@@ -98,7 +98,7 @@ export async function areMembersAsDesired(
   const current = new Map(members.map((row) => [row.external_id, row]));
   return desired.every(({ user, role, mutedUntil }) => {
     const row = current.get(user);
-    return row?.desired === "in" && isAsDesired(row, { role: roleIn(room, role), mutedUntil });
+    return row?.desired === "in" && isAsDesired(row, { role, mutedUntil });
   });
 }
 
@@ -106,17 +106,11 @@ type DesiredPerson = { userId: string; role: Role | null; mutedUntil?: Date | nu
 type MemberChange = MemberWish & { type: "member.joined" | "member.changed" };
 type Present = Pick<MemberRow, "user_id" | "desired" | "role" | "silenced_until">;
 
-/** Both people of a direct room have a member's rights: none of them only reads. */
-function roleIn({ kind }: Room, role: Role | null): Role | null {
-  return kind === "direct" && role === "guest" ? "member" : role;
-}
-
 function isAsDesired(
   { role, silenced_until: mutedUntil }: Pick<Present, "role" | "silenced_until">,
   wanted: { role: Role | null; mutedUntil?: Date | null | undefined },
 ): boolean {
-  const isMutedSo =
-    wanted.mutedUntil === undefined || wanted.mutedUntil?.getTime() === mutedUntil?.getTime();
+  const isMutedSo = wanted.mutedUntil === undefined || wanted.mutedUntil?.getTime() === mutedUntil?.getTime();
   return isMutedSo && (wanted.role === null || wanted.role === role);
 }
 
@@ -134,10 +128,7 @@ async function admitBanned(
 }
 
 /** The changes that make the present members the desired ones. */
-function decideChanges(
-  desired: readonly DesiredPerson[],
-  current: readonly Present[],
-): MemberChange[] {
+function decideChanges(desired: readonly DesiredPerson[], current: readonly Present[]): MemberChange[] {
   const byUser = new Map(current.map((row) => [row.user_id, row]));
   return desired.flatMap(({ userId, ...wanted }): MemberChange[] => {
     const row = byUser.get(userId);
@@ -206,16 +197,18 @@ async function requireOwnPair(trx: Db, room: Room, desired: readonly DesiredMemb
   }
 }
 
-/** Whether a change gives a role above member to somebody who has none. */
-function addsLevel(
-  changes: readonly MemberChange[],
-  current: readonly Pick<MemberRow, "user_id" | "desired" | "role">[],
-): boolean {
-  const hasLevel = (role: Role) => ROLES_WITH_LEVEL.includes(role);
+/** Whether a change gives a level to somebody who has none: a role above member, or a mute. */
+function addsLevel(changes: readonly MemberChange[], current: readonly Present[]): boolean {
+  const hasLevel = (role: Role, mutedUntil: Date | null) =>
+    mutedUntil !== null || ROLES_WITH_LEVEL.includes(role);
   const before = new Set(
-    current.flatMap(({ user_id: id, desired, role }) => (desired === "in" && hasLevel(role) ? [id] : [])),
+    current.flatMap(({ user_id: id, desired, role, silenced_until: until }) =>
+      desired === "in" && hasLevel(role, until) ? [id] : [],
+    ),
   );
-  return changes.some(({ userId, role }) => hasLevel(role) && !before.has(userId));
+  return changes.some(
+    ({ userId, role, mutedUntil = null }) => hasLevel(role, mutedUntil) && !before.has(userId),
+  );
 }
 
 /** @throws AppError `too_many_roles` when one event of Matrix cannot name all members with a role. */
@@ -225,7 +218,7 @@ async function requireFewLevels(trx: Db, room: Room): Promise<void> {
   if (count > most) {
     throw new AppError(
       "too_many_roles",
-      `On this homeserver a room has at most ${most} members with a role above member.`,
+      `On this homeserver a room has at most ${most} members who are muted or have a role above member.`,
     );
   }
 }

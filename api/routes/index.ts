@@ -10,6 +10,7 @@ import { banRoutes } from "./bans/index.ts";
 import { meRoutes } from "./me/index.ts";
 import { memberRoutes } from "./members/index.ts";
 import { messageRoutes } from "./messages/index.ts";
+import { pinRoutes } from "./pins/index.ts";
 import { roomRoutes } from "./rooms/index.ts";
 import { signRoutes } from "./signs/index.ts";
 import { userRoutes } from "./users/index.ts";
@@ -33,6 +34,7 @@ export function createRoutes(deps: RouteDeps): Route[] {
     ...memberRoutes(deps),
     ...banRoutes(deps),
     ...messageRoutes(deps),
+    ...pinRoutes(deps),
     ...signRoutes(deps),
     ...meRoutes(deps),
   ];

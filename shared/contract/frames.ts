@@ -57,6 +57,8 @@ export const entryType = z.enum([
   "message.edited",
   "reaction.added",
   "reaction.removed",
+  "message.pinned",
+  "message.unpinned",
   "message.failed",
   "message.requeued",
   "message.deleted",

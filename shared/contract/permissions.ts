@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { RoomKind } from "./names.ts";
 import { role, type Role } from "./roles.ts";
 
 /** Who may write in a room: with `speakers`, members only react. */
@@ -89,9 +90,9 @@ export function rolesAllowed(permission: Permission): readonly Role[] {
   return PERMISSIONS[permission].roles;
 }
 
-/** Whether members of a role are in the room on Matrix: whoever may react, also while muted. */
-export function isOnMatrix(name: Role): boolean {
-  return rolesAllowed("react").includes(name);
+/** Whether members of a role are in the room on Matrix: whoever may react, also while muted, and both people of a direct room. */
+export function isOnMatrix(name: Role, { kind }: { kind: RoomKind }): boolean {
+  return kind === "direct" || rolesAllowed("react").includes(name);
 }
 
 /** The standings that have a permission: a parameter of statements. Null: nobody has it. */

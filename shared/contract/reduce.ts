@@ -52,6 +52,10 @@ function apply(messages: Messages, event: Publication): void {
     case "reaction.removed":
       change(messages, event, (held) => ({ reactions: countReaction(held.reactions, event) }));
       return;
+    case "message.pinned":
+    case "message.unpinned":
+      change(messages, event, () => ({ pinned: event.type === "message.pinned" }));
+      return;
     case "message.failed":
       if (event.act === "message") change(messages, event, () => ({ status: "dead", error: event.error }));
       return;

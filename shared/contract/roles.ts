@@ -14,5 +14,8 @@ export const POWER_LEVEL = {
   guest: 0,
 } as const satisfies Record<Role, number>;
 
+/** The Matrix power level of a muted member, whatever the role: below what any event needs. */
+export const MUTED_LEVEL = -1;
+
 /** The roles whose level is not a room's default: the power-level map names members with these roles. */
 export const ROLES_WITH_LEVEL: readonly Role[] = role.options.filter((name) => POWER_LEVEL[name] !== 0);

@@ -9,7 +9,7 @@ export function memberEntry(
   { role, mutedUntil = null }: { role: Role; mutedUntil?: Date | null },
   by: string | null = null,
 ): NewEntry {
-  const content = { role, mutedUntil: mutedUntil?.toISOString() ?? null, by };
+  const content = { role, by, ...(mutedUntil === null ? {} : { mutedUntil: mutedUntil.toISOString() }) };
   return { ...ownEntry(), type, senderId: userId, content };
 }
 
@@ -23,7 +23,7 @@ export function roomChangedEntry(
   const texts = Object.fromEntries(
     Object.entries(changed).map(([name, value]) => [name, value === null ? null : String(value)]),
   );
-  return { ...ownEntry(), type: "room.changed", senderId: null, content: { changed: texts, by } };
+  return { ...ownEntry(), type: "room.changed", senderId: null, content: { changed: texts, ...(by === null ? {} : { by }) } };
 }
 
 /** How many members a room has: in big rooms, instead of an entry for each member. */

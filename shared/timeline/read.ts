@@ -39,6 +39,9 @@ export function presentEntry(row: EntryRow): Publication {
         ...reactionContent.parse(row.content),
         users: row.reactors ?? [],
       };
+    case "message.pinned":
+    case "message.unpinned":
+      return { type: row.type, ...presentSubject(row), by: presentSender(row, row.room_id) };
     case "message.failed":
       return { type: row.type, ...presentSubject(row), ...failedContent.parse(row.content) };
     case "message.requeued":

@@ -1,4 +1,5 @@
 import { expect, test } from "@jest/globals";
+import { POWER_LEVEL } from "../../shared/contract/roles.ts";
 import { buildPowerLevels } from "../../workers/matrix/power-levels.ts";
 import { roomPath } from "../support/journey/clients.ts";
 import { useJourney } from "../support/journey/journey.ts";
@@ -58,7 +59,10 @@ test("a member who posts has the power level of the role on Matrix, and a new ro
   const levelsOf = (roles: Record<string, (typeof ROLES)[number] | "guest">) =>
     buildPowerLevels(
       { observer, creators: [observer] },
-      Object.entries(roles).map(([name, role]) => ({ matrixUserId: ids.get(`the-${name}`) ?? "", role })),
+      Object.entries(roles).map(([name, role]) => ({
+        matrixUserId: ids.get(`the-${name}`) ?? "",
+        level: POWER_LEVEL[role],
+      })),
     );
   const first = {
     owner: "owner",

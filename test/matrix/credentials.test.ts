@@ -86,6 +86,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
       alias: { localpart, whole: `#${localpart}:${synapse.synapseServerName}` },
       observerMatrixId: observer,
       description: { name: "Chess", topic: null, avatar: null },
+      eventsDefault: 0,
       predecessor: null,
     });
     return matrixRoomId;
@@ -179,7 +180,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     const { member, observer, matrixRoomId } = await room();
     const request = await homeserver.as(observer);
     const wanted = buildPowerLevels({ observer, creators: [observer] }, [
-      { matrixUserId: member, role: "moderator" },
+      { matrixUserId: member, level: 50 },
     ]);
     await putState(request, { matrixRoomId, type: "m.room.power_levels", content: wanted });
     expect(isSameLevels(await getState(request, { matrixRoomId, type: "m.room.power_levels" }), wanted)).toBe(
@@ -201,7 +202,7 @@ describe.each(["appservice", "admin"] as const)("a homeserver reached in mode %s
     const put = (count: number) => {
       const members = Array.from({ length: count }, (_, index) => ({
         matrixUserId: `@omc_${String(index).padStart(20, "a")}:${serverName}`,
-        role: "speaker" as const,
+        level: 25,
       }));
       const content = buildPowerLevels({ observer, creators: [observer] }, members);
       return putState(request, { matrixRoomId, type: "m.room.power_levels", content });

@@ -127,7 +127,13 @@ test("names that grew since a message was accepted never make its event too larg
   expect(plain.content).not.toHaveProperty("formatted_body");
   const { kind: _kind, ...fields } = times(180);
   const act: ActContent = ACTS.edit.content.parse({ ...fields, kind: "edit", of: "text" });
-  const [call] = toCalls(act, { ...grown, targetEventId: "$target", related: [], formerMentions: null });
+  const [call] = toCalls(act, {
+    ...grown,
+    targetEventId: "$target",
+    related: [],
+    pins: [],
+    formerMentions: null,
+  });
   expect(Buffer.byteLength(JSON.stringify(call))).toBeLessThan(60_000);
 });
 

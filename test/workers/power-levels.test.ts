@@ -5,14 +5,14 @@ import { POWER_LEVEL } from "../../shared/contract/roles.ts";
 import { maxRoles } from "../../shared/contract/role-limit.ts";
 import { chooseRoomVersion, createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
-import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-levels.ts";
+import { buildPowerLevels, isSameLevels, writingLevel } from "../../workers/matrix/power-levels.ts";
 import { readCreation } from "../../workers/matrix/rooms/creation.ts";
 import { findObstacle } from "../../workers/reconcile/configuration/find-obstacle.ts";
 
 const observer = "@observer:test";
 /** Before version 12. */
 const room = { observer, creators: [] };
-const member = (name: string, role: Role) => ({ matrixUserId: `@${name}:test`, role });
+const member = (name: string, role: Role) => ({ matrixUserId: `@${name}:test`, level: POWER_LEVEL[role] });
 
 test("the map names the observer and the members with a level", () => {
   const levels = buildPowerLevels(room, [
@@ -138,7 +138,7 @@ test.each([9, 27, 28, 33, 100, 230])(
     const most = maxRoles(serverName);
     const levelled = Array.from({ length: most }, (_, index) => ({
       matrixUserId: id(index),
-      role: "speaker" as const,
+      level: POWER_LEVEL.speaker,
     }));
     const full = buildPowerLevels({ observer: id(5_000), creators: [] }, levelled);
     expect(Object.keys(full.users)).toHaveLength(most + 1);
@@ -146,7 +146,7 @@ test.each([9, 27, 28, 33, 100, 230])(
     const around = 20 * 50 + 500 + 3 * length;
     expect(JSON.stringify(full).length + around).toBeLessThan(65_536);
     // The highest roles stay when there are more.
-    const more = [...levelled, { matrixUserId: id(4_000), role: "owner" as const }];
+    const more = [...levelled, { matrixUserId: id(4_000), level: POWER_LEVEL.owner }];
     const cut = buildPowerLevels({ observer: id(5_000), creators: [] }, more);
     expect(Object.keys(cut.users)).toHaveLength(most + 1);
     expect(cut.users[id(4_000)]).toBe(90);
@@ -155,7 +155,7 @@ test.each([9, 27, 28, 33, 100, 230])(
 
 test("no role reaches the observer's level", () => {
   for (const level of Object.values(POWER_LEVEL)) expect(level).toBeLessThan(100);
-  expect(buildPowerLevels(room, [{ matrixUserId: observer, role: "member" }]).users[observer]).toBe(100);
+  expect(buildPowerLevels(room, [{ matrixUserId: observer, level: 0 }]).users[observer]).toBe(100);
 });
 
 test("two maps differ by their levels, not by the order of members or keys", () => {
@@ -170,6 +170,28 @@ test("two maps differ by their levels, not by the order of members or keys", () 
 });
 
 test("every role but guest may post", () => {
-  const posting = (Object.keys(POWER_LEVEL) as Role[]).filter((name) => isOnMatrix(name));
+  const posting = (Object.keys(POWER_LEVEL) as Role[]).filter((name) => isOnMatrix(name, { kind: "group" }));
   expect(posting).toEqual(["owner", "admin", "moderator", "speaker", "member"]);
+});
+
+test("a muted member stands below all events, and in the map before all others", () => {
+  const most = maxRoles("test");
+  const speakers = Array.from({ length: most }, (_, index) => member(`s${String(index)}`, "speaker"));
+  const { users } = buildPowerLevels(room, [...speakers, { matrixUserId: "@muted:test", level: -1 }]);
+  expect(users["@muted:test"]).toBe(-1);
+  expect(Object.keys(users)).toHaveLength(most + 1);
+});
+
+test.each([
+  ["where everyone posts", { posting: "everyone", isBlocked: false }, 0],
+  ["where speakers post", { posting: "speakers", isBlocked: false }, 25],
+  ["in a blocked direct room", { posting: "everyone", isBlocked: true }, 50],
+] as const)("%s the map lets the same people write, and everybody react and redact", (_, writers, level) => {
+  const levels = buildPowerLevels(room, [], writingLevel(writers));
+  expect(levels.events_default).toBe(level);
+  expect(levels.events).toMatchObject({
+    "m.reaction": 0,
+    "m.room.redaction": 0,
+    "m.room.pinned_events": 50,
+  });
 });

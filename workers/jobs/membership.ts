@@ -21,6 +21,7 @@ import { ensureAccount } from "../reconcile/ensure-account.ts";
 import { ensureJoined, NotWanted } from "../reconcile/ensure-joined.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
 import { noticeObserverOut } from "../reconcile/observer/presence.ts";
+import { settleBans } from "../reconcile/removals/settle-bans.ts";
 import { settleRemovals } from "../reconcile/removals/settle-removal.ts";
 import { removeUnknownUsers } from "../reconcile/remove-unknown-users.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
@@ -91,13 +92,15 @@ async function bringMembers(
   room: RoomSnapshot & { matrix_room_id: string },
   lease: RoomLease,
 ): Promise<boolean> {
+  // Before the moves: whom the room lets in again is not banned any more when joining.
+  const areBansSettled = await settleBans(context, homeserver, room, { lease, limit: MAX_MOVES });
   // Before the moves: whom a moderator has removed on Matrix does not join again.
   const areRemovalsSettled = await settleRemovals(context, homeserver, room, { lease, limit: MAX_MOVES });
   const moves = await listMoves(context, room);
   for (const move of moves.slice(0, MAX_MOVES)) await moveMember(context, homeserver, room, move, lease);
   const areUnknownUsersRemoved = await removeUnknownUsers(context, homeserver, room, lease);
   await applyPowerLevels(context, homeserver, room, lease);
-  return moves.length <= MAX_MOVES && areRemovalsSettled && areUnknownUsersRemoved;
+  return moves.length <= MAX_MOVES && areBansSettled && areRemovalsSettled && areUnknownUsersRemoved;
 }
 
 /** The moves of one run, and one more where more are left. */

@@ -1,8 +1,13 @@
-import { listMembersWithLevel, markLevelsApplied } from "../../shared/db/memberships/applied-members.ts";
+import { z } from "zod";
+import {
+  findWriters,
+  listMembersWithLevel,
+  markLevelsApplied,
+} from "../../shared/db/memberships/applied-members.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
-import { buildPowerLevels, isSameLevels } from "../matrix/power-levels.ts";
+import { buildPowerLevels, isSameLevels, writingLevel } from "../matrix/power-levels.ts";
 import { EventType } from "../matrix/names.ts";
 import { fetchCreation } from "../matrix/rooms/creation.ts";
 import { getState, putState } from "../matrix/rooms/state.ts";
@@ -15,7 +20,10 @@ export async function applyPowerLevels(
   room: RoomSnapshot & { matrix_room_id: string },
   lease: RoomLease,
 ): Promise<boolean> {
-  const members = await listMembersWithLevel(context.db, room.id);
+  const [members, writers] = await Promise.all([
+    listMembersWithLevel(context.db, room.id),
+    findWriters(context.db, room.id),
+  ]);
   const matrixRoomId = room.matrix_room_id;
   const request = await homeserver.as(room.observer_matrix_id);
   const type = EventType.RoomPowerLevels;
@@ -26,7 +34,8 @@ export async function applyPowerLevels(
   ]);
   const wanted = buildPowerLevels(
     { observer: room.observer_matrix_id, creators },
-    members.map((member) => ({ matrixUserId: member.matrix_user_id, role: member.role })),
+    members.map(({ matrix_user_id: matrixUserId, level }) => ({ matrixUserId, level })),
+    writers.isLoweredLater ? readWritingLevel(current) : writingLevel(writers),
   );
   const isDifferent = !isSameLevels(current, wanted);
   if (isDifferent) {
@@ -42,4 +51,11 @@ export async function applyPowerLevels(
     );
   await markLevelsApplied(context.db, room.id, named);
   return isDifferent;
+}
+
+const levels = z.object({ events_default: z.int().catch(0) }).catch({ events_default: 0 });
+
+/** The level that a member needs to write as Matrix has it. */
+function readWritingLevel(current: unknown): number {
+  return levels.parse(current).events_default;
 }

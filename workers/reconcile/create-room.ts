@@ -4,6 +4,7 @@ import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import type { Requester } from "../matrix/http/client.ts";
 import { unlessForbidden, unlessMissing } from "../matrix/http/failure.ts";
 import { EventType } from "../matrix/names.ts";
+import { writersOf, writingLevel } from "../matrix/power-levels.ts";
 import { aliasLocalpart, freeAlias } from "../matrix/rooms/alias.ts";
 import { fetchCreation } from "../matrix/rooms/creation.ts";
 import { ensureMatrixRoom, type NewRoom } from "../matrix/rooms/ensure-matrix-room.ts";
@@ -30,6 +31,7 @@ export async function createMatrixRoom(
     alias: { localpart: aliasLocalpart(identityOf(room)), whole },
     observerMatrixId: room.observer_matrix_id,
     description: { name: room.name, topic: room.topic, avatar: room.avatar },
+    eventsDefault: writingLevel(writersOf(room)),
     predecessor,
   };
   lease.check();

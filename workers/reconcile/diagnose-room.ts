@@ -58,17 +58,18 @@ async function diagnoseMatrix(
   const bans = compareBans(members, present);
   const banned = new Set(bans.map(({ found }) => found));
   const others = members.filter(({ user }) => !banned.has(user));
-  return [...configuration, ...compareMembers(others, joined, unwanted), ...bans];
+  return [...configuration, ...compareMembers(room, others, joined, unwanted), ...bans];
 }
 
 function compareMembers(
+  room: Pick<RoomSnapshot, "kind">,
   members: readonly DiagnosedMember[],
   joined: ReadonlySet<string>,
   unwanted: readonly string[],
 ): Difference[] {
   const known = new Set(members.map((member) => member.matrix_user_id));
   const unknownUsers = unwanted.filter((matrixUserId) => !known.has(matrixUserId));
-  const isWanted = (member: DiagnosedMember) => member.desired === "in" && isOnMatrix(member.role);
+  const isWanted = (member: DiagnosedMember) => member.desired === "in" && isOnMatrix(member.role, room);
   return [
     ...members
       .filter((member) => !isWanted(member) && joined.has(member.matrix_user_id))

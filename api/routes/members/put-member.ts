@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { role } from "../../../shared/contract/roles.ts";
+import { role, type Role } from "../../../shared/contract/roles.ts";
 import { memberResource } from "../../../shared/contract/resources.ts";
 import { requirePerson } from "../../auth/require-person.ts";
 import { pathNewUser, pathRoom } from "../../http/fields.ts";
@@ -41,7 +41,7 @@ export function putMemberRoute(deps: MemberDeps): Route {
     {
       ...shape,
       description:
-        "A user who is no member gets the role member where the request has none, and a member keeps the present role. A user who " +
+        "A user who is no member gets the role member where the request has none; a member keeps the present role where it has no body or mutes. A user who " +
         "does not exist is created, or refused with 422 by the tenant's setting unknownUsers=refuse. Adding a banned person ends " +
         "the ban. A direct room has only the two users of its slug: 409 conflict for another one, 422 for muting one. 409 " +
         "too_many_roles when more than 1,000 members have a role above member.",
@@ -84,13 +84,19 @@ async function put(
   const address = pathRoom(params);
   const user = pathNewUser(params);
   const wanted: DesiredMember = {
-    ...{ user, role: body?.role ?? null, place: "user" },
+    ...{ user, role: readRole(body), place: "user" },
     ...(body?.mutedUntil === undefined ? {} : { mutedUntil: readMute(body.mutedUntil) }),
   };
   const { roomId, sideEffects } = await mutex(roomMutexKey(tenantId, address), () => change(wanted));
   afterCommit.perform(sideEffects);
   const read = () => readMember(db, { tenantId, roomId, user });
   return answerMember(address, await settle(await read(), read, isMemberFinal));
+}
+
+/** Null: the present role. A body that names nothing names the usual role. */
+function readRole(body: MemberCall["body"]): Role | null {
+  if (body === undefined) return null;
+  return body.role ?? (body.mutedUntil === undefined ? "member" : null);
 }
 
 /** A time that is over mutes nobody. */

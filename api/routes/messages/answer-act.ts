@@ -9,7 +9,7 @@ import {
 } from "../../../shared/db/acts/read-acts.ts";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import { findTimelineMessage } from "../../../shared/db/timeline/pages.ts";
-import { identifyAct, type ActContent } from "../../../shared/contract/content/acts.ts";
+import { identifyAct, type ActContent, type ActKind } from "../../../shared/contract/content/acts.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../../shared/contract/names.ts";
 import {
@@ -98,12 +98,12 @@ async function describe(db: Db, caller: UserCaller, request: NewAct, outcome: Ac
     const userId = entry.sender_id ?? "";
     return { roomId: entry.room_id, userId, target, act: row, isReplay: false, location };
   }
-  if (outcome.outcome !== "unchanged" && outcome.outcome !== "replayed") throw refusalError(outcome.outcome);
+  if (outcome.outcome !== "unchanged" && outcome.outcome !== "replayed")
+    throw refusalError(outcome.outcome, act.kind);
   const { room_id: roomId, user_id: userId } = await requireReadAccess(db, caller, room);
   const place = { roomId, userId, target, location };
   if (outcome.outcome === "unchanged") {
-    const key = "key" in act ? act.key : null;
-    const last = await findLastAct(db, { tenantId, target, key, person: userId });
+    const last = await findLastAct(db, { tenantId, target, person: userId, ...lastOf(act) });
     return { ...place, act: last, isReplay: false };
   }
   const earlier = await findAct(db, tenantId, outcome.id);
@@ -112,6 +112,12 @@ async function describe(db: Db, caller: UserCaller, request: NewAct, outcome: Ac
   if (earlier?.target_id !== target || !isSame)
     throw new AppError("idempotency_key_reused", "The key was used for another request.");
   return { ...place, act: earlier, isReplay: true };
+}
+
+/** How an act is found that a request repeats. */
+function lastOf(act: ActContent): { key: string | null; kinds: readonly ActKind[] } {
+  if ("key" in act) return { key: act.key, kinds: ["reaction", "unreaction"] };
+  return { key: null, kinds: act.kind === "deletion" ? ["deletion"] : ["pin", "unpin"] };
 }
 
 export function locationOf({ kind, slug }: RoomAddress, id: string): string {
@@ -164,6 +170,7 @@ function hashAct(target: string, act: ActContent): string {
 
 function refusalError(
   outcome: Exclude<ActAcceptance["outcome"], "done" | "unchanged" | "replayed">,
+  kind: ActContent["kind"],
 ): AppError {
   switch (outcome) {
     case "token_not_held":
@@ -179,6 +186,7 @@ function refusalError(
     case "target_deleted":
       return new AppError("conflict", "The message is deleted.");
     case "too_many":
+      if (kind === "pin") return new AppError("conflict", "The room has too many pinned messages.");
       return new AppError("invalid", "The request is not valid.", {
         errors: [{ path: "key", message: "the message has too many different reactions" }],
       });

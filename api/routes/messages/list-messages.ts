@@ -76,13 +76,14 @@ export function listMessagesRoute({ db }: { db: Db }): Route {
       problems: ["forbidden", "not_found", "invalid"],
     },
     async ({ caller, params, query }) => {
-      const access = await requireReadAccess(db, caller, pathRoom(params));
+      const room = pathRoom(params);
+      const access = await requireReadAccess(db, caller, room);
       const { tenantId } = caller;
       // The position is read first: a client that recovers from it may receive an entry twice, but misses none.
       const position = await readPosition(db, tenantId, access.room_id);
       if (!position) throw new AppError("not_found", "There is no such room.");
       const { items, ...more } = await readWindow(db, { tenantId, roomId: access.room_id }, query);
-      if (access.opened_at === null && isOnMatrix(access.role)) await markOpened(db, access);
+      if (access.opened_at === null && isOnMatrix(access.role, room)) await markOpened(db, access);
       const reacted = items.flatMap((row) => (row.reactions === null ? [] : [row.entry_id]));
       const own = await readOwnReactions(db, { roomId: access.room_id, person: access.user_id }, reacted);
       const body: z.infer<typeof messagePage> = {

@@ -3,11 +3,12 @@ import type { ActWord } from "../publications/messages.ts";
 import type { ActType } from "./define.ts";
 import { deletion } from "./deletion.ts";
 import { edit } from "./edit.ts";
+import { pin, unpin } from "./pin.ts";
 import { reaction } from "./reaction.ts";
 import { unreaction } from "./unreaction.ts";
 
 /** Every kind of act on a message: one file and one word here. Its form on Matrix is in `workers/matrix/acts/`. */
-const KINDS = { deletion, edit, reaction, unreaction };
+const KINDS = { deletion, edit, reaction, unreaction, pin, unpin };
 type Kinds = typeof KINDS;
 
 export type ActKind = keyof Kinds;

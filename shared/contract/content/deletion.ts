@@ -5,7 +5,12 @@ import { defineAct } from "./define.ts";
 export const deletion = defineAct({
   entry: "message.deleted",
   act: "deletion",
-  content: z.object({ kind: z.literal("deletion"), reason: z.string().nullable() }),
+  content: z.object({
+    kind: z.literal("deletion"),
+    reason: z.string().nullable(),
+    // The message was pinned: it leaves the list on Matrix too.
+    pinned: z.boolean().optional(),
+  }),
   own: "delete own",
   any: "delete any",
   isUnlimited: true,

@@ -32,6 +32,8 @@ export const messagePublications = [
   }),
   z.object({ type: z.literal("reaction.added"), ...reaction }),
   z.object({ type: z.literal("reaction.removed"), ...reaction }),
+  z.object({ type: z.literal("message.pinned"), ...aboutMessage, by: person }),
+  z.object({ type: z.literal("message.unpinned"), ...aboutMessage, by: person }),
   z.object({ type: z.literal("message.failed"), ...aboutMessage, act: actWord, error: messageError }),
   z.object({ type: z.literal("message.requeued"), ...aboutMessage, act: actWord, error: z.null() }),
 ] as const;

@@ -11,6 +11,7 @@ import { ACT_SQL } from "./index.ts";
 /** An act that a person has carried out on Matrix. */
 export type MatrixAct = {
   roomId: string;
+  /** Of a pin: the event and the message. */
   eventId: string;
   /** The event that it is about: of a message; of a reaction or an edit where those are redacted. */
   targetEventId: string;
@@ -95,15 +96,19 @@ const IS_OF_ACT = `
   or exists (select 1 from timeline x where x.room_id = g."roomId" and x.event_id = g."targetEventId")
   or exists (select 1 from messages x where x.room_id = g."roomId" and x.seen_event_id = g."targetEventId")`;
 
+/** Whether one event may hold several such acts: their entries have no event. */
+const IS_PART = "g.content ->> 'kind' = any('{pin,unpin}')";
+
 const IS_KNOWN = `
   exists (select 1 from timeline k where k.room_id = g."roomId" and k.event_id = g."eventId")
-  or exists (select 1 from reaction_events k where k.room_id = g."roomId" and k.event_id = g."eventId")`;
+  or exists (select 1 from reaction_events k where k.room_id = g."roomId" and k.event_id = g."eventId")
+  or (${IS_PART} and exists (select 1 from timeline k where k.room_id = g."roomId" and k.entry_id = g.id))`;
 
 /** The columns of `found` that the given act has. */
 const GIVEN_COLUMNS = `
   g.id, cast(null as text) as client_id, cast(null as text) as request_hash, cast(null as text) as request_id,
   g."roomId" as room_id, t.tenant_id, ${STANDING} as standing, g."userId" as user_id, g.ref as sender_ref, g.name,
-  g."eventId" as event_id, g.at, cast(null as bigint) as last_order, t.last_number, e.number as entry_number`;
+  case when ${IS_PART} then cast(null as text) else g."eventId" end as event_id, g.at, cast(null as bigint) as last_order, t.last_number, e.number as entry_number`;
 
 const GIVEN_JOINS = `
   join room_timeline t on t.room_id = g."roomId"

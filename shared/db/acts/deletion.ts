@@ -10,7 +10,8 @@ export const deletionSql: ActSql = {
   actsAs: "case when w.is_own then 'sender' else 'observer' end",
   isOpen:
     "(case when w.status is null then true when w.status = 'queued' then w.replayed else w.status <> 'dead' end)",
-  content: "w.content",
+  content:
+    "w.content || cast(case when w.pinned_number is not null then '{\"pinned\": true}' else '{}' end as jsonb)",
   apply: `${emptyingCtes("act")},`,
   ended: "(select count(*) from ended)",
   entryContent: "jsonb_build_object('reason', act.content -> 'reason')",

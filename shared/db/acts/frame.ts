@@ -57,7 +57,7 @@ export const HOLDS_TOKEN = holdsToken({ issuedAtMs: "a.signed_at_ms", generation
 /** The message `e` as it is now: columns of a candidate, and what joins them. */
 export const TARGET_COLUMNS = `
   e.entry_id as target_id, e.number as target_number, e.redacted_at as target_redacted_at, e.content as target_content, e.sender_id as author_id,
-  m.status, coalesce(m.replayed, false) as replayed, st.edit_number, coalesce(st.has_reactions, false) as has_reactions`;
+  m.status, coalesce(m.replayed, false) as replayed, st.edit_number, st.pinned_number, coalesce(st.has_reactions, false) as has_reactions`;
 export const TARGET_JOINS = `
   left join messages m on m.id = e.entry_id
   left join message_states st on st.room_id = e.room_id and st.message_id = e.entry_id`;
@@ -121,7 +121,7 @@ export function wanted({ isSame, fits, at, allowsDeleted }: ActSql): string {
   return `wanted as (
     select c.id, c.content, c.client_id, c.request_hash, c.request_id, c.room_id, c.tenant_id, c.user_id, c.person, c.sender_ref, c.name, c.event_id,
            ${at} as at, c.last_order, c.last_number, c.is_own, c.target_id, c.target_number, c.target_content, c.author_id, c.status, c.replayed,
-           c.edit_number, c.has_reactions
+           c.edit_number, c.pinned_number, c.has_reactions
       from candidate c
      where c.is_allowed and ${allowsDeleted ? "true" : "c.target_redacted_at is null"} and not (${isSame}) and (${fits}))`;
 }

@@ -2,6 +2,7 @@ import type { ActKind } from "../../contract/content/acts.ts";
 import { deletionSql } from "./deletion.ts";
 import { editSql } from "./edit.ts";
 import type { ActSql } from "./frame.ts";
+import { pinSql, unpinSql } from "./pin.ts";
 import { reactionSql } from "./reaction.ts";
 import { unreactionSql } from "./unreaction.ts";
 
@@ -11,4 +12,6 @@ export const ACT_SQL = {
   edit: editSql,
   reaction: reactionSql,
   unreaction: unreactionSql,
+  pin: pinSql,
+  unpin: unpinSql,
 } satisfies Record<ActKind, ActSql>;

@@ -1,4 +1,5 @@
 import type { MessageStatus, MessageVersion } from "../../contract/resources.ts";
+import type { ActKind } from "../../contract/content/acts.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { PersonColumns } from "../timeline/entries.ts";
 import { VERSIONS } from "./edit.ts";
@@ -25,21 +26,20 @@ export async function findAct(db: Db, tenantId: string, id: string): Promise<Act
 }
 
 /**
- * The last act on a message that has brought it to where it is: its deletion, or what a person last did with a key. Null where
+ * The last act on a message that has brought it to where it is: its deletion or pinning, or what a person last did with a key. Null where
  * that came from Matrix.
  */
 export async function findLastAct(
   db: Db,
-  { tenantId, target, key, person }: { tenantId: string; target: string; key: string | null; person: string },
+  last: { tenantId: string; target: string; kinds: readonly ActKind[]; key: string | null; person: string },
 ): Promise<ActStatusRow | null> {
   const [row] = await rowsOf<ActStatusRow>(
     db,
     `${SELECT_ACT}
       where tenant_id = :tenantId and target_id = :target
-        and case when cast(:key as text) is null then content ->> 'kind' = 'deletion'
-                 else content ->> 'key' = :key and sender_id = :person end
+        and content ->> 'kind' = any(:kinds) and (cast(:key as text) is null or content ->> 'key' = :key and sender_id = :person)
       order by order_number desc limit 1`,
-    { tenantId, target, key, person },
+    { ...last, kinds: [...last.kinds] },
   );
   return row ?? null;
 }

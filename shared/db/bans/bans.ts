@@ -46,7 +46,11 @@ export async function findBan(
   db: Db,
   { tenantId, roomId, user }: { tenantId: string; roomId: string; user: string },
 ): Promise<BanRow | undefined> {
-  const [row] = await rowsOf<BanRow>(db, `${SELECT_BAN} and u.external_id = :user`, { tenantId, roomId, user });
+  const [row] = await rowsOf<BanRow>(db, `${SELECT_BAN} and u.external_id = :user`, {
+    tenantId,
+    roomId,
+    user,
+  });
   return row;
 }
 
@@ -149,7 +153,7 @@ export function noteBans(bans: readonly BanOnMatrix[]): Statement {
 
 const NOTE_BANS = `
   with g as (
-    select g.*, r.tenant_id, ${mayDo(standingOf("p", "r"), "ban")} as is_allowed
+    select g.*, r.tenant_id, coalesce(${mayDo(standingOf("p", "r"), "ban")}, false) as is_allowed
       from jsonb_to_recordset(cast(:bans as jsonb))
              as g("roomId" uuid, "userId" uuid, "actorId" uuid, "isBan" boolean, reason text, at timestamptz)
       join rooms r on r.id = g."roomId" and r.deleted_at is null and r.kind <> 'direct'

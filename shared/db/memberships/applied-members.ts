@@ -1,8 +1,9 @@
-import { rolesAllowed } from "../../contract/permissions.ts";
-import { POWER_LEVEL, ROLES_WITH_LEVEL, type Role } from "../../contract/roles.ts";
+import { rolesAllowed, type Posting } from "../../contract/permissions.ts";
+import { ROLES_WITH_LEVEL, type Role } from "../../contract/roles.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
 import { membersDue } from "./members-due.ts";
+import { LEVEL } from "./standing.ts";
 
 /** Who is on Matrix: the applied side of memberships, which the membership job and the joins before a message write. */
 
@@ -23,8 +24,9 @@ export type JoinPolicy = "eager" | "lazy";
 /** A change that only lowers rights waits for the messages accepted before it, this long at most. */
 const LOWERING_WAITS_MS = 55_000;
 
-/** The power level of the role of the membership `s`. */
-const LEVEL = `case s.role ${ROLES_WITH_LEVEL.map((name) => `when '${name}' then ${String(POWER_LEVEL[name])}`).join(" ")} else 0 end`;
+/** Whether the member of `s` is to be in the room on Matrix, see `isOnMatrix`. Bind JOINING. */
+const JOINS =
+  "(s.role = any(:joining) or exists (select 1 from rooms d where d.id = s.room_id and d.kind = 'direct'))";
 
 /**
  * Whether the last change of the membership `s` has only lowered its rights, and messages accepted before it are still to be sent:
@@ -32,21 +34,40 @@ const LEVEL = `case s.role ${ROLES_WITH_LEVEL.map((name) => `when '${name}' then
  */
 const IS_LOWERING_LATER = `
   (s.desired = 'in' and s.updated_at > now() - interval '${String(LOWERING_WAITS_MS)} milliseconds'
-   and (s.role <> all(:joining) or ${LEVEL} < s.applied_level)
+   and (not ${JOINS} or ${LEVEL} < s.applied_level)
    and exists (select 1 from messages m
                 where m.room_id = s.room_id and m.sender_id = s.user_id and m.open and m.status in ('queued', 'sending')
                   and m.accepted_at <= s.updated_at))`;
 
 const JOINING = { joining: [...rolesAllowed("react")] };
 
+/** The same of a room `r` in which fewer people may write since a change of it. */
+const IS_ROOM_LOWERED_LATER = `
+  coalesce(r.rights_lowered_at > now() - interval '${String(LOWERING_WAITS_MS)} milliseconds'
+   and exists (select 1 from messages m
+                where m.room_id = r.id and m.open and m.status in ('queued', 'sending') and m.accepted_at <= r.rights_lowered_at), false)`;
+
 /** Whether a room has members whose rights are lowered later. */
 export async function hasLoweringsLater(db: Db, roomId: string): Promise<boolean> {
   const rows = await rowsOf(
     db,
-    `select 1 as found from memberships s where s.room_id = :roomId and ${IS_LOWERING_LATER} limit 1`,
+    `select 1 as found from memberships s where s.room_id = :roomId and ${IS_LOWERING_LATER}
+      union all select 1 from rooms r where r.id = :roomId and ${IS_ROOM_LOWERED_LATER} limit 1`,
     { roomId, ...JOINING },
   );
   return rows.length > 0;
+}
+
+/** Who may write in a room. `isLoweredLater`: there were more, and what they wrote before is still to be sent. */
+export type Writers = { posting: Posting; isBlocked: boolean; isLoweredLater: boolean };
+
+export async function findWriters(db: Db, roomId: string): Promise<Writers> {
+  const [row] = await rowsOf<Writers>(
+    db,
+    `select r.posting, r.is_blocked as "isBlocked", ${IS_ROOM_LOWERED_LATER} as "isLoweredLater" from rooms r where r.id = :roomId`,
+    { roomId },
+  );
+  return row ?? { posting: "everyone", isBlocked: false, isLoweredLater: false };
 }
 
 /** The members of a room to move on Matrix, removals first; without those whose rights are lowered later. */
@@ -58,12 +79,12 @@ export function listMemberMoves(
   return rowsOf<MemberMove>(
     db,
     `select s.user_id, u.matrix_user_id, u.applied_version > 0 as is_registered, s.version, s.applied,
-            case when s.desired = 'in' and s.role = any(:joining) then 'in' else 'out' end as target
+            case when s.desired = 'in' and ${JOINS} then 'in' else 'out' end as target
        from memberships s join users u on u.id = s.user_id
       where s.room_id = :roomId
         and (s.version <> s.applied_version
-          or s.applied = 'in' and (s.desired = 'out' or s.role <> all(:joining))
-          or s.applied = 'out' and s.desired = 'in' and s.role = any(:joining) and s.error is null
+          or s.applied = 'in' and (s.desired = 'out' or not ${JOINS})
+          or s.applied = 'out' and s.desired = 'in' and ${JOINS} and s.error is null
              and (:joinPolicy = 'eager' or s.opened_at is not null))
         and not ${IS_LOWERING_LATER}
       order by s.desired desc, s.updated_at
@@ -82,7 +103,7 @@ export async function markAppliedWithoutMatrix(
     db,
     `update memberships s set applied_version = version, error = null
       where s.room_id = :roomId and s.version <> s.applied_version and s.applied = 'out'
-        and (s.desired = 'out' or s.role <> all(:joining) or (:joinPolicy = 'lazy' and s.opened_at is null))
+        and (s.desired = 'out' or not ${JOINS} or (:joinPolicy = 'lazy' and s.opened_at is null))
         and not ${IS_LOWERING_LATER}`,
     { roomId, joinPolicy, ...JOINING },
   );
@@ -100,7 +121,7 @@ export async function findJoinWanted(
   const rows = await rowsOf<{ isRemoved: boolean }>(
     db,
     `select s.removal_event_id is not null as "isRemoved" from memberships s
-      where s.room_id = :roomId and s.user_id = :userId and s.desired = 'in' and (s.role = any(:joining) or ${IS_LOWERING_LATER})`,
+      where s.room_id = :roomId and s.user_id = :userId and s.desired = 'in' and (${JOINS} or ${IS_LOWERING_LATER})`,
     { roomId, userId, ...JOINING },
   );
   return rows[0] ?? null;
@@ -111,10 +132,10 @@ export async function markJoined(db: Db, roomId: string, userId: string): Promis
   await execute(
     db,
     `with joined as (
-       update memberships set applied = 'in' where room_id = :roomId and user_id = :userId returning role
+       update memberships set applied = 'in' where room_id = :roomId and user_id = :userId returning role, silenced_until
      )
      update rooms set ${membersDue()}
-      where id = :roomId and exists (select 1 from joined where role = any(:withLevel))`,
+      where id = :roomId and exists (select 1 from joined where role = any(:withLevel) or silenced_until > now())`,
     { roomId, userId, withLevel: [...ROLES_WITH_LEVEL] },
   );
 }
@@ -142,23 +163,18 @@ export async function markMoveApplied(
   );
 }
 
-/** A joined member whom the room's power-level map names. `role`: the one applied so far while its rights are lowered later. */
-export type MemberWithLevel = { user_id: string; matrix_user_id: string; role: Role };
+/** A joined member whom the room's power-level map names. `level`: the one applied so far while its rights are lowered later. */
+export type MemberWithLevel = { user_id: string; matrix_user_id: string; level: number };
 
 export async function listMembersWithLevel(db: Db, roomId: string): Promise<MemberWithLevel[]> {
-  type Row = MemberWithLevel & { applied_level: number; is_lowered_later: boolean };
-  const rows = await rowsOf<Row>(
+  const rows = await rowsOf<MemberWithLevel>(
     db,
-    `select s.user_id, u.matrix_user_id, s.role, s.applied_level, ${IS_LOWERING_LATER} as is_lowered_later
+    `select s.user_id, u.matrix_user_id, case when ${IS_LOWERING_LATER} then s.applied_level else ${LEVEL} end as level
        from memberships s join users u on u.id = s.user_id
-      where s.room_id = :roomId and s.desired = 'in' and s.applied = 'in' and (s.role = any(:withLevel) or s.applied_level > 0)`,
-    { roomId, withLevel: [...ROLES_WITH_LEVEL], ...JOINING },
+      where s.room_id = :roomId and s.desired = 'in' and s.applied = 'in' and (${LEVEL} <> 0 or s.applied_level <> 0)`,
+    { roomId, ...JOINING },
   );
-  return rows.flatMap(({ applied_level: appliedLevel, is_lowered_later: isLater, ...member }) => {
-    const applied = isLater ? ROLES_WITH_LEVEL.find((name) => POWER_LEVEL[name] === appliedLevel) : undefined;
-    const role = applied ?? member.role;
-    return ROLES_WITH_LEVEL.includes(role) ? [{ ...member, role }] : [];
-  });
+  return rows.filter(({ level }) => level !== 0);
 }
 
 /** Records the power levels that a room has on Matrix: those of `members`, and the default for everybody else. */
@@ -175,7 +191,7 @@ export async function markLevelsApplied(
     {
       roomId,
       userIds: members.map((member) => member.user_id),
-      levels: members.map((member) => POWER_LEVEL[member.role]),
+      levels: members.map((member) => member.level),
     },
   );
 }

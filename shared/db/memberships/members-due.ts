@@ -9,7 +9,7 @@ import { execute, rowsOf, type Db } from "../connection/open.ts";
 
 /**
  * A SET clause of `rooms` that makes a room's members due: now, or at `at` (SQL). An earlier due time stays. With
- * `keepsLater` a later one stays too. With `when` (SQL), only where that is true.
+ * `keepsLater` a later one stays too after a failure. With `when` (SQL), only where that is true.
  */
 export function membersDue({
   at = "now()",
@@ -17,7 +17,8 @@ export function membersDue({
   keepsLater = false,
 }: { at?: string; when?: string; keepsLater?: boolean } = {}): string {
   const due = `coalesce(members_next_attempt_at, ${at})`;
-  const next = keepsLater ? due : `least(${due}, ${at})`;
+  const earlier = `least(${due}, ${at})`;
+  const next = keepsLater ? `case when members_attempts > 0 then ${due} else ${earlier} end` : earlier;
   if (when === "true")
     return `members_desired_version = members_desired_version + 1, members_next_attempt_at = ${next}`;
   return `members_desired_version = members_desired_version + case when ${when} then 1 else 0 end,
@@ -49,7 +50,7 @@ export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
          from rooms r
         where r.tenant_id = :tenantId and r.deleted_at is null
           and exists (select 1 from memberships s
-                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and s.role = any(:joining))
+                       where s.room_id = r.id and s.desired = 'in' and s.applied = 'out' and (s.role = any(:joining) or r.kind = 'direct'))
      )
      update rooms r set ${membersDue({ at: "w.due" })}
        from waiting w where r.id = w.id`,
@@ -72,7 +73,7 @@ export async function markOpened(
        returning room_id, role, applied
      )
      update rooms r set ${membersDue({ at: `now() + interval '${JOIN_AFTER}'`, keepsLater: true })}
-       from opened o where r.id = o.room_id and o.role = any(:joining) and o.applied = 'out'`,
+       from opened o where r.id = o.room_id and (o.role = any(:joining) or r.kind = 'direct') and o.applied = 'out'`,
     { roomId, userId, joining: [...rolesAllowed("react")] },
   );
 }
@@ -100,12 +101,14 @@ export async function continueMembersLater(db: Db, roomId: string, delayMs: numb
   );
 }
 
-/** The membership job has applied a version. The members stay due where there is a newer one. */
+/** The membership job has applied a version. The members stay due where there is a newer one, and are due when a mute ends. */
 export async function markMembersApplied(db: Db, roomId: string, version: number): Promise<void> {
   await execute(
     db,
     `update rooms set members_applied_version = greatest(members_applied_version, :version), members_attempts = 0,
-            members_error = null, members_next_attempt_at = case when members_desired_version > :version then now() end
+            members_error = null, members_next_attempt_at = case when members_desired_version > :version then now() else (
+              select min(s.silenced_until) from memberships s
+               where s.room_id = rooms.id and s.desired = 'in' and s.silenced_until > now()) end
       where id = :roomId`,
     { roomId, version },
   );

@@ -131,7 +131,8 @@ export async function countLevels(
     db,
     `select h.server_name as "serverName",
             (select count(*) from memberships
-              where tenant_id = t.id and room_id = :roomId and desired = 'in' and role = any(:withLevel)) as count
+              where tenant_id = t.id and room_id = :roomId and desired = 'in'
+                and (role = any(:withLevel) or silenced_until > now())) as count
        from tenants t join homeservers h on h.id = t.homeserver_id where t.id = :tenantId`,
     { tenantId, roomId, withLevel: [...ROLES_WITH_LEVEL] },
   );

@@ -40,7 +40,7 @@ export async function findUnknownUsers(
        from rooms r cross join unnest(cast(:matrixUserIds as text[])) as p(matrix_user_id)
        left join users u on u.matrix_user_id = p.matrix_user_id and u.tenant_id = r.tenant_id
        left join memberships s
-         on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and s.role = any(:joining)
+         on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (s.role = any(:joining) or r.kind = 'direct')
       where r.id = :roomId and s.user_id is null and p.matrix_user_id <> :observer
         and (u.id is not null or r.visibility = 'private')`,
     {

@@ -1,6 +1,7 @@
 import type { Role } from "../../contract/roles.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { membersDue } from "../memberships/members-due.ts";
+import { LEVEL } from "../memberships/standing.ts";
 import { PROVISIONING_DUE } from "../provisioning-due.ts";
 
 /** What the operators' commands read of a room, and how they make it due for a repair. */
@@ -9,6 +10,7 @@ export type DiagnosedMember = {
   user: string;
   matrix_user_id: string;
   role: Role;
+  level: number;
   desired: "in" | "out";
   applied: "in" | "out";
 };
@@ -17,7 +19,7 @@ export type DiagnosedMember = {
 export function listDiagnosedMembers(db: Db, roomId: string): Promise<DiagnosedMember[]> {
   return rowsOf<DiagnosedMember>(
     db,
-    `select u.external_id as user, u.matrix_user_id, s.role, s.desired, s.applied
+    `select u.external_id as user, u.matrix_user_id, s.role, ${LEVEL} as level, s.desired, s.applied
        from memberships s join users u on u.id = s.user_id where s.room_id = ?`,
     [roomId],
   );

@@ -97,6 +97,8 @@ const REPLACE = `
      ), moved as (
        update memberships set applied = 'out', applied_level = 0, applied_version = 0
         where room_id in (select id from replaced) and applied = 'in'
+     ), banned as (
+       update bans set is_applied = false where room_id in (select id from replaced) and not is_ended
      )
      update room_timeline set gap_from = :beginning, ${GAP_REACHES_TO} where room_id in (select id from replaced)`;
 

@@ -14,6 +14,8 @@ export type PersonColumns = {
 export type StateColumns = {
   /** Number of the last entry that changed the message; null for none. */
   revision: number | null;
+  /** Absent for one that is new. */
+  pinned?: boolean;
   /** What the edit that counts holds. */
   edit_content: Record<string, unknown> | null;
   edited_at: Date | null;
@@ -95,7 +97,7 @@ export const REPLY_JOIN = `
 
 /** StateColumns, and what joins them to `e`. Each is found by its key, and looked for only where there is one. */
 export const STATE_COLUMNS = `
-  st.revision, w.content as edit_content, w.at as edited_at, x.reactions, answered.reply,
+  st.revision, st.pinned_number is not null as pinned, w.content as edit_content, w.at as edited_at, x.reactions, answered.reply,
   case when d.number is not null then jsonb_build_object('at', d.at, 'by', ${personOf("d", "du")}, 'reason', d.content -> 'reason') end as deletion`;
 export const STATE_JOINS = `
   left join message_states st on st.room_id = e.room_id and st.message_id = coalesce(e.relates_to, e.entry_id)

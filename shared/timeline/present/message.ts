@@ -56,7 +56,7 @@ export function presentState(row: Stated) {
     revision: row.revision ?? row.number ?? 0,
     replyTo: reply && { ...reply, sender: presentPerson(reply.sender, row.room_id) },
     reactions: row.reactions ?? [],
-    pinned: false,
+    pinned: row.pinned ?? false,
     editedAt: row.edited_at?.toISOString() ?? null,
     deletedAt: presentDeletedAt(row),
     deletedBy: deletion && presentPerson(deletion.by, row.room_id),

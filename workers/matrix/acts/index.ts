@@ -2,6 +2,7 @@ import type { ActContentOf, ActKind } from "../../../shared/contract/content/act
 import type { ActCall, ActOnMatrix, ActSentWith, RelatedEvents } from "./define.ts";
 import { deletionOnMatrix } from "./deletion.ts";
 import { editOnMatrix } from "./edit.ts";
+import { pinOnMatrix, unpinOnMatrix } from "./pin.ts";
 import { reactionOnMatrix } from "./reaction.ts";
 import { unreactionOnMatrix } from "./unreaction.ts";
 
@@ -11,6 +12,8 @@ const MATRIX_ACTS: { readonly [K in ActKind]: ActOnMatrix<ActContentOf<K>> } = {
   edit: editOnMatrix,
   reaction: reactionOnMatrix,
   unreaction: unreactionOnMatrix,
+  pin: pinOnMatrix,
+  unpin: unpinOnMatrix,
 };
 
 /** See `ActOnMatrix.toCalls`. */
@@ -21,6 +24,11 @@ export function toCalls<K extends ActKind>(content: ActContentOf<K>, given: ActS
 /** Which events an act needs beside its target. */
 export function relatedOf(kind: ActKind): RelatedEvents | null {
   return MATRIX_ACTS[kind].related;
+}
+
+/** See `ActOnMatrix.needsPins`. */
+export function needsPins<K extends ActKind>(content: ActContentOf<K>): boolean {
+  return MATRIX_ACTS[content.kind].needsPins?.(content) ?? false;
 }
 
 /** Whether a deletion of the message takes the act with it. */

@@ -14,6 +14,8 @@ export type NewRoom = {
   alias: { localpart: string; whole: string } | null;
   observerMatrixId: string;
   description: RoomDescription;
+  /** What a member needs to write: see `writingLevel`. */
+  eventsDefault: number;
   /** The Matrix room that it replaces. */
   predecessor: string | null;
 };
@@ -56,6 +58,7 @@ async function createRoom(request: Requester, room: NewRoom): Promise<string> {
       power_level_content_override: buildPowerLevels(
         { observer, creators: hasCreatorPower(version) ? [observer] : [] },
         [],
+        room.eventsDefault,
       ),
       initial_state: [
         {

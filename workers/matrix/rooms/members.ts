@@ -38,6 +38,16 @@ export async function removeMember(
   );
 }
 
+/** Bans a person, who is out then. May be repeated. */
+export async function banMember(
+  observer: Requester,
+  target: { matrixRoomId: string; matrixUserId: string; reason: string | null },
+): Promise<void> {
+  const { matrixRoomId, matrixUserId, reason } = target;
+  const body = { user_id: matrixUserId, ...(reason === null ? {} : { reason }) };
+  await observer({ method: "POST", path: roomPath(matrixRoomId, "ban"), body });
+}
+
 /** Ends a ban. Does nothing when the person is not banned: Matrix refuses that. */
 export async function unbanMember(
   observer: Requester,

@@ -4,6 +4,7 @@ import type { ActCall } from "../../matrix/acts/define.ts";
 import type { Requester } from "../../matrix/http/client.ts";
 import { MatrixFailure, unlessConflict } from "../../matrix/http/failure.ts";
 import { lookUpEvent, redact, sendEvent } from "../../matrix/rooms/events.ts";
+import { putState } from "../../matrix/rooms/state.ts";
 import { NotSendable } from "./not-sendable.ts";
 import type { PlannedAct } from "./targets.ts";
 import { requireExisting, type Sending } from "./prepare.ts";
@@ -21,11 +22,14 @@ export async function performAct(
   const [first, ...further] = calls;
   if (first === undefined) return null;
   // The event with the marker comes last: when an observer reads it, all is done, and the act is not tried again.
-  for (const call of further) if ("redact" in call) await redactFurther(sending, request, message.id, call);
+  for (const call of further) {
+    if ("redact" in call) await redactFurther(sending, request, message.id, call);
+    if ("putState" in call) await put(sending, request, call);
+  }
   return performMarked(sending, request, message, first, targetEventId);
 }
 
-function performMarked(
+async function performMarked(
   sending: Sending,
   request: Requester,
   { id, accepted_at_ms: acceptedAtMs }: ClaimedMessage,
@@ -41,10 +45,23 @@ function performMarked(
       redact(request, { matrixRoomId, eventId, transactionId: id, reason, marker: id }),
     );
   }
+  if ("putState" in call) {
+    await put(sending, request, call);
+    return null;
+  }
   const atMs = homeserver.keepsTime ? acceptedAtMs : null;
   // The person has the reaction already, by another event.
   const send = () => unlessConflict(sendEvent(request, { matrixRoomId, id, event: call.send, atMs }));
   return requireThere(request, { matrixRoomId, eventId: targetEventId }, send);
+}
+
+async function put(
+  { room, lease }: Sending,
+  request: Requester,
+  { putState: type, content }: Extract<ActCall, { putState: string }>,
+): Promise<void> {
+  lease.check();
+  await putState(request, { matrixRoomId: requireExisting(room).matrix_room_id, type, content });
 }
 
 async function redactFurther(

@@ -2,8 +2,9 @@ import type { ActContent, ActKind } from "../../../shared/contract/content/acts.
 import type { Db } from "../../../shared/db/connection/open.ts";
 import type { ClaimedMessage } from "../../../shared/db/messages/outbox.ts";
 import { findEdits, findReactions, type RelatedEvent } from "../../../shared/db/acts/related-events.ts";
+import { listPinnedEvents } from "../../../shared/db/pins/pinned.ts";
 import type { ActCall } from "../../matrix/acts/define.ts";
-import { needsTarget, relatedOf, toCalls } from "../../matrix/acts/index.ts";
+import { needsPins, needsTarget, relatedOf, toCalls } from "../../matrix/acts/index.ts";
 import { MatrixFailure } from "../../matrix/http/failure.ts";
 import type { People } from "./mentioned-people.ts";
 import { NotSendable } from "./not-sendable.ts";
@@ -25,7 +26,12 @@ export async function planAct(
   const targetEventId = findTarget(act.kind, message, sentEvents);
   const related = await findRelated(db, roomId, { kind: act.kind, message, sentEvents });
   const formerMentions = message.refers_to?.former_mentions ?? null;
-  return { calls: toCalls(act, { targetEventId, related, people, formerMentions }), targetEventId };
+  const pins = needsPins(act) ? eventsOf(await listPinnedEvents(db, roomId), sentEvents) : [];
+  return { calls: toCalls(act, { targetEventId, related, pins, people, formerMentions }), targetEventId };
+}
+
+function eventsOf(rows: readonly RelatedEvent[], sentEvents: SentEvents): string[] {
+  return rows.flatMap(({ id, event_id: eventId }) => sentEvents.get(id ?? "") ?? eventId ?? []);
 }
 
 async function findRelated(
@@ -33,14 +39,12 @@ async function findRelated(
   roomId: string,
   { kind, message, sentEvents }: { kind: ActKind; message: ClaimedMessage; sentEvents: SentEvents },
 ): Promise<string[]> {
-  const eventsOf = (rows: readonly RelatedEvent[]) =>
-    rows.flatMap(({ id, event_id: eventId }) => sentEvents.get(id ?? "") ?? eventId ?? []);
   switch (relatedOf(kind)) {
     case "edits":
-      return eventsOf(await findEdits(db, roomId, message.target_id ?? ""));
+      return eventsOf(await findEdits(db, roomId, message.target_id ?? ""), sentEvents);
     case "reactions":
       // In an order that does not depend on which of them are marked: the first one has the act's transaction id.
-      return [...new Set(eventsOf(await findReactions(db, message.id)))].sort();
+      return [...new Set(eventsOf(await findReactions(db, message.id), sentEvents))].sort();
     case null:
       return [];
   }

@@ -2,8 +2,7 @@ import type { DiagnosedMember } from "../../../shared/db/rooms/room-diagnosis.ts
 import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
 import type { Requester } from "../../matrix/http/client.ts";
 import { EventType } from "../../matrix/names.ts";
-import { ROLES_WITH_LEVEL } from "../../../shared/contract/roles.ts";
-import { buildPowerLevels, isSameLevels } from "../../matrix/power-levels.ts";
+import { buildPowerLevels, isSameLevels, writingLevel, writersOf } from "../../matrix/power-levels.ts";
 import { fetchCreation } from "../../matrix/rooms/creation.ts";
 import { getState } from "../../matrix/rooms/state.ts";
 import { listDesiredStates, readField } from "./desired-states.ts";
@@ -42,8 +41,8 @@ export async function comparePower(
   const { matrix_room_id: matrixRoomId, observer_matrix_id: observer } = room;
   const { creators } = await fetchCreation(request, matrixRoomId);
   const levels = await getState(request, { matrixRoomId, type: EventType.RoomPowerLevels });
-  const levelled = members.map(({ matrix_user_id: matrixUserId, role }) => ({ matrixUserId, role }));
-  const wanted = buildPowerLevels({ observer, creators }, levelled);
+  const levelled = members.map(({ matrix_user_id: matrixUserId, level }) => ({ matrixUserId, level }));
+  const wanted = buildPowerLevels({ observer, creators }, levelled, writingLevel(writersOf(room)));
   const differences: Difference[] = [];
   if (!isSameLevels(levels, wanted)) differences.push({ what: "power levels", wanted, found: levels });
   const obstacle = findObstacle({ creators }, levels, observer);
@@ -63,7 +62,5 @@ function leftOut(
   creators: readonly string[],
 ): number {
   const inMap = new Set([...named, ...creators]);
-  return members.filter(
-    ({ matrixUserId, role }) => ROLES_WITH_LEVEL.includes(role) && !inMap.has(matrixUserId),
-  ).length;
+  return members.filter(({ matrixUserId, level }) => level !== 0 && !inMap.has(matrixUserId)).length;
 }
