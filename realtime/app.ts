@@ -70,7 +70,7 @@ export async function openRealtime(options: RealtimeOptions): Promise<RealtimeAp
       await drain(hub.connections, limits.drainMs);
       parts.antiEntropy.stop();
       parts.heartbeat.stop();
-      await Promise.all([parts.quotas.stop(), parts.addresses.stop()]);
+      await Promise.all([parts.quotas.stop(), parts.addresses.stop(), parts.presence.stop()]);
       await new Promise((resolve) => setTimeout(resolve, CLOSE_FRAMES_MS));
       transport.close();
     },

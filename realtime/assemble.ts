@@ -13,6 +13,8 @@ import { Hub } from "./channels/hub.ts";
 import { Streams } from "./channels/streams.ts";
 import type { Limits } from "./limits.ts";
 import { RealtimeMetrics } from "./metrics.ts";
+import { PresenceChanges } from "./presence/presence-changes.ts";
+import { Presence } from "./presence/presence.ts";
 import { sendControlMessage } from "../shared/timeline/user-stream.ts";
 import { CLOSE } from "./protocol/codes.ts";
 import { AddressQuota } from "./quotas/address-quota.ts";
@@ -41,6 +43,7 @@ export type Parts = {
   deps: ConnectDeps;
   antiEntropy: AntiEntropy;
   heartbeat: Heartbeat;
+  presence: Presence;
   quotas: SocketQuotas;
   addresses: AddressQuota;
 };
@@ -52,12 +55,14 @@ export type Parts = {
  *     commands of a socket ─▶ connect, subscribe ─▶ hub (topics), streams, catch-up
  *     a live channel ─▶ live ─▶ deliver ─▶ a topic's subscribers; or catch-up; or control messages ─▶ subscribe
  *     heartbeat, anti-entropy ─▶ catch-up, control messages
+ *     hub (who came, who went) ─▶ presence ─▶ Redis
  */
 export function assemble(options: AssembleOptions): Parts {
   const { limits, log, redis, policy, version } = options;
   const metrics = new RealtimeMetrics(options.metrics);
   const live = new RedisSubscriptions(options.subscriber);
-  const hub = new Hub<Connection>(live);
+  const changes = new PresenceChanges();
+  const hub = new Hub<Connection>(live, changes);
   const streams = new Streams({ db: options.db, redis, metrics });
   const catchUp = new CatchUp({ hub, streams, metrics, log, unreadBytes: limits.queueBytes / 4 });
   const subscribing = { hub, live, streams, catchUp, limits, metrics, policy, log };
@@ -81,6 +86,7 @@ export function assemble(options: AssembleOptions): Parts {
     maxSilenceMs: limits.heartbeatSilenceMs,
     onDataLost: checkAll,
   });
+  const presence = new Presence({ hub, changes, redis, metrics, limits, log });
   const delivery = { hub, catchUp, controlMessages, antiEntropy, metrics, log };
   live.start({
     onMessage: (channel, text) => {
@@ -89,7 +95,7 @@ export function assemble(options: AssembleOptions): Parts {
     },
     onRestored: checkAll,
   });
-  return { hub, live, metrics, deps, antiEntropy, heartbeat, quotas, addresses };
+  return { hub, live, metrics, deps, antiEntropy, heartbeat, presence, quotas, addresses };
 }
 
 /** The turns of connects over tenants and their users. */

@@ -52,6 +52,11 @@ export const LIMITS = {
   /** How often a heartbeat goes through Redis, and how long one may be missing. */
   heartbeatMs: 5_000,
   heartbeatSilenceMs: 20_000,
+  /** The least time between two publications of who is present in a room, and in a room of more than 100 members. */
+  presenceMs: 5_000,
+  presenceInBigRoomMs: 30_000,
+  /** How long the people of a process that was killed are still present. */
+  presenceLeaseMs: 15_000,
   /** How long Redis may take to confirm a subscription. */
   subscribeMs: 2_000,
   /** Over which a shutdown spreads its closes. */

@@ -23,6 +23,7 @@ export class RealtimeMetrics {
   readonly #overQuota;
   readonly #malformed;
   readonly #timelineEntries;
+  readonly #presence;
   readonly #lag;
 
   constructor(registry: Registry) {
@@ -72,6 +73,10 @@ export class RealtimeMetrics {
       name: name("timeline_entries_total"),
       help: "Entries read from Postgres, because Redis did not have them",
     });
+    this.#presence = counter(registry, {
+      name: name("presence_updates_total"),
+      help: "Rooms whose present people were said to Redis",
+    });
     this.#lag = durationHistogram(registry, {
       name: name("live_lag_seconds"),
       help: "From publishing a heartbeat on Redis to receiving it",
@@ -117,6 +122,10 @@ export class RealtimeMetrics {
 
   malformed(): void {
     this.#malformed.inc();
+  }
+
+  presenceUpdates(rooms: number): void {
+    this.#presence.inc(rooms);
   }
 
   liveLag(seconds: number): void {

@@ -128,6 +128,7 @@ export class AntiEntropy {
         const top = tops.get(topic.liveChannel);
         if (topic.epoch === null || !hub.has(topic) || !top) return;
         topic.learnScrubs(top.epoch, top.scrubs);
+        topic.learnMembers(top);
         if (top.epoch !== topic.epoch) hub.invalidate(topic, top);
         else if (top.number > topic.position) await catchUp.run(topic, top.number);
         topic.deliverSent(top);

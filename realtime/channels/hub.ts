@@ -1,6 +1,7 @@
 import { CLOSE, UNSUBSCRIBE } from "../protocol/codes.ts";
 import type { StreamPosition } from "../protocol/frames.ts";
 import type { RedisSubscriptions } from "../broker/redis-subscriptions.ts";
+import type { PresenceChanges } from "../presence/presence-changes.ts";
 import { PendingSubscription } from "./pending-subscription.ts";
 import { liveChannelOf, type StreamTop, type TopicRef } from "./topic-ref.ts";
 import { Topic, type Subscriber } from "./topic.ts";
@@ -11,9 +12,14 @@ export class Hub<C extends Subscriber> {
   readonly #topics = new Map<string, Topic>();
   readonly #users = new Map<string, Set<C>>();
   readonly #live: Pick<RedisSubscriptions, "listen" | "drop">;
+  readonly #presence: Pick<PresenceChanges, "note">;
 
-  constructor(live: Pick<RedisSubscriptions, "listen" | "drop">) {
+  constructor(
+    live: Pick<RedisSubscriptions, "listen" | "drop">,
+    presence: Pick<PresenceChanges, "note">,
+  ) {
     this.#live = live;
+    this.#presence = presence;
   }
 
   /** By live channel. */
@@ -48,6 +54,11 @@ export class Hub<C extends Subscriber> {
     const connections = this.#users.get(userRef.id);
     connections?.delete(connection);
     if (connections?.size === 0) this.#users.delete(userRef.id);
+  }
+
+  /** Notes that a connection of a user was added to a room's subscribers, or removed from them. */
+  noteSubscriber(topic: Topic, userRef: TopicRef): void {
+    if (topic.ref.kind === "room") this.#presence.note(topic, userRef);
   }
 
   /** Follows a topic for a subscription to come. `endPending` must follow, whatever the outcome. */

@@ -42,9 +42,10 @@ export class Streams {
     const rooms = new Map(refs.flatMap((ref) => (ref.kind === "room" ? [[ref.id, ref]] : [])));
     const users = refs.filter(({ kind }) => kind === "user");
     const rows = rooms.size > 0 ? await readPositions(this.#deps.db, [...rooms.keys()]) : [];
-    for (const { room_id: id, epoch, scrubs, last_number: number, sent_number: sentUpTo } of rows) {
-      const ref = rooms.get(id);
-      if (ref) tops.set(liveChannelOf(ref), { epoch, scrubs, number, sentUpTo });
+    for (const row of rows) {
+      const { epoch, scrubs, last_number: number, sent_number: sentUpTo, member_count: members } = row;
+      const ref = rooms.get(row.room_id);
+      if (ref) tops.set(liveChannelOf(ref), { epoch, scrubs, number, sentUpTo, members });
     }
     await Promise.all(
       users.map(async (ref) => {

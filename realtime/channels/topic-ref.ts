@@ -5,9 +5,15 @@ export type TopicRef = { kind: "room" | "user"; id: string; channel: string };
 
 /**
  * The last number of a stream. `sentUpTo`: all of a room's messages up to it are seen on Matrix or dead; at most `number`,
- * absent for a user's stream. `scrubs`: of a room's stream, see `room_timeline`; absent for 0.
+ * absent for a user's stream. `scrubs`: of a room's stream, see `room_timeline`; absent for 0. `members`: of a room.
  */
-export type StreamTop = { epoch: string; number: number; sentUpTo?: number; scrubs?: number };
+export type StreamTop = {
+  epoch: string;
+  number: number;
+  sentUpTo?: number;
+  scrubs?: number;
+  members?: number;
+};
 
 /**
  * An entry of a stream. `removedUserId`: the user whose subscription ends before the entry is delivered. `requestId`: the

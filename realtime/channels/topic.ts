@@ -53,6 +53,8 @@ export class Topic {
   /** The highest number that was announced. */
   seen = 0;
   mode: TopicMode = "following";
+  /** Of a room, as they were read last: at the latest subscription or check. */
+  members = 0;
   /** All of the room's messages up to it are seen on Matrix or dead. Never above `position`, and never goes back in an epoch. */
   #sentUpTo = 0;
   /** The `sentUpTo` that every subscriber has received. */
@@ -83,6 +85,10 @@ export class Topic {
   /** Records that what stood in an earlier stream of the epoch was removed. */
   learnScrubs(epoch: string, scrubs = 0): void {
     if (epoch === this.epoch) this.scrubs = Math.max(this.scrubs, scrubs);
+  }
+
+  learnMembers({ members }: StreamTop): void {
+    if (members !== undefined) this.members = members;
   }
 
   /** Whether rights that were read at `top` may be older than a removal that was not seen here. */

@@ -13,6 +13,9 @@ export function presentAccess({ state, membershipVersion, tokensValidFrom }: Use
 export function presentGrant(row: GrantRow): Grant {
   return {
     ref: { kind: "room", id: row.room_id, channel: formatRoomKey(row) },
-    top: { epoch: row.epoch, scrubs: row.scrubs, number: row.last_number, sentUpTo: row.sent_number },
+    top: {
+      ...{ epoch: row.epoch, scrubs: row.scrubs, number: row.last_number, sentUpTo: row.sent_number },
+      members: row.member_count,
+    },
   };
 }

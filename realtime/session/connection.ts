@@ -203,11 +203,13 @@ export class Connection implements Subscriber, Life, Session {
     this.#subscriptions.set(topic.ref.channel, { topic, isServerSide });
     this.#optedOut.delete(topic.ref.channel);
     topic.subscribers.add(this);
+    if (this.identity) this.#deps.hub.noteSubscriber(topic, this.identity.userRef);
   }
 
   detach(topic: Topic, why: Unsubscribe | null): void {
     this.#subscriptions.delete(topic.ref.channel);
     topic.subscribers.delete(this);
+    if (this.identity) this.#deps.hub.noteSubscriber(topic, this.identity.userRef);
     // The user may be added again before the next check: it reads the rights whatever their version.
     this.membershipVersion = "";
     if (why) this.send({ kind: "unsubscribe", channel: topic.ref.channel, why });

@@ -100,7 +100,9 @@ async function readOnce(
   await Promise.all(granted.map(({ topic }) => advance(deps, topic, tops.get(topic.liveChannel))));
   for (const { topic } of granted) {
     const top = tops.get(topic.liveChannel);
-    if (top) topic.learnSent(top);
+    if (!top) continue;
+    topic.learnSent(top);
+    topic.learnMembers(top);
   }
   return { tops, found: await readMissed(deps, granted) };
 }

@@ -29,6 +29,17 @@ export function roomTypingKey(roomId: string): string {
 /** Rooms in which somebody is typing, by when the first of them ends. */
 export const TYPING_DUE_KEY = "omc:typing";
 
+/**
+ * Which realtime processes hold people of one room, and what was published last. The people of each are a set beside it, under this
+ * key, `:` and the process.
+ */
+export function roomPresenceKey(roomId: string): string {
+  return `omc:{${roomId}}:presence`;
+}
+
+/** Realtime processes that live, by until when: what one that is missing says of its people does not count. */
+export const PRESENCE_PROCESSES_KEY = "omc:presence";
+
 /** What of one room's people Matrix is to have: who is typing, who has read what. */
 export function roomSignsKey(roomId: string): string {
   return `omc:{${roomId}}:signs`;

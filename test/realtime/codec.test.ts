@@ -105,7 +105,10 @@ const binaryCodec: Codec = {
 };
 
 describe("a publication to 100 subscribers", () => {
-  const hub = new Hub<Connection>({ listen: () => undefined, drop: () => undefined });
+  const hub = new Hub<Connection>(
+    { listen: () => undefined, drop: () => undefined },
+    { note: () => undefined },
+  );
   const deps: ConnectionDeps = {
     ...{ hub, flusher: new Flusher(), limits: LIMITS },
     run: () => Promise.resolve(),

@@ -12,8 +12,10 @@ import type { RealtimeNode } from "./realtime.ts";
 /** The official client, and every event that it emitted. */
 export type Listener = {
   client: Centrifuge;
-  /** All but those of type `sent`. */
+  /** All but those of the types `sent` and `presence`. */
   publications: ServerPublicationContext[];
+  /** Who was present in the rooms, in order. */
+  presence: { channel: string; online: number; users?: string[] }[];
   /** How far Matrix has followed the rooms, in order. */
   sent: { channel: string; number: number }[];
   subscribed: ServerSubscribedContext[];
@@ -41,6 +43,7 @@ export function createListener(node: { url: string }, options: Partial<Options>)
   const listener: Listener = {
     client,
     publications: [],
+    presence: [],
     sent: [],
     subscribed: [],
     unsubscribed: [],
@@ -59,6 +62,10 @@ export function createListener(node: { url: string }, options: Partial<Options>)
   client.on("publication", (context) => {
     const { type, number = 0 } = context.data as { type?: string; number?: number };
     if (type === "sent") listener.sent.push({ channel: context.channel, number });
+    else if (type === "presence") {
+      const { online, users } = context.data as { online: number; users?: string[] };
+      listener.presence.push({ channel: context.channel, online, ...(users ? { users } : {}) });
+    }
     else listener.publications.push(context);
   });
   client.on("subscribed", (context) => listener.subscribed.push(context));

@@ -39,7 +39,7 @@ export async function openParts(world: World): Promise<Parts> {
   await waitForRedis(redis, 5_000);
   const metrics = new RealtimeMetrics(createMetrics());
   const live = new RedisSubscriptions(redis);
-  const hub = new Hub<Connection>(live);
+  const hub = new Hub<Connection>(live, { note: () => undefined });
   const streams = new Streams({ db: world.db, redis: world.redis, metrics });
   const catchUp = new CatchUp({ hub, streams, metrics, log, unreadBytes: LIMITS.queueBytes / 4 });
   const delivery: DeliverDeps = {

@@ -2,6 +2,7 @@ import type { Db } from "../../../shared/db/connection/open.ts";
 import type { Redis } from "../../../shared/platform/redis.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
 import type { Route } from "../../http/route.ts";
+import { getPresenceRoute } from "./get-presence.ts";
 import { getReceiptsRoute } from "./get-receipts.ts";
 import { getUnreadRoute } from "./get-unread.ts";
 import { putReadRoute } from "./put-read.ts";
@@ -14,6 +15,7 @@ export function signRoutes(deps: { db: Db; redis: Redis; afterCommit: AfterCommi
     putReadRoute(deps),
     putUnreadRoute(deps),
     getReceiptsRoute(deps),
+    getPresenceRoute(deps),
     getUnreadRoute(deps),
   ];
 }

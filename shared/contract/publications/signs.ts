@@ -8,6 +8,13 @@ export const signPublications = [
   z.object({ type: z.literal("sent"), room: z.string(), number: z.int() }),
   z.object({ type: z.literal("typing"), room: z.string(), users: z.array(person) }),
   z.object({ type: z.literal("receipt"), room: z.string(), user: person, number: z.int() }),
+  // The whole list, by user id; without `users` in a room of more than 100 members.
+  z.object({
+    type: z.literal("presence"),
+    room: z.string(),
+    online: z.int(),
+    users: z.array(z.string()).optional(),
+  }),
   z.object({
     type: z.literal("unread"),
     room: z.string(),

@@ -223,6 +223,7 @@ export type RoomAccess = {
   role: Role;
   standing: Standing;
   opened_at: Date | null;
+  member_count: number;
 };
 
 /** A user who calls, with the user's membership of the room; null where there is none. */
@@ -239,7 +240,8 @@ export async function findRoomCaller(
     Omit<RoomAccess, "room_id" | "user_id"> & { room_id: string | null };
   const [row] = await rowsOf<Row>(
     db,
-    `select u.id, u.status, u.tokens_valid_from, u.product_tokens_valid_from, s.room_id, s.role, s.opened_at, ${STANDING} as standing
+    `select u.id, u.status, u.tokens_valid_from, u.product_tokens_valid_from, s.room_id, s.role, s.opened_at, r.member_count,
+            ${STANDING} as standing
        from users u
        left join rooms r on r.tenant_id = u.tenant_id and r.kind = ? and r.slug = ? and r.deleted_at is null
        left join memberships s on s.room_id = r.id and s.user_id = u.id and s.desired = 'in'
@@ -247,9 +249,9 @@ export async function findRoomCaller(
     [room.kind, room.slug, tenantId, user],
   );
   if (!row) return undefined;
-  const { room_id, role, standing, opened_at, ...caller } = row;
-  const access = room_id === null ? null : { room_id, user_id: caller.id, role, standing, opened_at };
-  return { ...caller, access };
+  const { room_id, role, standing, opened_at, member_count, ...caller } = row;
+  const membership = { user_id: caller.id, role, standing, opened_at, member_count };
+  return { ...caller, access: room_id === null ? null : { room_id, ...membership } };
 }
 
 /** A membership as clients see it. */

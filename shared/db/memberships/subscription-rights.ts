@@ -10,6 +10,7 @@ export type PositionRow = {
   scrubs: number;
   last_number: number;
   sent_number: number;
+  member_count: number;
 };
 
 /** A room that a user may subscribe to, with the position of its timeline. */
@@ -39,7 +40,7 @@ const selectUserAccess = (moreColumns = "") => `
     from users u join tenants t on t.id = u.tenant_id`;
 
 const SELECT_GRANT = `
-  select r.id as room_id, r.kind, r.slug, l.epoch, l.scrubs, l.last_number, ${SENT_NUMBER}
+  select r.id as room_id, r.kind, r.slug, l.epoch, l.scrubs, l.last_number, r.member_count, ${SENT_NUMBER}
     from memberships m
     join users u on u.id = m.user_id and u.deleted_at is null and u.status <> 'locked'
     join tenants t on t.id = u.tenant_id and t.status = 'active'
@@ -88,7 +89,7 @@ export function readUserAccess(db: Db, userIds: readonly string[]): Promise<User
 export function readPositions(db: Db, roomIds: readonly string[]): Promise<PositionRow[]> {
   return rowsOf<PositionRow>(
     db,
-    `select r.id as room_id, l.epoch, l.scrubs, l.last_number, ${SENT_NUMBER}
+    `select r.id as room_id, l.epoch, l.scrubs, l.last_number, r.member_count, ${SENT_NUMBER}
        from rooms r join room_timeline l on l.room_id = r.id ${JOIN_MIRROR} where r.id = any(?)`,
     [roomIds],
   );
