@@ -28,6 +28,7 @@ import * as positions from "./0029-positions.ts";
 import * as roomsForPeople from "./0030-rooms-for-people.ts";
 import * as fillPositions from "./0031-fill-positions.ts";
 import * as rights from "./0032-rights.ts";
+import * as renamesAndBlocks from "./0033-renames-and-blocks.ts";
 import { runMigrationsAlone } from "../shared/db/connection/run-alone.ts";
 
 type Migration = {
@@ -68,6 +69,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0030-rooms-for-people", ...roomsForPeople },
   { name: "0031-fill-positions", ...fillPositions },
   { name: "0032-rights", ...rights },
+  { name: "0033-renames-and-blocks", ...renamesAndBlocks },
 ];
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -154,6 +154,7 @@ function run(deps: AppDeps, routes: CallRoutes): express.Handler {
       caller,
       params: readParams(request),
       query: readQuery(route, request),
+      search: /\?.*$/.exec(request.originalUrl)?.[0] ?? "",
       body: readBody(route, request),
       requestId: contextOf(response).requestId,
       header: (name) => request.get(name),

@@ -9,6 +9,8 @@ export type Call<C extends Caller, Body, Query> = {
   params: Readonly<Record<string, string>>;
   body: Body;
   query: Query;
+  /** The query as it was sent, with its question mark; empty where there is none. */
+  search: string;
   requestId: string;
   header: (name: string) => string | undefined;
   /** Reads until `isFinal`, for as long as the caller prefers to wait (`Prefer: wait=N`). Returns `first` without that. */

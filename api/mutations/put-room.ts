@@ -13,6 +13,7 @@ import {
 import { StaleView, transact } from "../../shared/db/connection/transaction.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
+import { renameRooms } from "../../shared/db/rooms/names/rename-rooms.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { roomChangedEntry } from "../../shared/timeline/own-entries.ts";
 import { membersChanged, roomChanged, type SideEffect } from "../after-commit/side-effects.ts";
@@ -66,23 +67,36 @@ async function endRoomOfDeletedUser(trx: Db, tenantId: string, address: RoomAddr
   return endRooms(trx, tenantId, [room.id]);
 }
 
-/** Changes fields of a room. @throws AppError `not_found`; `forbidden` for a person without the right. */
+/**
+ * Changes fields of a room, and its slug.
+ * @throws AppError `not_found`; `forbidden` for a person without the right; `conflict` for a slug that another room has.
+ */
 export function patchRoom(
   db: Db,
   tenantId: string,
   address: RoomAddress,
-  { fields, changer }: { fields: Partial<DesiredRoom>; changer: Changer },
+  { fields, slug, changer }: { fields: Partial<DesiredRoom>; slug: string; changer: Changer },
 ): Promise<SideEffect[]> {
   return transact(db, async (trx) => {
     const room = await lockRoom(trx, tenantId, address);
     if (!room) throw new AppError("not_found", "There is no such room.");
     requirePermission(await findActor(trx, changer, address), "describe");
+    const renamed = await renameLocked(trx, room, slug);
     const changed = await changeLocked(trx, room, fields);
     const isChanged = Object.keys(changed).length > 0;
     const entries = isChanged ? [roomChangedEntry(changed, nameOf(changer))] : [];
     await appendEntries(trx, [{ roomId: room.id, entries }]);
-    return isChanged ? roomChanged({ tenantId, roomId: room.id }) : [];
+    return [...renamed, ...(isChanged ? roomChanged({ tenantId, roomId: room.id }) : [])];
   });
+}
+
+/** Gives a locked room another slug. Matrix has no part in it: the room's alias stays. @throws AppError `conflict`. */
+async function renameLocked(trx: Db, room: Room, slug: string): Promise<SideEffect[]> {
+  if (slug === room.slug) return [];
+  await lockTimelines(trx, room.tenant_id, [room.id]);
+  const renamed = await renameRooms(trx, room.tenant_id, [{ roomId: room.id, kind: room.kind, slug }]);
+  if (renamed.length === 0) throw new AppError("conflict", "Another room has this slug.");
+  return [{ type: "publishTimeline", roomId: room.id }, { type: "publishUserEvents" }];
 }
 
 async function changeLocked(

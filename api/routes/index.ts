@@ -11,6 +11,7 @@ import { meRoutes } from "./me/index.ts";
 import { memberRoutes } from "./members/index.ts";
 import { messageRoutes } from "./messages/index.ts";
 import { pinRoutes } from "./pins/index.ts";
+import { withFormerSlugs } from "./rooms/rename/former-slugs.ts";
 import { roomRoutes } from "./rooms/index.ts";
 import { signRoutes } from "./signs/index.ts";
 import { userRoutes } from "./users/index.ts";
@@ -28,7 +29,7 @@ export type RouteDeps = {
 
 /** All routes under /v1, which the server serves and the OpenAPI document describes. */
 export function createRoutes(deps: RouteDeps): Route[] {
-  return [
+  const routes = [
     ...userRoutes(deps),
     ...roomRoutes(deps),
     ...memberRoutes(deps),
@@ -38,4 +39,5 @@ export function createRoutes(deps: RouteDeps): Route[] {
     ...signRoutes(deps),
     ...meRoutes(deps),
   ];
+  return routes.map((route) => withFormerSlugs(deps.db, route));
 }

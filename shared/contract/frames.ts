@@ -37,7 +37,8 @@ export const publication = z.discriminatedUnion("type", [
     by: z.string().nullable().default(null),
   }),
   z.object({ type: z.literal("room.added"), room: myRoomResource }),
-  z.object({ type: z.literal("room.removed"), room: z.string() }),
+  // `movedTo`: the room was renamed, and has this key now.
+  z.object({ type: z.literal("room.removed"), room: z.string(), movedTo: z.string().optional() }),
 ]);
 export type Publication = z.infer<typeof publication>;
 

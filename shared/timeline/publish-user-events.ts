@@ -77,6 +77,11 @@ async function publish(redis: Redis, event: QueuedUserEvent, read: Read): Promis
     });
     return;
   }
+  if (event.kind === "room.renamed") {
+    if (current && event.former_key !== null)
+      await publishRenamed(redis, userId, roomId, event.former_key, current);
+    return;
+  }
   if (event.kind === "settings") {
     if (current) await publishUserEvent(redis, userId, toSettings(current));
     return;
@@ -86,6 +91,19 @@ async function publish(redis: Redis, event: QueuedUserEvent, read: Read): Promis
   await sendControlMessage(redis, userId, { kind: "unsubscribe", roomId });
   const room = read.keys.get(roomId);
   if (room !== undefined) await publishUserEvent(redis, userId, { type: "room.removed", room });
+}
+
+/** The room goes under its former key, and comes under the present one. */
+async function publishRenamed(
+  redis: Redis,
+  userId: string,
+  roomId: string,
+  formerKey: string,
+  current: MyRoomResource,
+): Promise<void> {
+  await sendControlMessage(redis, userId, { kind: "subscribe", roomId });
+  await publishUserEvent(redis, userId, { type: "room.removed", room: formerKey, movedTo: current.room });
+  await publishUserEvent(redis, userId, { type: "room.added", room: { ...current, lastMessage: null } });
 }
 
 /** The settings as they are now: a later event has the same. */

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { aliasLocalpart } from "../../workers/matrix/rooms/alias.ts";
+import { aliasLocalpart } from "../support/alias.ts";
 import { roomResource } from "../../shared/contract/resources.ts";
 import { roomPath, type Answer } from "../support/journey/clients.ts";
 import { required, useJourney } from "../support/journey/journey.ts";

@@ -9,7 +9,7 @@ import { createAppserviceHomeserver } from "../../workers/matrix/homeserver/apps
 import { connectTo, createConnection } from "../../workers/matrix/http/client.ts";
 import type { OpenedHomeserver } from "../../workers/matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels } from "../../workers/matrix/power-levels.ts";
-import { aliasLocalpart } from "../../workers/matrix/rooms/alias.ts";
+import { aliasLocalpart } from "../support/alias.ts";
 import { ensureMatrixRoom } from "../../workers/matrix/rooms/ensure-matrix-room.ts";
 import { getState, putState } from "../../workers/matrix/rooms/state.ts";
 import { joinMember, listJoined, removeMember } from "../../workers/matrix/rooms/members.ts";

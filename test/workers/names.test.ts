@@ -5,7 +5,6 @@ import {
   parseDirectSlug,
   parseRoomKey,
 } from "../../shared/contract/names.ts";
-import { aliasLocalpart } from "../../workers/matrix/rooms/alias.ts";
 
 test("a direct room of two users has one slug in either order, sorted by the bytes of their ids", () => {
   expect(formatDirectSlug("bob", "ada")).toBe("ada~bob");
@@ -37,20 +36,4 @@ test.each([
   "user:ada",
 ])("%s is no room's key", (key) => {
   expect(parseRoomKey(key)).toBeNull();
-});
-
-test("no two rooms have the same alias, and no alias reveals a name", () => {
-  const rooms = [
-    { tenantId: "t1", kind: "group", slug: "chess", generation: 1 },
-    { tenantId: "t1", kind: "group", slug: "chess", generation: 2 },
-    { tenantId: "t2", kind: "group", slug: "chess", generation: 1 },
-    { tenantId: "t1", kind: "event", slug: "chess", generation: 1 },
-    { tenantId: "t1", kind: "group", slug: "chess1", generation: 1 },
-  ];
-  const aliases = rooms.map(aliasLocalpart);
-  expect(new Set(aliases).size).toBe(rooms.length);
-  for (const alias of aliases) expect(alias).toMatch(/^omc_[0-9a-f]{40}$/);
-  expect(aliasLocalpart({ ...(rooms[0] ?? { tenantId: "", kind: "", slug: "", generation: 0 }) })).toBe(
-    aliases[0],
-  );
 });

@@ -5,12 +5,12 @@ import type { Requester } from "../matrix/http/client.ts";
 import { unlessForbidden, unlessMissing } from "../matrix/http/failure.ts";
 import { EventType } from "../matrix/names.ts";
 import { writersOf, writingLevel } from "../matrix/power-levels.ts";
-import { aliasLocalpart, freeAlias } from "../matrix/rooms/alias.ts";
+import { freeAlias } from "../matrix/rooms/alias.ts";
 import { fetchCreation } from "../matrix/rooms/creation.ts";
 import { ensureMatrixRoom, type NewRoom } from "../matrix/rooms/ensure-matrix-room.ts";
 import { getState } from "../matrix/rooms/state.ts";
 import type { RoomLease } from "../runtime/room-lease.ts";
-import { identityOf, wholeAlias } from "./configuration/desired-states.ts";
+import { wholeAlias } from "./configuration/desired-states.ts";
 import { findObstacle } from "./configuration/find-obstacle.ts";
 
 /**
@@ -28,7 +28,7 @@ export async function createMatrixRoom(
   const whole = wholeAlias(room, homeserver.serverName);
   const wanted: NewRoom = {
     version: await context.newRoomVersion(homeserver, request),
-    alias: { localpart: aliasLocalpart(identityOf(room)), whole },
+    alias: { localpart: room.alias_localpart, whole },
     observerMatrixId: room.observer_matrix_id,
     description: { name: room.name, topic: room.topic, avatar: room.avatar },
     eventsDefault: writingLevel(writersOf(room)),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { roomSlug } from "../../../shared/contract/names.ts";
 import type { DesiredRoom } from "../../../shared/db/rooms/rooms.ts";
 import type { Caller } from "../../auth/authenticate.ts";
 import { requirePerson } from "../../auth/require-person.ts";
@@ -17,6 +18,7 @@ import { changerOf } from "../../mutations/rights/actor.ts";
 import { roomMutexKey } from "../../mutations/room-mutex-key.ts";
 import {
   changeAnswers,
+  fieldError,
   path,
   requirePrivateDirect,
   roomFields,
@@ -25,7 +27,16 @@ import {
   type RoomDeps,
 } from "./room.ts";
 
-const patchBody = z.strictObject(roomFields).meta({ id: "RoomPatch" });
+const patchBody = z
+  .strictObject({
+    ...roomFields,
+    slug: roomSlug.optional().meta({
+      description:
+        "Renames the room: it keeps its history and its members, and former slugs lead to it (308). 409 conflict when another " +
+        "room of the kind has the slug, and 422 for a direct room.",
+    }),
+  })
+  .meta({ id: "RoomPatch" });
 const { name, topic, avatar, posting, slowModeS } = roomFields;
 const userPatchBody = z
   .strictObject({ name, topic, avatar, posting, slowModeS })
@@ -48,7 +59,7 @@ export function patchRoomRoute(deps: RoomDeps): Route {
       ...shape,
       description: MERGE,
       body: { schema: patchBody, types: MERGE_PATCH, example },
-      problems: ["not_found", "invalid"],
+      problems: ["not_found", "conflict", "invalid"],
     },
     (call) => patch(deps, call, namedFields(call.body)),
   );
@@ -74,14 +85,17 @@ export function patchRoomByUserRoute(deps: RoomDeps): Route {
 async function patch(
   { db, afterCommit, mutex }: RoomDeps,
   { caller, settle, params }: Pick<Call<Caller, unknown, unknown>, "caller" | "settle" | "params">,
-  fields: Partial<DesiredRoom>,
+  body: Partial<DesiredRoom> & { slug?: string },
 ): Promise<Answer> {
   const address = pathRoom(params);
   const { tenantId } = caller;
+  const { slug = address.slug, ...fields } = body;
   requirePrivateDirect(address, fields);
+  if (address.kind === "direct" && slug !== address.slug)
+    throw fieldError("slug", "must stay: a direct room is named after its users");
   const sideEffects = await mutex(roomMutexKey(tenantId, address), () =>
-    patchRoom(db, tenantId, address, { fields, changer: changerOf(caller) }),
+    patchRoom(db, tenantId, address, { fields, slug, changer: changerOf(caller) }),
   );
   afterCommit.perform(sideEffects);
-  return settleRoom(db, { caller, settle }, address);
+  return settleRoom(db, { caller, settle }, { kind: address.kind, slug });
 }

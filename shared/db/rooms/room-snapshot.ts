@@ -1,6 +1,7 @@
 import { rowsOf, type Db } from "../connection/open.ts";
 import type { Posting } from "../../contract/permissions.ts";
 import type { RoomKind } from "../../contract/names.ts";
+import { aliasOf } from "./names/generations.ts";
 
 /** What a handler knows of a room, as the tables say at one moment. */
 export type RoomSnapshot = {
@@ -13,7 +14,8 @@ export type RoomSnapshot = {
   on_refused: "keep" | "hide";
   kind: RoomKind;
   slug: string;
-  generation: number;
+  /** The part of its alias between `#` and `:`. */
+  alias_localpart: string;
   name: string;
   posting: Posting;
   is_blocked: boolean;
@@ -42,7 +44,8 @@ export const SNAPSHOT_COLUMNS = `
   r.id, r.tenant_id, t.status = 'active' as tenant_is_active, t.homeserver_id,
   (t.limits ->> 'maxAgeMs')::bigint as max_age_ms, coalesce(t.limits ->> 'join', 'lazy') as join_policy,
   coalesce(t.limits ->> 'onRefused', 'keep') as on_refused,
-  r.kind, r.slug, r.generation, r.name, r.posting, r.is_blocked, r.topic, r.avatar, r.observer_id, o.matrix_user_id as observer_matrix_id,
+  r.kind, r.slug, ${aliasOf("r")} as alias_localpart, r.name, r.posting, r.is_blocked, r.topic, r.avatar, r.observer_id,
+  o.matrix_user_id as observer_matrix_id,
   o.is_registered as observer_is_registered, r.matrix_room_id, r.successor_matrix_room_id,
   r.observer_left_at is not null as observer_is_out, r.desired_version, r.applied_version, r.attempts,
   r.members_desired_version, r.members_attempts, x.attempts as outbox_attempts,

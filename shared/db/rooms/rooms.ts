@@ -6,6 +6,7 @@ import type { RoomJoin, RoomResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { membersDue } from "../memberships/members-due.ts";
 import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
+import { aliasLocalpart, nextGeneration } from "./names/generations.ts";
 import { JOIN_MIRROR, SENT_NUMBER } from "./room-mirrors.ts";
 import { requirePendingQuota } from "../tenants/pending-quota.ts";
 
@@ -29,6 +30,7 @@ export class Room extends Model {
   declare kind: RoomKind;
   declare slug: string;
   declare generation: number;
+  declare alias_localpart: string | null;
   declare name: string;
   declare topic: string | null;
   declare avatar: string | null;
@@ -78,6 +80,8 @@ export async function findRoom(
   return Room.query(db).findOne({ tenant_id: tenantId, kind, slug, deleted_at: null });
 }
 
+const NEW_ROOM = { tenantId: "n.tenant_id", kind: "n.kind", slug: "n.slug", generation: "n.generation" };
+
 /**
  * Inserts a room with its outbox and its timeline. Returns false when an existing room has the address.
  * @throws AppError `unavailable` when the tenant has too many pending rooms for one more.
@@ -92,11 +96,13 @@ export async function insertRoom(
   const inserted = await rowsOf<{ id: string }>(
     trx,
     `with room as (
-       insert into rooms (id, tenant_id, kind, slug, generation, name, topic, avatar, visibility, join_rule, posting, slow_mode_s, observer_id)
-       select :id, :tenantId, :kind, :slug,
-              1 + coalesce((select max(generation) from rooms where tenant_id = :tenantId and kind = :kind and slug = :slug), 0),
+       insert into rooms (id, tenant_id, kind, slug, generation, alias_localpart, name, topic, avatar, visibility, join_rule, posting,
+                          slow_mode_s, observer_id)
+       select :id, n.tenant_id, n.kind, n.slug, n.generation, ${aliasLocalpart(NEW_ROOM)},
               :name, :topic, :avatar, :visibility, :join, :posting, :slowModeS,
               (select id from observers where tenant_id = :tenantId order by created_at desc, id desc limit 1)
+         from (select a.*, ${nextGeneration({ tenantId: "a.tenant_id", kind: "a.kind", slug: "a.slug" })} as generation
+                 from (select cast(:tenantId as uuid) as tenant_id, cast(:kind as text) as kind, cast(:slug as text) as slug) a) n
            on conflict do nothing
        returning id, tenant_id
      ), outbox as (

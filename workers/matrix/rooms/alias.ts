@@ -1,19 +1,8 @@
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { Requester } from "../http/client.ts";
 import { unlessForbidden, unlessMissing } from "../http/failure.ts";
 
-export type RoomIdentity = { tenantId: string; kind: string; slug: string; generation: number };
-
 const roomResponse = z.object({ room_id: z.string() });
-
-/** The part of a room's alias between `#` and `:`. It depends on the room alone, and reveals nothing of it. */
-export function aliasLocalpart({ tenantId, kind, slug, generation }: RoomIdentity): string {
-  const digest = createHash("sha256")
-    .update(JSON.stringify([tenantId, kind, slug, generation]))
-    .digest("hex");
-  return `omc_${digest.slice(0, 40)}`;
-}
 
 /** The Matrix room of an alias; null when the alias does not exist. */
 export async function resolveAlias(request: Requester, alias: string): Promise<string | null> {

@@ -1,6 +1,5 @@
 import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
 import { EventType, GuestAccess, HistoryVisibility, JoinRule } from "../../matrix/names.ts";
-import { aliasLocalpart, type RoomIdentity } from "../../matrix/rooms/alias.ts";
 
 /** A state event of a room that the tenant decides: one field of its content counts. */
 export type DesiredState = {
@@ -44,10 +43,6 @@ export function readField({ field, missing }: DesiredState, content: unknown): u
   return (content as Record<string, unknown> | null)?.[field] ?? missing;
 }
 
-export function identityOf(room: RoomSnapshot): RoomIdentity {
-  return { tenantId: room.tenant_id, kind: room.kind, slug: room.slug, generation: room.generation };
-}
-
 export function wholeAlias(room: RoomSnapshot, serverName: string): string {
-  return `#${aliasLocalpart(identityOf(room))}:${serverName}`;
+  return `#${room.alias_localpart}:${serverName}`;
 }
