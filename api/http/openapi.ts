@@ -81,6 +81,11 @@ const RETRY_AFTER: oas31.HeadersObject = {
   "Retry-After": { description: "Seconds until a new try makes sense", schema: { type: "integer" } },
 };
 
+const MOVED: oas31.ResponseObject = {
+  description:
+    "The room was renamed, and the caller may read it: Location is the same call at its present slug",
+};
+
 /** Headers of an answer, by the request's header that causes them. */
 const ANSWER_HEADERS: Record<string, oas31.HeadersObject> = {
   Prefer: {
@@ -168,7 +173,11 @@ function describeCall({ method, path, routes }: CallRoutes): ZodOpenApiOperation
     requestParams: { path: pick(PATH_PARAMETERS, names), header: pick(HEADER_PARAMETERS, headers) },
     parameters: describeQueries(shapes.flatMap(({ query }) => query ?? [])),
     ...(bodies.length > 0 ? { requestBody: describeBody(bodies) } : {}),
-    responses: { ...describeAnswers(shapes, headers), ...describeProblems([...codes]) },
+    responses: {
+      ...describeAnswers(shapes, headers),
+      ...(path.includes("/{kind}/{slug}") ? { 308: MOVED } : {}),
+      ...describeProblems([...codes]),
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
 import { endMemberships, listRoomsOf } from "../../shared/db/memberships/memberships.ts";
 import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
+import { deleteBlocksOf } from "../../shared/db/blocks/blocks.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockOutboxes, lockTimelines } from "../../shared/db/rooms/rooms.ts";
@@ -29,6 +30,7 @@ export function deleteUser(db: Db, tenantId: string, name: string): Promise<Side
     const roomIds = idsOf(rooms.filter(({ kind }) => kind !== "direct"));
     await leaveRooms(trx, tenantId, seen.id, roomIds);
     const ended = await endRooms(trx, tenantId, idsOf(rooms.filter(({ kind }) => kind === "direct")));
+    await deleteBlocksOf(trx, seen.id);
     await markUserDeleted(trx, tenantId, seen.id);
     await enqueueUserEvents(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);
     return [

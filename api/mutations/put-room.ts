@@ -13,6 +13,7 @@ import {
 import { StaleView, transact } from "../../shared/db/connection/transaction.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
+import { applyBlocks } from "../../shared/db/blocks/blocks.ts";
 import { renameRooms } from "../../shared/db/rooms/names/rename-rooms.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
 import { roomChangedEntry } from "../../shared/timeline/own-entries.ts";
@@ -44,6 +45,7 @@ export async function putRoom(
     const changed = isMade ? {} : await changeLocked(trx, room, put.fields);
     const isChanged = Object.keys(changed).length > 0;
     const members = await setMembers(trx, room, put.members, { unknownUsers: put.unknownUsers });
+    if (isMade && room.kind === "direct") await applyBlocks(trx, tenantId, room.id);
     const entries = [...(isChanged ? [roomChangedEntry(changed)] : []), ...members.entries];
     await appendEntries(trx, [{ roomId: room.id, entries }]);
     const target = { tenantId, roomId: room.id };

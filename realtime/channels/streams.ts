@@ -4,6 +4,7 @@ import { readEntries } from "../../shared/db/timeline/publish-state.ts";
 import { roomLiveMessage, type RoomLiveMessage } from "../../shared/timeline/live-messages.ts";
 import { roomStreamKey, userStreamKey } from "../../shared/platform/redis-keys.ts";
 import { formatLive, publishRooms, readStreamEnds, type Publishing } from "../../shared/timeline/publish.ts";
+import { formatRoomKey } from "../../shared/contract/names.ts";
 import { createBatcher } from "../../shared/platform/concurrency/batcher.ts";
 import { createSingleFlight } from "../../shared/platform/concurrency/single-flight.ts";
 import { readUserPositions, type StreamPosition } from "../../shared/timeline/user-stream.ts";
@@ -45,7 +46,8 @@ export class Streams {
     for (const row of rows) {
       const { epoch, scrubs, last_number: number, sent_number: sentUpTo, member_count: members } = row;
       const ref = rooms.get(row.room_id);
-      if (ref) tops.set(liveChannelOf(ref), { epoch, scrubs, number, sentUpTo, members });
+      const channel = formatRoomKey(row);
+      if (ref) tops.set(liveChannelOf(ref), { epoch, scrubs, number, sentUpTo, members, channel });
     }
     await Promise.all(
       users.map(async (ref) => {

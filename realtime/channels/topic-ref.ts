@@ -5,7 +5,7 @@ export type TopicRef = { kind: "room" | "user"; id: string; channel: string };
 
 /**
  * The last number of a stream. `sentUpTo`: all of a room's messages up to it are seen on Matrix or dead; at most `number`,
- * absent for a user's stream. `scrubs`: of a room's stream, see `room_timeline`; absent for 0. `members`: of a room.
+ * absent for a user's stream. `scrubs`: of a room's stream, see `room_timeline`; absent for 0. `members` and `channel`: of a room.
  */
 export type StreamTop = {
   epoch: string;
@@ -13,6 +13,7 @@ export type StreamTop = {
   sentUpTo?: number;
   scrubs?: number;
   members?: number;
+  channel?: string;
 };
 
 /**

@@ -38,7 +38,8 @@ export type TopicMode = "following" | "waiting" | "reading" | "paused";
  * null until both were read from the source of truth.
  */
 export class Topic {
-  readonly ref: TopicRef;
+  /** Its channel is another one after a rename of the room, under another epoch. */
+  ref: TopicRef;
   readonly liveChannel: string;
   readonly subscribers = new Set<Subscriber>();
   readonly pending = new Set<PendingSubscriber>();
@@ -72,6 +73,7 @@ export class Topic {
   }
 
   open(top: StreamTop | null): void {
+    if (top?.channel !== undefined) this.#rename(top.channel);
     this.epoch = top?.epoch ?? null;
     this.scrubs = top?.scrubs ?? 0;
     this.position = top?.number ?? 0;
@@ -152,6 +154,13 @@ export class Topic {
     const publication = createPublication(this.ref.channel, data, offset);
     for (const subscriber of this.subscribers) subscriber.send(publication);
     return this.subscribers.size;
+  }
+
+  /** Ends the subscriptions to the former channel: rights are read again for the present one. */
+  #rename(channel: string): void {
+    if (channel === this.ref.channel) return;
+    for (const subscriber of this.subscribers) subscriber.detach(this, UNSUBSCRIBE.server);
+    this.ref = { ...this.ref, channel };
   }
 
   #remove(userId: string): void {

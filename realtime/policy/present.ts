@@ -11,11 +11,12 @@ export function presentAccess({ state, membershipVersion, tokensValidFrom }: Use
 }
 
 export function presentGrant(row: GrantRow): Grant {
+  const channel = formatRoomKey(row);
   return {
-    ref: { kind: "room", id: row.room_id, channel: formatRoomKey(row) },
+    ref: { kind: "room", id: row.room_id, channel },
     top: {
       ...{ epoch: row.epoch, scrubs: row.scrubs, number: row.last_number, sentUpTo: row.sent_number },
-      members: row.member_count,
+      ...{ members: row.member_count, channel },
     },
   };
 }

@@ -143,7 +143,9 @@ function decideOutcomes(
   return pendings.map((pending, index) => {
     const isGranted = tops.has(pending.topic.liveChannel) && !pending.isCancelled;
     const want = request.wants[index];
-    if (!want || !isGranted) return { ref: pending.topic.ref, refusal: "denied" };
+    // The room has another name than the one that is asked for.
+    const isRenamed = want?.ref.channel !== pending.topic.ref.channel;
+    if (!want || !isGranted || isRenamed) return { ref: want?.ref ?? pending.topic.ref, refusal: "denied" };
     // The client's command and a control message may subscribe the same room.
     if (request.connection.subscriptions.has(want.ref.channel))
       return { ref: want.ref, refusal: "duplicate" };

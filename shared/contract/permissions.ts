@@ -33,7 +33,7 @@ const PERMISSIONS = {
   "edit own": { roles: NOT_GUESTS, rolesAmongSpeakers: SPEAKERS },
   react: { roles: NOT_GUESTS },
   type: { roles: NOT_GUESTS },
-  "send receipts": { roles: NOT_GUESTS, whileMuted: true, whileBlocked: true },
+  "send receipts": { roles: NOT_GUESTS, whileMuted: true },
   "delete own": { roles: NOT_GUESTS, whileBlocked: true },
   "delete any": { roles: MODERATORS },
   "mention the room": { roles: MODERATORS },

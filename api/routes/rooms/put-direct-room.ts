@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { AppError } from "../../../shared/contract/errors.ts";
+import { isPairBlocked } from "../../../shared/db/blocks/blocks.ts";
 import { formatDirectSlug, userName } from "../../../shared/contract/names.ts";
 import { requirePerson } from "../../auth/require-person.ts";
 import { serverRoute, userRoute, type Route } from "../../http/route.ts";
@@ -47,7 +49,8 @@ export function putMyDirectRoomRoute(deps: RoomDeps): Route {
     {
       ...{ method: "put", path, tag, summary: "Open my direct room with a user" },
       description:
-        "The room stays as it is when it exists. 403 for a locked user, 422 for myself and for a user who does not exist.",
+        "The room stays as it is when it exists. 403 for a locked user and while one of the two blocks the other, 422 for myself " +
+        "and for a user who does not exist.",
       body: { schema: otherBody, example: { user: "bob" } },
       answers: changeAnswers,
       problems: ["forbidden", "invalid"],
@@ -56,6 +59,11 @@ export function putMyDirectRoomRoute(deps: RoomDeps): Route {
     async ({ caller, settle, body: { user: other } }) => {
       const { external_id: me } = await requirePerson(deps.db, caller);
       if (other === me) throw fieldError("user", "must be another user");
+      if (await isPairBlocked(deps.db, caller.tenantId, [me, other]))
+        throw new AppError(
+          "forbidden",
+          "You and this user do not write to each other: one of you blocks the other.",
+        );
       const address = { kind: "direct" as const, slug: formatDirectSlug(me, other) };
       const desired = describeDirectPut(address, { members: [] }, () => "user");
       return put(deps, { caller, settle }, address, { ...desired, unknownUsers: "refuse" });

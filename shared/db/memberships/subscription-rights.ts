@@ -6,6 +6,8 @@ import type { TokenBounds } from "../users/user-tokens.ts";
 /** Where a room's timeline stands, and how far Matrix has followed, of one snapshot. `sent_number` is at most `last_number`. */
 export type PositionRow = {
   room_id: string;
+  kind: RoomKind;
+  slug: string;
   epoch: string;
   scrubs: number;
   last_number: number;
@@ -14,7 +16,7 @@ export type PositionRow = {
 };
 
 /** A room that a user may subscribe to, with the position of its timeline. */
-export type GrantRow = PositionRow & { kind: RoomKind; slug: string };
+export type GrantRow = PositionRow;
 
 /** `gone`: the user is locked or deleted. `paused`: the tenant is paused. */
 export type ConnectableState = "active" | "gone" | "paused";
@@ -89,7 +91,7 @@ export function readUserAccess(db: Db, userIds: readonly string[]): Promise<User
 export function readPositions(db: Db, roomIds: readonly string[]): Promise<PositionRow[]> {
   return rowsOf<PositionRow>(
     db,
-    `select r.id as room_id, l.epoch, l.scrubs, l.last_number, r.member_count, ${SENT_NUMBER}
+    `select r.id as room_id, r.kind, r.slug, l.epoch, l.scrubs, l.last_number, r.member_count, ${SENT_NUMBER}
        from rooms r join room_timeline l on l.room_id = r.id ${JOIN_MIRROR} where r.id = any(?)`,
     [roomIds],
   );

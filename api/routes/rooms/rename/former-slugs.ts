@@ -56,6 +56,6 @@ async function mayRead(
   address: RoomAddress,
 ): Promise<boolean> {
   const { access } = requireHolder(await findRoomCaller(db, caller.tenantId, address, caller.user), caller);
-  if (access) return isAllowed(access.role, "read");
+  if (access) return isAllowed(access.standing, "read");
   return (await findRoom(db, caller.tenantId, address))?.visibility === "public";
 }
