@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { rowsOf } from "../../shared/db/connection/open.ts";
+import { listenTo } from "../support/live-channel.ts";
+import { until } from "../support/wait.ts";
 import { openApiWorld, type ApiWorld, type Ask, type TestTenant } from "../support/api.ts";
 
 let world: ApiWorld;
@@ -54,11 +56,31 @@ test("a block shuts the direct room for both, except reading and deleting, until
       expect((await ask(method, `${room}/${path}`, { body })).status).toBe(403);
     expect(await ask("GET", `${room}/messages`)).toMatchObject({ status: 200 });
     expect((await ask("PUT", `${room}/read`, { body: { number: 2 } })).status).toBe(200);
+    expect(await ask("GET", `${room}/receipts`)).toMatchObject({ status: 200, body: { items: [] } });
   }
   expect((await a("DELETE", `${room}/messages/${mine.id}`)).status).toBeLessThan(300);
   expect((await b("DELETE", `${room}/messages/${theirs.id}`)).status).toBeLessThan(300);
   expect(await a("DELETE", "/v1/me/blocks/ben")).toMatchObject({ status: 204 });
   for (const ask of [a, b]) expect((await say(ask, room)).status).toBeLessThan(300);
+  expect(await a("GET", `${room}/receipts`)).toMatchObject({
+    body: { items: [{ user: { user: "ann" } }, { user: { user: "ben" } }] },
+  });
+});
+
+test("who reads a blocked room sends no receipt", async () => {
+  const { a, b, room } = await pair("una", "vic");
+  await say(a, room);
+  const [row] = await rowsOf<{ id: string }>(world.db, "select id from rooms where slug = 'una~vic'", []);
+  const channel = await listenTo(world.redis, row?.id ?? "");
+  await a("PUT", "/v1/me/blocks/vic");
+  await b("PUT", `${room}/read`, { body: { number: 1 } });
+  await a("DELETE", "/v1/me/blocks/vic");
+  await say(a, room);
+  await b("PUT", `${room}/read`, { body: { number: 2 } });
+  const receipts = () => channel.published.filter(({ type }) => type === "receipt");
+  await until(() => receipts().length > 0, "a receipt was published");
+  expect(receipts()).toMatchObject([{ user: { user: "vic" }, number: 2 }]);
+  channel.close();
 });
 
 test("nobody opens a direct room with somebody whom a block stands between, from either side", async () => {

@@ -28,7 +28,7 @@ export type Position = RoomAddress & {
   first_unread: number | null;
 };
 
-/** A position after a change. `has_moved`: it changed. `has_receipt`: the receipt did, too. */
+/** A position after a change. `has_moved`: it changed. `has_receipt`: the receipt did, too, and the room is not blocked. */
 export type MovedPosition = Position & { has_moved: boolean; has_receipt: boolean };
 
 /** Who reads up to which entry. */
@@ -75,7 +75,7 @@ const movingCtes = (wanted: string) => `
     returning s.*, a.receipt_before, true as has_moved
   )`;
 
-const MOVED_COLUMNS = `${POSITION_COLUMNS}, m.has_moved, m.receipt_number > m.receipt_before as has_receipt`;
+const MOVED_COLUMNS = `${POSITION_COLUMNS}, m.has_moved, m.receipt_number > m.receipt_before and not r.is_blocked as has_receipt`;
 
 const READ_UP_TO = `
   with ${movingCtes("select cast(:roomId as uuid) as room_id, cast(:userId as uuid) as user_id, cast(:number as bigint) as number")}
@@ -189,7 +189,7 @@ export function listReceipts(
     db,
     `select s.user_id, u.external_id, u.display_name, u.avatar, s.receipt_number
        from rooms r join memberships s on s.room_id = r.id join users u on u.id = s.user_id and u.deleted_at is null
-      where r.id = :roomId and r.member_count <= ${BIG_ROOM_MEMBERS} and s.desired = 'in' and s.role = any(:readers) and s.receipt_number > 0
+      where r.id = :roomId and r.member_count <= ${BIG_ROOM_MEMBERS} and not r.is_blocked and s.desired = 'in' and s.role = any(:readers) and s.receipt_number > 0
       order by u.external_id collate "C"`,
     { roomId, readers: [...rolesAllowed("send receipts")] },
   );
