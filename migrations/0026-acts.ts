@@ -4,6 +4,7 @@ import type { Knex } from "knex";
 // message_states, in one row for each message that was acted on. No foreign keys: see 0024. The content that a deletion empties
 // stood in the room's stream: scrubs counts the streams that a room had, stale_streams names those that are to be removed.
 export async function up(db: Knex): Promise<void> {
+  await requireNumbers(db);
   await db.raw(`
     -- Acceptance reads it first: then neither waits for the other.
     lock table rooms in access exclusive mode;
@@ -11,6 +12,7 @@ export async function up(db: Knex): Promise<void> {
     alter table rooms add column posting text not null default 'everyone',
       add constraint rooms_posting_check check (posting in ('everyone', 'speakers')) not valid;
     alter table messages
+      alter column numbered set default true,
       add column target_id uuid,
       add column acts_as text not null default 'sender',
       add constraint messages_acts_as_check check (acts_as in ('sender', 'observer')) not valid,
@@ -83,6 +85,18 @@ export async function up(db: Knex): Promise<void> {
   `);
 }
 
+// Version 0.2 accepted messages without a number, and 0.3 gave them one.
+async function requireNumbers(db: Knex): Promise<void> {
+  const { rows } = await db.raw<{ rows: unknown[] }>(`
+    select 1 from messages m
+     where m.open and not m.numbered and not exists (select 1 from timeline e where e.room_id = m.room_id and e.entry_id = m.id)
+     limit 1`);
+  if (rows.length > 0)
+    throw new Error(
+      "Messages of version 0.2 wait for Matrix and have no number. Upgrade by way of version 0.3: its workers number them within seconds. Then migrate again.",
+    );
+}
+
 // Version 0.3 knows no acts: what is accepted and waits for Matrix is dropped, but the text of an edited message stays, also for
 // Matrix when that has nothing of the message yet. Entries of types that it does not know become changes of nothing, kinds of
 // messages that it does not know become text. It publishes to a room's first stream, so rooms that have left it get a new epoch.
@@ -109,7 +123,7 @@ export async function down(db: Knex): Promise<void> {
     drop table stale_streams, waiting_acts, reaction_events, reaction_counts, reactions, message_states;
     alter table room_timeline drop column scrubs;
     alter table timeline drop column ordinal, drop column sender_ref;
-    alter table messages drop column target_id, drop column acts_as, drop column retry_wanted, drop column replayed,
+    alter table messages alter column numbered set default false, drop column target_id, drop column acts_as, drop column retry_wanted, drop column replayed,
       alter column sender_id set not null;
     alter table rooms drop column posting;
   `);

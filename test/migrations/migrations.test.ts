@@ -115,3 +115,23 @@ test("direct rooms of users who were deleted before it end with migration 0017, 
     ]),
   );
 });
+
+test("migration 0026 refuses while a message of version 0.2 waits without a number, and says what to do", async () => {
+  const { db } = database;
+  await migrateUp(db);
+  for (let last = ""; last !== "0026-acts";) [last = ""] = await migrateDown(db);
+  const [homeserver, tenant, message] = [newId(), newId(), newId()];
+  await db("homeservers").insert({
+    ...{ id: homeserver, server_name: "older.test", base_url: "http://127.0.0.1:9" },
+    ...{ mode: "appservice", sealed_secrets: "" },
+  });
+  await db("tenants").insert({ id: tenant, slug: "older", homeserver_id: homeserver, sealed_token_keys: "" });
+  await db("messages").insert({
+    ...{ id: message, tenant_id: tenant, room_id: newId(), sender_id: newId(), order_number: 1 },
+    content: JSON.stringify({ text: "written to version 0.2" }),
+  });
+  await expect(migrateUp(db)).rejects.toThrow("by way of version 0.3");
+  await db("messages").where({ id: message }).update({ numbered: true });
+  expect((await migrateUp(db))[0]).toBe("0026-acts");
+  await db("messages").where({ id: message }).delete();
+});

@@ -64,7 +64,6 @@ test("messages are claimed in the order accepted, batch after batch", async () =
     age_ms: expect.any(Number),
     attempts: 0,
     was_sending: false,
-    is_numbered: true,
     sender_id: await place.userId("ada"),
     sender_matrix_id: expect.stringMatching(/^@/),
     sender_is_registered: false,

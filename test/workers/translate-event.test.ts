@@ -20,7 +20,6 @@ const message: MarkedMessage = {
   acts_as: "sender",
   target_event_id: null,
   content: { text: "as accepted" },
-  number: 3,
   event_id: null,
   status: "queued",
 };
@@ -154,20 +153,6 @@ describe("a message that has an event", () => {
   test("is not an event of that id in another room", () => {
     const elsewhere = event({ ...text("hi"), event_id: "$first" });
     expect(translateEvent(otherRoom, elsewhere, given)).toMatchObject({ kind: "message" });
-  });
-});
-
-test("a dead message of version 0.2 has no number: its event is what its sender wrote on Matrix, or nothing", () => {
-  const dead: MarkedMessage = { ...message, number: null, status: "dead", event_id: "$dead" };
-  const known = {
-    ...context,
-    messages: new Map([[dead.id, dead]]),
-    messagesByEvent: new Map([["$dead", dead]]),
-  };
-  expect(translateEvent(room, event({ event_id: "$dead" }), known)).toEqual({ kind: "nothing" });
-  expect(translateEvent(room, event({ event_id: "$dead", ...marked("as accepted") }), known)).toMatchObject({
-    kind: "message",
-    entry: { senderId: ada, content: { text: "as accepted" } },
   });
 });
 
@@ -375,23 +360,16 @@ test("a plan holds many rooms' events by what has to be done, in the order they 
   expect(plan.settled).toEqual([{ messageId: message.id, eventId: own.event_id, roomId: room }]);
   expect(plan).toMatchObject({
     forged: 1,
-    unnumbered: [],
     configurationDrifts: [{ roomId: otherRoom, what: "description" }],
     encrypted: [otherRoom],
   });
 });
 
-test("a message of version 0.2 gets its number before it is settled, and one that comes pruned is deleted after", () => {
-  const older = { ...message, number: null, event_id: "$older" };
-  const given = { ...context, messagesByEvent: new Map([["$older", older]]) };
-  const events = [event({ content: {}, event_id: "$older" })];
+test("a message of ours that comes pruned is settled, and deleted after", () => {
+  const given = { ...context, messagesByEvent: new Map([["$pruned", { ...message, event_id: "$pruned" }]]) };
+  const events = [event({ content: {}, event_id: "$pruned" })];
   const plan = planSync([{ roomId: room, matrixRoomId: "!room:here", events }], given);
-  expect(plan).toMatchObject({
-    unnumbered: [room],
-    settled: [{ messageId: message.id }],
-    pruned: [message.id],
-    steps: [],
-  });
+  expect(plan).toMatchObject({ settled: [{ messageId: message.id }], pruned: [message.id], steps: [] });
 });
 
 describe("acts of other Matrix clients", () => {

@@ -13,7 +13,6 @@ import { applyMemberships } from "../../shared/db/memberships/applied-members.ts
 import { noteRemovals } from "../../shared/db/memberships/removals.ts";
 import { deleteMessages } from "../../shared/db/messages/delete-messages.ts";
 import { reportRevived } from "../../shared/db/messages/status-entries.ts";
-import { numberOlder } from "../../shared/db/messages/number-older.ts";
 import { settleClaimed, settleMessages, type SettledMessage } from "../../shared/db/messages/settle.ts";
 import {
   markConfigurationDrift,
@@ -52,14 +51,10 @@ export async function applySyncPlan(
     rereading = null,
   }: { require: Statement; plan: SyncPlan; also: readonly Statement[]; rereading?: string | null },
 ): Promise<Applied> {
-  const { steps, adopted, settled, pruned, unnumbered, revived } = plan;
+  const { steps, adopted, settled, pruned, revived } = plan;
   return apply(db, {
-    // Messages of ours have their numbers before they are settled, and are settled before others act on them.
-    first: [
-      require,
-      ...(adopted.length > 0 ? [takeWaiting(adopted)] : []),
-      ...(unnumbered.length > 0 ? [numberOlder(unnumbered)] : []),
-    ],
+    first: [require, ...(adopted.length > 0 ? [takeWaiting(adopted)] : [])],
+    // Messages of ours are settled before others act on them.
     settle: settled.length > 0 ? [settleMessages(settled, rereading), ...settleActs(plan)] : [],
     steps: steps.length > 0 ? toStatements(steps) : [],
     // After the messages are locked, in the order of their ids.
@@ -129,7 +124,7 @@ async function apply(db: Db, { first, settle, steps, report, last }: Steps): Pro
   const rowsOf = (some: readonly Statement[]) =>
     some.flatMap((statement) => rows[statements.indexOf(statement)] ?? []);
   const ofKind = (is: StepStatement["is"]) => steps.filter((step) => step.is === is);
-  const appending = [...first.slice(1), ...ofKind("entries").map(({ statement }) => statement), ...report];
+  const appending = [...ofKind("entries").map(({ statement }) => statement), ...report];
   const acts = ofKind("act").map(({ roomId, statement }) => ({
     roomId,
     outcomes: rowsOf([statement]) as MatrixOutcome[],

@@ -24,8 +24,6 @@ export type SyncPlan = {
   redacted: { roomId: string; eventId: string }[];
   /** Those of them that were redacted before we read them, by id: deleted by nobody, unless a step says by whom. */
   pruned: string[];
-  /** Rooms with messages of ours that have no number yet: see `number-older.ts`. */
-  unnumbered: string[];
   /** To be redacted. */
   duplicates: { roomId: string; eventId: string; messageId: string }[];
   /** Dead messages of ours that Matrix has after all, by id. */
@@ -75,14 +73,13 @@ function groupByTarget(waiting: readonly WaitingAct[]): Map<string, WaitingAct[]
  * Of a plan, what does not wait for a gap: what is ours. When the gap is filled, duplicates are redacted, and what was redacted is
  * deleted by who redacted it.
  */
-export function keepOwn({ settled, reactions, redacted, unnumbered, revived }: SyncPlan): SyncPlan {
-  return { ...emptyPlan(), settled, reactions, redacted, unnumbered, revived };
+export function keepOwn({ settled, reactions, redacted, revived }: SyncPlan): SyncPlan {
+  return { ...emptyPlan(), settled, reactions, redacted, revived };
 }
 
 /** The plan for messages of ours that were redacted before an observer read them. */
 export function planPruned(settled: OwnEvent[]): SyncPlan {
-  const unnumbered = settled.map(({ roomId }) => roomId);
-  return { ...emptyPlan(), settled, unnumbered, pruned: settled.map(({ messageId }) => messageId) };
+  return { ...emptyPlan(), settled, pruned: settled.map(({ messageId }) => messageId) };
 }
 
 /** The plan for acts that waited in one room, and whose targets are here. */
@@ -100,21 +97,20 @@ export function joinPlans(one: SyncPlan, other: SyncPlan): SyncPlan {
     reactions: [...one.reactions, ...other.reactions],
     redacted: [...one.redacted, ...other.redacted],
     pruned: [...one.pruned, ...other.pruned],
-    unnumbered: [...one.unnumbered, ...other.unnumbered],
     revived: [...one.revived, ...other.revived],
   };
 }
 
 /** The rooms whose timelines the plan changes, or whose state. */
 export function roomsToLock(plan: SyncPlan): Set<string> {
-  const { steps, adopted, unnumbered, encrypted, unknownUsers } = plan;
+  const { steps, adopted, encrypted, unknownUsers } = plan;
   const { memberships, removals, configurationDrifts, successors } = plan;
   const named = [...adopted, ...memberships, ...removals, ...configurationDrifts, ...successors];
   const appended = new Set([...plan.pruned, ...plan.revived]);
   const withEntries = plan.settled.filter(({ messageId }) => appended.has(messageId));
   return new Set([
     ...[...named, ...withEntries].map(({ roomId }) => roomId),
-    ...[...steps.map(({ roomId }) => roomId), ...unnumbered, ...encrypted, ...unknownUsers],
+    ...[...steps.map(({ roomId }) => roomId), ...encrypted, ...unknownUsers],
   ]);
 }
 
@@ -126,7 +122,6 @@ function emptyPlan(): SyncPlan {
     reactions: [],
     redacted: [],
     pruned: [],
-    unnumbered: [],
     duplicates: [],
     revived: [],
     memberships: [],
@@ -213,7 +208,6 @@ function addOwn(
   if (message.content["kind"] === "reaction") plan.reactions.push(message.id);
   if (redacts !== null) plan.redacted.push({ roomId, eventId: redacts });
   if (isPruned) plan.pruned.push(message.id);
-  if (message.number === null) plan.unnumbered.push(roomId);
   if (message.status === "dead") plan.revived.push(message.id);
 }
 

@@ -1,6 +1,5 @@
 import { deleteOldAttempts } from "../../shared/db/messages/delivery-attempts.ts";
 import { openGapsOfUnseenMessages } from "../../shared/db/observers/room-gaps.ts";
-import { repairCounters } from "../../shared/db/rooms/repair-counters.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { deleteParkedEntries } from "../consumers/retention.ts";
@@ -12,8 +11,6 @@ const ATTEMPTS_KEPT = "30 days";
 const DELETED_AT_ONCE = 5_000;
 /** The next run, an hour later, deletes the rest. */
 const MAX_ROUNDS = 100;
-/** The next run, a minute later, repairs the rest. */
-const REPAIRED_AT_ONCE = 500;
 /** A message that a homeserver accepted is in `/sync` within this. After it, the message's room is read again. */
 const SEEN_WITHIN = "10 minutes";
 
@@ -29,7 +26,6 @@ export async function handleMaintenance(
   } else {
     await addObservers(context);
     await rereadUnseen(context);
-    await repairWaiting(context);
     await adoptWaiting(context);
   }
   return DONE;
@@ -51,10 +47,4 @@ async function rereadUnseen(context: WorkerContext): Promise<void> {
     context.log.error({ room: room.room_id }, "a sent message was not seen: its room is read again");
     await context.wake("room-sync", { tenantId: room.tenant_id, roomId: room.room_id });
   }
-}
-
-/** Sets the counters of waiting messages right, which processes of version 0.2 do not keep. */
-async function repairWaiting({ db, log }: WorkerContext): Promise<void> {
-  const rooms = await repairCounters(db, REPAIRED_AT_ONCE);
-  if (rooms.length > 0) log.info({ rooms: rooms.length }, "counters of waiting messages set right");
 }

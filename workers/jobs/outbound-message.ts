@@ -8,7 +8,6 @@ import {
 import type { LeasedRoom } from "../../shared/db/rooms/room-lease.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { afterBatch, runModes, type Batch, type Mode, type Steps } from "../outbound/drain-modes.ts";
-import { numberAndPublish } from "../outbound/number-messages.ts";
 import { redactDuplicateEvents } from "../outbound/redact-duplicate-events.ts";
 import { replayWanted } from "../outbound/replay-wanted.ts";
 import { findMentioned } from "../outbound/send/mentioned-people.ts";
@@ -116,7 +115,6 @@ async function sendBatch(
   const startedAtMs = performance.now();
   const elapsedMs = () => performance.now() - startedAtMs;
   const batch: Batch = { sent: [], failure: null };
-  if (messages.some((message) => !message.is_numbered)) await numberAndPublish(context, room.id);
   const people = await findMentioned(context.db, room.tenant_id, messages);
   const { matrix_room_id: startedIn } = room;
   for (const message of messages) {

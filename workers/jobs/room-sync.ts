@@ -112,7 +112,7 @@ async function fillPage(
 
 /**
  * The id of the rereading whose page is read; null where a gap is filled that does not start at the room's beginning. Each
- * first page begins another rereading. A process of version 0.2 read the first page without an id: what it met is looked up.
+ * first page begins another rereading. Where the first page had no id, what it met is looked up.
  */
 function rereadingOf({ from, isRereading, rereading }: Gap): string | null {
   if (!isRereading) return null;

@@ -4,20 +4,16 @@ import { jobOptions, removeStaleKey, type Queues } from "../../shared/queues/ope
 import { JOBS } from "../../shared/queues/index.ts";
 import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
-import { findRoomsToNumber } from "../../shared/db/messages/number-older.ts";
 import { findDueSent } from "../../shared/db/rooms/room-mirrors.ts";
 import { findDueCursors } from "../../shared/db/timeline/consumers.ts";
 import { publishMarkedRooms, publishRooms } from "../../shared/timeline/publish.ts";
 import { removeStaleStreams } from "../../shared/timeline/remove-stale-streams.ts";
-import { numberAndPublish } from "../outbound/number-messages.ts";
 import type { WorkerContext } from "./context.ts";
 import type { IsWaiting } from "./run-jobs.ts";
 import { createRunWithoutQueue, type RunWithoutQueue } from "./run-without-queue.ts";
 
 const EVERY_MS = 1_000;
 const MAX_FOUND = 500;
-/** Rooms of which messages get their numbers, beside processes of version 0.2. */
-const MAX_NUMBERED = 100;
 /** A process publishes how far Matrix has a room within a second of what it closed. What is due for longer, it left. */
 const SENT_DUE_MS = 2_000;
 /** Rooms that are compared with their streams: in most of them, nothing is missing. */
@@ -70,8 +66,6 @@ async function sweepOnce(
       if (!(await tryToWake(context, queues, work, { sinceMs, nowMs }))) withoutQueue.start(work);
     }),
   );
-  for (const roomId of await findRoomsToNumber(context.db, MAX_NUMBERED))
-    await numberAndPublish(context, roomId);
   await publishMarkedRooms(context, MAX_MARKED);
   await removeStaleStreams(context, MAX_FOUND);
   await publishUserEventOutbox(context, MAX_FOUND);

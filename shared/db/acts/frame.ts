@@ -89,9 +89,9 @@ export function acceptSql(kind: ActKind, sql: ActSql): string {
     select *, standing = any(case when is_own then cast(:own as text[]) else cast(:any as text[]) end) as is_allowed from found
   ), ${wanted(sql)}, kept as (
     insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number, target_id, acts_as,
-                          status, open, numbered, sent_at)
+                          status, open, sent_at)
     select id, tenant_id, room_id, user_id, client_id, decode(request_hash, 'hex'), request_id, ${sql.content}, last_order + 1, target_id, ${sql.actsAs},
-           case when ${sql.isOpen} then 'queued' else 'sent' end, ${sql.isOpen}, true, case when ${sql.isOpen} then null else now() end
+           case when ${sql.isOpen} then 'queued' else 'sent' end, ${sql.isOpen}, case when ${sql.isOpen} then null else now() end
       from wanted w
         on conflict (sender_id, client_id) where client_id is not null do nothing
     returning id, open

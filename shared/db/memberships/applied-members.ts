@@ -2,6 +2,7 @@ import { rolesAllowed, type Posting } from "../../contract/permissions.ts";
 import { ROLES_WITH_LEVEL, type Role } from "../../contract/roles.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
+import { lockMemberships } from "./lock-memberships.ts";
 import { membersDue } from "./members-due.ts";
 import { LEVEL } from "./standing.ts";
 
@@ -242,8 +243,9 @@ export function applyMemberships(memberships: readonly AppliedMembership[]): Sta
        select room_id from m
         where applied = 'in' and not exists (select 1 from memberships s where s.room_id = m.room_id and s.user_id = m.user_id)
      ), shown as (
-       update memberships s set applied = m.applied from m
-        where s.room_id = m.room_id and s.user_id = m.user_id and s.applied <> m.applied
+       update memberships s set applied = w.applied
+         from (${lockMemberships("select m.* from m join memberships s using (room_id, user_id) where s.applied <> m.applied")}) w
+        where s.room_id = w.room_id and s.user_id = w.user_id and s.applied <> w.applied
        returning s.room_id, s.applied, s.desired
      )
      update rooms set ${membersDue()},

@@ -4,6 +4,7 @@ import type { RoomAddress } from "../../contract/names.ts";
 import { rolesAllowed } from "../../contract/permissions.ts";
 import type { Role } from "../../contract/roles.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { lockMemberships } from "./lock-memberships.ts";
 import { FIRST_UNREAD, MENTIONS, UNREAD } from "./unread.ts";
 
 /**
@@ -51,7 +52,7 @@ const countUpTo = (n: string) => `
 
 /**
  * CTEs that move positions forward to what `wanted` says: the body of a CTE with `room_id`, `user_id` and `number`, one row for
- * each membership. `moved` are the memberships that changed. Bind `unread` to UNREAD_ENTRY_TYPES.
+ * each membership; of several, `lockMemberships`. `moved` are the memberships that changed. Bind `unread` to UNREAD_ENTRY_TYPES.
  */
 const movingCtes = (wanted: string) => `
   wanted as (${wanted}),
@@ -132,7 +133,8 @@ export type MatrixReceipt = { matrixRoomId: string; matrixUserId: string; eventI
 const RECEIVE = `
   with given as (
     select g.* from jsonb_to_recordset(cast(:receipts as jsonb)) as g("matrixRoomId" text, "matrixUserId" text, "eventId" text)
-  ), ${movingCtes(`
+  ), ${movingCtes(
+    lockMemberships(`
     select s.room_id, s.user_id, max(coalesce(n.number, t.last_number)) as number
       from given g
       join rooms r on r.observer_id = :observerId and r.matrix_room_id = g."matrixRoomId" and r.deleted_at is null
@@ -146,7 +148,8 @@ const RECEIVE = `
          where m.room_id = r.id and m.seen_event_id = g."eventId"
         limit 1) n on true
      where coalesce(n.number, t.last_number) > s.receipt_number
-     group by s.room_id, s.user_id`)}
+     group by s.room_id, s.user_id`),
+  )}
   select ${MOVED_COLUMNS} from moved m ${POSITION_JOINS}`;
 
 /** Moves the positions of those whose receipts an observer has read. Returns those that moved. One statement. */

@@ -3,6 +3,7 @@ import type { Role } from "../../contract/roles.ts";
 import type { Standing } from "../../contract/permissions.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
+import { lockMemberships } from "./lock-memberships.ts";
 import { standingOf } from "./standing.ts";
 import { membersDue } from "./members-due.ts";
 
@@ -30,11 +31,11 @@ export function noteRemovals(removals: readonly NotedRemoval[]): Statement {
                   as m(room_id, user_id, event_id, is_ban)
      ), noted as (
        update memberships s
-          set is_banned = m.is_ban,
-              removal_event_id = case when s.desired = 'in' then m.event_id end,
-              settled_removal_id = case when s.desired = 'in' then s.settled_removal_id else m.event_id end
-         from m
-        where s.room_id = m.room_id and s.user_id = m.user_id and s.settled_removal_id is distinct from m.event_id
+          set is_banned = w.is_ban,
+              removal_event_id = case when s.desired = 'in' then w.event_id end,
+              settled_removal_id = case when s.desired = 'in' then s.settled_removal_id else w.event_id end
+         from (${lockMemberships("select * from m")}) w
+        where s.room_id = w.room_id and s.user_id = w.user_id and s.settled_removal_id is distinct from w.event_id
        returning s.room_id, s.desired
      )
      update rooms set ${membersDue()}

@@ -22,11 +22,11 @@ import {
   INPUT,
   ROOM_LOCKED,
   toInputRow,
-  type AcceptedRow,
   type InputRow,
   type NewMessage,
   type Written,
 } from "./accept-statement.ts";
+import type { AcceptedRow } from "./accepted-row.ts";
 
 export type { Acceptance, Accepted, NewMessage, Written } from "./accept-statement.ts";
 

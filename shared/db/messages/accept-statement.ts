@@ -12,11 +12,13 @@ import { rowsOf, type Db } from "../connection/open.ts";
 import type { TokenStamp } from "../../auth/token-claims.ts";
 import { holdsToken } from "../users/user-tokens.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
+import { lockMemberships } from "../memberships/lock-memberships.ts";
 import { STANDING } from "../memberships/standing.ts";
 import { LOCKED_ROOMS } from "../rooms/lock-rooms.ts";
 import { JOIN_COUNTERS, WAITING_COUNT } from "../rooms/room-mirrors.ts";
 import { appendingCtes, type AppendedRow } from "../timeline/append.ts";
 import { REPLY_JOIN } from "../timeline/entries.ts";
+import { toEntry, toMessage, type AcceptedRow } from "./accepted-row.ts";
 import { SELECT_MESSAGE, type MessageRow } from "./messages.ts";
 
 /** A message of a request. `requestHash` (hex) distinguishes a repeated request from another one with the same client id. */
@@ -98,71 +100,6 @@ export async function describeMessages(
   });
 }
 
-/** Nobody has acted on a new message. */
-const NO_ACTS = { revision: null, edit_content: null, edited_at: null, deletion: null, reactions: null };
-
-// Field by field: a spread of so many fields takes V8 longer than all else that this process does for a message.
-function toMessage(row: AcceptedRow, requestHash: string | null): MessageRow {
-  return {
-    id: row.entry_id,
-    tenant_id: row.tenant_id,
-    room_id: row.room_id,
-    sender_id: row.sender_id,
-    kind: row.kind,
-    slug: row.slug,
-    client_id: row.client_id,
-    request_hash: requestHash,
-    request_id: row.request_id,
-    content: row.content,
-    order_number: row.order_number,
-    status: row.status,
-    error_code: null,
-    error_message: null,
-    number: row.number,
-    deleted_at: null,
-    accepted_at: row.at,
-    sender_user: row.sender_user,
-    sender_display_name: row.sender_display_name,
-    sender_avatar: row.sender_avatar,
-    reply: row.reply,
-    ...NO_ACTS,
-  };
-}
-
-function toEntry(row: AcceptedRow): AppendedRow {
-  return {
-    room_id: row.room_id,
-    number: row.number,
-    entry_id: row.entry_id,
-    type: row.type,
-    client_id: row.client_id,
-    content: row.content,
-    at: row.at,
-    sender_id: row.sender_id,
-    sender_name: null,
-    sender_ref: null,
-    relates_to: null,
-    redacted_at: null,
-    sender_user: row.sender_user,
-    sender_display_name: row.sender_display_name,
-    sender_avatar: row.sender_avatar,
-    kind: row.kind,
-    slug: row.slug,
-    status: row.status,
-    error_code: null,
-    error_message: null,
-    request_id: row.request_id,
-    target: null,
-    reactors: null,
-    tenant_id: row.tenant_id,
-    epoch: row.epoch,
-    last_number: row.last_number,
-    scrubs: row.scrubs,
-    reply: row.reply,
-    ...NO_ACTS,
-  };
-}
-
 /** Parameters of ACCEPT that never change; `allowed`: who may send which kind of content, as `<kind> <standing>`; `unhurried`: whom slow mode does not concern. */
 const ACCEPT_BINDINGS = {
   allowed: kindsAndStandings(),
@@ -225,9 +162,9 @@ const ALLOWED_MESSAGES = `
 // Another transaction may insert the same client id in another room at this moment: its message is left out here. Only what
 // is inserted gets a number.
 const INSERTED_MESSAGES = `
-  insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number, numbered)
+  insert into messages (id, tenant_id, room_id, sender_id, client_id, request_hash, request_id, content, order_number)
   select id, tenant_id, room_id, sender_id, client_id, decode(request_hash, 'hex'), request_id, content,
-         last_order + row_number() over (partition by room_id order by position), true
+         last_order + row_number() over (partition by room_id order by position)
     from allowed order by sender_id, client_id
       on conflict (sender_id, client_id) where client_id is not null do nothing
   returning id, tenant_id, room_id, sender_id, client_id, request_id, content, order_number, status, accepted_at`;
@@ -241,6 +178,9 @@ const OFFERED_MESSAGES = `
          row_number() over (partition by room_id order by order_number) as message_place
     from fresh`;
 
+const WRITERS = `
+  select distinct f.room_id, f.sender_id as user_id, b.message_count, b.last_number from fresh f join bumped b on b.room_id = f.room_id`;
+
 // A statement of its own: it sees what was committed while the locks were waited for.
 const ACCEPT = `
   with allowed as (${ALLOWED_MESSAGES}), fresh as (${INSERTED_MESSAGES}),
@@ -252,8 +192,7 @@ const ACCEPT = `
   ), ${appendingCtes(OFFERED_MESSAGES)},
   read as (
     update memberships p set last_post_at = now(), read_count = w.message_count, read_number = w.last_number, receipt_number = w.last_number, own_above = 0
-      from (select distinct f.room_id, f.sender_id, b.message_count, b.last_number from fresh f join bumped b on b.room_id = f.room_id offset 0) w
-     where p.room_id = w.room_id and p.user_id = w.sender_id
+      from (${lockMemberships(WRITERS)}) w where p.room_id = w.room_id and p.user_id = w.user_id
   )
   select b.room_id, b.base + e.place as number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, u.external_id as sender_user,
          u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug, e.status, e.request_id, e.order_number,
@@ -261,29 +200,6 @@ const ACCEPT = `
     from offered e join bumped b on b.room_id = e.room_id
     join rooms r on r.id = e.room_id join users u on u.id = e.sender_id ${REPLY_JOIN}
    order by e.position`;
-
-/** A message that was accepted, as ACCEPT returns it. */
-export type AcceptedRow = Pick<
-  AppendedRow,
-  | "room_id"
-  | "number"
-  | "entry_id"
-  | "type"
-  | "client_id"
-  | "content"
-  | "at"
-  | "sender_display_name"
-  | "sender_avatar"
-  | "kind"
-  | "slug"
-  | "request_id"
-  | "tenant_id"
-  | "epoch"
-  | "last_number"
-  | "scrubs"
-  | "reply"
-> &
-  Pick<MessageRow, "sender_id" | "sender_user" | "status" | "order_number">;
 
 type RefusedRow = Omit<MessageRow, "id"> & {
   position: number;

@@ -4,9 +4,8 @@ import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { countClosed } from "../rooms/room-mirrors.ts";
 import type { TenantLimits } from "../tenants/tenants.ts";
 import { appendUnderLease } from "../timeline/append-under-lease.ts";
-import { runAppend, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
+import { SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
 import { deleteMessages } from "./delete-messages.ts";
-import { numberOlder } from "./number-older.ts";
 import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
 /**
@@ -105,13 +104,12 @@ const MARK_OF_SENDER = markAndAppend(`id in (
  * Marks the queued messages of users dead, in the transaction that removes them from these rooms, whose timelines are
  * locked. One statement for all rooms, since they are locked meanwhile. Returns the entries.
  */
-export async function markDeadOfRemovedSender(
+export function markDeadOfRemovedSender(
   trx: Db,
   tenantId: string,
   { senderIds, roomIds }: { senderIds: readonly string[]; roomIds: readonly string[] },
 ): Promise<AppendedRow[]> {
-  const older = await runAppend(trx, numberOlder(roomIds));
-  const dead = await rowsOf<AppendedRow>(trx, MARK_OF_SENDER, {
+  return rowsOf<AppendedRow>(trx, MARK_OF_SENDER, {
     tenantId,
     senderIds,
     roomIds,
@@ -119,7 +117,6 @@ export async function markDeadOfRemovedSender(
     ...causeOf("sender_removed"),
     ...STATUS_BINDINGS,
   });
-  return [...older, ...dead];
 }
 
 const MARK_OF_ROOMS = `

@@ -3,7 +3,6 @@ import { rowsOf, type Db } from "../connection/open.ts";
 import { countReopened } from "../rooms/room-mirrors.ts";
 import { appendUnderLease } from "../timeline/append-under-lease.ts";
 import { SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
-import { numberOlder } from "./number-older.ts";
 import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
 /** A message or an act that a homeserver accepted. `open`: no observer has read its event. */
@@ -102,7 +101,7 @@ const REQUEUE = `
      where m.status = 'sent' and coalesce(m.event_id, e.event_id) = f.event_id and ${ROOM_EXISTS}
      order by m.id for update of m
   ), again as (
-    update messages m set status = 'queued', open = true, replayed = true, numbered = true, event_id = null, seen_event_id = null, timeline_number = null, sent_at = null, met_in = null
+    update messages m set status = 'queued', open = true, replayed = true, event_id = null, seen_event_id = null, timeline_number = null, sent_at = null, met_in = null
       from locked l where m.id = l.id
     returning m.id, m.room_id, m.order_number, m.target_id, m.content ->> 'kind' as kind
   ), closed as (
@@ -131,5 +130,5 @@ export function requeueMessages(
     open: messages.map(({ open }) => open),
     ...STATUS_BINDINGS,
   };
-  return appendUnderLease(db, roomId, fence, [numberOlder([roomId]), { sql: REQUEUE, bindings }]);
+  return appendUnderLease(db, roomId, fence, [{ sql: REQUEUE, bindings }]);
 }

@@ -62,8 +62,6 @@ export type ClaimedMessage = {
   attempts: number;
   /** Whether an earlier drain claimed it: it may be sent already. */
   was_sending: boolean;
-  /** False for one that a process of version 0.2 accepted: it is not sent before it has a number. */
-  is_numbered: boolean;
   sender_id: string;
   sender_matrix_id: string;
   sender_is_registered: boolean;
@@ -104,7 +102,7 @@ export function sentColumns(sent: readonly SentMessage[]): { ids: string[]; even
 /** Marks the messages of `batch` (id, status) as being sent. The result is what `claimed` stands for in SELECT_CLAIMED. */
 export const CLAIM_BATCH = `
   update messages m set status = 'sending' from batch where m.id = batch.id
-  returning m.id, batch.status = 'sending' as was_sending, m.numbered, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id,
+  returning m.id, batch.status = 'sending' as was_sending, m.request_id, m.order_number, m.content, m.accepted_at, m.attempts, m.sender_id, m.room_id,
             m.target_id, m.acts_as, m.replayed`;
 
 /** The event of the message `id` in the room of `c`. */
@@ -133,7 +131,7 @@ const REFERRED = `
 export const SELECT_CLAIMED = `
   select coalesce(json_agg(one), '[]'::json) from (
     select c.id, c.request_id, c.order_number, c.content, floor(extract(epoch from c.accepted_at) * 1000) as accepted_at_ms,
-           extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.numbered as is_numbered, c.sender_id,
+           extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.sender_id,
            u.matrix_user_id as sender_matrix_id, u.applied_version > 0 as sender_is_registered,
            u.deleted_at is null and coalesce(s.desired = 'in', false) as sender_is_wanted,
            coalesce(s.applied = 'in', false) as sender_is_joined, c.target_id, c.acts_as, c.replayed, ${REFERRED} as refers_to

@@ -1,10 +1,9 @@
 import { rowsOf, type Db } from "../connection/open.ts";
 import { countReopened } from "../rooms/room-mirrors.ts";
 import { appendUnderLease } from "../timeline/append-under-lease.ts";
-import { appendingCtes, SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
+import { SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
 import { IS_EFFECTIVE, ROOM_EXISTS } from "./missing-messages.ts";
 import type { DeadCode } from "./dead-messages.ts";
-import { numberOlder, OFFERED_BINDINGS, OFFERED_COLUMNS, OFFERED_MESSAGES } from "./number-older.ts";
 import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
 
 /** Somebody removed the person, deleted the room or the message, or redacted it (a code of version 0.2): it stays so. */
@@ -16,9 +15,10 @@ const NOT_REPLAYED: readonly (DeadCode | "redacted")[] = [
   "redacted",
 ];
 
+// What died in version 0.2 stands in no timeline.
 const IS_REPLAYABLE = `
   m.status = 'dead' and m.error_code is not null and not m.error_code = any(:notReplayed)
-  and not exists (select 1 from timeline d where d.room_id = m.room_id and d.entry_id = m.id and d.redacted_at is not null)
+  and exists (select 1 from timeline d where d.room_id = m.room_id and d.entry_id = m.id and d.redacted_at is null)
   and ${IS_EFFECTIVE}`;
 
 /** A dead message by its id, where it may be replayed; with the address of its room. */
@@ -50,24 +50,6 @@ export function listReplayable(
     { roomId, code, afterOrder, limit, notReplayed: NOT_REPLAYED },
   );
 }
-
-// One that died in version 0.2 stands in no timeline. It comes behind what was accepted since, in both orders.
-const NUMBER_DEAD = `
-  with found as (
-    select m.id, m.order_number from messages m
-     where m.id = any(:ids) and m.room_id = :roomId and ${IS_REPLAYABLE}
-       and not exists (select 1 from timeline e where e.room_id = m.room_id and e.entry_id = m.id)
-     order by m.id for update of m
-  ), placed as (
-    update messages m set numbered = true, order_number = o.last_order + f.place
-      from (select id, row_number() over (order by order_number) as place from found) f, room_outbox o
-     where m.id = f.id and o.room_id = :roomId
-    returning ${OFFERED_COLUMNS}
-  ), outbox as (
-    update room_outbox o set last_order = greatest(o.last_order, c.last_order)
-      from (select max(order_number) as last_order from placed) c where o.room_id = :roomId and c.last_order is not null
-  ), ${appendingCtes(OFFERED_MESSAGES)}
-  ${SELECT_APPENDED}`;
 
 // An act that died with its message is replayed with it: the order numbers are the old ones, so it comes behind.
 const REPLAY = `
@@ -103,12 +85,7 @@ export function replayMessages(
     roomId,
     ids: [...ids],
     notReplayed: NOT_REPLAYED,
-    ...OFFERED_BINDINGS,
     ...STATUS_BINDINGS,
   };
-  return appendUnderLease(db, roomId, fence, [
-    numberOlder([roomId]),
-    { sql: NUMBER_DEAD, bindings },
-    { sql: REPLAY, bindings },
-  ]);
+  return appendUnderLease(db, roomId, fence, [{ sql: REPLAY, bindings }]);
 }

@@ -40,8 +40,6 @@ export type MarkedMessage = {
   target_event_id: string | null;
   /** As the row keeps it: see `parseContent` and `parseAct`. */
   content: Record<string, unknown>;
-  /** Its number in the timeline; null for one that a process of version 0.2 accepted and that is not numbered yet. */
-  number: number | null;
   event_id: string | null;
   status: MessageStatus;
 };
@@ -77,7 +75,7 @@ const FIND_NAMED = `
             join users u on u.tenant_id = :tenantId and u.matrix_user_id = n.matrix_user_id) as users,
          (select coalesce(jsonb_agg(jsonb_build_object(
                    'id', m.id, 'room_id', m.room_id, 'sender_matrix_id', u.matrix_user_id, 'acts_as', m.acts_as,
-                   'target_event_id', a.event_id, 'content', m.content, 'number', e.number, 'event_id', m.event_id,
+                   'target_event_id', a.event_id, 'content', m.content, 'event_id', m.event_id,
                    'status', m.status)), '[]')
             from (select cast(n.id as uuid) as id from jsonb_array_elements_text(named.list -> 'messages') as n(id)
                   union
@@ -95,7 +93,7 @@ const FIND_NAMED = `
                     ) x on true) named_message
             join messages m on m.id = named_message.id and m.tenant_id = :tenantId
             left join users u on u.id = m.sender_id
-            left join timeline e on e.room_id = m.room_id and e.entry_id = m.id
+            join timeline e on e.room_id = m.room_id and e.entry_id = m.id
             left join lateral (
               select coalesce(tm.event_id, te.event_id) as event_id
                 from timeline te left join messages tm on tm.id = te.entry_id

@@ -12,7 +12,7 @@ import { transactPipelined } from "../connection/pipelined-transaction.ts";
  * - `sent_due_at`: since when `sent_number` may be old, or not published; null when it is neither. `storeSentNumbers` brings the
  *   number up to date; after it is published, `clearSentDue` ends the due time where nothing was closed meanwhile.
  *
- * A room that a process of version 0.2 made has no row before the first of its messages is closed.
+ * A room of version 0.2 has no row before one of its messages is closed.
  */
 
 /** `sent_number` of the room `r`, where `JOIN_MIRROR` follows. */
@@ -83,14 +83,13 @@ export type SentNumber = {
 const LOCK_MIRRORS = "select 1 from room_mirrors where room_id = any(:roomIds) order by room_id for update";
 
 // A statement of its own: it sees what was committed while the locks were waited for. What is closed after it makes the room
-// due again. A message that a process of version 0.2 accepted has no number yet: it will get a higher one.
+// due again.
 const STORE_SENT = `
   with reached as (
     select d.room_id, d.changes, t.epoch, r.kind, r.slug, r.deleted_at is not null as is_deleted,
            greatest(d.sent_number, case when o.id is null then t.last_number else e.number - 1 end) as sent_number
       from room_mirrors d join room_timeline t on t.room_id = d.room_id join rooms r on r.id = d.room_id
-      left join lateral (select m.id from messages m where m.room_id = d.room_id and m.open and m.numbered
-                          order by m.order_number limit 1) o on true
+      left join lateral (select m.id from messages m where m.room_id = d.room_id and m.open order by m.order_number limit 1) o on true
       left join timeline e on e.room_id = d.room_id and e.entry_id = o.id
      where d.room_id = any(:roomIds) and d.sent_due_at is not null
   ), stored as (

@@ -2,6 +2,7 @@ import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
 import type { EntryType } from "../../contract/frames.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
+import { lockMemberships } from "../memberships/lock-memberships.ts";
 import { NOTE_MENTIONS_OF_ENTRIES } from "../memberships/mentions.ts";
 import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
 
@@ -11,8 +12,8 @@ import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
  * - `last_number` is the number of the newest entry. Numbers are given out under the row's lock, in the transaction that
  *   inserts the entries. A transaction that ends without a commit gives its numbers back, so a timeline has no gap.
  * - A row in `unpublished_rooms` marks that the stream in Redis may lack entries. The statement that appends writes it while
- *   it holds the row's lock; `publish-state.ts` says who removes it. `published_number` is of version 0.2, as its processes
- *   left it.
+ *   it holds the row's lock; `publish-state.ts` says who removes it. `published_number` is what
+ *   version 0.2 left.
  * - `scrubs` grows when content is removed that stood in the stream: the entries are published to a stream of another key then,
  *   and `stale_streams` names the one that is to be removed.
  * - `message_count` counts the messages: the `ordinal` of the newest one.
@@ -153,9 +154,10 @@ const READ = `
      set read_number = w.number, receipt_number = greatest(p.receipt_number, w.number), own_above = 0,
          read_count = b.message_count - (
            select count(*) from entries l where l.room_id = w.room_id and l.number > w.number and l.type = any(:unread))
-    from (select room_id, sender_id, max(number) as number from entries
-           where type = any(:unread) and sender_id is not null group by room_id, sender_id) w
+    from (${lockMemberships(`
+           select room_id, sender_id as user_id, max(number) as number from entries
+            where type = any(:unread) and sender_id is not null group by room_id, sender_id`)}) w
     join bumped b on b.room_id = w.room_id
-   where p.room_id = w.room_id and p.user_id = w.sender_id and p.read_number < w.number`;
+   where p.room_id = w.room_id and p.user_id = w.user_id and p.read_number < w.number`;
 
 const APPEND = `with ${appendingCtes(OFFERED)}, read as (${READ}), ${NOTE_MENTIONS_OF_ENTRIES} ${SELECT_APPENDED}`;

@@ -10,8 +10,7 @@ import type { EventContext, Translation } from "./translation.ts";
 /** What an event is when it is a message or an act of ours; null when it is neither. */
 export function translateOwn(roomId: string, event: MatrixEvent, context: EventContext): Translation | null {
   const own = findOwn(roomId, event, context);
-  // A dead message of version 0.2 has no number before an operator replays it: its event is what somebody wrote on Matrix.
-  if (own === null || (own.number === null && own.status === "dead")) return null;
+  if (own === null) return null;
   const redacts = readRedacted(event);
   // An event's id is written once: a second event of the message is the duplicate. Two redactions do the same.
   const isSecond = own.event_id !== null && own.event_id !== event.event_id;
