@@ -15,6 +15,7 @@ import { handleMaintenance } from "../../workers/jobs/maintenance.ts";
 import { handleRoomSync } from "../../workers/jobs/room-sync.ts";
 import type { MatrixEvent } from "../../workers/matrix/event.ts";
 import { MARKER } from "../../workers/matrix/marker.ts";
+import { findText } from "../support/find-text.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
 import { openWorkplace, type Workplace } from "../support/stack-workplace.ts";
 
@@ -226,6 +227,20 @@ describe("what other Matrix clients do to a message", () => {
     ).not.toMatch(/second|third/);
   });
 
+  test("wakes the consumers of its room", async () => {
+    const message = await text("hello");
+    await read([message]);
+    place.wakes.length = 0;
+    const context = { ...place.context(homeserver), consumers: [{ name: "index" }] as never };
+    const timeline = { events: [await react(message.event_id, "+")], limited: false };
+    await saveChanges(context, running(), `s${position}`, {
+      next_batch: `s${++position}`,
+      rooms: { join: { [`!${room.id}`]: { timeline } }, leave: {} },
+    });
+    const payload = { tenantId: place.tenantId, roomId: room.id, consumer: "index" };
+    expect(place.wakes).toContainEqual({ name: "timeline-consumer", payload });
+  });
+
   test("asks the homeserver about no redaction of what is here", async () => {
     const message = await text("hello");
     const [edited, reacted] = [await edit(message.event_id, "new"), await react(message.event_id, "+")];
@@ -286,6 +301,16 @@ describe("an act that comes before its target", () => {
     const late = await transactPipelined(place.db, [takeWaiting(taken)]).catch(isViewStale);
     expect(late).toBe(true);
   });
+
+  test.each([false, true])(
+    "is not kept with its text when its target is redacted (before it: %s)",
+    async (isBefore) => {
+      const [edited, redacted] = [await edit("$gone", "a secret"), await redact("$gone")];
+      for (const each of isBefore ? [redacted, edited] : [edited, redacted]) await read([each]);
+      expect(await waiting()).toBe(1);
+      expect(await findText(place.db, place.redis, "a secret")).toEqual([]);
+    },
+  );
 
   test("stays a deletion when it is redacted itself: that brings nothing back", async () => {
     const message = await text("hello");

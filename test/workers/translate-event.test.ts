@@ -79,6 +79,7 @@ test("an event with the marker, room, sender, kind and content of a message of o
     kind: "own",
     message,
     isPruned: false,
+    deletion: null,
     redacts: null,
   });
 });
@@ -133,11 +134,26 @@ describe("a message that has an event", () => {
   };
 
   test("is that event, also with changed content, and when it has none any more", () => {
-    const own = { kind: "own", message: answered, isPruned: false, redacts: null };
+    const own = { kind: "own", message: answered, isPruned: false, deletion: null, redacts: null };
     const changed = event({ ...text("changed by a module"), event_id: "$first" });
     expect(translateEvent(room, changed, given)).toEqual(own);
     const pruned = event({ content: {}, event_id: "$first" });
     expect(translateEvent(room, pruned, given)).toEqual({ ...own, isPruned: true });
+    const redaction = (sender: string, eventId = "$redaction") => ({
+      ...pruned,
+      unsigned: {
+        redacted_because: event({
+          ...{ type: "m.room.redaction", event_id: eventId, sender },
+          content: { reason: "spam" },
+        }),
+      },
+    });
+    expect(translateEvent(room, redaction(unknownUser), given)).toMatchObject({
+      isPruned: true,
+      deletion: { eventId: "$redaction", targetEventId: "$first", content: { reason: "spam" }, userId: null },
+    });
+    for (const unusable of [redaction(given.observerMatrixId), redaction(unknownUser, "$\0")])
+      expect(translateEvent(room, unusable, given)).toEqual({ ...own, isPruned: true });
   });
 
   test("has a duplicate in any other event that is the message, and none in what is not", () => {

@@ -153,7 +153,7 @@ function matrixSql(kind: ActKind, sql: ActSql, subject: Subject): string {
   ), ${wanted(sql)}, act as (
     select w.*, false as open, w.last_number + 1 as number from wanted w
   ), ${sql.note}${effects(kind, sql, "false")}
-  ${parks ? `, ${PARKED}` : ""}
+  ${parks ? `, ${PARKED}` : ""}${parks && kind === "deletion" ? `, ${DROPPED}` : ""}
   select case when act.id is not null then 'done' ${parks ? "when exists (select 1 from parked) then 'parked'" : ""}
               when f.id is null then 'refused' when c.id is null then 'unchanged'
               when ${refusal("c", sql)} in ('unchanged', 'target_deleted') then 'unchanged' else 'refused' end as outcome, act.id
@@ -161,14 +161,23 @@ function matrixSql(kind: ActKind, sql: ActSql, subject: Subject): string {
    where ${parks ? `f.id is not null or not (${IS_OF_ACT})` : "f.id is not null"}`;
 }
 
+const IS_DELETED = `
+  g.content ->> 'kind' <> 'deletion' and exists (
+    select 1 from waiting_acts d where d.room_id = g."roomId" and d.target_event_id = g."targetEventId" and d.act ->> 'kind' = 'deletion')`;
+
 const PARKED = `parked as (
     insert into waiting_acts (room_id, event_id, tenant_id, target_event_id, act)
     select g."roomId", g."eventId", t.tenant_id, g."targetEventId", cast(:act as jsonb)
       from g join room_timeline t on t.room_id = g."roomId"
-     where not exists (select 1 from found) and not (${IS_KNOWN}) and not (${IS_OF_ACT})
+     where not exists (select 1 from found) and not (${IS_KNOWN}) and not (${IS_OF_ACT}) and not (${IS_DELETED})
        and (select count(*) from waiting_acts w where w.room_id = g."roomId") < ${MAX_WAITING}
         on conflict do nothing
     returning 1)`;
+
+/** Of what is redacted, nothing is kept but the redaction: an edit that waits has a text. */
+const DROPPED = `dropped as (
+    delete from waiting_acts w using g, parked
+     where w.room_id = g."roomId" and w.target_event_id = g."targetEventId" and w.act ->> 'kind' <> 'deletion')`;
 
 const STATEMENTS = Object.fromEntries(
   ACT_KINDS.map((kind) => [kind, matrixSql(kind, ACT_SQL[kind], "message")]),
