@@ -102,10 +102,10 @@ async function requireNumbers(db: Knex): Promise<void> {
 // messages that it does not know become text. It publishes to a room's first stream, so rooms that have left it get a new epoch.
 export async function down(db: Knex): Promise<void> {
   await db.raw(`
-    update timeline e set content = e.content || jsonb_build_object('text', w.content ->> 'text')
+    update timeline e set content = (e.content - '{format,html,mentions}'::text[]) || (w.content - '{kind,of}'::text[])
       from message_states s join timeline w on w.room_id = s.room_id and w.number = s.edit_number
      where e.room_id = s.room_id and e.entry_id = s.message_id and s.deleted_number is null;
-    update messages m set content = m.content || jsonb_build_object('text', e.content ->> 'text')
+    update messages m set content = e.content
       from message_states s join timeline e on e.room_id = s.room_id and e.entry_id = s.message_id
      where s.edit_number is not null and s.deleted_number is null and m.id = s.message_id and m.open and m.status = 'queued' and not m.replayed;
     update timeline set type = 'room.changed', content = '{"changed": {}}'

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => place.close());
 
 const edit = (text: string) => ({
-  ...{ kind: "edit" as const, of: "text", text, format: "plain" as const, html: null },
+  ...{ kind: "edit" as const, of: "text", text, format: "markdown" as const, html: `<p>${text}</p>` },
   mentions: { users: [], room: false },
 });
 
@@ -82,5 +82,14 @@ test("version 0.3 finds every message, with its newest text, after the schema we
   await migrateUp(place.db);
   const [next] = await place.accept(room, "ada", "next");
   expect(next?.number).toBe((before?.last_number ?? 0) + 1);
+  const [row] = await place.sql<{ content: unknown }>("select content from timeline where entry_id = ?", [
+    sentId,
+  ]);
+  expect(row?.content).toMatchObject({
+    kind: "text",
+    text: "sent, edited",
+    format: "markdown",
+    html: "<p>sent, edited</p>",
+  });
   expect(await place.act(room, "ada", sentId, edit("once more"))).toMatchObject({ outcome: "done" });
 });
