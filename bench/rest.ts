@@ -16,10 +16,13 @@ export type Rest = {
   room: (path: string) => Promise<RoomResource>;
   token: (user: string) => Promise<string>;
   putUser: (user: string, displayName: string) => Promise<void>;
-  post: (room: string, text: string, clientId: string) => Promise<MessageResource>;
+  post: (room: string, text: string, clientId: string, more?: PostMore) => Promise<MessageResource>;
   /** A call about one message, with the path after it, such as `/reactions/👍`. */
   act: (method: "PATCH" | "PUT" | "DELETE", message: Acted, path: string, body?: unknown) => Promise<void>;
 };
+
+/** What a message may have beside its text. */
+export type PostMore = { format?: "markdown"; mentions?: { users: string[] }; replyTo?: string };
 
 /** A message, and its room's key. */
 export type Acted = { room: string; id: string };
@@ -38,8 +41,8 @@ export function createRest(apiUrl: string, credential: string): Rest {
       z
         .object({ token: z.string() })
         .parse(await call("POST", `/v1/users/${user}/tokens`, { expiresInS: 3_600 })).token,
-    post: async (room, text, clientId) =>
-      messageResource.parse(await call("POST", messagesPath(room), { text, clientId })),
+    post: async (room, text, clientId, more = {}) =>
+      messageResource.parse(await call("POST", messagesPath(room), { text, clientId, ...more })),
     act: async (method, { room, id }, path, body) => {
       await call(method, `${messagesPath(room)}/${id}${path}`, body);
     },

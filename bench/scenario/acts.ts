@@ -1,9 +1,10 @@
-import { createRest } from "../rest.ts";
+import { createRest, type PostMore } from "../rest.ts";
 import type { DemoStack } from "../stack.ts";
 import type { AcceptedMessage } from "./checker.ts";
 import type { Room } from "./fixtures.ts";
 
-type Post = { user: string; text: string };
+/** `answers`: the index of a post before it. */
+type Post = { user: string; text: string; answers?: number } & Omit<PostMore, "replyTo">;
 type Act = {
   user: string;
   on: number;
@@ -18,6 +19,9 @@ const POSTS: readonly Post[] = [
   { user: "bob", text: "I bring two boards." },
   { user: "cyd", text: "Doors open at sevn." },
   { user: "dee", text: "BUY CHEAP WATCHES" },
+  { user: "ada", text: "@eli, can you bring a clock?", mentions: { users: ["eli"] } },
+  { user: "eli", text: "Yes, the digital one.", answers: 3 },
+  { user: "bob", text: "Tonight: **blitz**, then `chess960`.", format: "markdown" },
 ];
 
 const react = (user: string, on: number, key: string): Act => ({
@@ -59,10 +63,11 @@ export async function runActs(
     return result;
   };
   const posts: string[] = [];
-  for (const [index, { user, text }] of POSTS.entries()) {
+  for (const [index, { user, text, answers, ...more }] of POSTS.entries()) {
     const clientId = `demo-act-${String(index)}-${room.key}`;
+    const replyTo = answers === undefined ? undefined : posts[answers];
     const { id } = await accept(
-      () => restOf(user).post(room.key, text, clientId),
+      () => restOf(user).post(room.key, text, clientId, replyTo === undefined ? more : { ...more, replyTo }),
       (message) => message.id,
     );
     posts.push(id);

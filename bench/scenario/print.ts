@@ -1,19 +1,15 @@
 import type { ScenarioResult } from "./scenario.ts";
 import { percentile } from "../percentile.ts";
 
-/** A longer transcript is printed without its middle. */
-const SHOWN = 12;
+/** A longer transcript of a room is printed without its middle. */
+const SHOWN = 18;
 
 /** Prints the conversation as each user received it, and the latencies. */
 export function printResult(result: ScenarioResult, write: (line: string) => void): void {
-  for (const { user, lines } of result.transcripts) {
+  for (const { user, rooms } of result.transcripts) {
     write("");
     write(`── as ${user} saw it ──`);
-    const half = SHOWN / 2;
-    const isLong = lines.length > SHOWN;
-    for (const line of isLong ? lines.slice(0, half) : lines) write(`  ${line}`);
-    if (isLong) write(`  … ${String(lines.length - SHOWN)} more …`);
-    if (isLong) for (const line of lines.slice(-half)) write(`  ${line}`);
+    for (const line of rooms.flatMap(withoutMiddle)) write(`  ${line}`);
   }
   write("");
   write("latency, from asking         p50 ms   p99 ms");
@@ -24,6 +20,12 @@ export function printResult(result: ScenarioResult, write: (line: string) => voi
   }
   write("");
   write(`Matrix has ${String(result.sent)} of ${String(result.messages)} messages.`);
+}
+
+function withoutMiddle(lines: readonly string[]): string[] {
+  const half = SHOWN / 2;
+  if (lines.length <= SHOWN) return [...lines];
+  return [...lines.slice(0, half), `… ${String(lines.length - SHOWN)} more …`, ...lines.slice(-half)];
 }
 
 function format(value: number | null): string {

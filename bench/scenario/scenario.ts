@@ -26,7 +26,8 @@ export type ScenarioResult = {
   /** From the kill until what it delayed goes on; 0 without a kill. */
   recoveryMs: number;
   latencies: Latencies;
-  transcripts: { user: string; lines: string[] }[];
+  /** The lines of each room, as each user saw it. */
+  transcripts: { user: string; rooms: string[][] }[];
 };
 
 const SOCKETS_EACH = 2;
@@ -171,7 +172,7 @@ function countMissing(fromMatrix: readonly FromMatrix[], { subscribers, rooms }:
 function createTranscript(
   user: string,
   subscribers: readonly Subscriber[],
-): { user: string; lines: string[] } {
+): { user: string; rooms: string[][] } {
   const subscriber = subscribers.find((candidate) => candidate.user === user);
-  return { user, lines: describeViews(subscriber?.publications ?? []) };
+  return { user, rooms: describeViews(subscriber?.publications ?? [], user) };
 }

@@ -34,7 +34,7 @@ test("the demo runs a conversation that every socket receives once and in order,
     .trimEnd()
     .split("\n");
 
-  expect(printed.at(-1)).toBe("demo: accepted=25 delivered=25 lost=0 doubled=0 reordered=0 recovery_ms=0");
+  expect(printed.at(-1)).toBe("demo: accepted=28 delivered=28 lost=0 doubled=0 reordered=0 recovery_ms=0");
   const people = printed.filter((line) => line.startsWith("── as "));
   expect(people.length).toBeGreaterThanOrEqual(5);
   expect(printed.filter((line) => line.includes("Hello from a plain Matrix client")).length).toBeGreaterThan(
@@ -45,6 +45,14 @@ test("the demo runs a conversation that every socket receives once and in order,
   );
   expect(printed.filter((line) => /Doors open at seven\. \(edited\)/.test(line)).length).toBeGreaterThan(1);
   expect(printed.filter((line) => /I bring two boards\. 👍 2/.test(line)).length).toBeGreaterThan(1);
+  const asSeenBy = (who: string) => {
+    const from = printed.indexOf(`── as ${who} saw it ──`);
+    return printed.slice(from, printed.indexOf("", from)).join("\n");
+  };
+  expect(asSeenBy("eli")).toContain("ada: @Eli, can you bring a clock? (mentions you)");
+  expect(asSeenBy("dee")).toMatch(/ada: @Eli, can you bring a clock\?\n/);
+  expect(asSeenBy("ada")).toContain("eli to ada: Yes, the digital one. (mentions you)");
+  expect(asSeenBy("ada")).toContain("bob: Tonight: *blitz*, then `chess960`.");
   expect(printed).toContain("Matrix has 16 of 16 messages.");
   for (const what of ["accepted", "delivered", "sent \\(on Matrix\\)"])
     expect(printed).toContainEqual(expect.stringMatching(new RegExp(`^  ${what} +\\d+\\.\\d +\\d+\\.\\d$`)));
