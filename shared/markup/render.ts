@@ -45,6 +45,7 @@ export function renderMarkdown(text: string, names: Names): string | null {
 
 /** Safe HTML of a plain text with mentions; null for one without, and beyond the limits. */
 export function renderPlain(text: string, names: Names): string | null {
+  if (names.size === 0) return null;
   const parts = splitMentions(text, names);
   if (parts.every((part) => typeof part === "string")) return null;
   const html = parts

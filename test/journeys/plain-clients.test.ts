@@ -41,6 +41,11 @@ async function shown(text: string): Promise<MessageResource> {
   });
 }
 
+async function eventOf(client: NioClient, body: string): Promise<string> {
+  const events = await client.readAll(matrixRoomId);
+  return required(events.findLast(({ content }) => String(content["body"]).endsWith(body))).event;
+}
+
 test(
   "what people write with Markdown, mentions and replies stands on Matrix as plain clients read it, and comes back unchanged",
   async () => {
@@ -93,12 +98,45 @@ test(
     const here = await shown("here");
     expect(here).toMatchObject({ replyTo: { text: "where?", sender: { user: "ada" }, deleted: false } });
 
+    // Who knows no threads sees a reply to the last message of the thread: it answers the first one.
+    const fallback = { "m.in_reply_to": { event_id: await eventOf(client, "here") } };
+    await client.sendContent(matrixRoomId, {
+      ...{ msgtype: "m.text", body: "or there" },
+      "m.relates_to": { rel_type: "m.thread", event_id: root, is_falling_back: true, ...fallback },
+    });
+    expect(await shown("or there")).toMatchObject({ replyTo: { text: "where?" } });
+
     // An answer to a message of the thread stays in the thread.
     const answer = await post("bob", { text: "there", replyTo: here.id });
     expect(answer).toMatchObject({ replyTo: { id: here.id }, mentions: { users: ["ada"] } });
     const events = await client.readAll(matrixRoomId);
     const there = events.find(({ content }) => content["body"] === "there");
     expect(there).toMatchObject({ relation: "m.thread", target: root, sender: ids.bob });
+  },
+  LIMIT_MS,
+);
+
+test(
+  "a member on a plain client mentions people, and not the room; links into Matrix are text, and no Matrix id is shown",
+  async () => {
+    const client = await open("bob");
+    await client.sendContent(matrixRoomId, {
+      ...{ msgtype: "m.notice", body: `${ids.ada}, see https://matrix.to/#/${matrixRoomId}` },
+      ...{ format: "org.matrix.custom.html", "m.mentions": { user_ids: [ids.ada], room: true } },
+      formatted_body:
+        `<mx-reply>x</mx-reply><a href="https://matrix.to/#/${encodeURIComponent(ids.ada)}">${ids.ada}</a>, see ` +
+        `<a href="https://matrix.to/#/${matrixRoomId}">the room</a>, <a href="https://example.org/">this</a>`,
+    });
+    expect(await shown("@Ada, see #room")).toMatchObject({
+      ...{ kind: "notice", mentions: { users: ["ada"], room: false } },
+      html:
+        '<span data-mention="ada">@Ada</span>, see the room, ' +
+        '<a href="https://example.org/" rel="nofollow noopener">this</a>',
+    });
+    const { body } = await people.bob.call("GET", roomPath(room, "/messages?limit=100"));
+    const everything = JSON.stringify(body);
+    for (const id of [ids.ada, ids.bob, matrixRoomId, "matrix.to", "mxc:"])
+      expect(everything).not.toContain(id);
   },
   LIMIT_MS,
 );

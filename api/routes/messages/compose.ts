@@ -121,12 +121,17 @@ function composeText(
   };
 }
 
+/** Characters that fit in an event however they are written: each takes six bytes at most, and stands in an edit twice. */
+const SHORT_LENGTH = 4_000;
+
 /** Mentions stand on Matrix as names, or as they are written where the names have become too long: see `fitEvent`. */
 function requireSize(
   content: TextContent,
   names: ReadonlyMap<string, string>,
   { isEdit }: { isEdit: boolean },
 ): void {
+  // Most messages are short and plain: they are not looked at.
+  if (content.html === undefined && names.size === 0 && content.text.length < SHORT_LENGTH) return;
   const texts = names.size === 0 ? [content.text] : [content.text, nameMentions(content.text, names)];
   if (texts.some((text) => eventBytes({ ...content, text }, { isEdit }) > MAX_EVENT_BYTES))
     throw new AppError("too_large", "The message is too large for the chat server, with its formatting.");
