@@ -2,7 +2,7 @@ import type { Knex } from "knex";
 
 /*
  * What decides about rights beside roles: slow mode, mutes, bans and blocks. `rooms.rights_lowered_at`: since when fewer people may
- * write in the room. `rooms.is_blocked`: one of the two people of a direct room blocks the other. `bans`: who may not come into a
+ * write in the room. `rooms.described_at`: when name, topic or avatar were changed last. `rooms.is_blocked`: one of the two people of a direct room blocks the other. `bans`: who may not come into a
  * room; `is_ended`: the ban is over, and Matrix does not know yet.
  */
 export async function up(db: Knex): Promise<void> {
@@ -10,7 +10,8 @@ export async function up(db: Knex): Promise<void> {
     alter table rooms
       add column slow_mode_s integer not null default 0 check (slow_mode_s between 0 and 3600),
       add column is_blocked boolean not null default false,
-      add column rights_lowered_at timestamptz;
+      add column rights_lowered_at timestamptz,
+      add column described_at timestamptz;
     alter table memberships
       add column silenced_until timestamptz,
       add column last_post_at timestamptz;
@@ -42,6 +43,6 @@ export async function down(db: Knex): Promise<void> {
     drop index message_states_pinned;
     drop table bans;
     alter table memberships drop column silenced_until, drop column last_post_at;
-    alter table rooms drop column slow_mode_s, drop column is_blocked, drop column rights_lowered_at;
+    alter table rooms drop column slow_mode_s, drop column is_blocked, drop column rights_lowered_at, drop column described_at;
   `);
 }

@@ -14,8 +14,6 @@ import { role } from "../../shared/contract/roles.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 
 export const displayName = boundedText(256);
-export const roomName = boundedText(256);
-export const roomTopic = boundedText(1_024);
 export const visibility = z.enum(["private", "public"]);
 export const join = roomJoin.meta({
   description:

@@ -15,6 +15,7 @@ export function createNoOpHomeserver(): Homeserver {
       ),
     ensureAccount: () => Promise.resolve(),
     removeAccount: () => Promise.resolve(),
+    isDeactivated: () => Promise.resolve(false),
     login: () => Promise.reject(new Error("this homeserver has no login")),
   };
 }

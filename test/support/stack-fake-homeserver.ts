@@ -46,6 +46,8 @@ export class FakeHomeserver implements Homeserver {
     return Promise.resolve();
   };
 
+  readonly isDeactivated = () => Promise.resolve(false);
+
   readonly login = () => Promise.reject(new Error("the fake homeserver has no login"));
 
   /** The next call whose path matches fails; `isApplied`: it was done all the same, and the answer is lost. */

@@ -20,7 +20,7 @@ describe("a removal on Matrix", () => {
     isMember: true,
     isSettled: false,
     isOlderThanMembership: false,
-    actor: actor && { user: "ada", standing: `everyone ${actor}` },
+    actor: actor && { id: "ada", user: "ada", standing: `everyone ${actor}` },
     ...more,
   });
 

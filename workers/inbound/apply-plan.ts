@@ -6,6 +6,9 @@ import {
   type MatrixAct,
   type MatrixOutcome,
 } from "../../shared/db/acts/append-matrix-act.ts";
+import { noteBans } from "../../shared/db/bans/bans.ts";
+import { notePins } from "../../shared/db/pins/pinned.ts";
+import { takeDescription } from "../../shared/db/rooms/described-on-matrix.ts";
 import { takeWaiting } from "../../shared/db/acts/waiting-acts.ts";
 import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
@@ -61,6 +64,7 @@ export async function applySyncPlan(
     report: [
       ...(revived.length > 0 ? [reportRevived(revived)] : []),
       ...(pruned.length > 0 ? [deleteMessages(pruned, null)] : []),
+      ...plan.descriptions.map(takeDescription),
     ],
     last: [...sideEffectsOf(plan), ...also],
   });
@@ -148,6 +152,8 @@ function sideEffectsOf(plan: SyncPlan): Statement[] {
   return [
     ...(plan.memberships.length > 0 ? [applyMemberships(plan.memberships)] : []),
     ...(plan.removals.length > 0 ? [noteRemovals(plan.removals)] : []),
+    ...(plan.bans.length > 0 ? [noteBans(plan.bans)] : []),
+    ...(plan.pins.length > 0 ? [notePins(plan.pins)] : []),
     ...(plan.unknownUsers.length > 0 ? [noteUnknownUsers(plan.unknownUsers)] : []),
     ...plan.successors.map(noteSuccessor),
     ...(plan.configurationDrifts.length > 0 ? [markConfigurationDrift(plan.configurationDrifts)] : []),

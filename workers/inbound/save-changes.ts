@@ -168,6 +168,10 @@ async function afterSaving(
         ? context.wake("membership", { tenantId, roomId: drift.roomId })
         : context.wake("provisioning", { tenantId, subject: "room" as const, id: drift.roomId }),
     ),
+    ...[...plan.descriptions, ...plan.pins].map(({ roomId }) =>
+      context.wake("provisioning", { tenantId, subject: "room" as const, id: roomId }),
+    ),
+    ...plan.bans.map(({ roomId }) => context.wake("membership", { tenantId, roomId })),
     ...plan.removals.map(({ roomId }) => context.wake("membership", { tenantId, roomId })),
   ];
   await Promise.all([published, ...wakes]);

@@ -1,5 +1,8 @@
 import type { AppliedMembership } from "../../shared/db/memberships/applied-members.ts";
 import type { NotedRemoval } from "../../shared/db/memberships/removals.ts";
+import type { BanOnMatrix } from "../../shared/db/bans/bans.ts";
+import type { PinsOnMatrix } from "../../shared/db/pins/pinned.ts";
+import type { DescriptionOnMatrix } from "../../shared/db/rooms/described-on-matrix.ts";
 import type { WaitingAct } from "../../shared/db/acts/waiting-acts.ts";
 import type { OwnEvent } from "../../shared/db/messages/settle.ts";
 import type { ConfigurationDrift, Successor } from "../../shared/db/rooms/changed-on-matrix.ts";
@@ -31,6 +34,11 @@ export type SyncPlan = {
   memberships: AppliedMembership[];
   /** To be settled. */
   removals: NotedRemoval[];
+  /** Of people who are no members. */
+  bans: BanOnMatrix[];
+  descriptions: DescriptionOnMatrix[];
+  /** Lists of pinned messages that others wrote: what they change is among the steps. */
+  pins: PinsOnMatrix[];
   unknownUsers: string[];
   configurationDrifts: ConfigurationDrift[];
   encrypted: string[];
@@ -104,8 +112,9 @@ export function joinPlans(one: SyncPlan, other: SyncPlan): SyncPlan {
 /** The rooms whose timelines the plan changes, or whose state. */
 export function roomsToLock(plan: SyncPlan): Set<string> {
   const { steps, adopted, encrypted, unknownUsers } = plan;
-  const { memberships, removals, configurationDrifts, successors } = plan;
-  const named = [...adopted, ...memberships, ...removals, ...configurationDrifts, ...successors];
+  const { memberships, removals, configurationDrifts, successors, descriptions, pins } = plan;
+  const states = [...configurationDrifts, ...descriptions, ...pins, ...successors];
+  const named = [...adopted, ...memberships, ...removals, ...states];
   const appended = new Set([...plan.pruned, ...plan.revived]);
   const withEntries = plan.settled.filter(({ messageId }) => appended.has(messageId));
   return new Set([
@@ -126,6 +135,9 @@ function emptyPlan(): SyncPlan {
     revived: [],
     memberships: [],
     removals: [],
+    bans: [],
+    descriptions: [],
+    pins: [],
     unknownUsers: [],
     configurationDrifts: [],
     encrypted: [],
@@ -175,6 +187,12 @@ function addSideEffect(
     case "configuration-drift":
       plan.configurationDrifts.push({ roomId, what: translation.what });
       break;
+    case "description":
+      plan.descriptions.push(translation.change);
+      break;
+    case "pins":
+      plan.pins.push(translation.pins);
+      break;
     case "redacted-state":
       addDrifts(plan, roomId, translation.what);
       break;
@@ -218,6 +236,7 @@ function addMembership(
 ): void {
   const { userId, applied } = translation;
   plan.memberships.push({ roomId, userId, applied });
+  if (applied === "out" && translation.ban) plan.bans.push(translation.ban);
   if (applied === "out" && translation.removal !== null)
     plan.removals.push({ roomId, userId, ...translation.removal });
 }

@@ -37,8 +37,7 @@ export function planSteps(
   };
   for (const [place, { event, translation }] of events.entries()) {
     if (translation.kind === "message") addEntry(steps, roomId, translation.entry);
-    if (translation.kind === "act") {
-      const { act } = translation;
+    for (const act of actsOf(translation)) {
       const target = act.targetEventId;
       if ((places.get(target) ?? -1) > place || early.has(target)) {
         early.add(act.eventId);
@@ -49,6 +48,11 @@ export function planSteps(
     if (translation.kind === "message" || translation.kind === "own") addActsOn(event.event_id);
   }
   return steps;
+}
+
+function actsOf(translation: Translation): readonly MatrixAct[] {
+  if (translation.kind === "act") return [translation.act];
+  return translation.kind === "pins" ? translation.acts : [];
 }
 
 function addEntry(steps: Step[], roomId: string, entry: NewEntry): void {

@@ -3,18 +3,11 @@ import { findRoomWithPosition, presentRoom, type DesiredRoom } from "../../../sh
 import { AppError } from "../../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../../shared/contract/names.ts";
 import { roomResource, type RoomResource } from "../../../shared/contract/resources.ts";
+import { roomName, roomTopic } from "../../../shared/contract/room-texts.ts";
 import type { KeyedMutex } from "../../../shared/platform/concurrency/keyed-mutex.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
 import type { Caller } from "../../auth/authenticate.ts";
-import {
-  avatarUrl,
-  join,
-  postingField,
-  roomName,
-  roomTopic,
-  slowModeS,
-  visibility,
-} from "../../http/fields.ts";
+import { avatarUrl, join, postingField, slowModeS, visibility } from "../../http/fields.ts";
 import { answerResource, type Answer, type Call } from "../../http/route.ts";
 
 export const tag = "rooms";

@@ -8,7 +8,7 @@ import { standingOf } from "./standing.ts";
 import { membersDue } from "./members-due.ts";
 
 /**
- * A removal on Matrix: somebody else kicked or banned a person. It is settled once, by `workers/reconcile/removals/settle-removal.ts`.
+ * A removal on Matrix: somebody else kicked or banned a person, or the person left. It is settled once, by `workers/reconcile/removals/settle-removal.ts`.
  * In `memberships`:
  *
  * - `removal_event_id`: the event of a removal that is still to be settled. The sync writes it (`noteRemovals`), for
@@ -72,7 +72,7 @@ export type RemovalRow = {
   isSettled: boolean;
   /** The person became a member, or was given another role, after the removal. */
   isOlderThanMembership: boolean;
-  actor: { user: string; standing: Standing } | null;
+  actor: { id: string; user: string; standing: Standing } | null;
 };
 
 /**
@@ -88,7 +88,7 @@ export async function findRemoval(
     trx,
     `select r.kind, s.role, s.desired = 'in' as "isMember", s.settled_removal_id is not distinct from :eventId as "isSettled",
             s.updated_at > to_timestamp(:atMs / 1000.0) as "isOlderThanMembership",
-            (select jsonb_build_object('user', a.external_id, 'standing', ${standingOf("p", "r")})
+            (select jsonb_build_object('id', a.id, 'user', a.external_id, 'standing', ${standingOf("p", "r")})
                from users a join memberships p on p.user_id = a.id and p.room_id = r.id and p.desired = 'in'
               where a.matrix_user_id = :sender and a.tenant_id = r.tenant_id and a.deleted_at is null) as actor
        from memberships s join rooms r on r.id = s.room_id

@@ -174,7 +174,7 @@ export async function changeRoom(
         set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, join_rule = :join, posting = :posting,
             slow_mode_s = :slowModeS, ${PROVISIONING_CHANGED},
             strangers_seen_at = case when :isClosed then now() else strangers_seen_at end,
-            rights_lowered_at = case when :isLowered then now() else rights_lowered_at end,
+            described_at = now(), rights_lowered_at = case when :isLowered then now() else rights_lowered_at end,
             ${membersDue({ when: "(:isClosed or :hasOtherLevels)" })}
       where tenant_id = :tenantId and id = :id`,
     // Unknown users may be in a public room: they are removed from one that becomes private.

@@ -129,6 +129,10 @@ export class NioClient {
     await this.#ask(answer, { do: "ban", room, user, reason });
   }
 
+  async unban(room: string, user: string): Promise<void> {
+    await this.#ask(answer, { do: "unban", room, user });
+  }
+
   async leave(room: string): Promise<void> {
     await this.#ask(answer, { do: "leave", room });
   }

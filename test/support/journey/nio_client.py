@@ -111,6 +111,10 @@ class Client:
         checked(await self.nio.room_ban(room, user, reason))
         return {}
 
+    async def unban(self, room, user):
+        checked(await self.nio.room_unban(room, user))
+        return {}
+
     async def leave(self, room):
         checked(await self.nio.room_leave(room))
         return {}

@@ -13,6 +13,7 @@ export const CONFIGURATION: ReadonlyMap<string, ConfigurationDrift["what"]> = ne
   [EventType.RoomHistoryVisibility, "description"],
   [EventType.RoomGuestAccess, "description"],
   [EventType.RoomCanonicalAlias, "description"],
+  [EventType.RoomPinnedEvents, "description"],
 ]);
 
 export function translateConfiguration(

@@ -2,7 +2,9 @@ import { CONTENT_EVENT_TYPES } from "../../matrix/content/index.ts";
 import { EventType } from "../../matrix/names.ts";
 import { CONFIGURATION, translateConfiguration } from "./configuration.ts";
 import { translateContent } from "./content.ts";
+import { translateDescription } from "./description.ts";
 import { translateMember } from "./member.ts";
+import { translatePins } from "./pins.ts";
 import { translateReaction } from "./reaction.ts";
 import { translateRedaction } from "./redaction.ts";
 import { translateTombstone } from "./tombstone.ts";
@@ -15,6 +17,9 @@ const TRANSLATORS: ReadonlyMap<string, Translator> = new Map<string, Translator>
   [EventType.RoomRedaction, translateRedaction],
   [EventType.RoomMember, translateMember],
   ...[...CONFIGURATION.keys()].map((type) => [type, translateConfiguration] as const),
+  [EventType.RoomName, translateDescription],
+  [EventType.RoomTopic, translateDescription],
+  [EventType.RoomPinnedEvents, translatePins],
   [EventType.RoomTombstone, translateTombstone],
   [EventType.RoomEncryption, (): Translation => ({ kind: "encrypted" })],
   [EventType.RoomMessageEncrypted, (): Translation => ({ kind: "encrypted" })],

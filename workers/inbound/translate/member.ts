@@ -1,9 +1,11 @@
+import type { BanOnMatrix } from "../../../shared/db/bans/bans.ts";
 import type { MatrixEvent } from "../../matrix/event.ts";
 import { Membership } from "../../matrix/names.ts";
-import { readRemoval } from "../../matrix/rooms/member-event.ts";
+import { readReason, readRemoval } from "../../matrix/rooms/member-event.ts";
+import { readTime } from "./sender.ts";
 import { NOTHING, type EventContext, type Translation } from "./translation.ts";
 
-export function translateMember(_roomId: string, event: MatrixEvent, context: EventContext): Translation {
+export function translateMember(roomId: string, event: MatrixEvent, context: EventContext): Translation {
   const membership = event.content["membership"];
   const userId = context.userIds.get(event.state_key ?? "");
   if (userId === undefined) {
@@ -12,12 +14,13 @@ export function translateMember(_roomId: string, event: MatrixEvent, context: Ev
   }
   if (membership === Membership.Join) return { kind: "membership", userId, applied: "in" };
   const isOut = membership === Membership.Leave || membership === Membership.Ban;
-  return isOut
-    ? { kind: "membership", userId, applied: "out", removal: othersRemoval(event, context) }
-    : NOTHING;
+  if (!isOut) return NOTHING;
+  const ban = othersBan({ roomId, userId }, event, context);
+  const removal = othersRemoval(event, context);
+  return { kind: "membership", userId, applied: "out", removal, ...(ban === null ? {} : { ban }) };
 }
 
-/** A removal that our observer did not cause. It never bans: a ban by its account is of the homeserver's operator. */
+/** A removal that our observer did not cause. Also a ban by its account: that is looked at again, with what is wanted here. */
 function othersRemoval(
   event: MatrixEvent,
   { observerMatrixId }: EventContext,
@@ -25,4 +28,20 @@ function othersRemoval(
   const removal = readRemoval(event);
   if (removal === null || (removal.sender === observerMatrixId && !removal.isBan)) return null;
   return { eventId: removal.eventId, isBan: removal.isBan };
+}
+
+/** A ban, or the end of one, that our observer did not cause. */
+function othersBan(
+  place: { roomId: string; userId: string },
+  event: MatrixEvent,
+  { observerMatrixId, userIds }: EventContext,
+): BanOnMatrix | null {
+  const isBan = event.content["membership"] === Membership.Ban;
+  const isUnban = !isBan && event.unsigned?.prev_content?.["membership"] === Membership.Ban;
+  if ((!isBan && !isUnban) || event.sender === observerMatrixId) return null;
+  return {
+    ...place,
+    ...{ actorId: userIds.get(event.sender) ?? null, isBan, reason: readReason(event.content) },
+    at: readTime(event.origin_server_ts).toISOString(),
+  };
 }

@@ -1,6 +1,9 @@
 import type { MatrixAct } from "../../../shared/db/acts/append-matrix-act.ts";
 import type { WaitingAct } from "../../../shared/db/acts/waiting-acts.ts";
 import type { MarkedMessage } from "../../../shared/db/observers/find-named.ts";
+import type { BanOnMatrix } from "../../../shared/db/bans/bans.ts";
+import type { PinsOnMatrix } from "../../../shared/db/pins/pinned.ts";
+import type { DescriptionOnMatrix } from "../../../shared/db/rooms/described-on-matrix.ts";
 import type { ConfigurationDrift } from "../../../shared/db/rooms/changed-on-matrix.ts";
 import type { NewEntry } from "../../../shared/timeline/append.ts";
 import type { NamedPerson } from "../../matrix/content/index.ts";
@@ -41,9 +44,12 @@ export type EventContext = {
  * - `act`: somebody edited, deleted or reacted to a message on Matrix, or redacted such an act. `mayBeState`: what
  *   is redacted could not be looked up, and may be what the tenant decides.
  * - `withdrawn`: somebody redacted an act that waits for its target.
- * - `membership`: a user of the tenant is in the room on Matrix, or is not; `removal`: somebody else took the user out.
+ * - `membership`: a user of the tenant is in the room on Matrix, or is not; `removal`: somebody else took the user out, or the user
+ *   left; `ban`: somebody else banned the user, or ended the ban.
  * - `unknown-user`: a user whom the tenant does not know joined the room or was invited.
  * - `configuration-drift`: someone changed what the tenant decides.
+ * - `description`: a person changed the room's name or topic.
+ * - `pins`: a person changed which messages are pinned.
  * - `redacted-state`: someone redacted what the tenant decides; `what` has all of which it may be a part.
  * - `successor`: the room was upgraded and goes on as another one.
  */
@@ -65,9 +71,12 @@ export type Translation =
       userId: string;
       applied: "out";
       removal: { eventId: string; isBan: boolean } | null;
+      ban?: BanOnMatrix;
     }
   | { kind: "unknown-user" }
   | { kind: "configuration-drift"; what: ConfigurationDrift["what"] }
+  | { kind: "description"; change: DescriptionOnMatrix }
+  | { kind: "pins"; acts: readonly MatrixAct[]; pins: PinsOnMatrix }
   | { kind: "redacted-state"; what: readonly ConfigurationDrift["what"][] }
   | { kind: "encrypted" }
   | { kind: "successor"; matrixRoomId: string }

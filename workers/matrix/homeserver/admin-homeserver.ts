@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { z } from "zod";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import type { SealKey } from "../../../shared/platform/seal.ts";
 import type { Requester } from "../http/client.ts";
@@ -41,6 +42,10 @@ export function createAdminHomeserver(options: AdminOptions): OpenedHomeserver {
       await liftLimits(as(operatorId), matrixUserId);
     },
     removeAccount: (matrixUserId) => removeAccount(store, operatorId, as(operatorId), matrixUserId),
+    isDeactivated: async (matrixUserId) => {
+      await store.ensure(operatorId);
+      return isDeactivated(as(operatorId), matrixUserId);
+    },
     login: (matrixUserId) => loginWithPassword(options, matrixUserId, { displayName: "Plain Matrix client" }),
     credentialVariable: "SYNAPSE_REGISTRATION_SECRET",
     checkCredential: async ({ isThorough }) => {
@@ -83,6 +88,14 @@ async function liftLimits(operator: Requester, matrixUserId: string): Promise<vo
     path: `/users/${encodeURIComponent(matrixUserId)}/override_ratelimit`,
     body: { messages_per_second: 0, burst_count: 0 },
   });
+}
+
+const account = z.object({ deactivated: z.boolean() });
+
+async function isDeactivated(operator: Requester, matrixUserId: string): Promise<boolean> {
+  const path = `/users/${encodeURIComponent(matrixUserId)}`;
+  const found = await unlessMissing(operator({ method: "GET", prefix: "/_synapse/admin/v2", path }));
+  return account.safeParse(found).data?.deactivated ?? false;
 }
 
 /** Deactivates the account, which ends all its tokens, and deletes ours. */

@@ -27,6 +27,7 @@ export function createAppserviceHomeserver(options: AppserviceOptions): OpenedHo
     as: (matrixUserId) => Promise.resolve(as(matrixUserId)),
     ensureAccount: (matrixUserId) => ensureAccount(connection({}), matrixUserId),
     removeAccount: (matrixUserId) => deactivate(as(matrixUserId)),
+    isDeactivated: (matrixUserId) => isGone(as(matrixUserId)),
     login: (matrixUserId) => login(options, matrixUserId),
     credentialVariable: "SYNAPSE_AS_TOKEN",
     checkCredential: async () => void (await connection({})({ method: "GET", path: "/account/whoami" })),
@@ -51,6 +52,16 @@ async function ensureAccount(request: Requester, matrixUserId: string): Promise<
 
 /** What Synapse returns for a deactivated account, whose device is gone too. */
 const GONE = new Set(["M_UNKNOWN_DEVICE", "M_USER_DEACTIVATED", "M_FORBIDDEN"]);
+
+async function isGone(request: Requester): Promise<boolean> {
+  try {
+    await request({ method: "GET", path: "/account/whoami" });
+    return false;
+  } catch (error) {
+    if (error instanceof MatrixFailure && GONE.has(error.errcode)) return true;
+    throw error;
+  }
+}
 
 async function deactivate(request: Requester): Promise<void> {
   try {

@@ -13,6 +13,11 @@ export type Homeserver = {
   ensureAccount: (matrixUserId: string) => Promise<void>;
   /** Removes the account and all its credentials. */
   removeAccount: (matrixUserId: string) => Promise<void>;
+  /**
+   * Whether the account was deactivated: it leaves all its rooms then. With an Application Service also an account all of whose
+   * devices were logged out.
+   */
+  isDeactivated: (matrixUserId: string) => Promise<boolean>;
   /** Creates a credential for a person's own Matrix client. */
   login: (matrixUserId: string) => Promise<{ deviceId: string; accessToken: string }>;
 };

@@ -9,36 +9,60 @@ import { getState } from "./state.ts";
 /** An account in a room. */
 type Target = { matrixRoomId: string; matrixUserId: string };
 
-/** Somebody else took a person out of a room. `atMs`: by the homeserver's clock. */
-export type Removal = { eventId: string; sender: string; atMs: number; isBan: boolean };
+/**
+ * A person was taken out of a room by somebody else, or left it. `atMs`: by the homeserver's clock. `isLeave`: the person left by
+ * themselves.
+ */
+export type Removal = {
+  eventId: string;
+  sender: string;
+  atMs: number;
+  isBan: boolean;
+  isLeave: boolean;
+  reason: string | null;
+};
 
 const LATEST_MS = Date.UTC(9_999, 11, 31);
+const REASON_MAX_LENGTH = 500;
 
 /**
- * The removal that an event of the type `m.room.member` is: a ban, or a kick. Null for one by which a person comes, leaves
- * by themselves, or may come again after a ban.
+ * The removal that an event of the type `m.room.member` is: a ban, a kick, or that a person who was in the room left it. Null for one
+ * by which a person comes, declines, or may come again after a ban.
  */
 export function readRemoval(event: Omit<MatrixEvent, "type">): Removal | null {
-  const { content, event_id: eventId, origin_server_ts: atMs, sender, state_key: member, unsigned } = event;
+  const { content, event_id: eventId, origin_server_ts: atMs, sender, state_key: member } = event;
+  const former = event.unsigned?.prev_content?.["membership"];
   const isBan = content["membership"] === Membership.Ban;
-  const isUnban = unsigned?.prev_content?.["membership"] === Membership.Ban;
-  const isKick = content["membership"] === Membership.Leave && sender !== member && !isUnban;
+  const isOut = content["membership"] === Membership.Leave;
+  const isKick = isOut && sender !== member && former !== Membership.Ban;
+  const isLeave = isOut && sender === member && former === Membership.Join;
+  if (!isBan && !isKick && !isLeave) return null;
   // A homeserver may send any number as a time.
-  return isBan || isKick ? { eventId, sender, atMs: Math.min(Math.max(atMs, 0), LATEST_MS), isBan } : null;
+  const time = Math.min(Math.max(atMs, 0), LATEST_MS);
+  return { eventId, sender, atMs: time, isBan, isLeave, reason: readReason(content) };
 }
 
-/** How somebody else took a person out of a room, as Matrix shows it now; null as for `readRemoval`. */
+/** Why, in words that Postgres stores. */
+export function readReason(content: Record<string, unknown>): string | null {
+  const reason = content["reason"];
+  if (typeof reason !== "string") return null;
+  // Made well-formed last: the cut may split a character, and Postgres refuses half of one.
+  const safe = reason.replaceAll("\0", "").slice(0, REASON_MAX_LENGTH).toWellFormed();
+  return safe === "" ? null : safe;
+}
+
+/** How a person was taken out of a room, or left it, as Matrix shows it now; null as for `readRemoval`. */
 export async function findRemovalOnMatrix(observer: Requester, target: Target): Promise<Removal | null> {
   const state = `state/${EventType.RoomMember}/${encodeURIComponent(target.matrixUserId)}`;
   const event = await fetchEvent(observer, target, state);
   if (event === null) return null;
-  const removal = readRemoval(event);
-  const former = event.unsigned?.replaces_state;
-  if (removal === null || removal.isBan || event.unsigned?.prev_content || former === undefined)
-    return removal;
+  const { unsigned, content } = event;
+  const former = unsigned?.replaces_state;
+  if (unsigned?.prev_content || former === undefined || content["membership"] !== Membership.Leave)
+    return readRemoval(event);
   // The homeserver has not said what the event replaces: a ban that was ended looks like a kick.
   const replaced = await fetchEvent(observer, target, `event/${encodeURIComponent(former)}`);
-  return replaced?.content["membership"] === Membership.Ban ? null : removal;
+  return readRemoval(replaced === null ? event : { ...event, unsigned: { prev_content: replaced.content } });
 }
 
 async function fetchEvent(

@@ -13,6 +13,7 @@ export const EVENT_TYPES: readonly string[] = [
   EventType.RoomName,
   EventType.RoomTopic,
   EventType.RoomAvatar,
+  EventType.RoomPinnedEvents,
   EventType.RoomJoinRules,
   EventType.RoomHistoryVisibility,
   EventType.RoomGuestAccess,

@@ -1,8 +1,11 @@
+import { z } from "zod";
+import { listPinnedEvents } from "../../../shared/db/pins/pinned.ts";
 import { markRoomDescribed } from "../../../shared/db/rooms/room-provisioning.ts";
 import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../../runtime/context.ts";
 import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";
 import type { Requester } from "../../matrix/http/client.ts";
+import { EventType } from "../../matrix/names.ts";
 import { pointAlias } from "../../matrix/rooms/alias.ts";
 import { getState, putState } from "../../matrix/rooms/state.ts";
 import type { RoomLease } from "../../runtime/room-lease.ts";
@@ -20,7 +23,26 @@ export async function describeRoom(
     lease.check();
     await applyState(context, request, room, state);
   }
+  await applyPins(context, request, room, lease);
   await markRoomDescribed(context.db, room.id, room.desired_version);
+}
+
+const pinned = z.object({ pinned: z.array(z.string()) }).catch({ pinned: [] });
+
+/** The list of pinned messages is as here, where somebody changed it who may not. */
+async function applyPins(
+  { db }: WorkerContext,
+  request: Requester,
+  room: { id: string; matrix_room_id: string },
+  lease: RoomLease,
+): Promise<void> {
+  const place = { matrixRoomId: room.matrix_room_id, type: EventType.RoomPinnedEvents };
+  const events = await listPinnedEvents(db, room.id);
+  const wanted = events.flatMap(({ event_id: eventId }) => eventId ?? []);
+  const found = pinned.parse(await getState(request, place)).pinned;
+  if (JSON.stringify(found) === JSON.stringify(wanted)) return;
+  lease.check();
+  await putState(request, { ...place, content: { pinned: wanted } });
 }
 
 async function applyState(

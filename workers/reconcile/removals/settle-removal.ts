@@ -1,4 +1,5 @@
 import { isAllowedOver } from "../../../shared/contract/permissions.ts";
+import { insertBan } from "../../../shared/db/bans/bans.ts";
 import { transact } from "../../../shared/db/connection/transaction.ts";
 import {
   clearRemoval,
@@ -47,8 +48,8 @@ export async function settleRemovals(
 }
 
 /**
- * Settles what Matrix shows now of a person whom somebody else kicked or banned there. When a member may remove this person
- * here too, the removal is taken over: `taken over`. Otherwise a member's ban is undone: `undone`. A person who is no member
+ * Settles what Matrix shows now of a person who left, or whom somebody else kicked or banned there. When a member may remove this person
+ * here too, or the person left, it is taken over: `taken over`. Otherwise a member's ban is undone: `undone`. A person who is no member
  * stays banned. Also `undone` when there is nothing in the way of a join.
  * @throws MatrixFailure `transient` when the homeserver does not let the observer undo a ban.
  */
@@ -69,7 +70,9 @@ export async function settleRemoval(
     await clearRemoval(db, place, noted);
     return "undone";
   }
-  const { isMember, ended } = await takeOver(context, room, member.userId, { removal, noted });
+  // The homeserver takes a deactivated account out of all its rooms: the person has left none of them.
+  const isForgotten = removal.isLeave && (await homeserver.isDeactivated(member.matrixUserId));
+  const { isMember, ended } = await takeOver(context, room, member.userId, { removal, noted, isForgotten });
   if (ended !== null) {
     await publishEnded(context, room, ended);
     return "taken over";
@@ -99,16 +102,20 @@ function takeOver(
   { db }: WorkerContext,
   room: MatrixRoom,
   userId: string,
-  { removal, noted }: { removal: Removal; noted: string | null },
+  { removal, noted, isForgotten }: { removal: Removal; noted: string | null; isForgotten: boolean },
 ): Promise<{ isMember: boolean; ended: AppendedRow[] | null }> {
   return transact(db, async (trx) => {
     await lockOutboxes(trx, room.tenant_id, [room.id]);
     const found = await findRemoval(trx, room.id, { userId, ...removal });
     if (!found) return { isMember: false, ended: null };
     const by = found.actor?.user ?? null;
-    const ended = isRemovalHere(found)
-      ? await endMembership(trx, { tenantId: room.tenant_id, roomId: room.id, userId, by })
-      : null;
+    const place = { tenantId: room.tenant_id, roomId: room.id, userId };
+    const isHere = !isForgotten && (removal.isLeave ? isLeaveHere(found) : isRemovalHere(found));
+    const ended = isHere ? await endMembership(trx, { ...place, by }) : null;
+    if (isHere && removal.isBan) {
+      const { reason } = removal;
+      await insertBan(trx, { ...place, byId: found.actor?.id ?? null, reason, isApplied: true });
+    }
     await markRemovalSettled(trx, { roomId: room.id, userId, ...removal }, noted);
     return { isMember: found.isMember, ended };
   });
@@ -118,16 +125,14 @@ function takeOver(
  * Whether a removal on Matrix removes the person here too: the one who did it may remove a member of that role, and the
  * tenant has not added the person since. A direct room keeps both of its members.
  */
-export function isRemovalHere({
-  actor,
-  isMember,
-  isOlderThanMembership,
-  isSettled,
-  kind,
-  role,
-}: RemovalRow): boolean {
-  if (!isMember || isSettled || isOlderThanMembership || actor === null || kind === "direct") return false;
-  return isAllowedOver(actor.standing, "remove", role);
+export function isRemovalHere(removal: RemovalRow): boolean {
+  const { actor, role } = removal;
+  return isLeaveHere(removal) && actor !== null && isAllowedOver(actor.standing, "remove", role);
+}
+
+/** Whether that a person left on Matrix means so here too, on the same terms. */
+function isLeaveHere({ isMember, isOlderThanMembership, isSettled, kind }: RemovalRow): boolean {
+  return isMember && !isSettled && !isOlderThanMembership && kind !== "direct";
 }
 
 /** Publishes the removal and ends the person's subscriptions. What fails here, the sweeper repeats. */
@@ -136,7 +141,7 @@ async function publishEnded(
   room: RoomSnapshot,
   entries: readonly AppendedRow[],
 ): Promise<void> {
-  context.log.info({ room: room.id }, "a member was removed on Matrix: removed here too");
+  context.log.info({ room: room.id }, "a member left, or was removed, on Matrix: out here too");
   context.sent.add([room.id]);
   wakeConsumers(context, entries);
   try {
