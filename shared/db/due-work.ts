@@ -43,7 +43,12 @@ const FIND_DUE = `
      (select 'room-sync', g.tenant_id, g.room_id, null
         from room_timeline g join rooms r on r.id = g.room_id
        where g.gap_next_attempt_at <= now() - ${GRACE} and r.observer_left_at is null
-       order by ${inTurn("g", "gap_next_attempt_at")} limit :limit)`;
+       order by ${inTurn("g", "gap_next_attempt_at")} limit :limit)
+     union all
+     (select 'erasure', e.tenant_id, e.user_id, null
+        from erasures e join tenants t on t.id = e.tenant_id
+       where e.next_attempt_at <= now() - ${GRACE} and t.status = 'active'
+       order by ${inTurn("e", "next_attempt_at")} limit :limit)`;
 
 /** Work that has been due for half a second, `limit` of each kind at most. */
 export async function findDueWork(db: Db, limit: number): Promise<DueJob[]> {
@@ -56,6 +61,7 @@ export async function findDueWork(db: Db, limit: number): Promise<DueJob[]> {
   const rows = await rowsOf<Row>(db, FIND_DUE, { limit });
   return rows.map(({ name, tenant_id: tenantId, id, subject }): DueJob => {
     if (name === "provisioning") return { name, payload: { tenantId, subject: subject ?? "room", id } };
+    if (name === "erasure") return { name, payload: { tenantId, userId: id } };
     return { name, payload: { tenantId, roomId: id } };
   });
 }
@@ -81,6 +87,9 @@ const MAKE_DUE_AFTER_OUTAGE = [
   `${MINE}, locked as (
      select id from users where ${PROVISIONING_FAILED} and ${OF_ITS_TENANTS} order by id for update
    ) update users u set next_attempt_at = ${SOON} from locked where u.id = locked.id`,
+  `${MINE}, locked as (
+     select user_id from erasures where ${ROW_FAILED} and ${OF_ITS_TENANTS} order by user_id for update
+   ) update erasures e set next_attempt_at = ${SOON} from locked where e.user_id = locked.user_id`,
   `${MINE}, locked as (
      select id, ${PROVISIONING_FAILED} as row_failed, ${MEMBERS_FAILED} as members_failed from rooms
       where (${PROVISIONING_FAILED} or ${MEMBERS_FAILED}) and ${OF_ITS_TENANTS} order by id for update

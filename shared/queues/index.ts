@@ -1,3 +1,4 @@
+import { erasure } from "./erasure.ts";
 import { maintenance } from "./maintenance.ts";
 import { membership } from "./membership.ts";
 import { outboundMessage } from "./outbound-message.ts";
@@ -12,6 +13,7 @@ export const JOBS = {
   "room-sync": roomSync,
   "outbound-message": outboundMessage,
   "timeline-consumer": timelineConsumer,
+  erasure,
   maintenance,
 } as const;
 

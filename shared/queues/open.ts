@@ -35,6 +35,7 @@ export function openQueues(redis: Redis, log: Log): Queues {
     "room-sync": open("room-sync"),
     "outbound-message": open("outbound-message"),
     "timeline-consumer": open("timeline-consumer"),
+    erasure: open("erasure"),
     maintenance: open("maintenance"),
   };
 }

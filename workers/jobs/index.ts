@@ -1,6 +1,7 @@
 import type { JobName, JobPayload } from "../../shared/queues/index.ts";
 import type { JobResult, WorkerContext } from "../runtime/context.ts";
 import type { TenantSlots } from "../runtime/tenant-semaphore.ts";
+import { handleErasure } from "./erasure.ts";
 import { handleMaintenance } from "./maintenance.ts";
 import { handleMembership } from "./membership.ts";
 import { handleOutboundMessage } from "./outbound-message.ts";
@@ -27,5 +28,6 @@ export const HANDLERS: Handlers = {
   provisioning: { handle: handleProvisioning, slots: { perProcess: 30, perTenant: 3 } },
   "room-sync": { handle: handleRoomSync, slots: { perProcess: 12, perTenant: 2 } },
   "timeline-consumer": { handle: handleTimelineConsumer, slots: { perProcess: 10, perTenant: 6 } },
+  erasure: { handle: handleErasure, slots: { perProcess: 4, perTenant: 2 } },
   maintenance: { handle: handleMaintenance, slots: { perProcess: 1, perTenant: 1 } },
 };

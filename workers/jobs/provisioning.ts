@@ -9,6 +9,7 @@ import {
   markAccountRemoved,
   rescheduleUser,
 } from "../../shared/db/users/user-provisioning.ts";
+import { hasErasure } from "../../shared/db/users/erasures.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { applyProfile } from "../reconcile/ensure-account.ts";
@@ -23,6 +24,12 @@ import { leaveRoom, listJoined, removeMember } from "../matrix/rooms/members.ts"
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { withRoomLease, type RoomLease } from "../runtime/room-lease.ts";
+
+/** The observer redacts what a deleted person wrote in a deleted room before it leaves. */
+const AFTER_ERASURE = {
+  ...{ delayMs: 2_000, attempts: 0, failed: false },
+  error: "what a deleted person wrote is being removed",
+};
 
 /** Creates or updates one account or one room on Matrix as the tenant wants it, or removes a deleted one. */
 export function handleProvisioning(
@@ -50,7 +57,7 @@ async function provisionUser(
         await markAccountRemoved(context.db, tenantId, id);
       } else {
         if (!due.is_registered) await homeserver.ensureAccount(account.matrixUserId);
-        await applyProfile(context, homeserver, account);
+        await applyProfile(context, homeserver, account, { isNew: !due.is_registered });
       }
       return DONE;
     },
@@ -64,6 +71,10 @@ async function provisionRoom(
 ): Promise<JobResult> {
   const result = await withRoomLease(context, { tenantId, roomId: id }, async (lease, room) => {
     if (!room.tenant_is_active) return DONE;
+    if (room.is_deleted && (await hasErasure(context.db, id))) {
+      await rescheduleRoom(context.db, id, AFTER_ERASURE);
+      return { retryInMs: AFTER_ERASURE.delayMs };
+    }
     return convergeOrReschedule(
       context,
       room.attempts,

@@ -10,23 +10,29 @@ export async function ensureAccount(
   user: { id: string; tenantId: string; matrixUserId: string },
 ): Promise<void> {
   await homeserver.ensureAccount(user.matrixUserId);
-  await applyProfile(context, homeserver, user);
+  await applyProfile(context, homeserver, user, { isNew: true });
 }
 
-/** Sets the account's display name to the desired one. A name that the tenant sets meanwhile stays due. */
+/**
+ * Sets the account's display name to the desired one, by one call for all changes since the last one; by none where the name is
+ * the same and the account is not new. A name that the tenant sets meanwhile stays due.
+ */
 export async function applyProfile(
   context: WorkerContext,
   homeserver: Homeserver,
   user: { id: string; tenantId: string; matrixUserId: string },
+  { isNew = false } = {},
 ): Promise<void> {
   const profile = await findDesiredProfile(context.db, user.tenantId, user.id);
   if (!profile) return;
-  const request = await homeserver.as(user.matrixUserId);
-  await request({
-    method: "PUT",
-    path: `/profile/${encodeURIComponent(user.matrixUserId)}/displayname`,
-    body: { displayname: profile.display_name ?? profile.external_id },
-  });
+  if (isNew || !profile.has_name) {
+    const request = await homeserver.as(user.matrixUserId);
+    await request({
+      method: "PUT",
+      path: `/profile/${encodeURIComponent(user.matrixUserId)}/displayname`,
+      body: { displayname: profile.display_name ?? profile.external_id },
+    });
+  }
   await markProfileApplied(context.db, user.tenantId, user.id, profile.desired_version);
 }
 

@@ -2,6 +2,7 @@ import { DUE_GRACE_MS, findDueWork, type DueJob } from "../../shared/db/due-work
 import { every, type Repeating } from "../../shared/platform/concurrency/every.ts";
 import { jobOptions, removeStaleKey, type Queues } from "../../shared/queues/open.ts";
 import { JOBS } from "../../shared/queues/index.ts";
+import { announceProfiles } from "../../shared/timeline/announce-profiles.ts";
 import { appendDueMemberCounts } from "../../shared/timeline/member-counts.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
 import { findDueSent } from "../../shared/db/rooms/room-mirrors.ts";
@@ -71,6 +72,7 @@ async function sweepOnce(
   await publishUserEventOutbox(context, MAX_FOUND);
   context.sent.add(await findDueSent(context.db, { dueForMs: SENT_DUE_MS, limit: MAX_FOUND }));
   await publishRooms(context, await appendDueMemberCounts(context.db, MAX_FOUND));
+  await publishRooms(context, await announceProfiles(context.db, MAX_FOUND));
 }
 
 function firstFoundAt(dueSince: Map<string, number>, key: string, nowMs: number): number {

@@ -1,6 +1,7 @@
 import type { Route } from "../../http/route.ts";
 import { deleteTokensRoute } from "./delete-tokens.ts";
 import { deleteUserRoute } from "./delete-user.ts";
+import { getErasureRoute } from "./get-erasure.ts";
 import { getUserRoute } from "./get-user.ts";
 import { listUserRoomsRoute } from "./list-user-rooms.ts";
 import { listUsersRoute } from "./list-users.ts";
@@ -19,6 +20,7 @@ export function userRoutes(deps: UserDeps & TokenDeps): Route[] {
     getUserRoute(deps),
     patchUserRoute(deps),
     deleteUserRoute(deps),
+    getErasureRoute(deps),
     postTokenRoute(deps),
     deleteTokensRoute(deps),
     listUserRoomsRoute(deps),

@@ -2,7 +2,7 @@ import { isDbUnavailable } from "./failures.ts";
 import { rowsOf, type Db } from "./open.ts";
 
 /** The newest migration that the statements of this program need. */
-export const NEEDED_MIGRATION = "0033-renames-and-blocks";
+export const NEEDED_MIGRATION = "0035-people";
 
 /**
  * Checks that the database has the schema that this program needs; a newer one passes. An unreachable Postgres passes

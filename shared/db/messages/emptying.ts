@@ -1,7 +1,7 @@
 import { DEFAULT_KIND } from "../../contract/content/index.ts";
 
 /** What is left of the content of `row`. */
-const emptied = (row: string) =>
+export const emptied = (row: string) =>
   `jsonb_build_object('kind', coalesce(${row}.content ->> 'kind', '${DEFAULT_KIND}'), 'text', '')`;
 
 /** What a deleted message leaves beside its own entry: its edits, and who reacted with what. */

@@ -1,7 +1,7 @@
 import { rowsOf, type Db } from "../connection/open.ts";
 import { StaleView, transact } from "../connection/transaction.ts";
-import { PROVISIONING_CHANGED } from "../provisioning-due.ts";
 import { requirePendingQuota } from "../tenants/pending-quota.ts";
+import { profileChanged } from "./profile-changes.ts";
 import { findUsers } from "./user-lists.ts";
 import { insertUsers, type DesiredUser, type User } from "./users.ts";
 
@@ -20,7 +20,7 @@ const CHANGE_USERS = `
      where u.tenant_id = :tenantId and u.deleted_at is null
      order by u.external_id for no key update of u
   )
-  update users u set display_name = w.display_name, avatar = w.avatar, ${PROVISIONING_CHANGED}
+  update users u set display_name = w.display_name, avatar = w.avatar, ${profileChanged("u.display_name", "w.display_name")}
     from wanted w
    where u.id = w.id and (u.display_name is distinct from w.display_name or u.avatar is distinct from w.avatar)
   returning u.id`;

@@ -29,7 +29,13 @@ export async function findDueAccount(
   return rows[0];
 }
 
-export type DesiredProfile = { desired_version: number; display_name: string | null; external_id: string };
+/** `has_name`: the account has the display name already, and only the avatar has changed, which Matrix does not have. */
+export type DesiredProfile = {
+  desired_version: number;
+  display_name: string | null;
+  external_id: string;
+  has_name: boolean;
+};
 
 /** The profile that the tenant wants; undefined when the user is deleted. */
 export async function findDesiredProfile(
@@ -39,7 +45,8 @@ export async function findDesiredProfile(
 ): Promise<DesiredProfile | undefined> {
   const rows = await rowsOf<DesiredProfile>(
     db,
-    "select desired_version, display_name, external_id from users where tenant_id = ? and id = ? and deleted_at is null",
+    `select desired_version, display_name, external_id, applied_version > 0 and applied_version >= name_version as has_name
+       from users where tenant_id = ? and id = ? and deleted_at is null`,
     [tenantId, userId],
   );
   return rows[0];

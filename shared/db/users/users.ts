@@ -2,7 +2,8 @@ import { Model } from "objection";
 import { newId, randomToken } from "../../platform/ids.ts";
 import type { UserResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
-import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
+import { PROVISIONING_DUE } from "../provisioning-due.ts";
+import { profileChanged } from "./profile-changes.ts";
 import { requirePendingQuota } from "../tenants/pending-quota.ts";
 import { StaleView, transact } from "../connection/transaction.ts";
 
@@ -13,7 +14,7 @@ import { StaleView, transact } from "../connection/transaction.ts";
  *   api). `applied_version`: the version that the jobs have applied; above 0, the account exists (`user-provisioning.ts`).
  * - status pending → ready: the jobs have applied the desired version. pending → failed: the provisioning job failed in a
  *   way that time does not repair. failed → pending: the tenant changes the user. A `locked` user may not connect or send.
- * - deleted: `deleted_at` is set. The name is free; the job removes the account.
+ * - deleted: `deleted_at` is set. The name is free; the job removes the account. `erasures.ts` empties what the user wrote.
  */
 export class User extends Model {
   static override tableName = "users";
@@ -95,7 +96,7 @@ async function changeUser(trx: Db, tenantId: string, name: string, desired: Desi
   await execute(
     trx,
     `update users
-        set display_name = :displayName, avatar = :avatar, ${PROVISIONING_CHANGED}
+        set display_name = :displayName, avatar = :avatar, ${profileChanged("display_name", ":displayName")}
       where tenant_id = :tenantId and external_id = :name and deleted_at is null
         and (display_name is distinct from :displayName or avatar is distinct from :avatar)`,
     { tenantId, name, ...desired },

@@ -81,7 +81,7 @@ async function redactFurther(
 type Place = { matrixRoomId: string; eventId: string };
 
 /** Null when the room does not have the event that is to be redacted: it was lost, or is of a former Matrix room. */
-async function unlessElsewhere<T>(
+export async function unlessElsewhere<T>(
   request: Requester,
   event: Place,
   call: () => Promise<T>,
