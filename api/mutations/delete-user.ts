@@ -29,10 +29,7 @@ export function deleteUser(
     const userId = deleted?.userId ?? (erases ? await findDeletedUser(trx, tenantId, name) : undefined);
     if (!erases || userId === undefined) return deleted?.effects ?? null;
     await startErasure(trx, tenantId, userId);
-    return [
-      ...(deleted?.effects ?? []),
-      { type: "wakeJob", name: "erasure", payload: { tenantId, userId } },
-    ];
+    return [...(deleted?.effects ?? []), { type: "wakeJob", name: "erasure", payload: { tenantId, userId } }];
   });
 }
 

@@ -25,12 +25,10 @@ export async function announceProfiles(db: Db, limit: number): Promise<string[]>
       trx,
       pairs.filter(({ userId }) => taken.has(userId)),
     );
-    const rooms = members.map(
-      (member): RoomEntries => ({
-        roomId: member.room_id,
-        entries: [memberEntry("member.changed", member.user_id, member.role)],
-      }),
-    );
+    const rooms = members.map((member): RoomEntries => ({
+      roomId: member.room_id,
+      entries: [memberEntry("member.changed", member.user_id, member.role)],
+    }));
     await appendEntries(trx, rooms);
     return [...new Set(rooms.map(({ roomId }) => roomId))];
   });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { markProfileApplied } from "../../shared/db/users/user-provisioning.ts";
 import { User } from "../../shared/db/users/users.ts";
+import { announceProfiles } from "../../shared/timeline/announce-profiles.ts";
 import { openApiWorld, type ApiWorld, type TestTenant } from "../support/api.ts";
 
 let world: ApiWorld;
@@ -129,4 +130,121 @@ test("a locked user stays locked while the account on Matrix is made and changed
   expect(ends.length).toBeLessThanOrEqual(1);
   expect(await tenant.server("PUT", "/v1/users/nobody/lock")).toMatchObject({ status: 404 });
   expect(await tenant.server("DELETE", "/v1/users/nobody/lock")).toMatchObject({ status: 404 });
+});
+
+/** Announces what has changed, as after the wait of some seconds. */
+async function announce(): Promise<string[]> {
+  await world.db.raw("update users set profile_changed_at = profile_changed_at - interval '1 minute'");
+  return announceProfiles(world.db, 500);
+}
+
+async function entriesOf(
+  slug: string,
+): Promise<{ type: string; user: string | null; name: string | null }[]> {
+  const { rows } = await world.db.raw<{ rows: { type: string; user: string | null; name: string | null }[] }>(
+    `select e.type, u.external_id as user, u.display_name as name from timeline e join rooms r on r.id = e.room_id
+       left join users u on u.id = e.sender_id where r.slug = ? order by e.number`,
+    [slug],
+  );
+  return rows;
+}
+
+test("a changed person is announced once to each shared room, however often an import changes the person", async () => {
+  const users = Array.from({ length: 20 }, (_, index) => `import-${String(index)}`);
+  const members = users.map((user) => ({ user }));
+  for (const slug of ["import-a", "import-b"])
+    await tenant.server("PUT", `/v1/rooms/group/${slug}`, { body: { name: slug, members } });
+  await announce();
+  for (const name of ["First", "Second"])
+    await tenant.server("POST", "/v1/users", {
+      body: { users: users.map((user) => ({ user, displayName: `${name} ${user}` })) },
+    });
+  await tenant.server("PATCH", "/v1/users/import-0", {
+    body: { avatar: "https://example.org/a.png" },
+    headers: { "content-type": "application/merge-patch+json" },
+  });
+  expect((await announce()).length).toBe(2);
+  expect(await announce()).toEqual([]);
+  for (const slug of ["import-a", "import-b"]) {
+    const changed = (await entriesOf(slug)).filter(({ type }) => type === "member.changed");
+    expect(changed.map(({ user }) => user).sort()).toEqual([...users].sort());
+    expect(changed.every(({ user, name }) => name === `Second ${String(user)}`)).toBe(true);
+  }
+});
+
+test("a change is announced a few seconds later, and one that changes nothing is not", async () => {
+  await tenant.server("PUT", "/v1/users/ada", { body: { displayName: "Ada" } });
+  await announce();
+  await tenant.server("PUT", "/v1/users/ada", { body: { displayName: "Ada" } });
+  expect(await announce()).toEqual([]);
+  await tenant.server("PUT", "/v1/users/ada", { body: { displayName: "Ada King" } });
+  expect(await announceProfiles(world.db, 500)).toEqual([]);
+  expect(await announce()).not.toEqual([]);
+});
+
+test("pages, replies and reactions show the name of now", async () => {
+  const [ada, bob] = [await tenant.user("ada"), await tenant.user("bob")];
+  const first = (await ada("POST", `${room}/messages`, { body: { text: "of ada" } })).body as { id: string };
+  const second = (await bob("POST", `${room}/messages`, { body: { text: "to ada" } })).body as { id: string };
+  await world.db.raw("update timeline set content = content || ? where entry_id = ?", [
+    JSON.stringify({ replyTo: first.id }),
+    second.id,
+  ]);
+  await ada("PUT", `${room}/messages/${first.id}/reactions/${encodeURIComponent("👍")}`);
+  await tenant.server("PUT", "/v1/users/ada", { body: { displayName: "Countess" } });
+  const { items } = (await bob("GET", `${room}/messages`)).body as {
+    items: {
+      id: string;
+      sender: { displayName: string };
+      replyTo: null | { sender: { displayName: string } };
+    }[];
+  };
+  expect(items.find(({ id }) => id === first.id)?.sender.displayName).toBe("Countess");
+  expect(items.find(({ id }) => id === second.id)?.replyTo?.sender.displayName).toBe("Countess");
+  const reactions = (await bob("GET", `${room}/messages/${first.id}/reactions`)).body;
+  expect(reactions).toMatchObject({ items: [{ user: { user: "ada", displayName: "Countess" } }] });
+});
+
+type Shown = {
+  text: string;
+  deletedAt: string | null;
+  sender: { ref: string; user: string | null; displayName: string | null };
+};
+
+test("a deleted person has no user any more, and the ref stays; the next one of the name is another person", async () => {
+  const slug = "former";
+  const path = `/v1/rooms/group/${slug}`;
+  await tenant.server("PUT", "/v1/users/fay", { body: { displayName: "Fay" } });
+  await tenant.server("PUT", path, { body: { name: "F", members: [{ user: "fay" }, { user: "bob" }] } });
+  await (
+    await tenant.user("fay")
+  )("POST", `${path}/messages`, { body: { text: "I was here" } });
+  const bob = await tenant.user("bob");
+  const read = async () => ((await bob("GET", `${path}/messages`)).body as { items: Shown[] }).items;
+  const [before] = await read();
+  expect((await tenant.server("DELETE", "/v1/users/fay")).status).toBe(200);
+  const [after] = await read();
+  expect(after).toMatchObject({ text: "I was here", sender: { user: null, displayName: "Fay" } });
+  expect(after?.sender.ref).toBe(before?.sender.ref);
+  await tenant.server("PUT", path, { body: { name: "F", members: [{ user: "fay" }] } });
+  await tenant.server("POST", "/v1/users/fay/tokens");
+  expect((await read())[0]?.sender.user).toBeNull();
+});
+
+test("an erasure is accepted with a place to look at, also for a person who was deleted before", async () => {
+  await tenant.server("PUT", "/v1/users/gus", { body: { displayName: "Gus" } });
+  await tenant.server("PUT", "/v1/rooms/group/gone", { body: { name: "G", members: [{ user: "gus" }] } });
+  expect((await tenant.server("GET", "/v1/users/gus/erasure")).status).toBe(404);
+  expect((await tenant.server("DELETE", "/v1/users/gus")).status).toBe(200);
+  const erased = await tenant.server("DELETE", "/v1/users/gus?erase=true");
+  expect([erased.status, erased.body]).toEqual([202, null]);
+  const location = erased.headers.get("location") ?? "";
+  expect(location).toBe("/v1/users/gus/erasure");
+  expect(await tenant.server("GET", location)).toMatchObject({
+    status: 200,
+    body: { user: "gus", state: "running", entries: { done: 0 }, messages: 0, finishedAt: null },
+  });
+  expect((await tenant.server("DELETE", "/v1/users/nobody?erase=true")).status).toBe(200);
+  expect((await tenant.server("DELETE", "/v1/users/gus?erase=perhaps")).status).toBe(422);
+  expect((await (await world.tenant("people-2")).server("GET", location)).status).toBe(404);
 });

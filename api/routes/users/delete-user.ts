@@ -40,7 +40,7 @@ export function deleteUserRoute({ db, afterCommit }: Pick<UserDeps, "db" | "afte
       if (sideEffects) afterCommit.perform(sideEffects);
       const body = user ? presentUser(user) : null;
       const erasure = erases ? await findErasure(db, tenantId, name) : undefined;
-      const isFinal = erasure === undefined || erasure.finished_at !== null;
+      const isFinal = erasure?.finished_at !== null;
       return answerResource(body, { isFinal, location: `/v1/users/${encodeURIComponent(name)}/erasure` });
     },
   );

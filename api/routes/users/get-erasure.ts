@@ -12,7 +12,9 @@ const erasureResource = z
   .object({
     user: z.string(),
     state: z.enum(["running", "done"]),
-    entries: progress.meta({ description: "Entries of the rooms that the user was in, to be looked through" }),
+    entries: progress.meta({
+      description: "Entries of the rooms that the user was in, to be looked through",
+    }),
     messages: z.int().meta({ description: "Messages that were emptied so far" }),
     events: progress.meta({ description: "What is to be removed on the chat server; grows with `entries`" }),
     startedAt: time,
