@@ -3,8 +3,8 @@ import type { Knex } from "knex";
 // profile_changed_at: since when a new name or avatar is to be announced to the rooms of a user; name_version: the version of the
 // profile that changed the name, which alone Matrix has. What deleted people wrote is emptied by `erasures`, room by room, from
 // after_number to up_to; erasure_events are still to be redacted on Matrix. cut_number: the entries up to it are gone, since the
-// room keeps its messages for retention_days only. adopting: the history of an adopted Matrix room is being read, without what is
-// older than adopt_since.
+// room keeps its messages for retention_days only. adopting: the history of an adopted Matrix room is being read. not_before: what
+// Matrix has from before is not taken over.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     alter table users
@@ -15,10 +15,9 @@ export async function up(db: Knex): Promise<void> {
     lock table rooms in access exclusive mode;
     alter table rooms
       add column retention_days integer not null default 0 check (retention_days between 0 and 3650),
-      add column adopting boolean not null default false,
-      add column adopt_since timestamptz;
+      add column adopting boolean not null default false;
     create index rooms_retention on rooms (id) where retention_days > 0;
-    alter table room_timeline add column cut_number bigint not null default 0;
+    alter table room_timeline add column cut_number bigint not null default 0, add column not_before timestamptz;
     create table erasures (
       user_id uuid primary key,
       tenant_id uuid not null,
@@ -55,9 +54,9 @@ export async function up(db: Knex): Promise<void> {
 export async function down(db: Knex): Promise<void> {
   await db.raw(`
     drop table erasure_events, erasure_rooms, erasures;
-    alter table room_timeline drop column cut_number;
+    alter table room_timeline drop column cut_number, drop column not_before;
     drop index rooms_retention;
-    alter table rooms drop column retention_days, drop column adopting, drop column adopt_since;
+    alter table rooms drop column retention_days, drop column adopting;
     drop index users_profile_changed;
     alter table users drop column profile_changed_at, drop column name_version;
   `);

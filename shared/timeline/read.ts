@@ -63,9 +63,9 @@ export function presentEntry(row: EntryRow): Publication {
 }
 
 function presentEdited(row: EntryRow): Publication {
-  if (row.target === null) throw new Error(`the edit ${row.entry_id} has no message`);
-  // An edit that was redacted alone says what its message is now, as any other.
-  if (row.target.redacted_at !== null) return presentEmptied(row);
+  // An edit that was redacted alone says what its message is now, as any other. A message that is older than what the room keeps is
+  // not there any more.
+  if (row.target?.redacted_at !== null) return presentEmptied(row);
   const { room, number, at } = presentPlace(row);
   const by = presentSender(row, row.room_id);
   return { type: "message.edited", room, number, at, by, message: presentTarget(row.target) };

@@ -41,10 +41,19 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
     mentioning: rooms.flatMap(({ matrixRoomId, events }) => readMentioning(matrixRoomId, events)),
     all: events.map((event) => event.event_id).filter(isStorable),
   });
-  const roomIds = new Map(found.rooms.map((room) => [room.matrix_room_id, room.id]));
-  const known = rooms.flatMap(({ matrixRoomId, events }): RoomEvents[] => {
-    const roomId = roomIds.get(matrixRoomId);
-    return roomId === undefined ? [] : [{ roomId, matrixRoomId, events }];
+  const observed = new Map(found.rooms.map((room) => [room.matrix_room_id, room]));
+  const messages = new Map(found.messages.map((message) => [message.id, message]));
+  const messagesByEvent = new Map(
+    found.messages.flatMap((message) => (message.event_id === null ? [] : [[message.event_id, message]])),
+  );
+  const isOurs = (event: MatrixEvent) =>
+    messages.has(readMarker(event) ?? "") || messagesByEvent.has(event.event_id);
+  const known = rooms.flatMap(({ matrixRoomId, events: all }): RoomEvents[] => {
+    const room = observed.get(matrixRoomId);
+    if (room === undefined) return [];
+    const { id: roomId, not_before_ms: notBeforeMs } = room;
+    const events = withoutOld(all, notBeforeMs, isOurs);
+    return [{ roomId, matrixRoomId, events }];
   });
   const userIds = new Map(found.users.map((user) => [user.matrix_user_id, user.id]));
   const redacted = new Map(
@@ -65,15 +74,23 @@ export async function lookUp(db: Db, reader: Reader, rooms: readonly EventsOfRoo
       ),
     ),
     answered: answeredMessages(known, found),
-    messages: new Map(found.messages.map((message) => [message.id, message])),
-    messagesByEvent: new Map(
-      found.messages.flatMap((message) => (message.event_id === null ? [] : [[message.event_id, message]])),
-    ),
+    messages,
+    messagesByEvent,
     redacted,
     waiting: found.waiting,
     redactedStates: await fetchRedactedStates(reader.request, known, redacted),
   };
   return { rooms: found.rooms, events: known, facts };
+}
+
+/** Events from after the time up to which a room takes nothing over; what has a row here stays. Pure. */
+export function withoutOld(
+  events: readonly MatrixEvent[],
+  notBeforeMs: number | null,
+  isOurs: (event: MatrixEvent) => boolean,
+): readonly MatrixEvent[] {
+  if (notBeforeMs === null) return events;
+  return events.filter((event) => event.origin_server_ts > notBeforeMs || isOurs(event));
 }
 
 function nothingKnown({ tenantId, matrixUserId: observerMatrixId }: Reader): EventContext {

@@ -4,6 +4,7 @@ import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { deleteParkedEntries } from "../consumers/retention.ts";
 import { adoptWaiting, dropWaiting } from "../inbound/adopt-waiting.ts";
+import { cutTimelines } from "../retention/cut-timelines.ts";
 import { addObservers } from "../reconcile/add-observers.ts";
 
 /** Operators see the failed attempts of a month. */
@@ -23,6 +24,7 @@ export async function handleMaintenance(
     await deleteAttempts(context);
     await deleteParkedEntries(context);
     await dropWaiting(context);
+    await cutTimelines(context);
   } else {
     await addObservers(context);
     await rereadUnseen(context);

@@ -65,7 +65,8 @@ const UNSEEN_AT_MOST = 1_000;
 
 // Lists come as JSON: for a list of parameters Postgres makes a new plan each time, which every message would wait for.
 const FIND_NAMED = `
-  select (select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'matrix_room_id', r.matrix_room_id, 'gap_from', t.gap_from)), '[]')
+  select (select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'matrix_room_id', r.matrix_room_id, 'gap_from', t.gap_from,
+                   'not_before_ms', cast(extract(epoch from t.not_before) * 1000 as bigint))), '[]')
             from jsonb_array_elements_text(named.list -> 'rooms') as n(matrix_room_id)
             join rooms r on r.observer_id = :observerId and r.matrix_room_id = n.matrix_room_id and r.deleted_at is null
             join room_timeline t on t.room_id = r.id) as rooms,

@@ -3,8 +3,16 @@ import { LEASE_LOST, VIEW_STALE } from "../connection/failures.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { FROM_BEGINNING } from "./room-gaps.ts";
 
-/** A room that an observer reads. `gap_from`: the start of its gap, null when it has none. */
-export type ObservedRoom = { id: string; matrix_room_id: string; gap_from: string | null };
+/**
+ * A room that an observer reads. `gap_from`: the start of its gap, null when it has none. `not_before_ms`: what Matrix has from up to
+ * this time is not taken over, null for no such time.
+ */
+export type ObservedRoom = {
+  id: string;
+  matrix_room_id: string;
+  gap_from: string | null;
+  not_before_ms: number | null;
+};
 
 /** The tables as a decision saw them: the rooms of which it changes more than messages of ours. */
 export type ObserverView = {
