@@ -4,7 +4,7 @@ import type { Knex } from "knex";
 // profile that changed the name, which alone Matrix has. What deleted people wrote is emptied by `erasures`, room by room, from
 // after_number to up_to; erasure_events are still to be redacted on Matrix. cut_number: the entries up to it are gone, since the
 // room keeps its messages for retention_days only. adopting: the history of an adopted Matrix room is being read. not_before: what
-// Matrix has from before is not taken over.
+// Matrix has from before is not taken over. adopted_people were in the Matrix room when it was adopted, and may stay there.
 export async function up(db: Knex): Promise<void> {
   await db.raw(`
     alter table users
@@ -18,6 +18,11 @@ export async function up(db: Knex): Promise<void> {
       add column adopting boolean not null default false;
     create index rooms_retention on rooms (id) where retention_days > 0;
     alter table room_timeline add column cut_number bigint not null default 0, add column not_before timestamptz;
+    create table adopted_people (
+      room_id uuid,
+      matrix_user_id text,
+      primary key (room_id, matrix_user_id)
+    );
     create table erasures (
       user_id uuid primary key,
       tenant_id uuid not null,
@@ -53,7 +58,7 @@ export async function up(db: Knex): Promise<void> {
 
 export async function down(db: Knex): Promise<void> {
   await db.raw(`
-    drop table erasure_events, erasure_rooms, erasures;
+    drop table adopted_people, erasure_events, erasure_rooms, erasures;
     alter table room_timeline drop column cut_number, drop column not_before;
     drop index rooms_retention;
     alter table rooms drop column retention_days, drop column adopting;

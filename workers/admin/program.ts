@@ -6,6 +6,7 @@ import { openDb, type Db } from "../../shared/db/connection/open.ts";
 import { AppError, errorText } from "../../shared/contract/errors.ts";
 import { scrub } from "../../shared/platform/log.ts";
 import { parseRoomKey, tenantSlug, userName, type RoomAddress } from "../../shared/contract/names.ts";
+import { adoptRoom, type AdoptOptions } from "./adopt.ts";
 import { diagnose } from "./diagnose.ts";
 import { createKey, listKeys, revokeKey } from "./keys.ts";
 import { logInToMatrix } from "./matrix.ts";
@@ -96,6 +97,22 @@ function addRoomCommands(room: Command, runWork: Run): void {
         command,
         ({ db, config }) => diagnose(db, config, { tenant, address, repair }),
         ({ differences, notRepaired }) => differences.length > 0 || notRepaired !== undefined,
+      );
+    });
+  withTenant(room.command("adopt"))
+    .argument("<key>", "event:slug or group:slug, which no room has", parseKey)
+    .argument("<matrixRoomId>", "which Matrix room, such as !abc:example.org")
+    .option("--since <time>", "without what is older, as ISO 8601", parseTime)
+    .option("--name <name>", "instead of the room's name on Matrix")
+    .addOption(
+      new Option("--visibility <visibility>", "of the room here")
+        .choices(["private", "public"])
+        .default("private"),
+    )
+    .description("Take a Matrix room over with its history, which is read in the background; audited")
+    .action(async (address: RoomAddress, matrixRoomId: string, options: AdoptOptions, command: Command) => {
+      await runWork(command, ({ db, config }) =>
+        adoptRoom(db, config, { ...options, address, matrixRoomId }),
       );
     });
   withRoom(room.command("replay"))

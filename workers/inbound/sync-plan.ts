@@ -85,6 +85,14 @@ export function keepOwn({ settled, reactions, redacted, revived }: SyncPlan): Sy
   return { ...emptyPlan(), settled, reactions, redacted, revived };
 }
 
+/**
+ * Of a plan, what the history of an adopted room changes here. Who came, and what was configured, then says nothing of now: the
+ * members and the room's description are due anyway.
+ */
+export function planAdopted(plan: SyncPlan): SyncPlan {
+  return { ...plan, unknownUsers: [], removals: [], configurationDrifts: [] };
+}
+
 /** The plan for messages of ours that were redacted before an observer read them. */
 export function planPruned(settled: OwnEvent[]): SyncPlan {
   return { ...emptyPlan(), settled, pruned: settled.map(({ messageId }) => messageId) };

@@ -1,6 +1,7 @@
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { requeueMissing } from "../outbound/requeue-missing.ts";
+import { endAdoption } from "../../shared/db/rooms/adoption.ts";
 import { findRoomSnapshot, type RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import {
   findGap,
@@ -15,7 +16,7 @@ import { fetchPage } from "../matrix/sync/fetch-page.ts";
 import { convergeOrReschedule } from "../runtime/reschedule.ts";
 import { applySyncPlan, type Applied } from "../inbound/apply-plan.ts";
 import { lookUp } from "../inbound/look-up.ts";
-import { planSync, type SyncPlan } from "../inbound/sync-plan.ts";
+import { planAdopted, planSync, type SyncPlan } from "../inbound/sync-plan.ts";
 import { duplicatesOf, redactDuplicates } from "../inbound/redact-duplicates.ts";
 import { countApplied, publishApplied } from "../inbound/publish-applied.ts";
 import { newId } from "../../shared/platform/ids.ts";
@@ -84,7 +85,8 @@ async function fillPage(
     request,
   };
   const seen = await lookUp(context.db, reader, [{ matrixRoomId: room.matrix_room_id, events: page.events }]);
-  const plan = planSync(seen.events, seen.facts);
+  const planned = planSync(seen.events, seen.facts);
+  const plan = gap.isAdopting ? planAdopted(planned) : planned;
   // A page may be empty though more pages follow: its events are not for the observer to see.
   const isFilled = page.end === null || page.end === gap.from;
   const rereading = rereadingOf(gap);
@@ -130,7 +132,7 @@ async function applyPage(
     return await applySyncPlan(context.db, {
       require: requireGap(room.id, page.gap.from),
       plan,
-      also: [shortenGap(room.id, page)],
+      also: [shortenGap(room.id, page), ...(page.gap.isAdopting ? [endAdoption(room.id)] : [])],
       rereading: page.gap.isRereading ? page.rereading.open : null,
     });
   } catch (error) {

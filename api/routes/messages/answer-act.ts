@@ -25,7 +25,7 @@ import { pathRoom } from "../../http/fields.ts";
 import { answerResource, type Answer, type Call } from "../../http/route.ts";
 import { overQuotaError } from "../../rate-limit/message-quota.ts";
 import type { PostMessageDeps } from "./post-message.ts";
-import { listPath, requireReadAccess } from "./room-access.ts";
+import { adoptingError, listPath, requireReadAccess } from "./room-access.ts";
 
 /** The path of one message. */
 export const messagePath = `${listPath}/{id}`;
@@ -177,6 +177,8 @@ function refusalError(
       return notHeldError();
     case "room_full":
       return overQuotaError("room");
+    case "room_adopting":
+      return adoptingError();
     case "no_such_room":
       return new AppError("not_found", "There is no such room.");
     case "no_such_message":

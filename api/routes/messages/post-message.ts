@@ -22,7 +22,7 @@ import { clientId, pathRoom } from "../../http/fields.ts";
 import { answerResource, userRoute, type Answer, type Route } from "../../http/route.ts";
 import { overQuotaError, type WithinQuota } from "../../rate-limit/message-quota.ts";
 import { composeAsAsked, composeMessage, composeOrRepeat } from "./compose.ts";
-import { listPath, tag } from "./room-access.ts";
+import { adoptingError, listPath, tag } from "./room-access.ts";
 
 const messageBody = messageRequest.extend({ clientId: clientId.optional() }).meta({ id: "NewMessage" });
 
@@ -121,6 +121,7 @@ function refusalError(refusal: Exclude<Acceptance, { message: unknown }>): AppEr
     });
   if (outcome === "token_not_held") return notHeldError();
   if (outcome === "room_full") return overQuotaError("room");
+  if (outcome === "room_adopting") return adoptingError();
   return outcome === "may_not_post"
     ? new AppError("forbidden", "You may not write in this room.")
     : new AppError("not_found", "There is no such room.");

@@ -26,3 +26,14 @@ export async function requireReadAccess(db: Db, caller: UserCaller, room: RoomAd
 function noSuchRoom(): AppError {
   return new AppError("not_found", "There is no such room.");
 }
+
+/** Of a room whose history on Matrix is being read: what is posted now would stand before it. */
+export function adoptingError(): AppError {
+  return new AppError(
+    "unavailable",
+    "The room's earlier messages are being taken over. It takes messages when that is done.",
+    {
+      retryAfterMs: 5_000,
+    },
+  );
+}

@@ -48,7 +48,8 @@ export type ActRefusal =
   | "may_not_act"
   | "target_deleted"
   | "too_many"
-  | "room_full";
+  | "room_full"
+  | "room_adopting";
 
 export type WrittenAct = ActAcceptance | { outcome: "room_locked" };
 
@@ -127,6 +128,7 @@ type ExplainedRow = {
   id: string;
   is_held: boolean;
   is_locked: boolean;
+  is_adopting: boolean;
   found_room: string | null;
   member_role: string | null;
   found_target: string | null;
@@ -135,7 +137,7 @@ type ExplainedRow = {
 };
 
 const EXPLAIN = `
-  select a.id, u.id is null or ${HOLDS_TOKEN} as is_held, coalesce(u.status = 'locked', false) as is_locked, r.id as found_room,
+  select a.id, u.id is null or ${HOLDS_TOKEN} as is_held, coalesce(u.status = 'locked', false) as is_locked, coalesce(r.adopting, false) as is_adopting, r.id as found_room,
          s.role as member_role, e.entry_id as found_target, x.id as earlier_id, encode(x.request_hash, 'hex') as earlier_hash
     from jsonb_to_recordset(cast(:acts as jsonb)) as a(${GIVEN_COLUMNS})
     left join users u on u.tenant_id = a.tenant_id and u.external_id = a.external_id and u.deleted_at is null
@@ -184,6 +186,7 @@ function explain(row: ExplainedRow | undefined, locked: ReadonlySet<string>): Wr
   if (!row?.found_room || !row.member_role) return { outcome: "no_such_room" };
   if (row.is_locked) return { outcome: "may_not_act" };
   if (!row.found_target) return { outcome: "no_such_message" };
+  if (row.is_adopting) return { outcome: "room_adopting" };
   // Nothing else refuses it. By now there may be a place again.
   return { outcome: "room_full" };
 }

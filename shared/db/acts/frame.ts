@@ -72,7 +72,7 @@ export function acceptSql(kind: ActKind, sql: ActSql): string {
   place as (
     select r.id as room_id, r.tenant_id, ${STANDING} as standing, u.id as user_id, o.last_order, t.last_number
       from a
-      join rooms r on r.tenant_id = a.tenant_id and r.kind = a.kind and r.slug = a.slug and r.deleted_at is null and r.id = any(${LOCKED_ROOMS})
+      join rooms r on r.tenant_id = a.tenant_id and r.kind = a.kind and r.slug = a.slug and r.deleted_at is null and not r.adopting and r.id = any(${LOCKED_ROOMS})
       join room_outbox o on o.room_id = r.id ${JOIN_COUNTERS}
       join room_timeline t on t.room_id = r.id
       join users u on u.tenant_id = a.tenant_id and u.external_id = a.external_id and u.deleted_at is null and u.status <> 'locked' and ${HOLDS_TOKEN}

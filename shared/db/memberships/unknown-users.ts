@@ -27,7 +27,7 @@ export async function markUnknownUsersRemoved(db: Db, roomId: string, seenAt: st
 
 /**
  * Returns those of some Matrix ids that may not be in a room. A user of the tenant must be a member who may react. A user
- * that the tenant does not know may be in a public room only. The observer is never returned.
+ * that the tenant does not know may be in a public room, or was there when the room was adopted. The observer is never returned.
  */
 export async function findUnknownUsers(
   db: Db,
@@ -42,7 +42,8 @@ export async function findUnknownUsers(
        left join memberships s
          on s.room_id = r.id and s.user_id = u.id and s.desired = 'in' and (s.role = any(:joining) or r.kind = 'direct')
       where r.id = :roomId and s.user_id is null and p.matrix_user_id <> :observer
-        and (u.id is not null or r.visibility = 'private')`,
+        and (u.id is not null or r.visibility = 'private' and not exists (
+          select 1 from adopted_people a where a.room_id = r.id and a.matrix_user_id = p.matrix_user_id))`,
     {
       roomId: room.id,
       observer: room.observer_matrix_id,

@@ -41,6 +41,7 @@ export type NewMessage = {
  * `accepted`: with its entry in the timeline, which is to be published. `replayed`: the sender has used the client id before;
  * the row is the first request's. `token_not_held`: the existing user of the sender's name does not hold the token.
  * `room_full`: too many messages of the room wait for Matrix. `too_soon`: the room's slow mode lets the sender write again later.
+ * `room_adopting`: the room's history on Matrix is still being read.
  */
 export type Acceptance =
   | { outcome: "accepted"; message: MessageRow; entry: AppendedRow }
@@ -48,7 +49,7 @@ export type Acceptance =
   | { outcome: "too_soon"; retryAfterMs: number }
   | { outcome: Refusal };
 
-type Refusal = "token_not_held" | "no_such_room" | "may_not_post" | "room_full";
+type Refusal = "token_not_held" | "no_such_room" | "may_not_post" | "room_full" | "room_adopting";
 
 export type Accepted = Extract<Acceptance, { outcome: "accepted" }>;
 
@@ -144,7 +145,7 @@ const ALLOWED_MESSAGES = `
     from ${INPUT}
    cross join lateral (
      select r.id, r.kind, r.posting, r.is_blocked, r.slow_mode_s, o.last_order from rooms r join room_outbox o on o.room_id = r.id ${JOIN_COUNTERS}
-      where r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null and ${HAS_PLACE}
+      where r.tenant_id = i.tenant_id and r.kind = i.kind and r.slug = i.slug and r.deleted_at is null and not r.adopting and ${HAS_PLACE}
      offset 0) r
    cross join lateral (
      select u.id from users u
@@ -206,6 +207,7 @@ type RefusedRow = Omit<MessageRow, "id"> & {
   id: string | null;
   is_held: boolean;
   may_post: boolean;
+  is_adopting: boolean;
   found_room: string | null;
   member_role: string | null;
   /** Null where slow mode does not make the sender wait. */
@@ -215,7 +217,7 @@ type RefusedRow = Omit<MessageRow, "id"> & {
 function explainRefusals(db: Db, rows: readonly InputRow[]): Promise<RefusedRow[]> {
   return rowsOf<RefusedRow>(
     db,
-    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, coalesce(u.status <> 'locked' and (i.content ->> 'kind') || ' ' || ${STANDING} = any(:allowed), false) as may_post, r.id as found_room, s.role as member_role,
+    `select i.position, u.id is null or ${HOLDS_TOKEN} as is_held, coalesce(u.status <> 'locked' and (i.content ->> 'kind') || ' ' || ${STANDING} = any(:allowed), false) as may_post, coalesce(r.adopting, false) as is_adopting, r.id as found_room, s.role as member_role,
             case when r.slow_mode_s > 0 and ${STANDING} <> all(:unhurried) then cast(ceil(${SLOW_WAIT_MS}) as int) end as slow_wait_ms, m.*
        from ${INPUT}
        left join users u on u.tenant_id = i.tenant_id and u.external_id = i.external_id and u.deleted_at is null

@@ -36,3 +36,17 @@ export function listTenantsWithFullObserver(
     { maxRooms, limit },
   );
 }
+
+/** The observer of a tenant's new rooms. */
+export async function findNewestObserver(
+  db: Db,
+  tenantId: string,
+): Promise<{ id: string; matrix_user_id: string }> {
+  const [observer] = await rowsOf<{ id: string; matrix_user_id: string }>(
+    db,
+    "select id, matrix_user_id from observers where tenant_id = ? order by created_at desc, id desc limit 1",
+    [tenantId],
+  );
+  if (!observer) throw new Error("the tenant has no observer");
+  return observer;
+}

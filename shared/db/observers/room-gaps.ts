@@ -18,18 +18,24 @@ export const FROM_BEGINNING = "";
 /**
  * `isRereading`: it started at the room's beginning, and a part of it may be filled. `rereading`: the id of the rereading, once
  * its first page is read. After the last page, the id stays only where too many messages were missing: see
- * `workers/outbound/requeue-missing.ts`.
+ * `workers/outbound/requeue-missing.ts`. `isAdopting`: it is the history of a Matrix room that is adopted.
  */
-export type Gap = { from: string; to: string; isRereading: boolean; rereading: string | null };
+export type Gap = {
+  from: string;
+  to: string;
+  isRereading: boolean;
+  rereading: string | null;
+  isAdopting: boolean;
+};
 
 /** The gap of a room; null when it has none, and while its observer is out. */
 export async function findGap(db: Db, roomId: string): Promise<(Gap & { attempts: number }) | null> {
   const rows = await rowsOf<Gap & { attempts: number }>(
     db,
     `select gap_from as "from", gap_to as "to", gap_attempts as attempts, rereading,
-            is_rereading or gap_from = :beginning as "isRereading"
-       from room_timeline where room_id = :roomId and gap_from is not null and gap_to is not null
-        and not exists (select 1 from rooms r where r.id = room_id and r.observer_left_at is not null)`,
+            is_rereading or gap_from = :beginning as "isRereading", r.adopting as "isAdopting"
+       from room_timeline join rooms r on r.id = room_id
+      where room_id = :roomId and gap_from is not null and gap_to is not null and r.observer_left_at is null`,
     { roomId, beginning: FROM_BEGINNING },
   );
   return rows[0] ?? null;

@@ -1,4 +1,5 @@
 import { rowsOf, type Db } from "../connection/open.ts";
+import { readAdoption } from "./adoption.ts";
 import { describeFailedTry } from "../messages/failures-in-words.ts";
 
 const MEMBERS_SHOWN = 200;
@@ -19,6 +20,8 @@ export async function readRoomTables(
 ): Promise<{
   outbox: Row | undefined;
   timeline: Row | undefined;
+  /** How far the history of an adopted Matrix room is read; null for any other room. */
+  adoption: Row | null;
   observer: Row | undefined;
   members: Row[];
   open: Row[];
@@ -36,6 +39,7 @@ export async function readRoomTables(
       where t.tenant_id = ? and t.room_id = ?`,
     ofRoom,
   );
+  const adoption = await readAdoption(db, room.id);
   const [observer] = await rowsOf<Row>(
     db,
     `select o.matrix_user_id, o.is_registered, p.lease_until, p.last_success_at
@@ -62,7 +66,7 @@ export async function readRoomTables(
       where m.tenant_id = ? and m.room_id = ? and m.error_code is not null and m.status = 'dead' order by m.order_number desc limit ?`,
     [...ofRoom, DEAD_SHOWN],
   );
-  return { outbox, timeline, observer, members, open: open.map(present), dead: dead.map(present) };
+  return { outbox, timeline, adoption, observer, members, open: open.map(present), dead: dead.map(present) };
 }
 
 type TriedMessage = Row & { last_failure: { at: string; failure: string; detail: string } | null };

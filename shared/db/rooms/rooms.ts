@@ -57,6 +57,8 @@ export class Room extends Model {
   declare members_attempts: number;
   declare members_error: string | null;
   declare member_count: number;
+  /** Its history on Matrix is being read: see `adoption.ts`. */
+  declare adopting: boolean;
   declare created_at: Date;
   declare deleted_at: Date | null;
 }
@@ -236,7 +238,7 @@ export async function findRoomWithPosition(
 
 /** A room as clients see it: pending while the desired state is not on Matrix yet. */
 export function presentRoom(room: RoomWithPosition): RoomResource {
-  const isWaiting = room.status === "ready" && room.desired_version > room.applied_version;
+  const isWaiting = room.status === "ready" && (room.adopting || room.desired_version > room.applied_version);
   return {
     room: formatRoomKey(room),
     kind: room.kind,

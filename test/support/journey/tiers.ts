@@ -73,6 +73,17 @@ export class Tier {
       );
   }
 
+  /** Kills the process, as `kill -9` does. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    if (!child || hasEnded(child)) return;
+    this.#isStopping = true;
+    const ended = once(child, "exit");
+    child.kill("SIGKILL");
+    await ended;
+  }
+
   /** The value of one of its metrics. */
   async metric(name: string): Promise<number> {
     const text = await this.metrics();
