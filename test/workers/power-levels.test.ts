@@ -6,6 +6,7 @@ import { maxRoles } from "../../shared/contract/role-limit.ts";
 import { chooseRoomVersion, createNewRoomVersion } from "../../workers/matrix/homeserver/room-versions.ts";
 import { MatrixFailure } from "../../workers/matrix/http/failure.ts";
 import { buildPowerLevels, isSameLevels, writingLevel } from "../../workers/matrix/power-levels.ts";
+import { withinReach } from "../../workers/matrix/reachable-levels.ts";
 import { readCreation } from "../../workers/matrix/rooms/creation.ts";
 import { findObstacle } from "../../workers/reconcile/configuration/find-obstacle.ts";
 
@@ -194,4 +195,23 @@ test.each([
     "m.room.redaction": 0,
     "m.room.pinned_events": 50,
   });
+});
+
+test("in an adopted room the bot keeps what it cannot change, and changes the rest", () => {
+  const bot = "@bot:test";
+  const desired = buildPowerLevels({ observer: bot, creators: [] }, []);
+  const current = {
+    users: { [bot]: 100, "@founder:test": 100, "@helper:test": 50 },
+    events: { "m.room.tombstone": 150, "m.room.encryption": 100, "m.space.child": 50 },
+    events_default: 25,
+  };
+  const reached = withinReach(current, desired, { observer: bot, creators: [] });
+  expect(reached.users).toEqual({ [bot]: 100, "@founder:test": 100 });
+  expect(reached.events["m.room.tombstone"]).toBe(150);
+  expect(reached.events["m.room.encryption"]).toBe(100);
+  expect(reached.events["m.space.child"]).toBeUndefined();
+  expect(reached.events_default).toBe(0);
+  expect(withinReach(reached, desired, { observer: bot, creators: [] })).toEqual(reached);
+  expect(withinReach(desired, desired, { observer: bot, creators: [] })).toEqual(desired);
+  expect(withinReach(undefined, desired, { observer: bot, creators: [bot] })).toEqual(desired);
 });

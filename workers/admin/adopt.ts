@@ -62,6 +62,8 @@ export async function adoptRoom(
   return {
     ...{ room: key, matrixRoomId, name: desired.name, visibility, people: people.length },
     ...{ since: detail.since, state: "reading" },
+    // What the tenant decides cannot be taken from them: they may change it on Matrix, and it is put back.
+    asPowerfulAsTheBot: found.obstacle?.others ?? [],
   };
 }
 

@@ -1,15 +1,15 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { z } from "zod";
+import { Command, CommanderError, Option } from "commander";
 import { ConfigError, readConfig, type Config } from "../../shared/platform/config.ts";
 import { isDbUnavailable } from "../../shared/db/connection/failures.ts";
 import { openDb, type Db } from "../../shared/db/connection/open.ts";
 import { AppError, errorText } from "../../shared/contract/errors.ts";
 import { scrub } from "../../shared/platform/log.ts";
-import { parseRoomKey, tenantSlug, userName, type RoomAddress } from "../../shared/contract/names.ts";
+import type { RoomAddress } from "../../shared/contract/names.ts";
 import { adoptRoom, type AdoptOptions } from "./adopt.ts";
 import { diagnose } from "./diagnose.ts";
 import { createKey, listKeys, revokeKey } from "./keys.ts";
 import { logInToMatrix } from "./matrix.ts";
+import { parseId, parseKey, parseSlug, parseTime, parseUser } from "./parse-arguments.ts";
 import { reseal, rotateTokenKey, showTokenKey } from "./seals.ts";
 import { replayMessage, replayRoom } from "./replay.ts";
 import { resendRoom } from "./resend.ts";
@@ -260,34 +260,6 @@ function formatPlain(answer: unknown): string {
   return Object.entries(answer)
     .map(([name, value]) => `${name}  ${typeof value === "object" ? JSON.stringify(value) : String(value)}\n`)
     .join("");
-}
-
-function parseSlug(text: string): string {
-  if (!tenantSlug.safeParse(text).success)
-    throw new InvalidArgumentError("A tenant's slug matches ^[a-z][a-z0-9-]{1,31}$.");
-  return text;
-}
-
-function parseUser(text: string): string {
-  if (!userName.safeParse(text).success) throw new InvalidArgumentError("This cannot be a user id.");
-  return text;
-}
-
-function parseId(text: string): string {
-  if (!z.uuid().safeParse(text).success) throw new InvalidArgumentError("A message's id is a uuid.");
-  return text;
-}
-
-function parseTime(text: string): Date {
-  const time = new Date(text);
-  if (Number.isNaN(time.getTime())) throw new InvalidArgumentError("Such as 2026-11-30T20:00:00Z.");
-  return time;
-}
-
-function parseKey(text: string): RoomAddress {
-  const address = parseRoomKey(text);
-  if (!address) throw new InvalidArgumentError("A room's key is event:slug, group:slug or direct:a~b.");
-  return address;
 }
 
 function describeFailure(error: unknown): string {

@@ -8,6 +8,7 @@ import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { buildPowerLevels, isSameLevels, writingLevel } from "../matrix/power-levels.ts";
+import { withinReach } from "../matrix/reachable-levels.ts";
 import { EventType } from "../matrix/names.ts";
 import { fetchCreation } from "../matrix/rooms/creation.ts";
 import { getState, putState } from "../matrix/rooms/state.ts";
@@ -32,11 +33,13 @@ export async function applyPowerLevels(
     fetchCreation(request, matrixRoomId),
     getState(request, { matrixRoomId, type }),
   ]);
-  const wanted = buildPowerLevels(
-    { observer: room.observer_matrix_id, creators },
+  const power = { observer: room.observer_matrix_id, creators };
+  const desired = buildPowerLevels(
+    power,
     members.map(({ matrix_user_id: matrixUserId, level }) => ({ matrixUserId, level })),
     writers.isLoweredLater ? readWritingLevel(current) : writingLevel(writers),
   );
+  const wanted = withinReach(current, desired, power);
   const isDifferent = !isSameLevels(current, wanted);
   if (isDifferent) {
     lease.check();

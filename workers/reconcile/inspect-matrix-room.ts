@@ -66,8 +66,7 @@ export function whyNotAdoptable(room: InspectedRoom, observer: string): string |
     return `The bot ${observer} is not in the room: invite it, give it the power level 100, and repeat the command.`;
   if (room.isEncrypted) return "The room is encrypted: its messages cannot be read.";
   if (room.isReplaced) return "The room was upgraded: adopt the room that replaces it.";
-  if (room.obstacle === null) return null;
-  const { others, isObserverWeak } = room.obstacle;
-  if (isObserverWeak) return `The bot ${observer} needs the power level 100 in the room.`;
-  return `These accounts have as much power as the bot ${observer}: ${others.join(", ")}. Lower their levels below 100; the creators of a room of version 12 or later cannot be lowered.`;
+  return room.obstacle?.isObserverWeak === true
+    ? `The bot ${observer} needs the power level 100 in the room: give it that, and repeat the command.`
+    : null;
 }

@@ -234,6 +234,7 @@ function explain(refusal: RefusedRow | undefined, locked: ReadonlySet<string>): 
   if (refusal?.id) return { outcome: "replayed", message: { ...refusal, id: refusal.id } };
   if (refusal?.may_post && refusal.slow_wait_ms !== null && refusal.slow_wait_ms > 0)
     return { outcome: "too_soon", retryAfterMs: refusal.slow_wait_ms };
+  if (refusal?.may_post && refusal.is_adopting) return { outcome: "room_adopting" };
   // Nothing else refuses a message of a member who may write. By now there may be a place again.
   if (refusal?.may_post) return { outcome: "room_full" };
   if (refusal?.found_room && refusal.member_role) return { outcome: "may_not_post" };

@@ -3,6 +3,7 @@ import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
 import type { Requester } from "../../matrix/http/client.ts";
 import { EventType } from "../../matrix/names.ts";
 import { buildPowerLevels, isSameLevels, writingLevel, writersOf } from "../../matrix/power-levels.ts";
+import { withinReach } from "../../matrix/reachable-levels.ts";
 import { fetchCreation } from "../../matrix/rooms/creation.ts";
 import { getState } from "../../matrix/rooms/state.ts";
 import { listDesiredStates, readField } from "./desired-states.ts";
@@ -42,7 +43,8 @@ export async function comparePower(
   const { creators } = await fetchCreation(request, matrixRoomId);
   const levels = await getState(request, { matrixRoomId, type: EventType.RoomPowerLevels });
   const levelled = members.map(({ matrix_user_id: matrixUserId, level }) => ({ matrixUserId, level }));
-  const wanted = buildPowerLevels({ observer, creators }, levelled, writingLevel(writersOf(room)));
+  const power = { observer, creators };
+  const wanted = withinReach(levels, buildPowerLevels(power, levelled, writingLevel(writersOf(room))), power);
   const differences: Difference[] = [];
   if (!isSameLevels(levels, wanted)) differences.push({ what: "power levels", wanted, found: levels });
   const obstacle = findObstacle({ creators }, levels, observer);
