@@ -57,6 +57,7 @@ export const roomResource = z
       description:
         "Seconds that a member waits between two messages; 0 for none. Moderators and above never wait",
     }),
+    retentionDays: z.int().meta({ description: "Older messages are removed; 0: they stay for ever" }),
     status: z.enum(["pending", "ready", "failed"]),
     epoch: z.string(),
     offset: z.int(),

@@ -27,7 +27,9 @@ export async function announceProfiles(db: Db, limit: number): Promise<string[]>
     );
     const rooms = members.map((member): RoomEntries => ({
       roomId: member.room_id,
-      entries: [memberEntry("member.changed", member.user_id, member.role)],
+      entries: [
+        memberEntry("member.changed", member.user_id, { role: member.role, mutedUntil: member.muted_until }),
+      ],
     }));
     await appendEntries(trx, rooms);
     return [...new Set(rooms.map(({ roomId }) => roomId))];

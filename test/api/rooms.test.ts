@@ -158,3 +158,19 @@ test("a change of members takes one lock, so that many rooms can change at once"
   );
   expect(replies.filter(({ status }) => status !== 202)).toEqual([]);
 });
+
+test("a room keeps its messages for the days that the product sets, by PUT and by PATCH, and for ever without them", async () => {
+  const path = "/v1/rooms/group/kept-days";
+  const patch = (body: object) =>
+    tenant.server("PATCH", path, { body, headers: { "content-type": "application/merge-patch+json" } });
+  expect(await tenant.server("PUT", path, { body: { name: "K" } })).toMatchObject({
+    body: { retentionDays: 0 },
+  });
+  expect(await patch({ retentionDays: 30 })).toMatchObject({ body: { retentionDays: 30 } });
+  expect(await patch({ topic: "t" })).toMatchObject({ body: { retentionDays: 30 } });
+  expect(await tenant.server("PUT", path, { body: { name: "K", retentionDays: 3_650 } })).toMatchObject({
+    body: { retentionDays: 3_650 },
+  });
+  for (const retentionDays of [-1, 3_651, 1.5, "7", null])
+    expect((await patch({ retentionDays })).status).toBe(422);
+});

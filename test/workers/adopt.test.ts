@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { markObserverBack } from "../../shared/db/observers/observed-rooms.ts";
 import { insertAdoptedRoom, readAdoption } from "../../shared/db/rooms/adoption.ts";
-import { findRoom, findRoomWithPosition, presentRoom, type Room } from "../../shared/db/rooms/rooms.ts";
+import {
+  findRoom,
+  findRoomWithPosition,
+  presentRoom,
+  type DesiredRoom,
+  type Room,
+} from "../../shared/db/rooms/rooms.ts";
 import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
 import { upsertMembers } from "../../shared/db/memberships/memberships.ts";
 import { countUnread } from "../../shared/db/memberships/unread.ts";
@@ -36,7 +42,10 @@ function event(given: Partial<MatrixEvent>): MatrixEvent {
 const text = (body: string, more: Partial<MatrixEvent> = {}) =>
   event({ content: { msgtype: "m.text", body }, ...more });
 
-const desired = { name: "Old", topic: null, avatar: null, visibility: "private", join: "invite" } as const;
+const desired: DesiredRoom = {
+  ...{ name: "Old", topic: null, avatar: null, visibility: "private", join: "invite" },
+  ...{ posting: "everyone", slowModeS: 0 },
+};
 
 async function adopt(
   slug: string,

@@ -50,7 +50,7 @@ export async function adoptRoom(
   const refusal = whyNotAdoptable(found, observer);
   if (refusal !== null) throw new AppError("conflict", refusal);
   const desired: DesiredRoom = {
-    ...{ avatar: null, visibility, join: "invite" },
+    ...{ avatar: null, visibility, join: "invite", posting: "everyone", slowModeS: 0 },
     name: cut(input.name ?? found.name ?? address.slug, MAX_NAME_LENGTH),
     topic: found.topic === null ? null : cut(found.topic, MAX_TOPIC_LENGTH),
   };

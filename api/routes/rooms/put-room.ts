@@ -40,7 +40,7 @@ export function putRoomRoute(deps: RoomDeps): Route {
       summary: "Make or change a room",
       description:
         "The body says all fields of an event or a group: an absent topic or avatar becomes null, an absent visibility private, " +
-        "an absent join invite, an absent posting everyone, an absent slowModeS 0, and the name is needed. A direct room needs no body: it keeps the fields that are absent, is private, and has exactly " +
+        "an absent join invite, an absent posting everyone, an absent slowModeS and retentionDays 0, and the name is needed. A direct room needs no body: it keeps the fields that are absent, is private, and has exactly " +
         "the two users of its slug as members; others are refused (409 conflict). Members are added and changed; none is removed. " +
         "409 too_many_roles when more than 1,000 members have a role above member.",
       body: {
@@ -77,9 +77,9 @@ export async function put(
 function describePut(address: RoomAddress, body: RoomBody, unknownUsers: RoomPut["unknownUsers"]): RoomPut {
   if (address.kind === "direct") return { ...describeDirectPut(address, body, () => "slug"), unknownUsers };
   const { name, topic = null, avatar = null, visibility = "private", join = "invite" } = body;
-  const { posting = "everyone", slowModeS = 0 } = body;
+  const { posting = "everyone", slowModeS = 0, retentionDays = 0 } = body;
   if (name === undefined) throw fieldError("name", "is needed");
-  const room: DesiredRoom = { name, topic, avatar, visibility, join, posting, slowModeS };
+  const room: DesiredRoom = { name, topic, avatar, visibility, join, posting, slowModeS, retentionDays };
   return { initial: room, fields: room, members: placeMembers(body.members), unknownUsers };
 }
 

@@ -7,7 +7,7 @@ import { roomName, roomTopic } from "../../../shared/contract/room-texts.ts";
 import type { KeyedMutex } from "../../../shared/platform/concurrency/keyed-mutex.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
 import type { Caller } from "../../auth/authenticate.ts";
-import { avatarUrl, join, postingField, slowModeS, visibility } from "../../http/fields.ts";
+import { avatarUrl, join, postingField, retentionDays, slowModeS, visibility } from "../../http/fields.ts";
 import { answerResource, type Answer, type Call } from "../../http/route.ts";
 
 export const tag = "rooms";
@@ -25,6 +25,7 @@ export const roomFields = {
   join: join.optional(),
   posting: postingField.optional(),
   slowModeS: slowModeS.optional(),
+  retentionDays: retentionDays.optional(),
 };
 
 /** Answers of the calls that make or change a room. */

@@ -41,6 +41,8 @@ export class Room extends Model {
   declare posting: Posting;
   /** Seconds that a member waits between two messages; 0 for none. */
   declare slow_mode_s: number;
+  /** For how many days the room keeps its timeline, 0 for ever: see `../timeline/cut.ts`. */
+  declare retention_days: number;
   /** Of a direct room: one of its two people blocks the other. */
   declare is_blocked: boolean;
   declare observer_id: string;
@@ -71,6 +73,8 @@ export type DesiredRoom = {
   join: RoomJoin;
   posting: Posting;
   slowModeS: number;
+  /** Absent in a new room: 0, for ever. */
+  retentionDays?: number;
 };
 
 /** The existing room at an address; a deleted one is not found. */
@@ -99,9 +103,9 @@ export async function insertRoom(
     trx,
     `with room as (
        insert into rooms (id, tenant_id, kind, slug, generation, alias_localpart, name, topic, avatar, visibility, join_rule, posting,
-                          slow_mode_s, observer_id)
+                          slow_mode_s, retention_days, observer_id)
        select :id, n.tenant_id, n.kind, n.slug, n.generation, ${aliasLocalpart(NEW_ROOM)},
-              :name, :topic, :avatar, :visibility, :join, :posting, :slowModeS,
+              :name, :topic, :avatar, :visibility, :join, :posting, :slowModeS, :retentionDays,
               (select id from observers where tenant_id = :tenantId order by created_at desc, id desc limit 1)
          from (select a.*, ${nextGeneration({ tenantId: "a.tenant_id", kind: "a.kind", slug: "a.slug" })} as generation
                  from (select cast(:tenantId as uuid) as tenant_id, cast(:kind as text) as kind, cast(:slug as text) as slug) a) n
@@ -115,7 +119,7 @@ export async function insertRoom(
        insert into room_mirrors (room_id, tenant_id) select id, tenant_id from room
      )
      select id from room`,
-    { id: newId(), tenantId, ...address, ...desired, epoch: newFence() },
+    { id: newId(), tenantId, ...address, retentionDays: 0, ...desired, epoch: newFence() },
   );
   return inserted.length > 0;
 }
@@ -169,19 +173,19 @@ export async function changeRoom(
 ): Promise<Partial<DesiredRoom>> {
   const differing = differingFields(room, desired);
   if (Object.keys(differing).length === 0) return differing;
-  const { name, topic, avatar, visibility, join, posting, slowModeS } = { ...fieldsOf(room), ...differing };
+  const wanted = { ...fieldsOf(room), ...differing };
   await execute(
     trx,
     `update rooms
         set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, join_rule = :join, posting = :posting,
-            slow_mode_s = :slowModeS, ${PROVISIONING_CHANGED},
+            slow_mode_s = :slowModeS, retention_days = :retentionDays, ${PROVISIONING_CHANGED},
             strangers_seen_at = case when :isClosed then now() else strangers_seen_at end,
             described_at = now(), rights_lowered_at = case when :isLowered then now() else rights_lowered_at end,
             ${membersDue({ when: "(:isClosed or :hasOtherLevels)" })}
       where tenant_id = :tenantId and id = :id`,
     // Unknown users may be in a public room: they are removed from one that becomes private.
     {
-      ...{ tenantId: room.tenant_id, id: room.id, name, topic, avatar, visibility, join, posting, slowModeS },
+      ...{ tenantId: room.tenant_id, id: room.id, ...wanted },
       isClosed: differing.visibility === "private",
       hasOtherLevels: differing.posting !== undefined,
       isLowered: differing.posting === "speakers",
@@ -203,9 +207,10 @@ function differingFields(room: Room, desired: Partial<DesiredRoom>): Partial<Des
   );
 }
 
-function fieldsOf(room: Room): DesiredRoom {
-  const { name, topic, avatar, visibility, join_rule: join, posting, slow_mode_s: slowModeS } = room;
-  return { name, topic, avatar, visibility, join, posting, slowModeS };
+function fieldsOf(room: Room): Required<DesiredRoom> {
+  const { name, topic, avatar, visibility, join_rule: join, posting } = room;
+  const { slow_mode_s: slowModeS, retention_days: retentionDays } = room;
+  return { name, topic, avatar, visibility, join, posting, slowModeS, retentionDays };
 }
 
 /** Marks locked rooms deleted: their addresses are free, the rooms on Matrix are due to be cleaned up. */
@@ -250,6 +255,7 @@ export function presentRoom(room: RoomWithPosition): RoomResource {
     join: room.join_rule,
     posting: room.posting,
     slowModeS: room.slow_mode_s,
+    retentionDays: room.retention_days,
     status: isWaiting ? "pending" : room.status,
     epoch: room.epoch,
     offset: room.last_number,

@@ -77,10 +77,12 @@ export async function takeChangedProfiles(
 export function readRoles(
   trx: Db,
   members: readonly { userId: string; roomId: string }[],
-): Promise<{ user_id: string; room_id: string; role: Role }[]> {
+): Promise<{ user_id: string; room_id: string; role: Role; muted_until: Date | null }[]> {
   return rowsOf(
     trx,
-    `select s.user_id, s.room_id, s.role from memberships s
+    `select s.user_id, s.room_id, s.role,
+            case when s.silenced_until > now() then s.silenced_until end as muted_until
+       from memberships s
        join unnest(cast(? as uuid[]), cast(? as uuid[])) as m(user_id, room_id) on m.user_id = s.user_id and m.room_id = s.room_id
       where s.desired = 'in' order by s.room_id, s.user_id`,
     [members.map(({ userId }) => userId), members.map(({ roomId }) => roomId)],
