@@ -64,6 +64,12 @@ export class FakeHomeserver implements Homeserver {
     this.#refusals.push({ matches, failure, isApplied });
   }
 
+  /** Nothing is refused, and nothing answered otherwise, any more. */
+  forget(): void {
+    this.#refusals.length = 0;
+    this.#answers.length = 0;
+  }
+
   /** The next call whose path matches fails so. */
   fail(matches: RegExp, failure: MatrixFailure): void {
     this.#refusals.push({ matches, failure, isApplied: false });
@@ -77,6 +83,11 @@ export class FakeHomeserver implements Homeserver {
   /** Texts that stand in the room, in order: a transaction id that was used before changes nothing. */
   get texts(): string[] {
     return [...this.#events.values()];
+  }
+
+  /** Whether the call of a path was carried out. */
+  isApplied(path: string): boolean {
+    return !path.includes("/send/") || this.#events.has(path);
   }
 
   /** Texts of all attempts to send, in order. */

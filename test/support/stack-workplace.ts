@@ -1,7 +1,7 @@
 import type { ActContent } from "../../shared/contract/content/acts.ts";
 import type { ActAcceptance } from "../../shared/db/acts/accept-acts.ts";
 import type { Content } from "../../shared/contract/content/index.ts";
-import { acceptAll, acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import { acceptAll, acceptMessages, type Written } from "../../shared/db/messages/accept-messages.ts";
 import type { MessageRow } from "../../shared/db/messages/messages.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
 import { upsertMembers } from "../../shared/db/memberships/memberships.ts";
@@ -114,11 +114,23 @@ export class Workplace {
 
   /** Accepts a message of each text, in order. */
   accept(room: Room, user: string, ...texts: string[]): Promise<MessageRow[]> {
-    return this.acceptContent(room, user, ...texts.map((text) => ({ kind: "text" as const, text })));
+    return this.acceptContent(room, user, ...textsOf(texts));
   }
 
   /** Accepts messages, in order. */
   async acceptContent(room: Room, user: string, ...contents: Content[]): Promise<MessageRow[]> {
+    return (await this.#offer(room, user, contents)).map((acceptance) => {
+      if (!("message" in acceptance)) throw new Error(`not accepted: ${acceptance.outcome}`);
+      return acceptance.message;
+    });
+  }
+
+  /** What becomes of a message of each text, in order. */
+  tryAccept(room: Room, user: string, ...texts: string[]): Promise<Written[]> {
+    return this.#offer(room, user, textsOf(texts));
+  }
+
+  #offer(room: Room, user: string, contents: readonly Content[]): Promise<Written[]> {
     const { kind, slug } = room;
     const wanted = contents.map((content) => ({
       tenantId: this.tenantId,
@@ -129,10 +141,7 @@ export class Workplace {
       requestHash: null,
       stamp: null,
     }));
-    return (await acceptMessages(this.db, wanted)).map((acceptance) => {
-      if (!("message" in acceptance)) throw new Error(`not accepted: ${acceptance.outcome}`);
-      return acceptance.message;
-    });
+    return acceptMessages(this.db, wanted);
   }
 
   /** Accepts an act of a user on a message. */
@@ -156,6 +165,10 @@ export class Workplace {
     await this.#redis.remove();
     await this.#database.close();
   }
+}
+
+function textsOf(texts: readonly string[]): Content[] {
+  return texts.map((text) => ({ kind: "text", text }));
 }
 
 /** `serverName`: of the homeserver, in the Matrix ids of its people. */
