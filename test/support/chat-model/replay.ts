@@ -55,7 +55,11 @@ export function numberOf(event: Publication): number {
   return "number" in event && event.number !== null && event.type !== "sent" ? event.number : 0;
 }
 
-/** `sent` has no entry: how far Matrix is, is published apart. That a message is dead has one. */
-function comparable(message: MessageResource): Record<string, unknown> {
-  return { ...message, status: message.status === "dead" ? "dead" : "accepted" };
+/**
+ * `sent` has no entry: how far Matrix is, is published apart. That a message is dead has one, unless it is deleted: nobody cares then
+ * whether Matrix has had it.
+ */
+function comparable({ status, error, ...message }: MessageResource): Record<string, unknown> {
+  const isDead = message.deletedAt === null && status === "dead";
+  return { ...message, isDead, error: isDead ? error : null };
 }
