@@ -73,7 +73,8 @@ async function ask(probe: Omit<Probe, "what">, names: Names): Promise<Answer> {
 const MERGE_PATCH = { "content-type": "application/merge-patch+json" };
 
 const worded = ({ status, body }: Answer, names: Names) => ({
-  status,
+  // 202 instead of 200: Matrix does not have it yet.
+  status: status === 202 ? 200 : status,
   body: withoutNames(JSON.stringify(body), names),
 });
 
@@ -130,21 +131,20 @@ test(
   "every list and every page holds one's own alone, also with another tenant's cursor",
   async () => {
     const foreign = await idsOfAcme();
+    let cursors = 0;
     for (const call of ownCalls()) {
-      const mine = await ask(call, absent);
-      const other = await (call.as === "server" ? acme.tenant.server : acme.ada).call(
+      const path = call.path(absent);
+      const more = path.includes("?") ? "&" : "?";
+      const first = await (call.as === "server" ? acme.tenant.server : acme.ada).call(
         "GET",
-        `${call.path(absent)}`,
+        `${path}${more}limit=1`,
       );
-      const { next } = other.body as { next?: string | null };
-      const pages = [mine];
-      for (const cursor of typeof next === "string" ? [next] : []) {
-        const path = call.path(absent);
+      const { next } = first.body as { next?: string | null };
+      const pages = [await caller(call.as).call("GET", path)];
+      if (typeof next === "string") {
+        cursors++;
         pages.push(
-          await caller(call.as).call(
-            "GET",
-            `${path}${path.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(cursor)}`,
-          ),
+          await caller(call.as).call("GET", `${path}${more}limit=1&cursor=${encodeURIComponent(next)}`),
         );
       }
       for (const { body } of pages) {
@@ -153,13 +153,14 @@ test(
         expect(foreign.filter((id) => text.includes(id))).toEqual([]);
       }
     }
+    expect(cursors).toBeGreaterThan(3);
   },
   LIMIT_MS,
 );
 
 test("a client id that the other tenant's person of that name has used is a new one here", async () => {
-  const { id, text } = await south.ada.say("event:gala", "south's own", { clientId: "of both" });
-  const other = await acme.ada.say("event:gala", SECRET, { clientId: "of both" });
+  const { id, text } = await south.ada.say("event:gala", "south's own", { clientId: "of-both" });
+  const other = await acme.ada.say("event:gala", SECRET, { clientId: "of-both" });
   expect(text).toBe("south's own");
   expect(other.id).not.toBe(id);
 });

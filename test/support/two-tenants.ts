@@ -106,14 +106,17 @@ const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
 const TIME = /\d{4}-\d\d-\d\dT[\d:.]+Z/g;
 const TOKEN = /eyJ[\w-]+\.[\w-]+\.[\w-]+/g;
 const EPOCH = /"epoch":"[^"]*"/g;
+/** How far Matrix is with what was asked. */
+const PROGRESS = /"status":"(?:pending|ready|queued|sending|sent)"|"sentUpTo":\d+/g;
 
-/** An answer without what differs between any two: names, ids, times. */
+/** An answer without what differs between any two: names, ids, times, and how far Matrix is. */
 export function withoutNames(text: string, { room, user, message }: Names): string {
   return text
     .replaceAll(message, "MESSAGE")
     .replaceAll(room, "ROOM")
     .replaceAll(user, "USER")
     .replace(EPOCH, '"epoch":""')
+    .replace(PROGRESS, '"progress":""')
     .replace(TOKEN, "TOKEN")
     .replace(TIME, "TIME")
     .replace(UUID, "ID");

@@ -42,6 +42,11 @@ export class Chat {
     this.matrix = new MatrixRoom(this.#homeserver);
   }
 
+  /** How often the homeserver was called. */
+  get calls(): number {
+    return this.#homeserver.calls.length;
+  }
+
   /** Returns the id; null for one who may not. */
   async post(by: string, text: string): Promise<string | null> {
     const [acceptance] = await this.#place.tryAccept(this.room, by, text);
