@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Load, Post } from "./load.ts";
+import { compareStates, compareUnread } from "./judge/compare-states.ts";
+import { stateOnMatrix } from "./judge/final-state.ts";
 import { sentUpTo, type LoadSubscriber } from "./subscriber.ts";
 import type { Environment } from "./environment.ts";
 
@@ -12,8 +14,10 @@ export type CheckResult = {
   lost: number;
   doubled: number;
   reordered: number;
-  /** Messages with the status `dead`: delivered, and not on Matrix. */
+  /** Messages and acts with the status `dead`: delivered, and not on Matrix. What a deletion ended is none. */
   dead: number;
+  /** Messages that are shown otherwise than the tables say: on Matrix, or by a socket; and counts of unread messages. */
+  wrong: number;
   /** The first faults, in words. */
   details: string[];
 };
@@ -26,6 +30,8 @@ type Row = {
   /** Null for one that is in no timeline. */
   number: number | null;
   status: string;
+  is_act: boolean;
+  is_deleted: boolean;
 };
 
 /** Waits until every socket has received every accepted message. Returns false when that takes more than `limitMs`. */
@@ -109,36 +115,64 @@ export async function checkLoad(
   load: Load,
   { isReal = false } = {},
 ): Promise<CheckResult> {
-  const result: CheckResult = { accepted: 0, lost: 0, doubled: 0, reordered: 0, dead: 0, details: [] };
-  const rows = await environment.sql<Row>(
-    `select m.id, r.kind || ':' || r.slug as room, r.matrix_room_id, m.client_id, e.number, m.status
+  const result: CheckResult = {
+    ...{ accepted: 0, lost: 0, doubled: 0, reordered: 0, dead: 0, wrong: 0 },
+    details: [],
+  };
+  const all = await environment.sql<Row>(
+    `select m.id, r.kind || ':' || r.slug as room, r.matrix_room_id, m.client_id, e.number, m.status, m.target_id is not null as is_act,
+            e.redacted_at is not null as is_deleted
        from messages m join rooms r on r.id = m.room_id
        left join timeline e on e.room_id = m.room_id and e.entry_id = m.id
-      where r.kind || ':' || r.slug = any(?) order by m.room_id, e.number`,
+      where r.kind || ':' || r.slug = any(?) and coalesce(m.error_code, '') not in ('target_deleted')
+      order by m.room_id, e.number`,
     [load.rooms],
   );
+  const rows = all.filter((row) => !row.is_act);
   const accepted = load.posts.filter(({ id }) => id !== null);
   result.accepted = accepted.length;
-  result.dead = rows.filter(({ status }) => status === "dead").length;
+  result.dead = all.filter(({ status, is_deleted: isDeleted }) => status === "dead" && !isDeleted).length;
   compareWithPostgres(result, accepted, rows);
+  compareActs(result, load, await findRows(environment, load));
+  const noteWrong = (count: number, where: string) => {
+    note(result, "wrong", count, where);
+  };
   for (const room of load.rooms) {
     const wanted = rows.filter((row) => row.room === room);
     const ids = wanted.map(({ id }) => id);
-    const alive = wanted.filter(({ status }) => status !== "dead").map(({ id }) => id);
+    const alive = wanted.filter((row) => row.status !== "dead" && !row.is_deleted).map(({ id }) => id);
     compareAcceptance(result, room, accepted, wanted);
     const matrixRoomId = wanted[0]?.matrix_room_id;
+    const onMatrix = !isReal && matrixRoomId ? stateOnMatrix(environment, matrixRoomId) : null;
     if (!isReal && matrixRoomId)
       compare(result, `homeserver ${room}`, alive, messageIdsOn(environment, matrixRoomId));
     compare(result, `timeline ${room}`, ids, await readTimeline(environment, result, room));
     for (const subscriber of load.subscribers)
       if (subscriber.rooms.includes(room)) compareSubscriber(result, subscriber, room, ids);
+    await compareStates(load, room, { onMatrix, alive: new Set(alive), noteWrong });
   }
+  await compareUnread(load, noteWrong);
   return result;
+}
+
+/** Ids of all rows of the outbox that some rooms have. */
+async function findRows(environment: Environment, { rooms }: Load): Promise<ReadonlySet<string>> {
+  const rows = await environment.sql<{ id: string }>(
+    `select m.id from messages m join rooms r on r.id = m.room_id join timeline e on e.room_id = m.room_id and e.entry_id = m.id
+      where r.kind || ':' || r.slug = any(?)`,
+    [rooms],
+  );
+  return new Set(rows.map(({ id }) => id));
+}
+
+function compareActs(result: CheckResult, { acts }: Load, rows: ReadonlySet<string>): void {
+  const lost = acts.filter(({ id }) => id !== null && !rows.has(id));
+  note(result, "lost", lost.length, "acts that were accepted and have no entry");
 }
 
 function note(
   result: CheckResult,
-  what: "lost" | "doubled" | "reordered",
+  what: "lost" | "doubled" | "reordered" | "wrong",
   count: number,
   where: string,
 ): void {
@@ -265,45 +299,4 @@ function compareSubscriber(
   );
   note(result, "lost", state.breaks, `${where}: offsets that do not follow each other`);
   note(result, "reordered", state.wrongSents, `${where}: sent that goes back or overtakes`);
-}
-
-/** When a message reached its goal: `delivered`, every socket has it; `seen`, every socket knows that Matrix has it. */
-export type Goal = "delivered" | "seen";
-
-/** From a moment until the first message posted after it reached a goal; null when there is none. */
-export function firstMs(load: Load, goal: Goal, sinceMs: number): number | null {
-  const reached = reachedAt(load, goal);
-  const times = load.posts
-    .filter(({ askedAtMs }) => askedAtMs >= sinceMs)
-    .flatMap(({ id }) => reached.get(id ?? "") ?? []);
-  return times.length === 0 ? null : Math.min(...times) - sinceMs;
-}
-
-/** The longest time that a message posted between two moments took to reach a goal. */
-export function longestMs(load: Load, goal: Goal, sinceMs: number, untilMs: number): number {
-  const reached = reachedAt(load, goal);
-  const waits = load.posts
-    .filter(({ askedAtMs }) => askedAtMs >= sinceMs && askedAtMs < untilMs)
-    .flatMap(({ id, askedAtMs }) => (reached.get(id ?? "") ?? askedAtMs) - askedAtMs);
-  return Math.max(0, ...waits);
-}
-
-/** When the last message reached a goal. */
-export function lastMs(load: Load, goal: Goal): number {
-  return Math.max(...reachedAt(load, goal).values());
-}
-
-/** When each message reached a goal at the last socket. */
-function reachedAt({ subscribers }: Load, goal: Goal): Map<string, number> {
-  const times = new Map<string, number>();
-  for (const subscriber of subscribers) {
-    for (const { received, sent } of subscriber.byRoom.values()) {
-      for (const { id, number, atMs } of received) {
-        const seenAtMs = sent.find((one) => one.number >= number)?.atMs;
-        const reachedAtMs = goal === "delivered" ? atMs : seenAtMs;
-        if (reachedAtMs !== undefined) times.set(id, Math.max(times.get(id) ?? 0, reachedAtMs));
-      }
-    }
-  }
-  return times;
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { chooseAct, POSTS_PER_ACT, type Act, type ActRequest } from "./acts/choose-act.ts";
 import { LoadSubscriber } from "./subscriber.ts";
 import type { Environment } from "./environment.ts";
 import type { Random } from "./random.ts";
@@ -29,6 +30,8 @@ export type Load = {
   people: string[];
   members: Map<string, string[]>;
   posts: Post[];
+  /** What people did to earlier messages. */
+  acts: Act[];
   subscribers: LoadSubscriber[];
   /** Posts a message and repeats the request until it is accepted. */
   post: (room: string, person: string, text?: string) => Promise<Post>;
@@ -39,9 +42,13 @@ export type Load = {
     text: string,
     clientId: string,
   ) => Promise<{ status: number; ms: number; id: string | null; number: number | null }>;
+  /** Carries an act out and repeats the request until it is accepted. */
+  act: (room: string, person: string, what: string, request: ActRequest) => Promise<void>;
+  /** What a person reads by a path; null while there is no answer. */
+  read: (person: string, path: string) => Promise<unknown>;
   /** Opens one more socket for a person. */
   subscribe: (person: string) => Promise<LoadSubscriber>;
-  /** Posts at a steady rate until `stop`, which resolves when every post is accepted. */
+  /** Posts at a steady rate, and acts on earlier messages, until `stop`, which resolves when all of it is accepted. */
   startTraffic: (
     perSecond: number,
     random: Random,
@@ -90,9 +97,13 @@ export async function openLoad(environment: Environment, plan: LoadPlan): Promis
     members,
     subscribers,
     ...sender,
+    read: async (person, path) => {
+      const { status, body } = await request(environment, tokenOf(person), { method: "GET", path });
+      return status === 200 ? body : null;
+    },
     subscribe,
     startTraffic: (perSecond, random, among = rooms) =>
-      startTraffic({ post: sender.post, members }, { perSecond, random, among }),
+      startTraffic({ ...sender, members }, { perSecond, random, among, name: plan.name }),
     close: () => {
       for (const subscriber of subscribers) subscriber.close();
     },
@@ -112,8 +123,9 @@ async function makeRoom(environment: Environment, room: string, people: readonly
 function createSender(
   environment: Environment,
   { name, tokenOf }: { name: string; tokenOf: (person: string) => string },
-): Pick<Load, "posts" | "post" | "postOnce"> {
+): Pick<Load, "posts" | "acts" | "post" | "postOnce" | "act"> {
   const posts: Post[] = [];
+  const acts: Act[] = [];
   let count = 0;
   const postOnce: Load["postOnce"] = async (room, person, text, clientId) => {
     const startMs = performance.now();
@@ -159,26 +171,58 @@ function createSender(
     }
     return posted;
   };
-  return { posts, post, postOnce };
+  const act: Load["act"] = async (room, person, what, asked) => {
+    const done: Act = { room, what, isAccepted: false, id: null };
+    acts.push(done);
+    const endMs = performance.now() + POST_LIMIT_MS;
+    while (performance.now() < endMs) {
+      const { status, body } = await request(environment, tokenOf(person), asked);
+      const isDecided = status !== 0 && status < 500 && status !== 429;
+      // Somebody may have deleted the message meanwhile.
+      if (isDecided && status !== 409 && status >= 300)
+        throw new Error(`an act (${what}) was refused with status ${String(status)}`);
+      if (isDecided) {
+        done.isAccepted = status < 300;
+        done.id = status === 202 ? ((body as { act: { id: string } | null }).act?.id ?? null) : null;
+        return;
+      }
+      await sleep(PAUSE_MS);
+    }
+  };
+  return { posts, acts, post, postOnce, act };
 }
 
 /** An open loop: a slow post does not delay the next one. */
 function startTraffic(
-  { post, members }: Pick<Load, "post" | "members">,
-  { perSecond, random, among }: { perSecond: number; random: Random; among: readonly string[] },
+  { post, act, posts, members }: Pick<Load, "post" | "act" | "posts" | "members">,
+  {
+    perSecond,
+    random,
+    among,
+    name,
+  }: { perSecond: number; random: Random; among: readonly string[]; name: string },
 ): { stop: () => Promise<void> } {
   const pending = new Set<Promise<unknown>>();
   const failures: unknown[] = [];
   const startMs = performance.now();
   let started = 0;
+  const follow = (work: Promise<unknown>) => {
+    const following = work
+      .catch((error: unknown) => failures.push(error))
+      .finally(() => pending.delete(following));
+    pending.add(following);
+  };
+  const actIn = (room: string) => {
+    const people = members.get(room) ?? [];
+    const chosen = chooseAct(posts, { room, people, random, name: `${name}-act-${String(started)}` });
+    if (chosen) follow(act(room, chosen.person, chosen.what, chosen.request));
+  };
   const timer = setInterval(() => {
     const due = Math.floor(((performance.now() - startMs) / 1_000) * perSecond);
     for (; started < due; started++) {
       const room = random.pick(among);
-      const posting = post(room, random.pick(members.get(room) ?? []))
-        .catch((error: unknown) => failures.push(error))
-        .finally(() => pending.delete(posting));
-      pending.add(posting);
+      follow(post(room, random.pick(members.get(room) ?? [])));
+      if (started % POSTS_PER_ACT === 0) actIn(room);
     }
   }, 20);
   return {

@@ -4,14 +4,8 @@ import { openEnvironment, type Environment, type OwnServers } from "./environmen
 import { FAULT_SCENARIOS } from "./scenarios.ts";
 import { TIER_NAMES } from "./tiers.ts";
 import { createRandom, type Random } from "./random.ts";
-import {
-  checkLoad,
-  firstMs,
-  longestMs,
-  waitForDelivery,
-  waitForMatrix,
-  type CheckResult,
-} from "./checker.ts";
+import { checkLoad, waitForDelivery, waitForMatrix, type CheckResult } from "./checker.ts";
+import { firstMs, longestMs } from "./judge/delivery-times.ts";
 
 export type SoakOptions = {
   servers: OwnServers;
@@ -68,7 +62,7 @@ export async function runSoak(options: SoakOptions): Promise<boolean> {
     );
     await printFigures(environment, startMs, write);
     printRecoveries(load, injected, { startMs, write });
-    return printResult(await checkLoad(environment, load), isComplete, write);
+    return printResult(load, await checkLoad(environment, load), isComplete, write);
   } finally {
     await environment.close();
   }
@@ -163,13 +157,18 @@ function printRecoveries(
   }
 }
 
-function printResult(result: CheckResult, isComplete: boolean, write: (line: string) => void): boolean {
+function printResult(
+  { acts }: Load,
+  result: CheckResult,
+  isComplete: boolean,
+  write: (line: string) => void,
+): boolean {
   for (const detail of result.details) write(detail);
-  const { accepted, lost, doubled, reordered, dead } = result;
+  const { accepted, lost, doubled, reordered, dead, wrong } = result;
   write(
-    `faults: accepted=${String(accepted)} lost=${String(lost)} doubled=${String(doubled)} reordered=${String(reordered)} dead=${String(dead)}`,
+    `faults: accepted=${String(accepted)} lost=${String(lost)} doubled=${String(doubled)} reordered=${String(reordered)} dead=${String(dead)} acts=${String(acts.filter(({ id }) => id !== null).length)} wrong=${String(wrong)}`,
   );
-  return isComplete && lost + doubled + reordered + dead === 0;
+  return isComplete && lost + doubled + reordered + dead + wrong === 0;
 }
 
 function seconds(ms: number): string {

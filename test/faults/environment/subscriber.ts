@@ -1,11 +1,14 @@
 import { Centrifuge, type ServerSubscribedContext } from "centrifuge";
 import { WebSocket } from "ws";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parsePublication, type Publication } from "../../../shared/contract/frames.ts";
+import { EMPTY_VIEW, mergePage, reduce, type RoomView } from "../../../shared/contract/reduce.ts";
+import type { MessageResource } from "../../../shared/contract/resources.ts";
 import type { Environment } from "./environment.ts";
 
 type Delivery = { number: number; id: string; atMs: number; how: "published" | "loaded" };
-type Received = { type: string; id?: string; message?: string; number?: number };
-type Page = { items: { id: string; number: number }[]; hasMore: boolean };
+type Received = { type: string; id?: string; message?: string; number?: number; stub?: unknown };
+type Page = { items: (MessageResource & { number: number })[]; hasMore: boolean };
 
 /** What one socket has received of one room. */
 export type RoomState = {
@@ -19,6 +22,11 @@ export type RoomState = {
   wrongSents: number;
   /** How often the room was loaded from REST because it was not recovered. */
   loads: number;
+  /** The messages as a client shows them, by the reducer of the contract. */
+  view: RoomView;
+  /** Pages that are being loaded, and the publications that wait for them. */
+  loading: number;
+  waiting: Publication[];
 };
 
 /** The number of the last `sent`. */
@@ -54,6 +62,7 @@ export class LoadSubscriber {
       this.byRoom.set(room, {
         ...{ received: [], position: null },
         ...{ breaks: 0, sent: [], wrongSents: 0, loads: 0 },
+        ...{ view: EMPTY_VIEW, loading: 0, waiting: [] },
       });
     this.#client = new Centrifuge(environment.socketUrl, {
       websocket: WebSocket,
@@ -105,14 +114,18 @@ export class LoadSubscriber {
     void this.#load(channel, state, { after: from, upTo: state.position });
   }
 
-  /** Loads the messages up to the position of a new subscription; later ones arrive as publications. */
+  /**
+   * Loads the messages up to the position of a new subscription; later ones arrive as publications, and wait for the pages. The
+   * earlier ones are loaded too: they may have changed meanwhile.
+   */
   async #load(
     room: string,
     state: RoomState,
     { after, upTo }: { after: number; upTo: number },
   ): Promise<void> {
+    state.loading++;
     const loaded: Delivery[] = [];
-    let from = after;
+    let from = 0;
     while (!this.#isClosed && from < upTo) {
       const { status, body } = await this.#read(
         `/v1/rooms/${room.replace(":", "/")}/messages?after=${String(from)}&limit=100`,
@@ -122,7 +135,8 @@ export class LoadSubscriber {
         continue;
       }
       const page = body as Page;
-      const items = page.items.filter(({ number }) => number <= upTo);
+      state.view = mergePage(state.view, page.items);
+      const items = page.items.filter(({ number }) => number > after && number <= upTo);
       loaded.push(
         ...items.map(({ id, number }): Delivery => ({ id, number, atMs: performance.now(), how: "loaded" })),
       );
@@ -130,6 +144,8 @@ export class LoadSubscriber {
     }
     const at = state.received.findIndex(({ number }) => number > upTo);
     state.received.splice(at === -1 ? state.received.length : at, 0, ...loaded);
+    state.loading--;
+    if (state.loading === 0) state.view = state.waiting.splice(0).reduce(reduce, state.view);
   }
 
   #publication(channel: string, offset: number | null, data: Received): void {
@@ -144,9 +160,13 @@ export class LoadSubscriber {
     }
     if (offset !== (state.position ?? 0) + 1) state.breaks++;
     state.position = offset;
+    const event = parsePublication(data);
+    if (event && state.loading > 0) state.waiting.push(event);
+    else if (event) state.view = reduce(state.view, event);
     if (data.type === "message.failed" && data.message !== undefined) this.failed.push(data.message);
-    if (data.type === "message.created" && data.id !== undefined) {
-      state.received.push({ number: offset, id: data.id, atMs: performance.now(), how: "published" });
-    }
+    // One that is deleted by now comes as its deletion, with what is left of it.
+    const id = data.type === "message.created" ? data.id : data.stub === undefined ? undefined : data.message;
+    if (id !== undefined)
+      state.received.push({ number: offset, id, atMs: performance.now(), how: "published" });
   }
 }

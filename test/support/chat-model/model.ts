@@ -37,10 +37,10 @@ export class ChatModel {
   }
 
   shown(id: string): Shown {
-    const { isDeleted = true, texts = new Map(), reactions = new Map() } = this.messages.get(id) ?? {};
-    if (isDeleted) return "deleted";
-    const [newest] = [...texts.values()].toSorted((one, other) => other.rank - one.rank);
-    const people = new Set([...reactions.values()].map(({ by, key }) => `${key} ${by}`));
+    const message = this.messages.get(id);
+    if (!message || message.isDeleted) return "deleted";
+    const [newest] = [...message.texts.values()].toSorted((one, other) => other.rank - one.rank);
+    const people = new Set([...message.reactions.values()].map(({ by, key }) => `${key} ${by}`));
     const counts: Record<string, number> = {};
     for (const each of people) {
       const key = each.slice(0, each.indexOf(" "));
