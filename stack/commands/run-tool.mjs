@@ -15,6 +15,7 @@ const tools = /** @type {Record<string, {program: string, needsStack: boolean}>}
   demo: { program: "dist/bench/demo.js", needsStack: true },
   "bench:latency": { program: "dist/bench/latency.js", needsStack: true },
   "bench:pipeline": { program: "dist/bench/pipeline.js", needsStack: true },
+  "bench:reads": { program: "dist/bench/reads.js", needsStack: true },
   "bench:outage": { program: "dist/bench/outage.js", needsStack: true },
   "bench:capacity": { program: "dist/bench/capacity.js", needsStack: true },
   "bench:burst": { program: "dist/bench/burst.js", needsStack: true },

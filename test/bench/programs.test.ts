@@ -20,6 +20,7 @@ describe.each([
   { program: "latency", option: "messages" },
   { program: "outage", option: "messages" },
   { program: "pipeline", option: "messages" },
+  { program: "reads", option: "messages" },
   { program: "synapse-rate", option: "messages" },
 ])("$program", ({ program, option }) => {
   test("prints what it accepts when an option is wrong", async () => {
@@ -61,6 +62,36 @@ test("the pipeline's bench counts every message, and the statements and commands
       expect(round[name]).toBeGreaterThan(0.05);
       expect(round[name]).toBeLessThan(20);
     }
+  } finally {
+    await servers.stop();
+  }
+}, 120_000);
+
+test("the bench of reads measures what a person reads, beside a bare query", async () => {
+  const servers = await startThrowAwayServers({ only: ["postgres", "redis"] });
+  try {
+    const printed = await run(
+      "reads",
+      [
+        "--members",
+        "50",
+        "--rooms",
+        "10",
+        "--messages",
+        "500",
+        "--reactions",
+        "100",
+        "--calls",
+        "10",
+        "--json",
+      ],
+      { DATABASE_URL: servers.databaseUrl, REDIS_URL: servers.redisUrl },
+    );
+    const { times } = JSON.parse(printed) as { times: { what: string; p50: number; p99: number }[] };
+    expect(times.map(({ what }) => what)).toEqual([
+      ...["select 1", "me/rooms", "a page", "around", "unread totals", "members", "directory"],
+    ]);
+    for (const { p50, p99 } of times) expect(p99).toBeGreaterThanOrEqual(p50);
   } finally {
     await servers.stop();
   }
