@@ -55,10 +55,10 @@ export function defineMessage<K extends "text" | "notice" | "emote">(kind: K) {
     permission: "post",
     relatesTo: "none",
     countsAsUnread: true,
-    present: ({ text, format = "plain", html = null, mentions = NO_MENTIONS }) => ({
-      ...{ kind, text, format, html, mentions },
-      media: null,
-    }),
+    present: ({ text, format = "plain", html = null, mentions = NO_MENTIONS }) => {
+      const media = null;
+      return { kind, text, format, html, mentions, media };
+    },
   } satisfies ContentType<typeof content>;
 }
 
