@@ -234,7 +234,7 @@ test("a copy of an own message from a Matrix client is not delivered twice", asy
   });
 });
 
-test("a name or power level that is changed on Matrix is restored", async () => {
+test("an avatar or power level that is changed on Matrix is restored", async () => {
   const { tenant, synapse } = journey;
   const [ada] = await tenant.people("ada");
   const room = "group:changed";
@@ -246,11 +246,12 @@ test("a name or power level that is changed on Matrix is restored", async () => 
   const socket = await tenant.socket(ada);
 
   const plain = await NioClient.open(await tenant.matrixLogin("ada"));
-  await plain.putState(matrixRoomId, "m.room.name", { name: "Theirs" });
-  await journey.waitFor("the name is restored", async () => {
-    const state = await synapse.state(observer, matrixRoomId, "m.room.name");
-    const names = await countEvents(matrixRoomId, "m.room.name");
-    return names === 3 && state?.["name"] === "Ours";
+  // Only web addresses are shown here.
+  await plain.putState(matrixRoomId, "m.room.avatar", { url: "mxc://example.org/theirs" });
+  await journey.waitFor("the avatar is restored", async () => {
+    const state = await synapse.state(observer, matrixRoomId, "m.room.avatar");
+    const avatars = await countEvents(matrixRoomId, "m.room.avatar");
+    return avatars === 2 && state?.["url"] === undefined;
   });
   // Only the observer may change power levels; the homeserver's operator can act as the observer.
   const { status } = await synapse.as(

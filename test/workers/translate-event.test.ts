@@ -228,22 +228,17 @@ test.each([
 });
 
 const moderator = "@omc_moderator:test";
+const wasJoined = { prev_content: { membership: "join" } };
 const wasBanned = { prev_content: { membership: "ban" } };
 
 test.each([
   ["joins", "join", adaId, {}, "in", null],
   ["leaves", "leave", adaId, {}, "out", null],
+  ["leaves where it was joined", "leave", adaId, wasJoined, "out", { isBan: false }],
   ["is banned", "ban", moderator, {}, "out", { isBan: true }],
   ["is kicked", "leave", moderator, {}, "out", { isBan: false }],
   ["is banned by an account that we do not know", "ban", unknownUser, {}, "out", { isBan: true }],
-  [
-    "is banned by the observer's account, which never bans",
-    "ban",
-    context.observerMatrixId,
-    {},
-    "out",
-    { isBan: true },
-  ],
+  ["is banned by the observer's account", "ban", context.observerMatrixId, {}, "out", { isBan: true }],
   ["is removed by our observer", "leave", context.observerMatrixId, {}, "out", null],
   ["is not banned any more", "leave", moderator, wasBanned, "out", null],
 ] as const)(
@@ -251,11 +246,14 @@ test.each([
   (_, membership, sender, unsigned, applied, removal) => {
     const content = { membership };
     const member = event({ type: "m.room.member", sender, state_key: adaId, content, unsigned });
+    const isOfOthers =
+      sender !== context.observerMatrixId && (membership === "ban" || unsigned === wasBanned);
     expect(translateEvent(room, member, context)).toEqual({
       kind: "membership",
       userId: ada,
       applied,
       ...(applied === "in" ? {} : { removal: removal && { eventId: member.event_id, ...removal } }),
+      ...(isOfOthers ? { ban: expect.objectContaining({ userId: ada, isBan: membership === "ban" }) } : {}),
     });
   },
 );
@@ -289,7 +287,8 @@ test.each([
   ["alias", "m.room.canonical_alias", ["description"]],
   // It could not be looked up: everything is compared.
   ["state of a type that is not known", null, ["levels", "description"]],
-  ["state that the tenant does not decide", "m.room.pinned_events", null],
+  ["list of pinned messages", "m.room.pinned_events", ["description"]],
+  ["state that the tenant does not decide", "org.example.state", null],
   ["message", undefined, null],
 ])("the redaction of a %s is translated in every room version, by the observer too", (_, type, what) => {
   const redacted = type === undefined ? [] : ([["$target", type]] as const);
@@ -597,4 +596,63 @@ describe("the steps of a plan", () => {
     const pruned = planned([{ ...one, content: {} }], { waiting });
     expect(pruned).toMatchObject({ steps: [], adopted: [{ eventId: "$waiting" }] });
   });
+});
+
+test.each([
+  ["m.room.name", { name: "Chess" }, { field: "name", value: "Chess" }],
+  ["m.room.topic", { topic: "Openings" }, { field: "topic", value: "Openings" }],
+  ["m.room.topic", { topic: "" }, { field: "topic", value: null }],
+])("a %s with %j of a user of the tenant is to be taken over", (type, content, fields) => {
+  const given = event({ type, content, state_key: "" });
+  const at = new Date(given.origin_server_ts).toISOString();
+  expect(translateEvent(room, given, context)).toEqual({
+    kind: "description",
+    change: { roomId: room, actorId: ada, ...fields, at },
+  });
+});
+
+test.each([
+  ["m.room.name", { name: "" }],
+  ["m.room.name", { name: "x".repeat(257) }],
+  ["m.room.name", { name: 7 }],
+  ["m.room.topic", {}],
+])("a %s with %j, which no room has, is put back", (type, content) => {
+  expect(translateEvent(room, event({ type, content, state_key: "" }), context)).toMatchObject({
+    kind: "configuration-drift",
+  });
+});
+
+test("a list of pinned messages pins and unpins what differs from the list before it", () => {
+  const pins = (now: unknown, before?: unknown) =>
+    translateEvent(
+      room,
+      event({
+        type: "m.room.pinned_events",
+        state_key: "",
+        content: { pinned: now },
+        ...(before === undefined ? {} : { unsigned: { prev_content: { pinned: before } } }),
+      }),
+      context,
+    );
+  const acts = (translation: ReturnType<typeof pins>) =>
+    translation.kind === "pins"
+      ? translation.acts.map(({ kind, targetEventId }) => [kind, targetEventId])
+      : translation.kind;
+  expect(acts(pins(["$a", "$b"]))).toEqual([
+    ["pin", "$a"],
+    ["pin", "$b"],
+  ]);
+  expect(acts(pins(["$b", "$c", 7, "$c"], ["$a", "$b"]))).toEqual([
+    ["unpin", "$a"],
+    ["pin", "$c"],
+  ]);
+  expect(acts(pins("all", ["$a"]))).toEqual([["unpin", "$a"]]);
+  expect(acts(pins(Array.from({ length: 200 }, (_, index) => `$${String(index)}`)))).toHaveLength(100);
+  expect(
+    translateEvent(
+      room,
+      event({ type: "m.room.pinned_events", state_key: "", sender: context.observerMatrixId }),
+      context,
+    ),
+  ).toEqual({ kind: "nothing" });
 });

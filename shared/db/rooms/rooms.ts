@@ -200,10 +200,9 @@ export function isRoomAsDesired(room: Room, desired: Partial<DesiredRoom>): bool
 }
 
 function differingFields(room: Room, desired: Partial<DesiredRoom>): Partial<DesiredRoom> {
-  const present = fieldsOf(room);
-  const differs = (name: string) => desired[name as keyof DesiredRoom] !== present[name as keyof DesiredRoom];
+  const present: Record<string, unknown> = fieldsOf(room);
   return Object.fromEntries(
-    Object.entries(desired).filter(([name, value]) => value !== undefined && differs(name)),
+    Object.entries(desired).filter(([name, value]) => value !== undefined && value !== present[name]),
   );
 }
 

@@ -25,7 +25,7 @@ function readFields({
     return success ? { field: "name", value: data } : null;
   }
   const topic = content["topic"];
-  if (topic === undefined || topic === "") return { field: "topic", value: null };
+  if (topic === "") return { field: "topic", value: null };
   const { success, data } = roomTopic.safeParse(topic);
   return success ? { field: "topic", value: data } : null;
 }
