@@ -201,9 +201,7 @@ export function isRoomAsDesired(room: Room, desired: Partial<DesiredRoom>): bool
 
 function differingFields(room: Room, desired: Partial<DesiredRoom>): Partial<DesiredRoom> {
   const present: Record<string, unknown> = fieldsOf(room);
-  return Object.fromEntries(
-    Object.entries(desired).filter(([name, value]) => value !== undefined && value !== present[name]),
-  );
+  return Object.fromEntries(Object.entries(desired).filter(([name, value]) => value !== present[name]));
 }
 
 function fieldsOf(room: Room): Required<DesiredRoom> {
