@@ -67,7 +67,16 @@ async function createRoom(
   userIds: readonly string[],
 ): Promise<string> {
   const address = { kind: "group", slug } as const;
-  const attributes = { name: slug, topic: null, avatar: null, visibility: "public", join: "open" } as const;
+  const attributes = {
+    name: slug,
+    topic: null,
+    avatar: null,
+    visibility: "public",
+    join: "open",
+    posting: "everyone",
+    slowModeS: 0,
+    retentionDays: 0,
+  } as const;
   await insertRoom(db, tenantId, address, attributes);
   const room = await findRoom(db, tenantId, address);
   if (!room) throw new Error(`${slug} was not made`);

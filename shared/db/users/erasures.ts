@@ -30,12 +30,17 @@ const START = `
       from made join memberships s on s.user_id = made.user_id join room_timeline t on t.room_id = s.room_id
      where t.last_number > 0
     returning up_to
+  ), reasons as (
+    update bans b set reason = null from made where b.by_id = made.user_id
   ), forgotten as (
     update users u set display_name = null, avatar = null from made where u.id = made.user_id
   )
   select coalesce(sum(up_to), 0) as entries from rooms`;
 
-/** Starts the erasure of a user who is deleted, unless there is one. The user's name and avatar are gone at once. */
+/**
+ * Starts the erasure of a user who is deleted, unless there is one. The user's name and avatar, and the reasons that
+ * the user gave for bans, are gone at once.
+ */
 export async function startErasure(trx: Db, tenantId: string, userId: string): Promise<void> {
   const [found] = await rowsOf<{ entries: number }>(trx, START, { tenantId, userId });
   await execute(trx, "update erasures set entries = entries + :entries where user_id = :userId", {
