@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type pg from "pg";
 import type { Db } from "./open.ts";
 import { withConnection } from "./pipelined-transaction.ts";
 
@@ -24,8 +23,10 @@ export function runMigrationsAlone<T>(db: Db, run: () => Promise<T>): Promise<T>
   });
 }
 
+type Connection = Parameters<Parameters<typeof withConnection>[1]>[0];
+
 /** Asks again and again: a statement that waits for the lock would keep `create index concurrently` waiting for its end. */
-async function lock(connection: pg.Client): Promise<void> {
+async function lock(connection: Connection): Promise<void> {
   for (;;) {
     const { rows } = await connection.query<{ taken: boolean }>("select pg_try_advisory_lock($1) as taken", [
       LOCK,
