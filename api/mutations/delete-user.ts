@@ -80,6 +80,9 @@ async function leaveRooms(
   await makeMembersDue(trx, tenantId, roomsLeft, -1);
   await appendEntries(
     trx,
-    ended.map((row) => ({ roomId: row.room_id, entries: [memberEntry("member.left", userId, { role: row.role })] })),
+    ended.map((row) => ({
+      roomId: row.room_id,
+      entries: [memberEntry("member.left", userId, { role: row.role })],
+    })),
   );
 }

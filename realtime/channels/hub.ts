@@ -14,10 +14,7 @@ export class Hub<C extends Subscriber> {
   readonly #live: Pick<RedisSubscriptions, "listen" | "drop">;
   readonly #presence: Pick<PresenceChanges, "note">;
 
-  constructor(
-    live: Pick<RedisSubscriptions, "listen" | "drop">,
-    presence: Pick<PresenceChanges, "note">,
-  ) {
+  constructor(live: Pick<RedisSubscriptions, "listen" | "drop">, presence: Pick<PresenceChanges, "note">) {
     this.#live = live;
     this.#presence = presence;
   }

@@ -23,7 +23,12 @@ export function roomChangedEntry(
   const texts = Object.fromEntries(
     Object.entries(changed).map(([name, value]) => [name, value === null ? null : String(value)]),
   );
-  return { ...ownEntry(), type: "room.changed", senderId: null, content: { changed: texts, ...(by === null ? {} : { by }) } };
+  return {
+    ...ownEntry(),
+    type: "room.changed",
+    senderId: null,
+    content: { changed: texts, ...(by === null ? {} : { by }) },
+  };
 }
 
 /** How many members a room has: in big rooms, instead of an entry for each member. */

@@ -65,8 +65,7 @@ export function createListener(node: { url: string }, options: Partial<Options>)
     else if (type === "presence") {
       const { online, users } = context.data as { online: number; users?: string[] };
       listener.presence.push({ channel: context.channel, online, ...(users ? { users } : {}) });
-    }
-    else listener.publications.push(context);
+    } else listener.publications.push(context);
   });
   client.on("subscribed", (context) => listener.subscribed.push(context));
   client.on("unsubscribed", ({ channel }) => listener.unsubscribed.push(channel));

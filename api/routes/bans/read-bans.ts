@@ -48,10 +48,7 @@ async function answerBans(
   return { status: 200, body: { items: rows.map(presentBan), next } };
 }
 
-async function answerBan(
-  db: Db,
-  { caller, params }: Call<Caller, undefined, undefined>,
-): Promise<Answer> {
+async function answerBan(db: Db, { caller, params }: Call<Caller, undefined, undefined>): Promise<Answer> {
   const roomId = await requireBanAccess(db, caller, pathRoom(params));
   const body = await readBan(db, { tenantId: caller.tenantId, roomId, user: pathUser(params) });
   return { status: 200, body };

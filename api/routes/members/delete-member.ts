@@ -20,7 +20,8 @@ const shape = {
   headers: ["Prefer"],
 } as const;
 
-const QUEUED = "The member's queued messages in the room are dead. Removing a user who is not a member returns 200.";
+const QUEUED =
+  "The member's queued messages in the room are dead. Removing a user who is not a member returns 200.";
 
 export function deleteMemberRoute(deps: MemberDeps): Route {
   return serverRoute({ ...shape, description: QUEUED, problems: ["not_found"] }, (call) =>
