@@ -149,7 +149,13 @@ export class Presence {
     if (isWhole && came.length > 0) this.#said.set(ref.id, nowMs);
     const isBig = members > BIG_ROOM_MEMBERS;
     return presenceCall({
-      ...{ process: this.#process, room: { id: ref.id, channel: ref.channel, members }, isWhole, came, went },
+      ...{
+        process: this.#process,
+        room: { id: ref.id, channel: (topic?.ref ?? ref).channel, members },
+        isWhole,
+        came,
+        went,
+      },
       minIntervalMs: isBig ? limits.presenceInBigRoomMs : limits.presenceMs,
     });
   }
