@@ -29,13 +29,9 @@ export const slowModeS = z
   .max(3_600)
   .meta({ description: "Seconds that a member waits between two messages; 0 for none" });
 
-export const retentionDays = z
-  .int()
-  .min(0)
-  .max(3_650)
-  .meta({
-    description: "For how many days messages stay; older ones are removed within some hours; 0 for ever",
-  });
+export const retentionDays = z.int().min(0).max(3_650).meta({
+  description: "For how many days messages stay; older ones are removed within some hours; 0 for ever",
+});
 
 export const avatarUrl = limitedText(2_048)
   .regex(webUrl, "must be an http or https URL without spaces, backslashes, quotes and credentials")
