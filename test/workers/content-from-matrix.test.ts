@@ -246,3 +246,10 @@ test("a formatted reply of ours is recognised, whatever its text looks like", as
     { status: "sent" },
   ]);
 });
+
+test("the reason of a deletion has names in the place of Matrix ids", async () => {
+  const message = await text("hello");
+  const reason = `${await matrixId("bob")} and ${mallory} said so`;
+  await read(message, await event({ redacts: message.event_id, reason }, { type: "m.room.redaction" }));
+  expect(await shown()).toMatchObject([{ text: "", reason: "@Bob and @someone said so" }]);
+});

@@ -130,7 +130,8 @@ function isContent(event: MatrixEvent): boolean {
 function readPeople(event: MatrixEvent): string[] {
   const { type, sender, state_key: subject } = event;
   const isMember = type === EventType.RoomMember && subject !== undefined;
-  const mentioned = isContent(event) ? namedPeople(event) : [];
+  const isText = isContent(event) || type === EventType.RoomRedaction || isMember;
+  const mentioned = isText ? namedPeople(event) : [];
   return [sender, ...(isMember ? [subject] : []), ...mentioned].filter(isStorable);
 }
 

@@ -2,13 +2,14 @@ import { CONTENT, type Content } from "../../../shared/contract/content/index.ts
 import { ACTS } from "../../../shared/contract/content/acts.ts";
 import { externalEntryId } from "../../../shared/platform/ids.ts";
 import type { NewEntry } from "../../../shared/timeline/append.ts";
-import { fromMatrix, type EventPeople } from "../../matrix/content/index.ts";
+import { fromMatrix } from "../../matrix/content/index.ts";
 import { readRelation, type MatrixEvent } from "../../matrix/event.ts";
 import { MARKER } from "../../matrix/marker.ts";
 import { RelationType } from "../../matrix/names.ts";
 import { translateOwn } from "./own.ts";
+import { peopleOf } from "./people.ts";
 import { readSender, readTime } from "./sender.ts";
-import { eventKey, nameKey, NOTHING, type EventContext, type Translation } from "./translation.ts";
+import { eventKey, NOTHING, type EventContext, type Translation } from "./translation.ts";
 
 /** A message, or the edit of one. */
 export function translateContent(roomId: string, event: MatrixEvent, context: EventContext): Translation {
@@ -28,18 +29,6 @@ export function translateContent(roomId: string, event: MatrixEvent, context: Ev
     kind: "message",
     entry: externalEntry(roomId, event, content, context),
     isForged: event.content[MARKER] !== undefined,
-  };
-}
-
-/** Whom an event may name. */
-function peopleOf(
-  roomId: string,
-  { sender }: MatrixEvent,
-  { people, roomMentioners }: EventContext,
-): EventPeople {
-  return {
-    find: (matrixUserId) => people.get(matrixUserId),
-    mayMentionRoom: roomMentioners.has(nameKey(roomId, sender)),
   };
 }
 

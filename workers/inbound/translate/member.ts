@@ -2,6 +2,7 @@ import type { BanOnMatrix } from "../../../shared/db/bans/bans.ts";
 import type { MatrixEvent } from "../../matrix/event.ts";
 import { Membership } from "../../matrix/names.ts";
 import { readReason, readRemoval } from "../../matrix/rooms/member-event.ts";
+import { peopleOf } from "./people.ts";
 import { readTime } from "./sender.ts";
 import { NOTHING, type EventContext, type Translation } from "./translation.ts";
 
@@ -34,14 +35,16 @@ function othersRemoval(
 function othersBan(
   place: { roomId: string; userId: string },
   event: MatrixEvent,
-  { observerMatrixId, userIds }: EventContext,
+  context: EventContext,
 ): BanOnMatrix | null {
+  const { observerMatrixId, userIds } = context;
   const isBan = event.content["membership"] === Membership.Ban;
   const isUnban = !isBan && event.unsigned?.prev_content?.["membership"] === Membership.Ban;
   if ((!isBan && !isUnban) || event.sender === observerMatrixId) return null;
   return {
     ...place,
-    ...{ actorId: userIds.get(event.sender) ?? null, isBan, reason: readReason(event.content) },
+    ...{ actorId: userIds.get(event.sender) ?? null, isBan },
+    reason: readReason(event, peopleOf(place.roomId, event, context)),
     at: readTime(event.origin_server_ts).toISOString(),
   };
 }

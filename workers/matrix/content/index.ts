@@ -3,9 +3,11 @@ import type { MatrixEvent } from "../event.ts";
 import type { EventPeople, MatrixContent, MatrixRequest, ReceivedContent, SentWith } from "./define.ts";
 import { emoteOnMatrix } from "./emote.ts";
 import { noticeOnMatrix } from "./notice.ts";
+import { NOBODY } from "./read/matrix-ids.ts";
 import { textOnMatrix } from "./text.ts";
 
 export { namedPeople, wantsToMentionRoom } from "./read/mentions.ts";
+export { hideMatrixIds } from "./read/matrix-ids.ts";
 export { readRelations } from "./read/relations.ts";
 export type { EventPeople, NamedPerson } from "./define.ts";
 
@@ -19,8 +21,6 @@ const MATRIX_CONTENT: MatrixContents = { text: textOnMatrix, emote: emoteOnMatri
 export const CONTENT_EVENT_TYPES: readonly string[] = [
   ...new Set(Object.values(MATRIX_CONTENT).flatMap(({ eventTypes }) => eventTypes)),
 ];
-
-const NOBODY: EventPeople = { find: () => undefined, mayMentionRoom: false };
 
 /** The event that content becomes. */
 export function toMatrix<K extends ContentKind>(content: ContentOf<K>, given: SentWith): MatrixRequest {

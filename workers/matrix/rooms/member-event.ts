@@ -1,4 +1,6 @@
 import { z } from "zod";
+import type { EventPeople } from "../content/index.ts";
+import { hideMatrixIds } from "../content/read/matrix-ids.ts";
 import { matrixEvent, type MatrixEvent } from "../event.ts";
 import type { Requester } from "../http/client.ts";
 import { unlessForbidden, unlessMissing } from "../http/failure.ts";
@@ -39,13 +41,17 @@ export function readRemoval(event: Omit<MatrixEvent, "type">): Removal | null {
   if (!isBan && !isKick && !isLeave) return null;
   // A homeserver may send any number as a time.
   const time = Math.min(Math.max(atMs, 0), LATEST_MS);
-  return { eventId, sender, atMs: time, isBan, isLeave, reason: readReason(content) };
+  return { eventId, sender, atMs: time, isBan, isLeave, reason: readReason(event) };
 }
 
-/** Why, in words that Postgres stores. */
-export function readReason(content: Record<string, unknown>): string | null {
-  const reason = content["reason"];
-  if (typeof reason !== "string") return null;
+/** Why, in words that Postgres stores, with people's names in the place of Matrix ids. */
+export function readReason(
+  event: Pick<MatrixEvent, "content" | "sender">,
+  people?: EventPeople,
+): string | null {
+  const { reason: given } = event.content;
+  if (typeof given !== "string") return null;
+  const reason = hideMatrixIds(given, event, people);
   // Made well-formed last: the cut may split a character, and Postgres refuses half of one.
   const safe = reason.replaceAll("\0", "").slice(0, REASON_MAX_LENGTH).toWellFormed();
   return safe === "" ? null : safe;

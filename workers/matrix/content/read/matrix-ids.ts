@@ -12,6 +12,8 @@ const MATRIX_LINK = /^(?:https?:\/\/matrix\.to\/#\/|matrix:)(.*)$/i;
 const LINK_OR_ID = new RegExp(`https?://matrix\\.to/#/[^\\s<>"')]*|${USER_ID}|${ROOM_ID}`, "giu");
 const MAY_HOLD_ID = /[@!#]/;
 
+export const NOBODY: EventPeople = { find: () => undefined, mayMentionRoom: false };
+
 /** A link into Matrix: `user` is the Matrix id that it names, null for a room or an event. Null for any other link. */
 export function readMatrixLink(href: string): { user: string | null } | null {
   const path = MATRIX_LINK.exec(href.trim())?.[1];
@@ -36,7 +38,7 @@ export function matrixIdsIn(text: string): string[] {
 /** A text cut at the people of ours whom it names; other Matrix ids, and links to rooms, are hidden. */
 export function splitMatrixIds(
   text: string,
-  event: MatrixEvent,
+  event: Pick<MatrixEvent, "sender">,
   people: EventPeople,
 ): (string | NamedPerson)[] {
   if (!MAY_HOLD_ID.test(text)) return [text];
@@ -54,20 +56,24 @@ export function splitMatrixIds(
 }
 
 /** A text with people's names in the place of Matrix ids, which do not leave the server. */
-export function hideMatrixIds(text: string, event: MatrixEvent, people: EventPeople): string {
+export function hideMatrixIds(
+  text: string,
+  event: Pick<MatrixEvent, "sender">,
+  people: EventPeople = NOBODY,
+): string {
   return splitMatrixIds(text, event, people)
     .map((part) => (typeof part === "string" ? part : `@${part.name}`))
     .join("");
 }
 
 /** Whether an address holds a Matrix id. */
-export function namesPerson(href: string, event: MatrixEvent, people: EventPeople): boolean {
+export function namesPerson(href: string, event: Pick<MatrixEvent, "sender">, people: EventPeople): boolean {
   const address = decode(href);
   return hideMatrixIds(address, event, people) !== address;
 }
 
 /** Whether what looks like an id is one: a time of day, `@10:30`, is none. */
-function isOfServer(id: string, { sender }: MatrixEvent): boolean {
+function isOfServer(id: string, { sender }: Pick<MatrixEvent, "sender">): boolean {
   if (!id.includes(":")) return true;
   const server = id.slice(id.indexOf(":") + 1);
   const isSenders = sender.slice(sender.indexOf(":") + 1) === server;

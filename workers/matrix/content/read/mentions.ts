@@ -40,11 +40,11 @@ function versionsOf(event: MatrixEvent): MatrixEvent[] {
   return isEdit ? [event, { ...event, content: edited as MatrixEvent["content"] }] : [event];
 }
 
-/** Matrix ids of people whom a message or an edit names, in the ways that clients use. */
+/** Matrix ids of people whom a message, an edit or the reason of a redaction names, in the ways that clients use. */
 export function namedPeople(event: MatrixEvent): string[] {
   const named = versionsOf(event).flatMap((version) => {
-    const { body } = version.content;
-    const ids = typeof body === "string" ? matrixIdsIn(body) : [];
+    const { body, reason } = version.content;
+    const ids = [body, reason].flatMap((text) => (typeof text === "string" ? matrixIdsIn(text) : []));
     return [...mentionedIds(version), ...linkedPeople(readHtml(version)), ...ids];
   });
   return [...new Set(named)].slice(0, PEOPLE_AT_MOST);
