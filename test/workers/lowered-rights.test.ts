@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Role } from "../../shared/contract/roles.ts";
 import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
 import { endMemberships, upsertMembers } from "../../shared/db/memberships/memberships.ts";
-import type { Room } from "../../shared/db/rooms/rooms.ts";
+import { changeRoom, type Room } from "../../shared/db/rooms/rooms.ts";
 import { handleMembership } from "../../workers/jobs/membership.ts";
 import { handleOutboundMessage } from "../../workers/jobs/outbound-message.ts";
 import { FakeHomeserver } from "../support/stack-fake-homeserver.ts";
@@ -134,4 +134,24 @@ test("a removal waits for no message: it is applied at once, and what is not sen
   expect(await move()).toEqual({ retryInMs: null });
   await drain();
   expect([removals(), homeserver.texts]).toEqual([1, ["before"]]);
+});
+
+test("a room is for speakers alone on Matrix after what members wrote before is sent", async () => {
+  await place.accept(room, "ada", "before");
+  await drain();
+  await move();
+  await changeRole("member");
+  await move();
+  const writingLevel = () =>
+    homeserver.calls
+      .filter(({ method, path }) => method === "PUT" && path.includes("m.room.power_levels"))
+      .at(-1)?.body["events_default"];
+  await place.accept(room, "ada", "written before");
+  await place.db.transaction((trx) => changeRoom(trx, room, { posting: "speakers" }));
+  const waiting = await move();
+  expect([waiting.retryInMs, writingLevel()]).toEqual([expect.any(Number), 0]);
+  await drain();
+  expect(homeserver.texts).toContain("written before");
+  await move();
+  expect(writingLevel()).toBe(25);
 });
