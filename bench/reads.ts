@@ -51,7 +51,7 @@ async function measureIn(
     REDIS_URL: `${redisUrl.replace(/\/\d+$/, "")}/${String(REDIS_DATABASE)}`,
     SYNAPSE_URL: "http://127.0.0.1:9",
     SYNAPSE_SERVER_NAME: "bench",
-    SYNAPSE_AS_TOKEN: "nobody asks",
+    SYNAPSE_AS_TOKEN: "nobody asks for it here",
     SEAL_KEYS: `bench:${Buffer.alloc(32, 1).toString("base64")}`,
     API_PORT: "0",
     LOG_LEVEL: "warn",

@@ -38,7 +38,7 @@ export async function createFixture(db: Db, config: Config, size: Size): Promise
     await createMessages(db, tenant.id, { roomId, count: isMain ? ofMain : ofEach });
     if (isMain) await createReactions(db, tenant.id, { roomId, count: size.reactions });
   }
-  await markRead(db, tenant.id);
+  await markRead(db, reader);
   await db.raw("analyze");
   const keys = openTokenKeys(config.sealKeys, tenant);
   const signed = await signUserToken(
@@ -90,28 +90,19 @@ async function createRoom(
   return room.id;
 }
 
+const MESSAGES_AT_ONCE = 5_000;
+
 /** Messages of the members in turn. */
 async function createMessages(
   db: Db,
   tenantId: string,
   { roomId, count }: { roomId: string; count: number },
 ): Promise<void> {
-  const bindings = { roomId, tenantId, count, content: JSON.stringify({ kind: "text", text: TEXT }) };
-  await rowsOf(
-    db,
-    `with people as (
-       select array_agg(user_id order by user_id) as ids from memberships where room_id = :roomId
-     ), written as (
-       insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, content, at, ordinal)
-       select cast(:roomId as uuid), n, cast(:tenantId as uuid), gen_random_uuid(), '$' || n, 'message.created',
-              ids[1 + n % cardinality(ids)], cast(:content as jsonb), now() - (cast(:count as int) - n) * interval '1 second', n
-         from people, generate_series(1, cast(:count as int)) n
-       returning *
-     )
-     insert into messages (id, tenant_id, room_id, sender_id, content, order_number, status, open, numbered, sent_at, event_id, seen_event_id)
-     select entry_id, tenant_id, room_id, sender_id, content, number, 'sent', false, true, at, event_id, event_id from written`,
-    bindings,
-  );
+  const content = JSON.stringify({ kind: "text", text: TEXT });
+  for (let from = 1; from <= count; from += MESSAGES_AT_ONCE) {
+    const to = Math.min(count, from + MESSAGES_AT_ONCE - 1);
+    await rowsOf(db, INSERT_MESSAGES, { roomId, tenantId, count, content, from, to });
+  }
   await rowsOf(
     db,
     `update room_timeline set last_number = :count, published_number = :count, message_count = :count, last_message_number = :count,
@@ -120,6 +111,19 @@ async function createMessages(
   );
 }
 
+const INSERT_MESSAGES = `
+     with people as (
+       select array_agg(user_id order by user_id) as ids from memberships where room_id = :roomId
+     ), written as (
+       insert into timeline (room_id, number, tenant_id, entry_id, event_id, type, sender_id, content, at, ordinal)
+       select cast(:roomId as uuid), n, cast(:tenantId as uuid), gen_random_uuid(), '$' || n, 'message.created',
+              ids[1 + n % cardinality(ids)], cast(:content as jsonb), now() - (cast(:count as int) - n) * interval '1 second', n
+         from people, generate_series(cast(:from as int), cast(:to as int)) n
+       returning *
+     )
+     insert into messages (id, tenant_id, room_id, sender_id, content, order_number, status, open, numbered, sent_at, event_id, seen_event_id)
+     select entry_id, tenant_id, room_id, sender_id, content, number, 'sent', false, true, at, event_id, event_id from written`;
+
 /** So many reactions on the newest messages. */
 async function createReactions(
   db: Db,
@@ -127,13 +131,17 @@ async function createReactions(
   { roomId, count }: { roomId: string; count: number },
 ): Promise<void> {
   const messages = Math.ceil(count / REACTIONS_OF_MESSAGE);
-  const bindings = { roomId, tenantId, messages, each: REACTIONS_OF_MESSAGE };
-  await rowsOf(
-    db,
-    `with people as (
+  for (let skipped = 0; skipped < messages; skipped += MESSAGES_AT_ONCE) {
+    const most = Math.min(MESSAGES_AT_ONCE, messages - skipped);
+    await rowsOf(db, INSERT_REACTIONS, { roomId, tenantId, skipped, most, each: REACTIONS_OF_MESSAGE });
+  }
+}
+
+const INSERT_REACTIONS = `
+     with people as (
        select (array_agg(user_id order by user_id))[1:cast(:each as int)] as ids from memberships where room_id = :roomId
      ), newest as (
-       select room_id, entry_id, number from timeline where room_id = :roomId order by number desc limit cast(:messages as int)
+       select room_id, entry_id, number from timeline where room_id = :roomId order by number desc offset cast(:skipped as int) limit cast(:most as int)
      ), given as (
        insert into reactions (room_id, message_id, key, person, tenant_id, user_id, number, at)
        select room_id, entry_id, case when id = ids[1] then '-' else '+' end, id, cast(:tenantId as uuid), id, number, now()
@@ -144,18 +152,15 @@ async function createReactions(
          from newest, people, lateral (values ('-', ids[1:1]), ('+', ids[2:])) as k(key, users)
      )
      insert into message_states (room_id, message_id, tenant_id, number, revision, has_reactions)
-     select room_id, entry_id, cast(:tenantId as uuid), number, number, true from newest`,
-    bindings,
-  );
-}
+     select room_id, entry_id, cast(:tenantId as uuid), number, number, true from newest`;
 
-/** Everybody has read the older half of each room. */
-async function markRead(db: Db, tenantId: string): Promise<void> {
+/** The reader has read the older half of each room. */
+async function markRead(db: Db, userIds: readonly string[]): Promise<void> {
   await rowsOf(
     db,
     `update memberships s set read_number = t.last_number / 2, read_count = t.last_number / 2, receipt_number = t.last_number / 2,
             own_above = (select count(*) from timeline e where e.room_id = s.room_id and e.sender_id = s.user_id and e.number > t.last_number / 2)
-       from room_timeline t where t.room_id = s.room_id and s.tenant_id = ?`,
-    [tenantId],
+       from room_timeline t where t.room_id = s.room_id and s.user_id = any(?)`,
+    [[...userIds]],
   );
 }

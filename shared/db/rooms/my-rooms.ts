@@ -2,7 +2,7 @@ import { firstCharacters } from "../../contract/first-characters.ts";
 import type { Role } from "../../contract/roles.ts";
 import type { MessageResource, MyRoomResource } from "../../contract/resources.ts";
 import { presentTimelineMessage } from "../../timeline/present/message.ts";
-import { SELECT_ENTRY, type EntryRow } from "../timeline/entries.ts";
+import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "../timeline/entries.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { presentSettings, type SettingsRow } from "../memberships/settings.ts";
 import { MENTIONS, UNREAD } from "../memberships/unread.ts";
@@ -87,9 +87,9 @@ async function readLastMessages(db: Db, rows: readonly MyRoomRow[]): Promise<Map
   if (places.size === 0) return new Map();
   const entries = await rowsOf<EntryRow>(
     db,
-    `${SELECT_ENTRY}
-       join unnest(cast(:roomIds as uuid[]), cast(:numbers as bigint[])) as p(room_id, number)
-         on p.room_id = e.room_id and p.number = e.number`,
+    // The places come first: Postgres keeps the order of so many joins, and would read every timeline before it looks at them.
+    `select ${ENTRY_COLUMNS} from unnest(cast(:roomIds as uuid[]), cast(:numbers as bigint[])) as p(room_id, number)
+       join timeline e on e.room_id = p.room_id and e.number = p.number ${ENTRY_JOINS}`,
     { roomIds: [...places.keys()], numbers: [...places.values()] },
   );
   return new Map(entries.map((entry) => [entry.room_id, presentLastMessage(entry)]));
