@@ -21,6 +21,7 @@ import { createApp } from "./http/app.ts";
 import { createActAs } from "./auth/act-as.ts";
 import { createAuthenticate, createFindTenant } from "./auth/authenticate.ts";
 import { docsPage } from "./http/docs.ts";
+import { describeEvents } from "./http/event-schemas.ts";
 import { healthPages } from "./http/health.ts";
 import { createSharedCounters } from "./rate-limit/shared-counters.ts";
 import { createRateLimits } from "./rate-limit/rate-limits.ts";
@@ -83,7 +84,7 @@ export async function openApi(config: Config, log: Log, resources: Resources): P
     durations: metrics.requestSeconds,
     pages: [
       ...healthPages({ problems, metrics: registry, isClosing: () => isClosing }),
-      docsPage(createOpenApi(routes, CONTRACT_VERSION)),
+      docsPage(createOpenApi(routes, CONTRACT_VERSION), describeEvents()),
       adminPage({
         ...{ db, redis, queues, problems, authenticate, identifyCaller, limits, now },
         sealKeys: config.sealKeys,

@@ -29,6 +29,7 @@ import * as roomsForPeople from "./0030-rooms-for-people.ts";
 import * as fillPositions from "./0031-fill-positions.ts";
 import * as rights from "./0032-rights.ts";
 import * as renamesAndBlocks from "./0033-renames-and-blocks.ts";
+import * as domainEvents from "./0034-domain-events.ts";
 import * as people from "./0035-people.ts";
 import { runMigrationsAlone } from "../shared/db/connection/run-alone.ts";
 
@@ -71,6 +72,7 @@ const MIGRATIONS: readonly Migration[] = [
   { name: "0031-fill-positions", ...fillPositions },
   { name: "0032-rights", ...rights },
   { name: "0033-renames-and-blocks", ...renamesAndBlocks },
+  { name: "0034-domain-events", ...domainEvents },
   { name: "0035-people", ...people },
 ];
 

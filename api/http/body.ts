@@ -58,10 +58,12 @@ function findErrors(value: unknown, path: readonly string[], errors: FieldError[
       errors.push({ path: path.join("."), message: "is nested too deeply" });
       return;
     }
+    // The items of a list that is the whole body have no field before them.
+    const isWholeList = path.length === 0 && Array.isArray(value);
     for (const [key, inner] of Object.entries(value)) {
       if (key === "__proto__" || REFUSED_CHARACTER.test(key)) {
         errors.push({ path: path.join("."), message: "has a field whose name is refused" });
-      } else findErrors(inner, [...path, key], errors);
+      } else findErrors(inner, [...path, isWholeList ? `[${key}]` : key], errors);
     }
   }
 }
@@ -73,7 +75,7 @@ export function checkShape<T>(schema: z.ZodType<T>, value: unknown, what: string
   throw new AppError("invalid", `The ${what} is not valid.`, { errors: describeIssues(parsed.error.issues) });
 }
 
-function describeIssues(issues: readonly z.core.$ZodIssue[]): FieldError[] {
+export function describeIssues(issues: readonly z.core.$ZodIssue[]): FieldError[] {
   return issues
     .flatMap((issue) =>
       issue.code === "unrecognized_keys"

@@ -29,8 +29,11 @@ const START = `SwaggerUIBundle({ url: "/docs/openapi.json", dom_id: "#api", deep
 
 const FILES = ["swagger-ui.css", "swagger-ui-bundle.js"];
 
-/** `/docs` (Swagger UI, which loads nothing from other hosts) and `/docs/openapi.json`. */
-export function docsPage(document: unknown): Page {
+/**
+ * `/docs` (Swagger UI, which loads nothing from other hosts), `/docs/openapi.json`, and `/docs/events.json`: the JSON Schemas of domain
+ * events.
+ */
+export function docsPage(document: unknown, events: unknown): Page {
   const router = Router(EXACT_PATHS);
   const assets = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
   router.use((_request, response, next) => {
@@ -40,12 +43,13 @@ export function docsPage(document: unknown): Page {
   router.get("/", (_request, response) => void response.type("html").send(PAGE));
   router.get("/start.js", (_request, response) => void response.type("js").send(START));
   router.get("/openapi.json", (_request, response) => void response.json(document));
+  router.get("/events.json", (_request, response) => void response.json(events));
   for (const file of FILES) {
     router.get(`/${file}`, (_request, response) => {
       response.set("Cache-Control", "public, max-age=3600").sendFile(join(assets, file));
     });
   }
-  for (const path of ["/", "/start.js", "/openapi.json", ...FILES.map((file) => `/${file}`)])
+  for (const path of ["/", "/start.js", "/openapi.json", "/events.json", ...FILES.map((file) => `/${file}`)])
     router.all(path, allowMethods("GET"));
   router.use(refuseKnown);
   return { path: "/docs", handler: router, isFolder: true };

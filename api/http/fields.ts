@@ -1,6 +1,4 @@
 import { z } from "zod";
-import { boundedText, limitedText } from "../../shared/contract/bounded-text.ts";
-import { webUrl } from "../../shared/contract/web-url.ts";
 import {
   roomAddress,
   roomSlug,
@@ -13,8 +11,8 @@ import { roomJoin } from "../../shared/contract/resources.ts";
 import { role } from "../../shared/contract/roles.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 
-export const displayName = boundedText(256);
-export const visibility = z.enum(["private", "public"]);
+export { avatarUrl, displayName, visibility } from "../../shared/contract/room-fields.ts";
+
 export const join = roomJoin.meta({
   description:
     "Whether users of the tenant may join a public room by themselves; a private room has no use of it",
@@ -32,15 +30,6 @@ export const slowModeS = z
 export const retentionDays = z.int().min(0).max(3_650).meta({
   description: "For how many days messages stay; older ones are removed within some hours; 0 for ever",
 });
-
-export const avatarUrl = limitedText(2_048)
-  .regex(webUrl, "must be an http or https URL without spaces, backslashes, quotes and credentials")
-  .refine((text) => URL.canParse(text), "must be an http or https URL")
-  .meta({
-    description:
-      "An http or https URL of 1 to 2048 bytes. Its host is a name in ASCII or an IPv4 address; it has no credentials",
-    examples: ["https://example.org/ada.png"],
-  });
 
 export const clientId = z
   .string()

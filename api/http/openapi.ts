@@ -120,7 +120,7 @@ export function createOpenApi(routes: readonly Route[], version: string): oas31.
         "Publication. docs/client.md of the source describes how a client uses the API and the socket together.",
     },
     servers: [{ url: "/" }],
-    tags: ["users", "rooms", "members", "messages", "signs", "me"].map((name) => ({ name })),
+    tags: ["users", "rooms", "members", "messages", "signs", "me", "events"].map((name) => ({ name })),
     paths: { ...paths, ...processPaths() },
     components: { schemas: { Publication: describePublication() }, securitySchemes: SECURITY_SCHEMES },
   });

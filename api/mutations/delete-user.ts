@@ -1,15 +1,12 @@
-import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
-import { endMemberships, listRoomsOf } from "../../shared/db/memberships/memberships.ts";
-import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { deleteBlocksOf } from "../../shared/db/blocks/blocks.ts";
+import { listRoomsOf } from "../../shared/db/memberships/memberships.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { lockOutboxes, lockTimelines } from "../../shared/db/rooms/rooms.ts";
 import { StaleView, transact } from "../../shared/db/connection/transaction.ts";
 import { findDeletedUser, startErasure } from "../../shared/db/users/erasures.ts";
 import { findUser, lockUser, markUserDeleted } from "../../shared/db/users/users.ts";
-import { appendEntries } from "../../shared/timeline/append.ts";
-import { memberEntry } from "../../shared/timeline/own-entries.ts";
+import { leaveRooms } from "../../shared/timeline/leave-rooms.ts";
 import { membersChanged, type SideEffect } from "../after-commit/side-effects.ts";
 import { endRooms } from "./end-rooms.ts";
 
@@ -50,7 +47,7 @@ async function markDeleted(
   const roomIds = idsOf(rooms.filter(({ kind }) => kind !== "direct"));
   await leaveRooms(trx, tenantId, seen.id, roomIds);
   const ended = await endRooms(trx, tenantId, idsOf(rooms.filter(({ kind }) => kind === "direct")));
-  await deleteBlocksOf(trx, seen.id);
+  await deleteBlocksOf(trx, [seen.id]);
   await markUserDeleted(trx, tenantId, seen.id);
   await enqueueUserEvents(trx, [{ tenantId, kind: "user.gone", userId: seen.id, roomId: null }]);
   const effects: SideEffect[] = [
@@ -64,25 +61,4 @@ async function markDeleted(
 
 function idsOf(rooms: readonly { room_id: string }[]): string[] {
   return rooms.map(({ room_id: roomId }) => roomId);
-}
-
-/** Removes a user from locked rooms, with an entry in each. The user's queued messages there are dead. */
-async function leaveRooms(
-  trx: Db,
-  tenantId: string,
-  userId: string,
-  roomIds: readonly string[],
-): Promise<void> {
-  if (roomIds.length === 0) return;
-  const ended = await endMemberships(trx, tenantId, userId, roomIds);
-  const roomsLeft = ended.map((row) => row.room_id);
-  await markDeadOfRemovedSender(trx, tenantId, { senderIds: [userId], roomIds: roomsLeft });
-  await makeMembersDue(trx, tenantId, roomsLeft, -1);
-  await appendEntries(
-    trx,
-    ended.map((row) => ({
-      roomId: row.room_id,
-      entries: [memberEntry("member.left", userId, { role: row.role })],
-    })),
-  );
 }

@@ -3,7 +3,7 @@ import { AppError } from "../../shared/contract/errors.ts";
 import { parseDirectSlug, type RoomAddress } from "../../shared/contract/names.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
 import { transact } from "../../shared/db/connection/transaction.ts";
-import { endOtherMemberships } from "../../shared/db/memberships/end-others.ts";
+import { endOtherMemberships } from "../../shared/db/memberships/many/end-others.ts";
 import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
 import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
 import { lockRoom, lockTimelines, type Room } from "../../shared/db/rooms/rooms.ts";

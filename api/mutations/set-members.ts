@@ -20,7 +20,7 @@ import { parseDirectSlug } from "../../shared/contract/names.ts";
 import { maxRoles } from "../../shared/contract/role-limit.ts";
 import { ROLES_WITH_LEVEL, type Role } from "../../shared/contract/roles.ts";
 import type { NewEntry } from "../../shared/timeline/append.ts";
-import { makeMemberCountDue } from "../../shared/timeline/member-counts.ts";
+import { makeMemberCountsDue } from "../../shared/timeline/member-counts.ts";
 import { memberCountEntry, memberEntry } from "../../shared/timeline/own-entries.ts";
 
 /**
@@ -80,7 +80,7 @@ export async function setMembers(
     joined.map(({ userId }) => ({ tenantId: room.tenant_id, kind: "room.added", userId, roomId: room.id })),
   );
   const announcement = chooseAnnouncement(changes, count);
-  if (announcement === "deferred count") await makeMemberCountDue(trx, room.tenant_id, room.id);
+  if (announcement === "deferred count") await makeMemberCountsDue(trx, room.tenant_id, [room.id]);
   const added = joined.length;
   const entries = describeChanges(changes, { count, announcement, by });
   return { isChanged: true, added, changed: changes.length - added, entries };

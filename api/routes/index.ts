@@ -7,6 +7,7 @@ import type { Route } from "../http/route.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { KeyedMutex } from "../../shared/platform/concurrency/keyed-mutex.ts";
 import { banRoutes } from "./bans/index.ts";
+import { eventRoutes } from "./events/index.ts";
 import { meRoutes } from "./me/index.ts";
 import { memberRoutes } from "./members/index.ts";
 import { messageRoutes } from "./messages/index.ts";
@@ -38,6 +39,7 @@ export function createRoutes(deps: RouteDeps): Route[] {
     ...pinRoutes(deps),
     ...signRoutes(deps),
     ...meRoutes(deps),
+    ...eventRoutes(deps),
   ];
   return routes.map((route) => withFormerSlugs(deps.db, route));
 }

@@ -2,7 +2,7 @@ import type { Db } from "../db/connection/open.ts";
 import {
   clearMemberCountsDue,
   lockDueMemberCounts,
-  markMemberCountDue,
+  markMemberCountsDue,
   readMemberCounts,
 } from "../db/timeline/member-counts.ts";
 import { appendEntries } from "./append.ts";
@@ -11,9 +11,9 @@ import { memberCountEntry } from "./own-entries.ts";
 /** Members who are added one by one to a big room become one entry with the count, this long after the first of them. */
 const COUNT_DELAY_MS = 3_000;
 
-/** Makes the room's count of members due, in the transaction that changes it. It stays due until it is appended. */
-export function makeMemberCountDue(trx: Db, tenantId: string, roomId: string): Promise<void> {
-  return markMemberCountDue(trx, { tenantId, roomId, delayMs: COUNT_DELAY_MS });
+/** Makes the rooms' counts of members due, in the transaction that changes them. They stay due until they are appended. */
+export function makeMemberCountsDue(trx: Db, tenantId: string, roomIds: readonly string[]): Promise<void> {
+  return markMemberCountsDue(trx, { tenantId, roomIds, delayMs: COUNT_DELAY_MS });
 }
 
 /**

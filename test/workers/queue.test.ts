@@ -11,7 +11,7 @@ import { counter, createMetrics } from "../../shared/platform/metrics.ts";
 import { asConnection, createWake, jobOptions, removeStaleKey } from "../../shared/queues/open.ts";
 import { openWorkerRedis, type Redis } from "../../shared/platform/redis.ts";
 import { appendEntries } from "../../shared/timeline/append.ts";
-import { makeMemberCountDue } from "../../shared/timeline/member-counts.ts";
+import { makeMemberCountsDue } from "../../shared/timeline/member-counts.ts";
 import type { Repeating } from "../../shared/platform/concurrency/every.ts";
 import { startSweeper } from "../../workers/runtime/sweeper.ts";
 import { externalEntry, openWorkplace, type Workplace } from "../support/stack-workplace.ts";
@@ -353,7 +353,7 @@ test("the sweeper publishes a timeline that is not published", async () => {
 test("the sweeper appends and publishes a member count that is due", async () => {
   const room = await place.room("group:counted");
   await place.sql("update rooms set member_count = 150 where id = ?", [room.id]);
-  await place.db.transaction((trx) => makeMemberCountDue(trx, place.tenantId, room.id));
+  await place.db.transaction((trx) => makeMemberCountsDue(trx, place.tenantId, [room.id]));
   sweeper = startSweeper(place.context(), place.queues);
   await until(() => isPublished(room, 1), "it is published", WAIT_MS);
   expect(await place.sql("select content from timeline where room_id = ?", [room.id])).toEqual([

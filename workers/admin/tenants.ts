@@ -93,14 +93,18 @@ function requireValid<T>(schema: z.ZodType<T>, value: unknown): T {
   throw new AppError("invalid", faults.join("\n"));
 }
 
-/** The limits whose value is one of a few words. */
+/** The settings whose value is text. */
 const WORDS: ReadonlySet<string> = new Set([
   "join",
   "unknownUsers",
   "onRefused",
+  "name",
+  "avatar",
 ] satisfies (keyof TenantLimits)[]);
 
-function parseLimit(change: string): { name: string; value: number | string | string[] | null } {
+type LimitValue = number | string | string[] | Record<string, string> | null;
+
+function parseLimit(change: string): { name: string; value: LimitValue } {
   const [, name = "", text = ""] = /^(\w+)=(.*)$/.exec(change) ?? [];
   if (!Object.hasOwn(desiredTenantLimits.shape, name))
     throw new AppError(
@@ -109,7 +113,14 @@ function parseLimit(change: string): { name: string; value: number | string | st
     );
   if (text === "") return { name, value: null };
   if (name === "allowedOrigins") return { name, value: text.split(",") };
+  if (name === "rsvp") return { name, value: parseMapping(text) };
   return { name, value: WORDS.has(name) ? text : Number(text) };
+}
+
+/** `confirmed:member,waitlist:guest`. */
+function parseMapping(text: string): Record<string, string> {
+  const pairs = text.split(",").map((pair) => pair.split(":"));
+  return Object.fromEntries(pairs.map(([status = "", role = ""]) => [status.toLowerCase(), role]));
 }
 
 /** @throws AppError `not_found`. */

@@ -1,3 +1,4 @@
+import { forgetEvents } from "../../shared/db/events/received-events.ts";
 import { deleteOldAttempts } from "../../shared/db/messages/delivery-attempts.ts";
 import { openGapsOfUnseenMessages } from "../../shared/db/observers/room-gaps.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
@@ -25,6 +26,7 @@ export async function handleMaintenance(
     await deleteParkedEntries(context);
     await dropWaiting(context);
     await cutTimelines(context);
+    await forgetReceived(context);
   } else {
     await addObservers(context);
     await rereadUnseen(context);
@@ -41,6 +43,16 @@ async function deleteAttempts({ db, log, stopping }: WorkerContext): Promise<voi
     if (deleted < DELETED_AT_ONCE) break;
   }
   log.info({ rows }, "old delivery attempts deleted");
+}
+
+async function forgetReceived({ db, log, stopping }: WorkerContext): Promise<void> {
+  let rows = 0;
+  for (let round = 0; round < MAX_ROUNDS && !stopping.aborted; round++) {
+    const forgotten = await forgetEvents(db, DELETED_AT_ONCE);
+    rows += forgotten;
+    if (forgotten < DELETED_AT_ONCE) break;
+  }
+  log.info({ rows }, "domain events of more than seven days ago forgotten");
 }
 
 /** Reads rooms from their beginning that have a sent message which the observer has not seen. Known events are left out. */

@@ -16,6 +16,7 @@ import { applyProfile } from "../reconcile/ensure-account.ts";
 import { describeRoom } from "../reconcile/configuration/describe-room.ts";
 import { wholeAlias } from "../reconcile/configuration/desired-states.ts";
 import { ensureRoom } from "../reconcile/ensure-room.ts";
+import { finishRoom, finishUser } from "../reconcile/finish-deletions.ts";
 import { noticeObserverOut } from "../reconcile/observer/presence.ts";
 import { leaveAsMembers } from "../reconcile/observer/replace-matrix-room.ts";
 import { unlessForbidden } from "../matrix/http/failure.ts";
@@ -43,6 +44,7 @@ async function provisionUser(
   context: WorkerContext,
   { tenantId, id }: { tenantId: string; id: string },
 ): Promise<JobResult> {
+  await finishUser(context, tenantId, id);
   const due = await findDueAccount(context.db, tenantId, id);
   if (!due) return DONE;
   const account = { id, tenantId, matrixUserId: due.matrix_user_id };
@@ -69,6 +71,7 @@ async function provisionRoom(
   context: WorkerContext,
   { tenantId, id }: { tenantId: string; id: string },
 ): Promise<JobResult> {
+  await finishRoom(context, tenantId, id);
   const result = await withRoomLease(context, { tenantId, roomId: id }, async (lease, room) => {
     if (!room.tenant_is_active) return DONE;
     if (room.is_deleted && (await hasErasure(context.db, id))) {

@@ -9,17 +9,17 @@ import { findMentionable, type Mentionable } from "../../../shared/db/membership
 import { findMessageByClientId } from "../../../shared/db/messages/messages.ts";
 import { nameMentions } from "../../../shared/markup/mentions.ts";
 import { renderMarkdown, renderPlain } from "../../../shared/markup/render.ts";
-import type { UserCaller } from "../../auth/authenticate.ts";
-import { requireReadAccess } from "./room-access.ts";
+import type { KeyCaller, UserCaller } from "../../auth/authenticate.ts";
+import { requireReader } from "./room-access.ts";
 
-/** Where a text is to stand, and who writes it. */
-type Place = { db: Db; caller: UserCaller; room: RoomAddress };
+/** Where a text is to stand, and who writes it: a person, or the product itself, which has every right. */
+type Place = { db: Db; caller: UserCaller | KeyCaller; room: RoomAddress };
 
 /**
  * What a row keeps of a message that is posted: rendered, with whom it mentions. Only for one that mentions or answers anything is
  * something looked up.
  * @throws AppError `invalid` when it names somebody who is no member, or answers what is not in the room; `forbidden` when it
- *   mentions the room and may not; `too_large`; and as `requireReadAccess`.
+ *   mentions the room and may not; `too_large`; and as `requireReader`.
  */
 export async function composeMessage(place: Place, request: MessageRequest): Promise<Content> {
   const { kind = "text", replyTo } = request;
@@ -55,7 +55,7 @@ export function composeAsAsked(request: TextRequest): TextContent {
  * was the first time, although whom it names may have left since.
  */
 export async function composeOrRepeat<Composed>(
-  { db, caller }: Place,
+  { db, caller }: Place & { caller: UserCaller },
   clientId: string | null,
   { compose, asAsked }: { compose: () => Promise<Composed>; asAsked: () => Composed },
 ): Promise<Composed> {
@@ -84,8 +84,8 @@ async function findPeople(
   const users = [...new Set(mentions?.users ?? [])];
   const mentionsRoom = mentions?.room === true;
   if (users.length === 0 && !mentionsRoom && replyTo === null) return NOBODY;
-  const { room_id: roomId, standing } = await requireReadAccess(db, caller, room);
-  if (mentionsRoom && !isAllowed(standing, "mention the room"))
+  const { roomId, standing } = await requireReader(db, caller, room);
+  if (mentionsRoom && standing !== null && !isAllowed(standing, "mention the room"))
     throw new AppError("forbidden", "You may not mention everybody in this room.");
   const found = await findMentionable(db, { tenantId: caller.tenantId, roomId, users, replyTo });
   const byUser = new Map(found.members.map((member) => [member.user, member]));
@@ -99,9 +99,12 @@ async function findPeople(
 }
 
 /** Whom a message mentions, with their names: those whom it names, and whom it answers. */
-function namesOf({ members, replied }: Mentionable, caller: UserCaller): Map<string, string> {
+function namesOf({ members, replied }: Mentionable, caller: Place["caller"]): Map<string, string> {
   const author = replied?.author ?? null;
-  const people = author === null || author.user === caller.user ? members : [...members, author];
+  const people =
+    author === null || (caller.kind === "user" && author.user === caller.user)
+      ? members
+      : [...members, author];
   return new Map(people.map(({ user, name }) => [user, name]));
 }
 

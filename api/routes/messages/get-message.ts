@@ -1,10 +1,12 @@
 import type { Db } from "../../../shared/db/connection/open.ts";
 import { findMessage, presentMessage } from "../../../shared/db/messages/messages.ts";
+import { findTimelineMessage } from "../../../shared/db/timeline/pages.ts";
+import { presentTimelineMessage } from "../../../shared/timeline/present/message.ts";
 import { readMessage, type ReadMessage } from "../../../shared/contract/resources.ts";
 import { pathRoom } from "../../http/fields.ts";
-import { userRoute, type Route } from "../../http/route.ts";
-import { messagePath, pathMessage, readForMember } from "./answer-act.ts";
-import { requireReadAccess, tag } from "./room-access.ts";
+import { serverRoute, userRoute, type Route } from "../../http/route.ts";
+import { messagePath, noSuchMessage, pathMessage, readForMember } from "./answer-act.ts";
+import { requireReadAccess, requireReader, tag } from "./room-access.ts";
 
 export function getMessageRoute({ db }: { db: Db }): Route {
   return userRoute(
@@ -23,6 +25,23 @@ export function getMessageRoute({ db }: { db: Db }): Route {
       const target = pathMessage(params);
       const place = { roomId, userId, target };
       return { status: 200, body: await read(db, caller.tenantId, place) };
+    },
+  );
+}
+
+/** A product's backend reads the messages of every room. */
+export function getMessageByServerRoute({ db }: { db: Db }): Route {
+  return serverRoute(
+    {
+      ...{ method: "get", path: messagePath, tag, summary: "Read a message" },
+      answers: { 200: { schema: readMessage, description: "The message" } },
+      problems: ["not_found"],
+    },
+    async ({ caller, params }) => {
+      const { roomId } = await requireReader(db, caller, pathRoom(params));
+      const row = await findTimelineMessage(db, caller.tenantId, roomId, pathMessage(params));
+      if (!row) throw noSuchMessage();
+      return { status: 200, body: { ...presentTimelineMessage(row), myReactions: [] } };
     },
   );
 }

@@ -9,8 +9,8 @@ import { messageResource, readMessage } from "../../../shared/contract/resources
 import { readOwnReactions } from "../../../shared/db/acts/read-acts.ts";
 import { presentTimelineMessage } from "../../../shared/timeline/present/message.ts";
 import { pageLimit, pathRoom, timelineNumber } from "../../http/fields.ts";
-import { userRoute, type Route } from "../../http/route.ts";
-import { listPath, requireReadAccess, tag } from "./room-access.ts";
+import { serverRoute, userRoute, type Route } from "../../http/route.ts";
+import { listPath, requireReadAccess, requireReader, tag, type Reader } from "./room-access.ts";
 
 const pageQuery = z
   .strictObject({
@@ -63,43 +63,60 @@ const messagePage = z
   })
   .meta({ id: "MessagePage" });
 
+const shape = {
+  method: "get",
+  path: listPath,
+  tag,
+  summary: "Read a page of messages",
+  description: "The newest page by default. A socket recovers from the page's epoch and offset.",
+  query: pageQuery,
+  answers: { 200: { schema: messagePage, description: "A page, oldest first" } },
+} as const;
+
 export function listMessagesRoute({ db }: { db: Db }): Route {
   return userRoute(
-    {
-      method: "get",
-      path: listPath,
-      tag,
-      summary: "Read a page of messages",
-      description: "The newest page by default. A socket recovers from the page's epoch and offset.",
-      query: pageQuery,
-      answers: { 200: { schema: messagePage, description: "A page, oldest first" } },
-      problems: ["forbidden", "not_found", "invalid"],
-    },
+    { ...shape, problems: ["forbidden", "not_found", "invalid"] },
     async ({ caller, params, query }) => {
       const room = pathRoom(params);
       const access = await requireReadAccess(db, caller, room);
-      const { tenantId } = caller;
-      // The position is read first: a client that recovers from it may receive an entry twice, but misses none.
-      const position = await readPosition(db, tenantId, access.room_id);
-      if (!position) throw new AppError("not_found", "There is no such room.");
-      const { items, ...more } = await readWindow(db, { tenantId, roomId: access.room_id }, query);
       if (access.opened_at === null && isOnMatrix(access.role, room)) await markOpened(db, access);
-      const reacted = items.flatMap((row) => (row.reactions === null ? [] : [row.entry_id]));
-      const own = await readOwnReactions(db, { roomId: access.room_id, person: access.user_id }, reacted);
-      const body: z.infer<typeof messagePage> = {
-        items: items.map((row) => ({
-          ...presentTimelineMessage(row),
-          myReactions: own.get(row.entry_id) ?? [],
-        })),
-        epoch: position.epoch,
-        offset: position.lastNumber,
-        sentUpTo: position.sentNumber,
-        pending: [],
-        ...more,
-      };
-      return { status: 200, body };
+      const reader = { roomId: access.room_id, person: access.user_id };
+      return { status: 200, body: await readPage(db, caller.tenantId, reader, query) };
     },
   );
+}
+
+/** A product's backend reads the messages of every room. */
+export function listMessagesByServerRoute({ db }: { db: Db }): Route {
+  return serverRoute({ ...shape, problems: ["not_found", "invalid"] }, async ({ caller, params, query }) => {
+    const reader = await requireReader(db, caller, pathRoom(params));
+    return { status: 200, body: await readPage(db, caller.tenantId, reader, query) };
+  });
+}
+
+async function readPage(
+  db: Db,
+  tenantId: string,
+  { roomId, person }: Pick<Reader, "roomId" | "person">,
+  query: z.output<typeof pageQuery>,
+): Promise<z.infer<typeof messagePage>> {
+  // The position is read first: a client that recovers from it may receive an entry twice, but misses none.
+  const position = await readPosition(db, tenantId, roomId);
+  if (!position) throw new AppError("not_found", "There is no such room.");
+  const { items, ...more } = await readWindow(db, { tenantId, roomId }, query);
+  const reacted = items.flatMap((row) => (row.reactions === null ? [] : [row.entry_id]));
+  const own = person === null ? null : await readOwnReactions(db, { roomId, person }, reacted);
+  return {
+    items: items.map((row) => ({
+      ...presentTimelineMessage(row),
+      myReactions: own?.get(row.entry_id) ?? [],
+    })),
+    epoch: position.epoch,
+    offset: position.lastNumber,
+    sentUpTo: position.sentNumber,
+    pending: [],
+    ...more,
+  };
 }
 
 type Window = { items: EntryRow[]; hasMore: boolean; hasBefore?: boolean; hasAfter?: boolean };

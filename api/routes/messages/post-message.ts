@@ -17,9 +17,10 @@ import { AppError } from "../../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../../shared/contract/names.ts";
 import { messageResource } from "../../../shared/contract/resources.ts";
 import type { Accept, AcceptAct } from "../../accept/accept-batcher.ts";
+import type { Caller } from "../../auth/authenticate.ts";
 import { notHeldError } from "../../auth/require-holder.ts";
 import { clientId, pathRoom } from "../../http/fields.ts";
-import { answerResource, userRoute, type Answer, type Route } from "../../http/route.ts";
+import { answerResource, userRoute, type Answer, type Call, type Route } from "../../http/route.ts";
 import { overQuotaError, type WithinQuota } from "../../rate-limit/message-quota.ts";
 import { composeAsAsked, composeMessage, composeOrRepeat } from "./compose.ts";
 import { adoptingError, listPath, tag } from "./room-access.ts";
@@ -79,10 +80,20 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
       if (outcome === "replayed" && message.request_hash !== null && message.request_hash !== requestHash) {
         throw new AppError("idempotency_key_reused", "The key was used for another message.");
       }
-      const read = async () => (await findMessage(db, tenantId, message.room_id, message.id)) ?? message;
-      return answerMessage(await settle(message, read, isMessageFinal), { isReplay: outcome === "replayed" });
+      return settleMessage(db, { tenantId, settle }, message, { isReplay: outcome === "replayed" });
     },
   );
+}
+
+/** Answers with a message, after the wait that the caller prefers. */
+export async function settleMessage(
+  db: Db,
+  { tenantId, settle }: { tenantId: string; settle: Call<Caller, unknown, unknown>["settle"] },
+  message: MessageRow,
+  { isReplay }: { isReplay: boolean },
+): Promise<Answer> {
+  const read = async () => (await findMessage(db, tenantId, message.room_id, message.id)) ?? message;
+  return answerMessage(await settle(message, read, isMessageFinal), { isReplay });
 }
 
 function answerMessage(message: MessageRow, { isReplay }: { isReplay: boolean }): Answer {

@@ -2,8 +2,9 @@ import type { Db } from "../../../shared/db/connection/open.ts";
 import { findRoomCaller, type RoomAccess } from "../../../shared/db/memberships/memberships.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../../shared/contract/names.ts";
-import { isAllowed } from "../../../shared/contract/permissions.ts";
-import type { UserCaller } from "../../auth/authenticate.ts";
+import { isAllowed, type Standing } from "../../../shared/contract/permissions.ts";
+import { findRoom } from "../../../shared/db/rooms/rooms.ts";
+import type { KeyCaller, UserCaller } from "../../auth/authenticate.ts";
 import { requireHolder } from "../../auth/require-holder.ts";
 
 export const tag = "messages";
@@ -21,6 +22,24 @@ export async function requireReadAccess(db: Db, caller: UserCaller, room: RoomAd
   if (!access || !isAllowed(access.standing, "read")) throw noSuchRoom();
   if (status === "locked") throw new AppError("forbidden", "The user is locked.");
   return access;
+}
+
+/** Who reads a room: a member, or the product's backend, for which `person` and `standing` are null. */
+export type Reader = { roomId: string; person: string | null; standing: Standing | null };
+
+/** @throws AppError `not_found` if there is no such room; for a person as `requireReadAccess`. */
+export async function requireReader(
+  db: Db,
+  caller: UserCaller | KeyCaller,
+  room: RoomAddress,
+): Promise<Reader> {
+  if (caller.kind === "user") {
+    const { room_id: roomId, user_id: person, standing } = await requireReadAccess(db, caller, room);
+    return { roomId, person, standing };
+  }
+  const found = await findRoom(db, caller.tenantId, room);
+  if (!found) throw noSuchRoom();
+  return { roomId: found.id, person: null, standing: null };
 }
 
 function noSuchRoom(): AppError {

@@ -112,7 +112,7 @@ const LOCK_MIRRORS = `
       select room_id from messages where id = any(:targets) and room_id = any(${LOCKED_ROOMS}))) order by room_id for update`;
 
 /** The entries of acts that were done, by their ids. Returns ActedRow, in the order of their numbers. */
-export function readActed(rows: readonly ActRow[]): Statement {
+export function readActed(rows: readonly Pick<ActRow, "id">[]): Statement {
   return { sql: READ_ACTED, bindings: { ids: rows.map(({ id }) => id) } };
 }
 

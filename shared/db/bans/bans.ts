@@ -91,17 +91,29 @@ export async function insertBan(trx: Db, ban: NewBan): Promise<boolean> {
 }
 
 /** Ends bans of a room whose outbox is locked. Returns how many there were. */
-export async function endBans(trx: Db, roomId: string, userIds: readonly string[]): Promise<number> {
+export function endBans(trx: Db, roomId: string, userIds: readonly string[]): Promise<number> {
+  return endBansOf(
+    trx,
+    userIds.map((userId) => ({ roomId, userId })),
+  );
+}
+
+/** The same for people in different rooms. */
+export async function endBansOf(
+  trx: Db,
+  places: readonly { roomId: string; userId: string }[],
+): Promise<number> {
   const rows = await rowsOf(
     trx,
     `with ended as (
-       update bans set is_ended = true, is_applied = false, at = now()
-        where room_id = :roomId and user_id = any(:userIds) and not is_ended returning room_id, user_id
+       update bans b set is_ended = true, is_applied = false, at = now()
+         from unnest(cast(:roomIds as uuid[]), cast(:userIds as uuid[])) as asked(room_id, user_id)
+        where b.room_id = asked.room_id and b.user_id = asked.user_id and not b.is_ended returning b.room_id, b.user_id
      ), known as (
        update memberships s set is_banned = false from ended e where s.room_id = e.room_id and s.user_id = e.user_id and s.desired = 'out'
      )
      select 1 as ended from ended`,
-    { roomId, userIds: [...userIds] },
+    { roomIds: places.map(({ roomId }) => roomId), userIds: places.map(({ userId }) => userId) },
   );
   return rows.length;
 }

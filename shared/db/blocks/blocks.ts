@@ -37,9 +37,11 @@ export async function deleteBlock(trx: Db, userId: string, blockedId: string): P
   return deleted.length > 0;
 }
 
-/** Ends all blocks by and of a person who is being deleted. */
-export async function deleteBlocksOf(trx: Db, userId: string): Promise<void> {
-  await execute(trx, "delete from blocks where user_id = :userId or blocked_id = :userId", { userId });
+/** Ends all blocks by and of people who are being deleted. */
+export async function deleteBlocksOf(trx: Db, userIds: readonly string[]): Promise<void> {
+  await execute(trx, "delete from blocks where user_id = any(:userIds) or blocked_id = any(:userIds)", {
+    userIds: [...userIds],
+  });
 }
 
 /** Locks two people, in the order of their names, so that no direct room of theirs is made meanwhile. Returns those who exist. */

@@ -41,6 +41,23 @@ export async function makeMembersDue(
   return rows[0]?.member_count ?? 0;
 }
 
+/** The same with a number for each room. Returns the new counts by room. */
+export async function makeMembersDueEach(
+  trx: Db,
+  tenantId: string,
+  added: ReadonlyMap<string, number>,
+): Promise<Map<string, number>> {
+  if (added.size === 0) return new Map();
+  const rows = await rowsOf<{ id: string; member_count: number }>(
+    trx,
+    `update rooms r set member_count = r.member_count + a.added, ${membersDue()}, members_attempts = 0, members_error = null
+       from unnest(cast(:roomIds as uuid[]), cast(:added as int[])) as a(room_id, added)
+      where r.tenant_id = :tenantId and r.id = a.room_id returning r.id, r.member_count`,
+    { tenantId, roomIds: [...added.keys()], added: [...added.values()] },
+  );
+  return new Map(rows.map((row) => [row.id, row.member_count]));
+}
+
 /** Makes the members of a tenant's rooms due where a member who may react is not on Matrix, a room every 100 ms. */
 export async function makeJoinsDue(db: Db, tenantId: string): Promise<void> {
   await execute(

@@ -3,10 +3,11 @@ import type { RoomAddress, RoomKind } from "../../contract/names.ts";
 import type { Role } from "../../contract/roles.ts";
 import type { MemberResource } from "../../contract/resources.ts";
 import type { Standing } from "../../contract/permissions.ts";
-import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { rowsOf, type Db } from "../connection/open.ts";
 import type { TokenBounds } from "../users/user-tokens.ts";
 import { STANDING } from "./standing.ts";
 import type { User } from "../users/users.ts";
+import { upsertMemberships } from "./many/many-rooms.ts";
 
 /**
  * A membership is a user's place in a room. The tenant sets the desired state, the jobs the applied one.
@@ -63,31 +64,16 @@ export function lockMemberships(
 export type MemberWish = { userId: string; role: Role; mutedUntil?: Date | null };
 
 /** Makes users members with a role, each in a new version. One who was not a member starts with nothing unread. */
-export async function upsertMembers(
+export function upsertMembers(
   trx: Db,
   tenantId: string,
   roomId: string,
   wanted: readonly MemberWish[],
 ): Promise<void> {
-  await execute(
+  return upsertMemberships(
     trx,
-    `insert into memberships as s (room_id, user_id, tenant_id, role, silenced_until, read_count, read_number)
-     select t.room_id, w.user_id, t.tenant_id, w.role, w.silenced_until, t.message_count, t.last_number
-       from unnest(cast(:userIds as uuid[]), cast(:roles as text[]), cast(:mutes as timestamptz[])) as w(user_id, role, silenced_until)
-       join room_timeline t on t.room_id = :roomId and t.tenant_id = :tenantId
-      order by w.user_id
-         on conflict (room_id, user_id) do update
-        set role = excluded.role, silenced_until = excluded.silenced_until, desired = 'in', version = s.version + 1, error = null, updated_at = now(),
-            read_count = case when s.desired = 'in' then s.read_count else excluded.read_count end,
-            read_number = case when s.desired = 'in' then s.read_number else excluded.read_number end,
-            own_above = case when s.desired = 'in' then s.own_above else 0 end,
-            opened_at = case when s.desired = 'in' then s.opened_at else null end`,
-    {
-      ...{ tenantId, roomId },
-      userIds: wanted.map(({ userId }) => userId),
-      roles: wanted.map(({ role }) => role),
-      mutes: wanted.map(({ mutedUntil }) => mutedUntil?.toISOString() ?? null),
-    },
+    tenantId,
+    wanted.map((one) => ({ roomId, ...one })),
   );
 }
 

@@ -95,8 +95,9 @@ export function markDead(
 }
 
 const MARK_OF_SENDER = markAndAppend(`id in (
-     select m.id from unnest(cast(:roomIds as uuid[])) as asked(room_id) join messages m using (room_id)
-      where m.tenant_id = :tenantId and m.sender_id = any(:senderIds) and m.open and m.status = 'queued'
+     select m.id from unnest(cast(:roomIds as uuid[]), cast(:senderIds as uuid[])) as asked(room_id, sender_id)
+       join messages m using (room_id, sender_id)
+      where m.tenant_id = :tenantId and m.open and m.status = 'queued'
         and not coalesce(m.content ->> 'kind' = any(:surviving), false)
       order by m.id for update of m)`);
 
@@ -109,10 +110,20 @@ export function markDeadOfRemovedSender(
   tenantId: string,
   { senderIds, roomIds }: { senderIds: readonly string[]; roomIds: readonly string[] },
 ): Promise<AppendedRow[]> {
+  const removed = roomIds.flatMap((roomId) => senderIds.map((userId) => ({ roomId, userId })));
+  return markDeadOfRemoved(trx, tenantId, removed);
+}
+
+/** The same for users who are removed from different rooms. */
+export function markDeadOfRemoved(
+  trx: Db,
+  tenantId: string,
+  removed: readonly { roomId: string; userId: string }[],
+): Promise<AppendedRow[]> {
   return rowsOf<AppendedRow>(trx, MARK_OF_SENDER, {
     tenantId,
-    senderIds,
-    roomIds,
+    roomIds: removed.map(({ roomId }) => roomId),
+    senderIds: removed.map(({ userId }) => userId),
     surviving,
     ...causeOf("sender_removed"),
     ...STATUS_BINDINGS,

@@ -4,7 +4,7 @@ import { formatRoomKey, type RoomKind } from "../../contract/names.ts";
 import type { MessageResource, MessageStatus } from "../../contract/resources.ts";
 import type { TokenStamp } from "../../auth/token-claims.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
-import { STATE_COLUMNS, STATE_JOINS, type StateColumns } from "../timeline/entries.ts";
+import { SENDER_COLUMNS, STATE_COLUMNS, STATE_JOINS, type StateColumns } from "../timeline/entries.ts";
 import { holdsToken } from "../users/user-tokens.ts";
 
 /** A stored message, with what a client sees of its sender and room. */
@@ -12,7 +12,8 @@ export type MessageRow = StateColumns & {
   id: string;
   tenant_id: string;
   room_id: string;
-  sender_id: string;
+  /** Null for the product itself. */
+  sender_id: string | null;
   kind: RoomKind;
   slug: string;
   client_id: string | null;
@@ -29,7 +30,9 @@ export type MessageRow = StateColumns & {
   /** Since when its content is empty. */
   deleted_at: Date | null;
   accepted_at: Date;
-  sender_user: string;
+  sender_user: string | null;
+  sender_ref?: string | null;
+  sender_name?: string | null;
   sender_display_name: string | null;
   sender_avatar: string | null;
 };
@@ -38,9 +41,9 @@ export type MessageRow = StateColumns & {
 export const SELECT_MESSAGE = `
   select m.id, m.tenant_id, m.room_id, m.sender_id, r.kind, r.slug, m.client_id, case when m.target_id is null then encode(m.request_hash, 'hex') else 'act' end as request_hash, m.request_id,
          m.content, m.order_number, m.status, m.error_code, m.error_message, e.number, e.redacted_at as deleted_at, m.accepted_at,
-         u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar,
+         u.external_id as sender_user, u.display_name as sender_display_name, ${SENDER_COLUMNS},
          ${STATE_COLUMNS}
-    from messages m join rooms r on r.id = m.room_id join users u on u.id = m.sender_id
+    from messages m join rooms r on r.id = m.room_id left join users u on u.id = m.sender_id
     left join timeline e on e.room_id = m.room_id and e.entry_id = m.id
     ${STATE_JOINS}`;
 

@@ -62,8 +62,9 @@ export type ClaimedMessage = {
   attempts: number;
   /** Whether an earlier drain claimed it: it may be sent already. */
   was_sending: boolean;
-  sender_id: string;
-  sender_matrix_id: string;
+  /** Both null for the product itself, as which the observer acts. */
+  sender_id: string | null;
+  sender_matrix_id: string | null;
   sender_is_registered: boolean;
   sender_is_wanted: boolean;
   sender_is_joined: boolean;
@@ -132,11 +133,11 @@ export const SELECT_CLAIMED = `
   select coalesce(json_agg(one), '[]'::json) from (
     select c.id, c.request_id, c.order_number, c.content, floor(extract(epoch from c.accepted_at) * 1000) as accepted_at_ms,
            extract(epoch from now() - c.accepted_at) * 1000 as age_ms, c.attempts, c.was_sending, c.sender_id,
-           u.matrix_user_id as sender_matrix_id, u.applied_version > 0 as sender_is_registered,
-           u.deleted_at is null and coalesce(s.desired = 'in', false) as sender_is_wanted,
+           u.matrix_user_id as sender_matrix_id, coalesce(u.applied_version > 0, false) as sender_is_registered,
+           u.id is not null and u.deleted_at is null and coalesce(s.desired = 'in', false) as sender_is_wanted,
            coalesce(s.applied = 'in', false) as sender_is_joined, c.target_id, c.acts_as, c.replayed, ${REFERRED} as refers_to
       from claimed c
-      join users u on u.id = c.sender_id
+      left join users u on u.id = c.sender_id
       left join memberships s on s.room_id = c.room_id and s.user_id = c.sender_id
      order by c.order_number) one`;
 

@@ -1,14 +1,12 @@
 import { Model } from "objection";
-import { newFence, newId } from "../../platform/ids.ts";
 import { formatRoomKey, type RoomAddress, type RoomKind } from "../../contract/names.ts";
 import type { Posting } from "../../contract/permissions.ts";
 import type { RoomJoin, RoomResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
-import { membersDue } from "../memberships/members-due.ts";
-import { PROVISIONING_CHANGED, PROVISIONING_DUE } from "../provisioning-due.ts";
-import { aliasLocalpart, nextGeneration } from "./names/generations.ts";
+import { PROVISIONING_DUE } from "../provisioning-due.ts";
+import { changeRooms } from "./many/change-rooms.ts";
+import { insertRooms } from "./many/insert-rooms.ts";
 import { JOIN_MIRROR, SENT_NUMBER } from "./room-mirrors.ts";
-import { requirePendingQuota } from "../tenants/pending-quota.ts";
 
 /**
  * A room of a tenant, and the desired state of a room on Matrix.
@@ -86,8 +84,6 @@ export async function findRoom(
   return Room.query(db).findOne({ tenant_id: tenantId, kind, slug, deleted_at: null });
 }
 
-const NEW_ROOM = { tenantId: "n.tenant_id", kind: "n.kind", slug: "n.slug", generation: "n.generation" };
-
 /**
  * Inserts a room with its outbox and its timeline. Returns false when an existing room has the address.
  * @throws AppError `unavailable` when the tenant has too many pending rooms for one more.
@@ -98,30 +94,7 @@ export async function insertRoom(
   address: RoomAddress,
   desired: DesiredRoom,
 ): Promise<boolean> {
-  await requirePendingQuota(trx, tenantId, "rooms", 1);
-  const inserted = await rowsOf<{ id: string }>(
-    trx,
-    `with room as (
-       insert into rooms (id, tenant_id, kind, slug, generation, alias_localpart, name, topic, avatar, visibility, join_rule, posting,
-                          slow_mode_s, retention_days, observer_id)
-       select :id, n.tenant_id, n.kind, n.slug, n.generation, ${aliasLocalpart(NEW_ROOM)},
-              :name, :topic, :avatar, :visibility, :join, :posting, :slowModeS, :retentionDays,
-              (select id from observers where tenant_id = :tenantId order by created_at desc, id desc limit 1)
-         from (select a.*, ${nextGeneration({ tenantId: "a.tenant_id", kind: "a.kind", slug: "a.slug" })} as generation
-                 from (select cast(:tenantId as uuid) as tenant_id, cast(:kind as text) as kind, cast(:slug as text) as slug) a) n
-           on conflict do nothing
-       returning id, tenant_id
-     ), outbox as (
-       insert into room_outbox (room_id, tenant_id) select id, tenant_id from room
-     ), timeline as (
-       insert into room_timeline (room_id, tenant_id, epoch) select id, tenant_id, :epoch from room
-     ), mirror as (
-       insert into room_mirrors (room_id, tenant_id) select id, tenant_id from room
-     )
-     select id from room`,
-    { id: newId(), tenantId, ...address, retentionDays: 0, ...desired, epoch: newFence() },
-  );
-  return inserted.length > 0;
+  return (await insertRooms(trx, tenantId, [{ address, desired }])).length > 0;
 }
 
 /**
@@ -173,24 +146,7 @@ export async function changeRoom(
 ): Promise<Partial<DesiredRoom>> {
   const differing = differingFields(room, desired);
   if (Object.keys(differing).length === 0) return differing;
-  const wanted = { ...fieldsOf(room), ...differing };
-  await execute(
-    trx,
-    `update rooms
-        set name = :name, topic = :topic, avatar = :avatar, visibility = :visibility, join_rule = :join, posting = :posting,
-            slow_mode_s = :slowModeS, retention_days = :retentionDays, ${PROVISIONING_CHANGED},
-            strangers_seen_at = case when :isClosed then now() else strangers_seen_at end,
-            described_at = now(), rights_lowered_at = case when :isLowered then now() else rights_lowered_at end,
-            ${membersDue({ when: "(:isClosed or :hasOtherLevels)" })}
-      where tenant_id = :tenantId and id = :id`,
-    // Unknown users may be in a public room: they are removed from one that becomes private.
-    {
-      ...{ tenantId: room.tenant_id, id: room.id, ...wanted },
-      isClosed: differing.visibility === "private",
-      hasOtherLevels: differing.posting !== undefined,
-      isLowered: differing.posting === "speakers",
-    },
-  );
+  await changeRooms(trx, [{ id: room.id, fields: { ...fieldsOf(room), ...differing }, changed: differing }]);
   return differing;
 }
 
@@ -199,12 +155,14 @@ export function isRoomAsDesired(room: Room, desired: Partial<DesiredRoom>): bool
   return Object.keys(differingFields(room, desired)).length === 0;
 }
 
-function differingFields(room: Room, desired: Partial<DesiredRoom>): Partial<DesiredRoom> {
+/** The fields of a room that are to have another value. */
+export function differingFields(room: Room, desired: Partial<DesiredRoom>): Partial<DesiredRoom> {
   const present: Record<string, unknown> = fieldsOf(room);
   return Object.fromEntries(Object.entries(desired).filter(([name, value]) => value !== present[name]));
 }
 
-function fieldsOf(room: Room): Required<DesiredRoom> {
+/** The fields of a room as the tenant wants them. */
+export function fieldsOf(room: Room): Required<DesiredRoom> {
   const { name, topic, avatar, visibility, join_rule: join, posting } = room;
   const { slow_mode_s: slowModeS, retention_days: retentionDays } = room;
   return { name, topic, avatar, visibility, join, posting, slowModeS, retentionDays };

@@ -3,6 +3,8 @@ import { Model } from "objection";
 import { z } from "zod";
 import { newId, randomToken } from "../../platform/ids.ts";
 import { webOrigin } from "../../contract/names.ts";
+import { avatarUrl, displayName } from "../../contract/room-fields.ts";
+import { role } from "../../contract/roles.ts";
 import { seal, unseal, type SealKey } from "../../platform/seal.ts";
 import { tokenKeys, type TokenKeys } from "../../auth/tokens.ts";
 import type { Homeserver } from "../homeservers/homeservers.ts";
@@ -16,6 +18,9 @@ export const DEFAULT_ROOM_MESSAGES = 100_000;
 
 /** The limits of a tenant, with the default of each. */
 export const tenantLimits = z.object({
+  /** As whom the product itself speaks; absent: the tenant's slug, without an avatar. */
+  name: displayName.optional(),
+  avatar: avatarUrl.optional(),
   /** Messages that wait for Matrix: of all rooms together, and of one room. */
   queuedMessages: z.int().min(1).default(DEFAULT_QUEUED_MESSAGES),
   roomMessages: z.int().min(1).default(DEFAULT_ROOM_MESSAGES),
@@ -34,6 +39,13 @@ export const tenantLimits = z.object({
   unknownUsers: z.enum(["create", "refuse"]).default("create"),
   /** What happens to messages that Matrix refuses for good: `keep`, they stay, marked; `hide`, they are deleted here too. */
   onRefused: z.enum(["keep", "hide"]).default("keep"),
+  /**
+   * The role that each status of an attendee stands for, or `out`; a status that is not named is out. Names are in lower case.
+   * Domain events with a status follow it.
+   */
+  rsvp: z
+    .record(z.string().regex(/^[a-z0-9_-]{1,64}$/, "is not a status"), z.enum([...role.options, "out"]))
+    .default({ confirmed: "member", cancelled: "member", rejected: "member" }),
   /** Requests in 10 s: of one user, of one API key, and of the whole tenant. */
   userRequests: z.int().min(1).default(1_000),
   keyRequests: z.int().min(1).default(10_000),

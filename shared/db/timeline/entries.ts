@@ -67,10 +67,23 @@ export type TargetColumns = Omit<EntryRow, "at" | "redacted_at" | "edited_at" | 
   edited_at: string | null;
 };
 
+/**
+ * A setting of the tenant whose product wrote the entry `e`: `sender_ref` is the tenant then. Looked up only where no user wrote it.
+ */
+const productSetting = (e: string, name: "name" | "avatar") => `
+  case when ${e}.sender_id is null and ${e}.sender_ref is not null
+       then (select ${name === "name" ? "coalesce(p.limits ->> 'name', p.slug)" : "p.limits ->> 'avatar'"} from tenants p where p.id = ${e}.sender_ref) end`;
+
+/** What `e` and its user `u` say of a sender, beside the user's name. */
+export const SENDER_COLUMNS = `
+  e.sender_ref, coalesce(${productSetting("e", "name")}, e.sender_name) as sender_name,
+  coalesce(u.avatar, ${productSetting("e", "avatar")}) as sender_avatar`;
+
 /** The person of the entry `e`, whose user is `u`, unless that is deleted: PersonColumns. */
 function personOf(e: string, u: string): string {
   return `jsonb_build_object('ref', coalesce(${e}.sender_ref, ${e}.sender_id), 'user', ${u}.external_id,
-    'displayName', coalesce(${u}.display_name, ${e}.sender_name), 'avatar', ${u}.avatar)`;
+    'displayName', coalesce(${u}.display_name, ${productSetting(e, "name")}, ${e}.sender_name),
+    'avatar', coalesce(${u}.avatar, ${productSetting(e, "avatar")}))`;
 }
 
 /** The users' own names of the array `ids` of row ids, in its order; the deleted ones are left out. */
@@ -111,8 +124,8 @@ export const STATE_JOINS = `
   ${REPLY_JOIN}`;
 
 const OWN_COLUMNS = `
-  e.room_id, e.number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.sender_name, e.sender_ref, e.relates_to, e.redacted_at,
-  u.external_id as sender_user, u.display_name as sender_display_name, u.avatar as sender_avatar, r.kind, r.slug,
+  e.room_id, e.number, e.entry_id, e.type, e.client_id, e.content, e.at, e.sender_id, e.relates_to, e.redacted_at,
+  u.external_id as sender_user, u.display_name as sender_display_name, ${SENDER_COLUMNS}, r.kind, r.slug,
   m.status, m.error_code, m.error_message, m.request_id, ${STATE_COLUMNS}`;
 const OWN_JOINS = `
   join rooms r on r.id = e.room_id left join users u on u.id = e.sender_id and u.deleted_at is null left join messages m on m.id = e.entry_id

@@ -1,15 +1,15 @@
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 
-/** Makes a room's count of members due after a delay; a count that is due already keeps its time. */
-export async function markMemberCountDue(
+/** Makes the counts of rooms' members due after a delay; a count that is due already keeps its time. */
+export async function markMemberCountsDue(
   trx: Db,
-  { tenantId, roomId, delayMs }: { tenantId: string; roomId: string; delayMs: number },
+  { tenantId, roomIds, delayMs }: { tenantId: string; roomIds: readonly string[]; delayMs: number },
 ): Promise<void> {
   await execute(
     trx,
     `update room_timeline set count_due_at = coalesce(count_due_at, now() + :delayMs * interval '1 millisecond')
-      where tenant_id = :tenantId and room_id = :roomId`,
-    { tenantId, roomId, delayMs },
+      where tenant_id = :tenantId and room_id = any(:roomIds)`,
+    { tenantId, roomIds: [...roomIds], delayMs },
   );
 }
 

@@ -1,4 +1,5 @@
 import { execute, rowsOf, type Db } from "../connection/open.ts";
+import { PROVISIONING_DUE } from "../provisioning-due.ts";
 
 /*
  * An erasure empties what a deleted user wrote. It is made by the transaction that deletes the user, or later, and carried out by
@@ -6,6 +7,8 @@ import { execute, rowsOf, type Db } from "../connection/open.ts";
  *
  * 1. `erasure_rooms` names the rooms that the user was in, and how far each is emptied (`erase-entries.ts`).
  * 2. `erasure_events` names the events on Matrix that are still to be redacted.
+ *
+ * Of a user whom a domain event deletes, it begins when the user has left all rooms: until then it is due never.
  *
  * It is due from `next_attempt_at` on, and done when both are empty: `finished_at`.
  */
@@ -47,6 +50,44 @@ export async function startErasure(trx: Db, tenantId: string, userId: string): P
     userId,
     entries: found?.entries ?? 0,
   });
+}
+
+const MARK = `
+  with gone as (
+    select distinct on (u.external_id) u.id from unnest(cast(:names as text[])) as asked(name)
+      join users u on u.tenant_id = :tenantId and u.external_id = asked.name and u.deleted_at is not null
+     order by u.external_id, u.deleted_at desc, u.id desc
+  ), made as (
+    insert into erasures (user_id, tenant_id, entries, next_attempt_at) select id, :tenantId, 0, 'infinity' from gone
+        on conflict do nothing returning user_id
+  )
+  update users u set display_name = null, avatar = null, ${PROVISIONING_DUE} from made where u.id = made.user_id returning u.id`;
+
+/**
+ * Marks the users of these names who were deleted last to be erased, once they have left all rooms. Their names and avatars are gone
+ * at once. Returns their ids: the provisioning job of each goes on.
+ */
+export async function markErasures(trx: Db, tenantId: string, names: readonly string[]): Promise<string[]> {
+  const rows = await rowsOf<{ id: string }>(trx, MARK, { tenantId, names: [...names] });
+  return rows.map(({ id }) => id);
+}
+
+const BEGIN = `
+  with waiting as (
+    select user_id from erasures where user_id = :userId and next_attempt_at = 'infinity' for update
+  ), rooms as (
+    insert into erasure_rooms (user_id, room_id, up_to)
+    select w.user_id, s.room_id, t.last_number
+      from waiting w join memberships s on s.user_id = w.user_id join room_timeline t on t.room_id = s.room_id
+     where t.last_number > 0
+    returning up_to
+  )
+  update erasures e set entries = e.entries + (select coalesce(sum(up_to), 0) from rooms), next_attempt_at = now()
+    from waiting w where e.user_id = w.user_id returning e.user_id`;
+
+/** Begins the erasure of a user who is marked to be erased and has left all rooms. Returns whether it does. */
+export async function beginErasure(db: Db, userId: string): Promise<boolean> {
+  return (await rowsOf(db, BEGIN, { userId })).length > 0;
 }
 
 /** The row id of the user of a name who was deleted last; undefined for none. */

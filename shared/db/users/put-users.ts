@@ -35,16 +35,27 @@ export function putUsers(
   tenantId: string,
   changes: readonly UserChange[],
 ): Promise<{ users: User[]; dueIds: string[] }> {
-  const names = changes.map(({ name }) => name);
   return transact(db, async (trx) => {
-    const existing = new Set((await findUsers(trx, tenantId, names)).map((user) => user.external_id));
-    const missing = changes.filter(({ name }) => !existing.has(name));
-    const made = await insertMissing(trx, tenantId, missing);
-    const changed = await changeUsers(trx, tenantId, changes);
+    const dueIds = await writeUsers(trx, tenantId, changes);
+    const names = changes.map(({ name }) => name);
     const users = await findUsers(trx, tenantId, names);
     if (users.length < names.length) throw new StaleView("a user was deleted while being changed");
-    return { users, dueIds: [...new Set([...made, ...changed])] };
+    return { users, dueIds };
   });
+}
+
+/** The same inside a transaction of the caller. Returns the ids of those whose account is now to be made or changed. */
+export async function writeUsers(
+  trx: Db,
+  tenantId: string,
+  changes: readonly UserChange[],
+): Promise<string[]> {
+  const names = changes.map(({ name }) => name);
+  const existing = new Set((await findUsers(trx, tenantId, names)).map((user) => user.external_id));
+  const missing = changes.filter(({ name }) => !existing.has(name));
+  const made = await insertMissing(trx, tenantId, missing);
+  const changed = await changeUsers(trx, tenantId, changes);
+  return [...new Set([...made, ...changed])];
 }
 
 async function insertMissing(trx: Db, tenantId: string, missing: readonly UserChange[]): Promise<string[]> {

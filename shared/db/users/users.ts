@@ -214,6 +214,27 @@ export async function markUserDeleted(trx: Db, tenantId: string, userId: string)
   );
 }
 
+/**
+ * Marks the existing users of these names deleted. Their rooms are not locked: a job ends their memberships. Returns their ids.
+ */
+export async function markUsersDeleted(
+  trx: Db,
+  tenantId: string,
+  names: readonly string[],
+): Promise<string[]> {
+  const rows = await rowsOf<{ id: string }>(
+    trx,
+    `with gone as materialized (
+       select u.id from users u join unnest(cast(:names as text[])) as asked(name) on asked.name = u.external_id
+        where u.tenant_id = :tenantId and u.deleted_at is null order by u.external_id for update of u
+     )
+     update users set deleted_at = clock_timestamp(), ${PROVISIONING_DUE}, attempts = 0
+      where id in (select id from gone) returning id`,
+    { tenantId, names: [...names] },
+  );
+  return rows.map(({ id }) => id);
+}
+
 /** A user as clients see it: pending while the desired state is not on Matrix yet. */
 export function presentUser(user: User): UserResource {
   const isWaiting = user.status === "ready" && user.desired_version > user.applied_version;

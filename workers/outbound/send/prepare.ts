@@ -31,6 +31,15 @@ export function requireExisting(room: RoomSnapshot): MatrixRoom {
   return { ...room, matrix_room_id: room.matrix_room_id };
 }
 
+/** A message that a user sends. */
+export type MessageOfUser = ClaimedMessage & { sender_id: string; sender_matrix_id: string };
+
+export function requireSender(message: ClaimedMessage): MessageOfUser {
+  const { sender_id: senderId, sender_matrix_id: matrixId } = message;
+  if (senderId === null || matrixId === null) throw new Error("the message has no sender");
+  return { ...message, sender_id: senderId, sender_matrix_id: matrixId };
+}
+
 const ROOM_REPLACED = "the room has a new Matrix room";
 
 /**
@@ -69,7 +78,7 @@ export async function mendLevels({ context, homeserver, room, lease }: Sending):
  * The join, the level or, after a restore, the account is not on Matrix though our tables say so: ensures them.
  * @throws NotWanted when somebody who may has taken the sender out of the room there
  */
-export async function mendSender(sending: Sending, message: ClaimedMessage): Promise<void> {
+export async function mendSender(sending: Sending, message: MessageOfUser): Promise<void> {
   if (!message.sender_is_wanted) throw new NotWanted("the sender was removed");
   const { context, homeserver, lease } = sending;
   const room = requireExisting(sending.room);
@@ -83,7 +92,7 @@ export async function mendSender(sending: Sending, message: ClaimedMessage): Pro
 /** @throws NotWanted, MatrixFailure */
 export async function prepareSender(
   { context, homeserver, room, lease }: Sending,
-  message: ClaimedMessage,
+  message: MessageOfUser,
 ): Promise<void> {
   if (!message.sender_is_wanted) throw new NotWanted("the sender was removed");
   const sender = { userId: message.sender_id, matrixUserId: message.sender_matrix_id };

@@ -21,6 +21,8 @@ import {
   prepareRoom,
   prepareSender,
   requireExisting,
+  requireSender,
+  type MessageOfUser,
   type Sending,
 } from "./prepare.ts";
 import { during, SendFailed } from "./send-failed.ts";
@@ -61,7 +63,7 @@ export async function sendMessage(
     planned === null
       ? sendContent(message, findAnswered(message, sentEvents), people)
       : performPlanned(message, planned);
-  return isObserver ? workAsObserver(sending, work) : workAsSender(sending, message, work);
+  return isObserver ? workAsObserver(sending, work) : workAsSender(sending, requireSender(message), work);
 }
 
 function sendContent(message: ClaimedMessage, answered: Answered, people: People): Work {
@@ -90,7 +92,7 @@ function performPlanned(message: ClaimedMessage, planned: PlannedAct): Work {
   return (sending, request) => performAct(sending, request, message, planned);
 }
 
-async function workAsSender(sending: Sending, given: ClaimedMessage, work: Work): Promise<string | null> {
+async function workAsSender(sending: Sending, given: MessageOfUser, work: Work): Promise<string | null> {
   const { homeserver, lease } = sending;
   let message = given;
   const send = async () => {

@@ -1,5 +1,5 @@
-import type { Role } from "../../contract/roles.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import type { Role } from "../../../contract/roles.ts";
+import { rowsOf, type Db } from "../../connection/open.ts";
 
 /** Ends the memberships of a locked room, but those of some users. Returns whose ended, with the role of each. */
 export function endOtherMemberships(
