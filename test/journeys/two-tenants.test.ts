@@ -78,7 +78,10 @@ const worded = ({ status, body }: Answer, names: Names) => ({
   body: withoutNames(JSON.stringify(body), names),
 });
 
-/** What acme has, row by row. */
+/** What workers write when Matrix has followed, at any time. */
+const APPLIED = "'{updated_at,applied,applied_level,applied_version,error}'";
+
+/** What acme has, row by row, beside that. */
 async function rowsOfAcme(): Promise<Record<string, unknown[]>> {
   const tables = [
     "users",
@@ -93,7 +96,7 @@ async function rowsOfAcme(): Promise<Record<string, unknown[]>> {
   const read = async (table: string) => [
     table,
     await journey.sql(
-      `select to_jsonb(x) - 'updated_at' as row from ${table} x join tenants t on t.id = x.tenant_id
+      `select to_jsonb(x) - cast(${APPLIED} as text[]) as row from ${table} x join tenants t on t.id = x.tenant_id
         where t.slug = 'acme' order by to_jsonb(x)::text`,
     ),
   ];
