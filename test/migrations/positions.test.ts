@@ -72,14 +72,14 @@ test("20,000 members keep what they had read, also when the migration is interru
 });
 
 test("a member who is changed meanwhile keeps no migration waiting, and what it adds is checked", async () => {
-  await migrateDown(database.db);
+  for (let last = ""; last !== "0031-fill-positions";) [last = ""] = await migrateDown(database.db);
   await sql("update memberships set read_number = 0 where read_count > 0");
   const hold = await database.db.transaction();
   try {
     await hold.raw(
       "update memberships set updated_at = now() where ctid = (select ctid from memberships where read_count > 0 limit 1)",
     );
-    expect(await migrateUp(database.db)).toEqual(["0031-fill-positions"]);
+    expect((await migrateUp(database.db))[0]).toBe("0031-fill-positions");
   } finally {
     await hold.rollback();
   }
