@@ -5,7 +5,7 @@ import type { Role } from "../../../shared/contract/roles.ts";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import type { RoomAccess } from "../../../shared/db/memberships/memberships.ts";
 import type { Caller, UserCaller } from "../../auth/authenticate.ts";
-import { requireReadAccess } from "../../routes/messages/room-access.ts";
+import { requireReadAccess } from "../../auth/require-read-access.ts";
 
 /** Who changes a room: a person, by the rights that its member has, or the tenant's backend. */
 export type Changer = UserCaller | "backend";
