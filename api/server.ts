@@ -21,7 +21,7 @@ import { createApp } from "./http/app.ts";
 import { createActAs } from "./auth/act-as.ts";
 import { createAuthenticate, createFindTenant } from "./auth/authenticate.ts";
 import { docsPage } from "./http/docs.ts";
-import { describeEvents } from "./http/event-schemas.ts";
+import { describeEvents } from "./events/event-schemas.ts";
 import { healthPages } from "./http/health.ts";
 import { createSharedCounters } from "./rate-limit/shared-counters.ts";
 import { createRateLimits } from "./rate-limit/rate-limits.ts";

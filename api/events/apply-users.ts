@@ -20,7 +20,7 @@ export async function applyUsers(trx: Db, tenantId: string, plan: Plan): Promise
   const changes = changesOf(plan);
   const dueIds = changes.length === 0 ? [] : await writeUsers(trx, tenantId, changes);
   const named = new Set(plan.rooms.flatMap(({ members }) => [...members.keys()]));
-  const users = named.size === 0 ? new Map() : await lockKnownUsers(trx, tenantId, [...named]);
+  const users = await lockKnownUsers(trx, tenantId, [...named]);
   return {
     ids: new Map([...users].map(([name, { id }]) => [name, id])),
     sideEffects: [

@@ -1,6 +1,6 @@
 import type { EventType } from "../../shared/contract/events/index.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
-import type { EventSettings } from "./handlers/define.ts";
+import type { EventSettings, Handler } from "./handlers/define.ts";
 import { HANDLERS } from "./handlers/index.ts";
 import { Plan, type KnownRooms } from "./plan.ts";
 import type { ReceivedEvent } from "./read-events.ts";
@@ -12,16 +12,12 @@ export function foldEvents(
   settings: EventSettings,
 ): Plan {
   const plan = new Plan(known);
-  for (const event of events) foldOne(plan, event, settings);
+  for (const { type, data } of events) {
+    // The handler of a type takes the data of that type.
+    const handle = HANDLERS[type] as Handler<EventType>;
+    handle(plan, data, settings);
+  }
   return plan;
-}
-
-function foldOne<T extends EventType>(
-  plan: Plan,
-  event: Extract<ReceivedEvent, { type: T }>,
-  settings: EventSettings,
-): void {
-  HANDLERS[event.type as T](plan, event.data as never, settings);
 }
 
 /** The addresses that an event names: its room's, and the one to which that is renamed. */

@@ -4,6 +4,8 @@ import { webUrl } from "./web-url.ts";
 
 /** Fields of rooms and users as a product writes them, in calls and in domain events. */
 export const displayName = boundedText(256);
+export const roomName = boundedText(256);
+export const roomTopic = boundedText(1_024);
 export const visibility = z.enum(["private", "public"]);
 
 export const avatarUrl = limitedText(2_048)

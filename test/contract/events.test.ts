@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { HANDLERS } from "../../api/events/handlers/index.ts";
-import { describeEvents } from "../../api/http/event-schemas.ts";
+import { describeEvents } from "../../api/events/event-schemas.ts";
 import { EVENTS } from "../../shared/contract/events/index.ts";
 
 const DOCUMENT = resolve(import.meta.dirname, "../../docs/events.md");

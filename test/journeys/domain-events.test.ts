@@ -49,9 +49,8 @@ async function becomes(what: string, look: () => Promise<unknown>, value: unknow
   await journey.waitFor(what, async () => (await look()) === value);
 }
 
-/** A kind of room and the names of its types. */
-const kinds = ["event", "group"] as const;
-type Kind = (typeof kinds)[number];
+/** Kinds of rooms that events are about. */
+type Kind = "event" | "group";
 
 const EFFECTS = {
   ...describeRooms("event"),
@@ -100,7 +99,7 @@ const EFFECTS = {
     );
     const socket = await tenant.socket(stayer);
     const room = await onMatrix("group:left");
-    await tell(["chat.user.deleted", { user: "leaver" }]);
+    await tell(["chat.user.deleted", { user: "leaver", erase: true }]);
     await becomes("the account is out of the room", () => room.has("leaver"), false);
     await socket.waitFor("the others see the person leave", () =>
       socket.in("group:left").some(({ data }) => data.type === "member.left"),
@@ -110,6 +109,10 @@ const EFFECTS = {
       async () => (await tenant.server.call("GET", roomPath(direct.room))).status === 404,
     );
     expect(await tenant.server.room("group:left")).toMatchObject({ members: 1 });
+    await journey.waitFor("what the person wrote is emptied", async () => {
+      const { items } = await stayer.read("group:left");
+      return items.every(({ text, deletedAt }) => text === "" && deletedAt !== null);
+    });
   },
 } satisfies Record<EventType, () => Promise<void>>;
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { endBans } from "../../shared/db/bans/bans.ts";
-import { changeRoom, type Room } from "../../shared/db/rooms/rooms.ts";
+import { changeRoom, findRoom, type Room } from "../../shared/db/rooms/rooms.ts";
 import type { MatrixEvent } from "../../workers/matrix/event.ts";
 import { applySyncPlan } from "../../workers/inbound/apply-plan.ts";
 import { planSync } from "../../workers/inbound/sync-plan.ts";
@@ -105,7 +105,10 @@ test("a name that is read after the room was named here is put back, and so is o
   });
   await read(old);
   expect(await state()).toMatchObject({ name: "Old" });
-  await place.db.transaction((trx) => changeRoom(trx, { ...room, name: "Old" } as Room, { name: "New" }));
+  await place.db.transaction(async (trx) => {
+    const present = await findRoom(trx, place.tenantId, room);
+    if (present) await changeRoom(trx, present, { name: "New" });
+  });
   await read(old);
   expect(await state()).toMatchObject({ name: "New", due: true, entries: [{ content: { by: "ada" } }] });
 });

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { DesiredRoom } from "../../../shared/db/rooms/rooms.ts";
 import { parseDirectSlug, type RoomAddress } from "../../../shared/contract/names.ts";
-import { roomName } from "../../../shared/contract/room-texts.ts";
+import { roomName } from "../../../shared/contract/room-fields.ts";
 import { desiredMembers, pathNewRoom, placeMembers } from "../../http/fields.ts";
 import { namedFields, serverRoute, type Answer, type Route } from "../../http/route.ts";
 import { putRoom, type RoomPut } from "../../mutations/put-room.ts";

@@ -3,7 +3,7 @@ import { findRoomWithPosition, presentRoom, type DesiredRoom } from "../../../sh
 import { AppError } from "../../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../../shared/contract/names.ts";
 import { roomResource, type RoomResource } from "../../../shared/contract/resources.ts";
-import { roomName, roomTopic } from "../../../shared/contract/room-texts.ts";
+import { roomName, roomTopic } from "../../../shared/contract/room-fields.ts";
 import type { KeyedMutex } from "../../../shared/platform/concurrency/keyed-mutex.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
 import type { Caller } from "../../auth/authenticate.ts";

@@ -1,6 +1,5 @@
 import { posting } from "../permissions.ts";
-import { avatarUrl, visibility } from "../room-fields.ts";
-import { roomName, roomTopic } from "../room-texts.ts";
+import { avatarUrl, roomName, roomTopic, visibility } from "../room-fields.ts";
 import { userName } from "../names.ts";
 
 /** What a product says of a room; an absent field stays as it is, null clears it. */

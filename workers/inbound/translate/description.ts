@@ -1,4 +1,4 @@
-import { roomName, roomTopic } from "../../../shared/contract/room-texts.ts";
+import { roomName, roomTopic } from "../../../shared/contract/room-fields.ts";
 import type { MatrixEvent } from "../../matrix/event.ts";
 import { EventType } from "../../matrix/names.ts";
 import { readTime } from "./sender.ts";

@@ -7,7 +7,6 @@ import { NOBODY } from "./read/matrix-ids.ts";
 import { textOnMatrix } from "./text.ts";
 
 export { namedPeople, wantsToMentionRoom } from "./read/mentions.ts";
-export { hideMatrixIds } from "./read/matrix-ids.ts";
 export { readRelations } from "./read/relations.ts";
 export type { EventPeople, NamedPerson } from "./define.ts";
 
