@@ -39,7 +39,7 @@ const LOCK = lockRooms(
 const ACCEPT = `
   with place as (
     select r.id as room_id, o.last_order from rooms r join room_outbox o on o.room_id = r.id ${JOIN_COUNTERS}
-     where r.tenant_id = :tenantId and r.kind = :kind and r.slug = :slug and r.deleted_at is null and r.id = any(${LOCKED_ROOMS})
+     where r.tenant_id = :tenantId and r.kind = :kind and r.slug = :slug and r.deleted_at is null and not r.adopting and r.id = any(${LOCKED_ROOMS})
        and ${WAITING_COUNT} < :roomLimit
        and (cast(:clientId as text) is null or not exists (
              select 1 from messages x where x.tenant_id = :tenantId and x.sender_id is null and x.client_id = :clientId))
