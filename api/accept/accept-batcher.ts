@@ -1,6 +1,6 @@
 import { isRepeatable } from "../../shared/db/connection/failures.ts";
 import type { ActAcceptance, NewAct } from "../../shared/db/acts/accept-acts.ts";
-import type { Acceptance, NewMessage } from "../../shared/db/messages/accept-messages.ts";
+import type { Acceptance, NewMessage } from "../../shared/db/messages/accept/accept-messages.ts";
 import {
   lockedError,
   MAX_BATCH_MESSAGES,

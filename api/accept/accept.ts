@@ -6,7 +6,7 @@ import {
   type Accepted,
   type IdleRoom,
   type NewRequest,
-} from "../../shared/db/messages/accept-messages.ts";
+} from "../../shared/db/messages/accept/accept-messages.ts";
 import type { AfterCommit } from "../after-commit/after-commit.ts";
 import { createAcceptBatcher, type Accept, type AcceptAct } from "./accept-batcher.ts";
 

@@ -1,5 +1,5 @@
 import type { JobName, JobPayload } from "../../shared/queues/index.ts";
-import type { Position } from "../../shared/db/memberships/positions.ts";
+import type { Position } from "../../shared/db/memberships/signs/positions.ts";
 import type { AppendedRow } from "../../shared/timeline/append.ts";
 import type { Receipt } from "../../shared/timeline/signs/receipts.ts";
 

@@ -10,7 +10,7 @@ import {
   type MemberState,
 } from "../../shared/db/memberships/many/many-rooms.ts";
 import { makeMembersDueEach } from "../../shared/db/memberships/members-due.ts";
-import { markDeadOfRemoved } from "../../shared/db/messages/dead-messages.ts";
+import { markDeadOfRemoved } from "../../shared/db/messages/dead/dead-messages.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import type { NewEntry, RoomEntries } from "../../shared/timeline/append.ts";
 import { makeMemberCountsDue } from "../../shared/timeline/member-counts.ts";

@@ -11,9 +11,9 @@ import {
   lockOutboxes,
   lockTimelines,
   markRoomsDeleted,
-  type DesiredRoom,
   type Room,
 } from "../../shared/db/rooms/rooms.ts";
+import type { DesiredRoom } from "../../shared/db/rooms/many/desired-room.ts";
 import type { RoomEntries } from "../../shared/timeline/append.ts";
 import { roomChangedEntry } from "../../shared/timeline/own-entries.ts";
 import { roomChanged, type SideEffect } from "../after-commit/side-effects.ts";

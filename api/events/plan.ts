@@ -1,6 +1,6 @@
 import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
 import type { Role } from "../../shared/contract/roles.ts";
-import type { DesiredRoom } from "../../shared/db/rooms/rooms.ts";
+import type { DesiredRoom } from "../../shared/db/rooms/many/desired-room.ts";
 import type { DesiredUser } from "../../shared/db/users/users.ts";
 
 /** The room that stands at an address before the events. */

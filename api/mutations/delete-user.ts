@@ -6,7 +6,7 @@ import { lockOutboxes, lockTimelines } from "../../shared/db/rooms/rooms.ts";
 import { StaleView, transact } from "../../shared/db/connection/transaction.ts";
 import { findDeletedUser, startErasure } from "../../shared/db/users/erasures.ts";
 import { findUser, lockUser, markUserDeleted } from "../../shared/db/users/users.ts";
-import { leaveRooms } from "../../shared/timeline/leave-rooms.ts";
+import { leaveRooms } from "../../shared/timeline/ending/leave-rooms.ts";
 import { membersChanged, type SideEffect } from "../after-commit/side-effects.ts";
 import { endRooms } from "./end-rooms.ts";
 

@@ -1,6 +1,6 @@
 import type { Db } from "../../shared/db/connection/open.ts";
 import { markRoomsDeleted } from "../../shared/db/rooms/rooms.ts";
-import { emptyRooms } from "../../shared/timeline/empty-rooms.ts";
+import { emptyRooms } from "../../shared/timeline/ending/empty-rooms.ts";
 import { roomChanged, type SideEffect } from "../after-commit/side-effects.ts";
 
 /**

@@ -8,8 +8,8 @@ import {
   lockRoom,
   lockTimelines,
   type Room,
-  type DesiredRoom,
 } from "../../shared/db/rooms/rooms.ts";
+import type { DesiredRoom } from "../../shared/db/rooms/many/desired-room.ts";
 import { StaleView, transact } from "../../shared/db/connection/transaction.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";

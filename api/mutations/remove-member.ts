@@ -4,7 +4,7 @@ import { lockRoom } from "../../shared/db/rooms/rooms.ts";
 import { transact } from "../../shared/db/connection/transaction.ts";
 import { AppError } from "../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../shared/contract/names.ts";
-import { endMembership } from "../../shared/timeline/end-membership.ts";
+import { endMembership } from "../../shared/timeline/ending/end-membership.ts";
 import { findActor, nameOf, requirePermission, type Changer } from "./rights/actor.ts";
 import { membersChanged, type SideEffect } from "../after-commit/side-effects.ts";
 

@@ -5,7 +5,7 @@ import type { Db } from "../../shared/db/connection/open.ts";
 import { transact } from "../../shared/db/connection/transaction.ts";
 import { endOtherMemberships } from "../../shared/db/memberships/many/end-others.ts";
 import { makeMembersDue } from "../../shared/db/memberships/members-due.ts";
-import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
+import { markDeadOfRemovedSender } from "../../shared/db/messages/dead/dead-messages.ts";
 import { lockRoom, lockTimelines, type Room } from "../../shared/db/rooms/rooms.ts";
 import { enqueueUserEvents } from "../../shared/db/users/user-event-outbox.ts";
 import { appendEntries, type NewEntry } from "../../shared/timeline/append.ts";

@@ -1,5 +1,5 @@
 import type { HomeserverStatus } from "../../shared/db/homeservers/homeserver-states.ts";
-import { describeFailedTry } from "../../shared/db/messages/failures-in-words.ts";
+import { describeFailedTry } from "../../shared/db/messages/dead/failures-in-words.ts";
 import type { OldestWaiting } from "../../shared/db/messages/waiting-messages.ts";
 import type { FoundProblem } from "../../shared/platform/problems/problems.ts";
 

@@ -3,7 +3,7 @@ import { newFence, newId } from "../../shared/platform/ids.ts";
 import { roomStreamKey } from "../../shared/platform/redis-keys.ts";
 import type { Redis } from "../../shared/platform/redis.ts";
 import type { RoomState } from "../../shared/db/timeline/append.ts";
-import type { NewMessage } from "../../shared/db/messages/accept-messages.ts";
+import type { NewMessage } from "../../shared/db/messages/accept/accept-messages.ts";
 
 /** A tenant with rooms that exist, each with a user who has joined. Only messages are left to send. */
 export type Fixture = { tenantId: string; message: (index: number) => NewMessage };

@@ -14,7 +14,7 @@ import {
   replaceEpoch,
 } from "../db/timeline/publish-state.ts";
 import { findStaleStreamsOf } from "../db/timeline/stale-streams.ts";
-import type { DeletedMessage } from "../db/memberships/positions.ts";
+import type { DeletedMessage } from "../db/memberships/signs/positions.ts";
 import type { RoomLiveMessage } from "./live-messages.ts";
 import { publishMentions } from "./signs/publish-mentions.ts";
 import { publishUnreadBelow } from "./signs/publish-unread.ts";

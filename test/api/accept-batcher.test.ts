@@ -2,7 +2,12 @@ import { expect, test } from "@jest/globals";
 import { createAcceptBatcher } from "../../api/accept/accept-batcher.ts";
 import { createMessageQuota } from "../../api/rate-limit/message-quota.ts";
 import { createLongPoll, readPreferredWaitS } from "../../api/http/long-poll.ts";
-import type { Acceptance, Accepted, NewMessage, Written } from "../../shared/db/messages/accept-messages.ts";
+import type {
+  Acceptance,
+  Accepted,
+  NewMessage,
+  Written,
+} from "../../shared/db/messages/accept/accept-messages.ts";
 import { until } from "../support/wait.ts";
 import type { MessageRow } from "../../shared/db/messages/messages.ts";
 

@@ -1,7 +1,7 @@
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { hashRequest } from "../../api/routes/messages/post-message.ts";
-import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import { acceptMessages } from "../../shared/db/messages/accept/accept-messages.ts";
 import { roomStreamKey } from "../../shared/platform/redis-keys.ts";
 import { publishMarkedRooms } from "../../shared/timeline/publish.ts";
 import { newId } from "../../shared/platform/ids.ts";

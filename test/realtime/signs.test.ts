@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
 import { closeListeners, connectListener, waitFor, type Listener } from "../support/centrifuge.ts";
 import { openWorld, type RealtimeNode, type World } from "../support/realtime.ts";
-import { readUpTo } from "../../shared/db/memberships/positions.ts";
+import { readUpTo } from "../../shared/db/memberships/signs/positions.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { publishUnread, receiptsOf } from "../../shared/timeline/signs/publish-unread.ts";
 import { publishReceipts } from "../../shared/timeline/signs/receipts.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { acceptMessages, type NewMessage } from "../../shared/db/messages/accept-messages.ts";
+import { acceptMessages, type NewMessage } from "../../shared/db/messages/accept/accept-messages.ts";
 import { openDb } from "../../shared/db/connection/open.ts";
 import { lockOutboxes } from "../../shared/db/rooms/rooms.ts";
 import { newId } from "../../shared/platform/ids.ts";

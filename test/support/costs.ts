@@ -8,7 +8,7 @@ export type Cost = { statements: number; commands: number };
 const FRAME = /^(?:begin|commit|rollback)/i;
 
 /** Counts what this process sends to Postgres and Redis, over every connection, until `end`. */
-export function countCosts(): { cost: () => Cost; end: () => void } {
+function countCosts(): { cost: () => Cost; end: () => void } {
   const counted = { statements: 0, commands: 0 };
   // eslint-disable-next-line @typescript-eslint/unbound-method -- they are called with their objects
   const [send, query] = [Redis.prototype.sendCommand, pg.Client.prototype.query];

@@ -1,7 +1,7 @@
 import type { ActContent } from "../../shared/contract/content/acts.ts";
 import type { ActAcceptance } from "../../shared/db/acts/accept-acts.ts";
 import type { Content } from "../../shared/contract/content/index.ts";
-import { acceptAll, acceptMessages, type Written } from "../../shared/db/messages/accept-messages.ts";
+import { acceptAll, acceptMessages, type Written } from "../../shared/db/messages/accept/accept-messages.ts";
 import type { MessageRow } from "../../shared/db/messages/messages.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
 import { upsertMembers } from "../../shared/db/memberships/memberships.ts";

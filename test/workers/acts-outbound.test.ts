@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { ActContent } from "../../shared/contract/content/acts.ts";
 import { endMemberships, upsertMembers } from "../../shared/db/memberships/memberships.ts";
-import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
-import { replayMessages } from "../../shared/db/messages/replay-messages.ts";
-import { wantRetry } from "../../shared/db/messages/retry-wanted.ts";
+import { markDeadOfRemovedSender } from "../../shared/db/messages/dead/dead-messages.ts";
+import { replayMessages } from "../../shared/db/messages/dead/replay-messages.ts";
+import { wantRetry } from "../../shared/db/messages/dead/retry-wanted.ts";
 import { acquireRoomLease, releaseRoomLease } from "../../shared/db/rooms/room-lease.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { findTimelineMessage, listEntriesAfter } from "../../shared/db/timeline/pages.ts";

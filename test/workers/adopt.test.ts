@@ -1,16 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { markObserverBack } from "../../shared/db/observers/observed-rooms.ts";
-import { insertAdoptedRoom, readAdoption } from "../../shared/db/rooms/adoption.ts";
-import {
-  findRoom,
-  findRoomWithPosition,
-  presentRoom,
-  type DesiredRoom,
-  type Room,
-} from "../../shared/db/rooms/rooms.ts";
-import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import { insertAdoptedRoom, readAdoption } from "../../shared/db/rooms/matrix/adoption.ts";
+import { findRoom, findRoomWithPosition, presentRoom, type Room } from "../../shared/db/rooms/rooms.ts";
+import type { DesiredRoom } from "../../shared/db/rooms/many/desired-room.ts";
+import { acceptMessages } from "../../shared/db/messages/accept/accept-messages.ts";
 import { upsertMembers } from "../../shared/db/memberships/memberships.ts";
-import { countUnread } from "../../shared/db/memberships/unread.ts";
+import { countUnread } from "../../shared/db/memberships/signs/unread.ts";
 import { findUnknownUsers } from "../../shared/db/memberships/unknown-users.ts";
 import { listTimelineMessages } from "../../shared/db/timeline/pages.ts";
 import { presentTimelineMessage } from "../../shared/timeline/present/message.ts";

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
 import { putRoom } from "../../api/mutations/put-room.ts";
 import { ensureHomeserver } from "../../shared/db/homeservers/homeservers.ts";
-import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import { acceptMessages } from "../../shared/db/messages/accept/accept-messages.ts";
 import { createTenant } from "../../shared/db/tenants/tenants.ts";
 import { openWorkerRedis, type Redis } from "../../shared/platform/redis.ts";
 import type { JobName } from "../../shared/queues/index.ts";

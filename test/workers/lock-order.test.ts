@@ -4,9 +4,9 @@ import { openGapsOfUnseenMessages } from "../../shared/db/observers/room-gaps.ts
 import { replaceEpochs } from "../../shared/db/timeline/replace-epochs.ts";
 import { rowsOf, type Db } from "../../shared/db/connection/open.ts";
 import { applyMemberships } from "../../shared/db/memberships/applied-members.ts";
-import { receiveReceipts } from "../../shared/db/memberships/positions.ts";
+import { receiveReceipts } from "../../shared/db/memberships/signs/positions.ts";
 import { noteRemovals } from "../../shared/db/memberships/removals.ts";
-import { acceptStatement, INPUT, toInputRow } from "../../shared/db/messages/accept-statement.ts";
+import { acceptStatement, INPUT, toInputRow } from "../../shared/db/messages/accept/accept-statement.ts";
 import { lockRooms } from "../../shared/db/rooms/lock-rooms.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { appendRows, lockTimelineRows, runAppend } from "../../shared/db/timeline/append.ts";

@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { endMemberships } from "../../shared/db/memberships/memberships.ts";
-import { markDeadOfRemovedSender, markDeadOfDeletedRooms } from "../../shared/db/messages/dead-messages.ts";
+import {
+  markDeadOfRemovedSender,
+  markDeadOfDeletedRooms,
+} from "../../shared/db/messages/dead/dead-messages.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { setTenantLimits } from "../../shared/db/tenants/tenants.ts";
 import { roomLiveChannel } from "../../shared/platform/redis-keys.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { markDeadOfRemovedSender } from "../../shared/db/messages/dead-messages.ts";
-import { acceptMessages } from "../../shared/db/messages/accept-messages.ts";
+import { markDeadOfRemovedSender } from "../../shared/db/messages/dead/dead-messages.ts";
+import { acceptMessages } from "../../shared/db/messages/accept/accept-messages.ts";
 import { settleMessages } from "../../shared/db/messages/settle.ts";
 import { rowsOf } from "../../shared/db/connection/open.ts";
 import { claimMessages, endBatch } from "../../shared/db/messages/outbox.ts";

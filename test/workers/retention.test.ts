@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { listTimelineMessages } from "../../shared/db/timeline/pages.ts";
 import { readEntries } from "../../shared/db/timeline/publish-state.ts";
-import { countUnread } from "../../shared/db/memberships/unread.ts";
+import { countUnread } from "../../shared/db/memberships/signs/unread.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";
 import { roomStreamKey } from "../../shared/platform/redis-keys.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import type { DeadCode } from "../../shared/db/messages/dead-messages.ts";
+import type { DeadCode } from "../../shared/db/messages/dead/dead-messages.ts";
 import {
   isLasting,
   MatrixFailure,

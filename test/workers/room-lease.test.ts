@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { markDead } from "../../shared/db/messages/dead-messages.ts";
+import { markDead } from "../../shared/db/messages/dead/dead-messages.ts";
 import { claimMessages, endBatch, makeOutboxDue, rescheduleOutbox } from "../../shared/db/messages/outbox.ts";
 import { releaseRoomLease, renewRoomLease } from "../../shared/db/rooms/room-lease.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Person } from "../../shared/contract/resources.ts";
-import { readUpTo } from "../../shared/db/memberships/positions.ts";
+import { readUpTo } from "../../shared/db/memberships/signs/positions.ts";
 import { upsertMembers } from "../../shared/db/memberships/memberships.ts";
 import { acquireObserverLeases, type LeasedObserver } from "../../shared/db/observers/observer-lease.ts";
 import type { Room } from "../../shared/db/rooms/rooms.ts";

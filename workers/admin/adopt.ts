@@ -3,8 +3,8 @@ import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts"
 import type { Db } from "../../shared/db/connection/open.ts";
 import { markObserverBack } from "../../shared/db/observers/observed-rooms.ts";
 import { findNewestObserver, markObserverRegistered } from "../../shared/db/observers/observers.ts";
-import { insertAdoptedRoom } from "../../shared/db/rooms/adoption.ts";
-import type { DesiredRoom } from "../../shared/db/rooms/rooms.ts";
+import { insertAdoptedRoom } from "../../shared/db/rooms/matrix/adoption.ts";
+import type { DesiredRoom } from "../../shared/db/rooms/many/desired-room.ts";
 import { insertAudit } from "../../shared/db/tenants/audit.ts";
 import type { Config } from "../../shared/platform/config.ts";
 import { requireTenant } from "./tenants.ts";

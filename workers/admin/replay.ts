@@ -1,7 +1,11 @@
 import { AppError } from "../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../shared/contract/names.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
-import { findReplayable, listReplayable, replayMessages } from "../../shared/db/messages/replay-messages.ts";
+import {
+  findReplayable,
+  listReplayable,
+  replayMessages,
+} from "../../shared/db/messages/dead/replay-messages.ts";
 import { findRoom } from "../../shared/db/rooms/rooms.ts";
 import { insertAudit } from "../../shared/db/tenants/audit.ts";
 import { requireTenant } from "./tenants.ts";

@@ -8,7 +8,7 @@ import {
 } from "../../shared/db/acts/append-matrix-act.ts";
 import { noteBans } from "../../shared/db/bans/bans.ts";
 import { notePins } from "../../shared/db/pins/pinned.ts";
-import { takeDescription } from "../../shared/db/rooms/described-on-matrix.ts";
+import { takeDescription } from "../../shared/db/rooms/matrix/described-on-matrix.ts";
 import { takeWaiting } from "../../shared/db/acts/waiting-acts.ts";
 import { transactPipelined, type Statement } from "../../shared/db/connection/pipelined-transaction.ts";
 import type { Db } from "../../shared/db/connection/open.ts";
@@ -22,7 +22,7 @@ import {
   markEncrypted,
   noteSuccessor,
   noteUnknownUsers,
-} from "../../shared/db/rooms/changed-on-matrix.ts";
+} from "../../shared/db/rooms/matrix/changed-on-matrix.ts";
 import { appendStatement, type AppendedRow, type RoomEntries } from "../../shared/timeline/append.ts";
 import type { OwnEvents } from "./own-messages.ts";
 import type { SyncPlan } from "./sync-plan.ts";

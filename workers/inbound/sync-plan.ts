@@ -2,10 +2,10 @@ import type { AppliedMembership } from "../../shared/db/memberships/applied-memb
 import type { NotedRemoval } from "../../shared/db/memberships/removals.ts";
 import type { BanOnMatrix } from "../../shared/db/bans/bans.ts";
 import type { PinsOnMatrix } from "../../shared/db/pins/pinned.ts";
-import type { DescriptionOnMatrix } from "../../shared/db/rooms/described-on-matrix.ts";
+import type { DescriptionOnMatrix } from "../../shared/db/rooms/matrix/described-on-matrix.ts";
 import type { WaitingAct } from "../../shared/db/acts/waiting-acts.ts";
 import type { OwnEvent } from "../../shared/db/messages/settle.ts";
-import type { ConfigurationDrift, Successor } from "../../shared/db/rooms/changed-on-matrix.ts";
+import type { ConfigurationDrift, Successor } from "../../shared/db/rooms/matrix/changed-on-matrix.ts";
 import type { MatrixEvent } from "../matrix/event.ts";
 import { planSteps, type Step, type TranslatedEvent } from "./sync-steps.ts";
 import { translateEvent } from "./translate/index.ts";

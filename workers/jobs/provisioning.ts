@@ -2,7 +2,7 @@ import {
   markRoomRemoved,
   markRoomUpToDate,
   rescheduleRoom,
-} from "../../shared/db/rooms/room-provisioning.ts";
+} from "../../shared/db/rooms/matrix/room-provisioning.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import {
   findDueAccount,

@@ -1,7 +1,7 @@
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { DONE, type JobResult, type WorkerContext } from "../runtime/context.ts";
 import { requeueMissing } from "../outbound/requeue-missing.ts";
-import { endAdoption } from "../../shared/db/rooms/adoption.ts";
+import { endAdoption } from "../../shared/db/rooms/matrix/adoption.ts";
 import { findRoomSnapshot, type RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import {
   findGap,

@@ -1,6 +1,6 @@
 import { endBatch, makeOutboxDue } from "../../shared/db/messages/outbox.ts";
-import { replayMessages } from "../../shared/db/messages/replay-messages.ts";
-import { clearRetryWanted, listRetryWanted } from "../../shared/db/messages/retry-wanted.ts";
+import { replayMessages } from "../../shared/db/messages/dead/replay-messages.ts";
+import { clearRetryWanted, listRetryWanted } from "../../shared/db/messages/dead/retry-wanted.ts";
 import type { LeasedRoom } from "../../shared/db/rooms/room-lease.ts";
 import { publish } from "../inbound/publish-applied.ts";
 import type { WorkerContext } from "../runtime/context.ts";

@@ -1,4 +1,4 @@
-import type { DeadCode } from "../../shared/db/messages/dead-messages.ts";
+import type { DeadCode } from "../../shared/db/messages/dead/dead-messages.ts";
 import type { AppendedRow } from "../../shared/timeline/append.ts";
 import { publishAppended } from "../../shared/timeline/publish.ts";
 import { wakeConsumers } from "../consumers/wake.ts";

@@ -1,4 +1,4 @@
-import type { DeadCode } from "../../shared/db/messages/dead-messages.ts";
+import type { DeadCode } from "../../shared/db/messages/dead/dead-messages.ts";
 import type { FailingTime } from "../../shared/db/messages/delivery-attempts.ts";
 import type { FailureKind } from "../matrix/http/failure.ts";
 

@@ -1,4 +1,4 @@
-import { hidesRefused, markDead, type DeadCode } from "../../shared/db/messages/dead-messages.ts";
+import { hidesRefused, markDead, type DeadCode } from "../../shared/db/messages/dead/dead-messages.ts";
 import { recordAttempt } from "../../shared/db/messages/delivery-attempts.ts";
 import { makeOutboxDue, rescheduleOutbox, type ClaimedMessage } from "../../shared/db/messages/outbox.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";

@@ -1,4 +1,4 @@
-import { markRoomAdopted, markRoomCreated } from "../../shared/db/rooms/room-provisioning.ts";
+import { markRoomAdopted, markRoomCreated } from "../../shared/db/rooms/matrix/room-provisioning.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../runtime/context.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";

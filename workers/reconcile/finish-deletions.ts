@@ -1,5 +1,5 @@
 import { beginErasure } from "../../shared/db/users/erasures.ts";
-import { finishRoomDeletion, leaveNextRooms } from "../../shared/timeline/finish-deletions.ts";
+import { finishRoomDeletion, leaveNextRooms } from "../../shared/timeline/ending/finish-deletions.ts";
 import { publishUserEventOutbox } from "../../shared/timeline/publish-user-events.ts";
 import { publishRooms } from "../../shared/timeline/publish.ts";
 import type { WorkerContext } from "../runtime/context.ts";

@@ -1,4 +1,4 @@
-import { replaceBySuccessor as recordSuccessor } from "../../shared/db/rooms/room-provisioning.ts";
+import { replaceBySuccessor as recordSuccessor } from "../../shared/db/rooms/matrix/room-provisioning.ts";
 import type { RoomSnapshot } from "../../shared/db/rooms/room-snapshot.ts";
 import type { Homeserver } from "../matrix/homeserver/homeserver.ts";
 import { fetchPosition } from "../matrix/sync/fetch-changes.ts";

@@ -1,6 +1,6 @@
 import type { Person } from "../../shared/contract/resources.ts";
-import { receiveReceipts } from "../../shared/db/memberships/positions.ts";
-import { findTypists, type TypistsOfRoom } from "../../shared/db/memberships/signs.ts";
+import { receiveReceipts } from "../../shared/db/memberships/signs/positions.ts";
+import { findTypists, type TypistsOfRoom } from "../../shared/db/memberships/signs/signs.ts";
 import { personRef } from "../../shared/platform/ids.ts";
 import { publishUnread, receiptsOf } from "../../shared/timeline/signs/publish-unread.ts";
 import { publishReceipts } from "../../shared/timeline/signs/receipts.ts";

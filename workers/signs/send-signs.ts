@@ -1,4 +1,4 @@
-import { findSignTargets, type SignTarget } from "../../shared/db/memberships/signs.ts";
+import { findSignTargets, type SignTarget } from "../../shared/db/memberships/signs/signs.ts";
 import { every, type Repeating } from "../../shared/platform/concurrency/every.ts";
 import { takeSigns, type Sign } from "../../shared/timeline/signs/take-signs.ts";
 import { endExpiredTyping } from "../../shared/timeline/signs/typing.ts";

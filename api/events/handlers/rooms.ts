@@ -1,5 +1,5 @@
 import type { RoomAddress } from "../../../shared/contract/names.ts";
-import type { DesiredRoom } from "../../../shared/db/rooms/rooms.ts";
+import type { DesiredRoom } from "../../../shared/db/rooms/many/desired-room.ts";
 import { namedFields } from "../../http/route.ts";
 import type { Plan } from "../plan.ts";
 import { addMember } from "./members.ts";

@@ -8,7 +8,7 @@ import { makeMembersDue } from "../../../shared/db/memberships/members-due.ts";
 import { lockRoom, type Room } from "../../../shared/db/rooms/rooms.ts";
 import { findUser } from "../../../shared/db/users/users.ts";
 import type { User } from "../../../shared/db/users/users.ts";
-import { endMembership } from "../../../shared/timeline/end-membership.ts";
+import { endMembership } from "../../../shared/timeline/ending/end-membership.ts";
 import { membersChanged, type SideEffect } from "../../after-commit/side-effects.ts";
 import { findActor, nameOf, requirePermission, type Changer } from "./actor.ts";
 

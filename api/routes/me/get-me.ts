@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Db } from "../../../shared/db/connection/open.ts";
-import { countUnread } from "../../../shared/db/memberships/unread.ts";
+import { countUnread } from "../../../shared/db/memberships/signs/unread.ts";
 import { requirePerson } from "../../auth/require-person.ts";
 import { userRoute, type Route } from "../../http/route.ts";
 

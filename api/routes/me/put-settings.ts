@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Db } from "../../../shared/db/connection/open.ts";
 import { formatRoomKey } from "../../../shared/contract/names.ts";
 import { roomSettings, type RoomSettings } from "../../../shared/contract/resources.ts";
-import { readUpTo } from "../../../shared/db/memberships/positions.ts";
+import { readUpTo } from "../../../shared/db/memberships/signs/positions.ts";
 import { changeSettings } from "../../../shared/db/memberships/settings.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
 import type { SideEffect } from "../../after-commit/side-effects.ts";

@@ -5,7 +5,7 @@ import { AppError, type FieldError } from "../../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../../shared/contract/names.ts";
 import { isAllowed } from "../../../shared/contract/permissions.ts";
 import type { Db } from "../../../shared/db/connection/open.ts";
-import { findMentionable, type Mentionable } from "../../../shared/db/memberships/mentionable.ts";
+import { findMentionable, type Mentionable } from "../../../shared/db/memberships/mentions/mentionable.ts";
 import { findMessageByClientId } from "../../../shared/db/messages/messages.ts";
 import { nameMentions } from "../../../shared/markup/mentions.ts";
 import { renderMarkdown, renderPlain } from "../../../shared/markup/render.ts";

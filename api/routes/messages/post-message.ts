@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Db } from "../../../shared/db/connection/open.ts";
-import type { Acceptance, NewMessage } from "../../../shared/db/messages/accept-messages.ts";
+import type { Acceptance, NewMessage } from "../../../shared/db/messages/accept/accept-messages.ts";
 import {
   findMessage,
   findMessageByClientId,

@@ -1,5 +1,5 @@
 import { findMessage } from "../../../shared/db/messages/messages.ts";
-import { wantRetry } from "../../../shared/db/messages/retry-wanted.ts";
+import { wantRetry } from "../../../shared/db/messages/dead/retry-wanted.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { readMessage } from "../../../shared/contract/resources.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { roomSlug } from "../../../shared/contract/names.ts";
-import type { DesiredRoom } from "../../../shared/db/rooms/rooms.ts";
+import type { DesiredRoom } from "../../../shared/db/rooms/many/desired-room.ts";
 import type { Caller } from "../../auth/authenticate.ts";
 import { requirePerson } from "../../auth/require-person.ts";
 import { pathRoom } from "../../http/fields.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { DesiredRoom } from "../../../shared/db/rooms/rooms.ts";
+import type { DesiredRoom } from "../../../shared/db/rooms/many/desired-room.ts";
 import { parseDirectSlug, type RoomAddress } from "../../../shared/contract/names.ts";
 import { roomName } from "../../../shared/contract/room-fields.ts";
 import { desiredMembers, pathNewRoom, placeMembers } from "../../http/fields.ts";

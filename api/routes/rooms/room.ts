@@ -1,5 +1,6 @@
 import type { Db } from "../../../shared/db/connection/open.ts";
-import { findRoomWithPosition, presentRoom, type DesiredRoom } from "../../../shared/db/rooms/rooms.ts";
+import type { DesiredRoom } from "../../../shared/db/rooms/many/desired-room.ts";
+import { findRoomWithPosition, presentRoom } from "../../../shared/db/rooms/rooms.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import type { RoomAddress } from "../../../shared/contract/names.ts";
 import { roomResource, type RoomResource } from "../../../shared/contract/resources.ts";

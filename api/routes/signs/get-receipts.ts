@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { person } from "../../../shared/contract/resources.ts";
 import type { Db } from "../../../shared/db/connection/open.ts";
-import { listReceipts } from "../../../shared/db/memberships/positions.ts";
+import { listReceipts } from "../../../shared/db/memberships/signs/positions.ts";
 import { pathRoom } from "../../http/fields.ts";
 import { userRoute, type Route } from "../../http/route.ts";
 import { requireReadAccess } from "../messages/room-access.ts";

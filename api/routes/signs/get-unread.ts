@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { AppError } from "../../../shared/contract/errors.ts";
 import type { Db } from "../../../shared/db/connection/open.ts";
-import { countUnread } from "../../../shared/db/memberships/unread.ts";
+import { countUnread } from "../../../shared/db/memberships/signs/unread.ts";
 import { findUser } from "../../../shared/db/users/users.ts";
 import { requireHolder } from "../../auth/require-holder.ts";
 import { userRoute, type Route } from "../../http/route.ts";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { formatRoomKey } from "../../../shared/contract/names.ts";
-import type { Position } from "../../../shared/db/memberships/positions.ts";
+import type { Position } from "../../../shared/db/memberships/signs/positions.ts";
 
 export const numberBody = z.strictObject({ number: z.int().min(0).max(999_999_999_999_999) });
 

@@ -1,5 +1,5 @@
 import type { Db } from "../../../shared/db/connection/open.ts";
-import { readUpTo } from "../../../shared/db/memberships/positions.ts";
+import { readUpTo } from "../../../shared/db/memberships/signs/positions.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { receiptsOf } from "../../../shared/timeline/signs/publish-unread.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Db } from "../../../shared/db/connection/open.ts";
-import { findSigner } from "../../../shared/db/memberships/signs.ts";
+import { findSigner } from "../../../shared/db/memberships/signs/signs.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { isAllowed } from "../../../shared/contract/permissions.ts";
 import type { Redis } from "../../../shared/platform/redis.ts";

@@ -1,5 +1,5 @@
 import type { Db } from "../../../shared/db/connection/open.ts";
-import { MARKED_AT_MOST, markUnreadFrom } from "../../../shared/db/memberships/positions.ts";
+import { MARKED_AT_MOST, markUnreadFrom } from "../../../shared/db/memberships/signs/positions.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import type { AfterCommit } from "../../after-commit/after-commit.ts";
 import { pathRoom } from "../../http/fields.ts";

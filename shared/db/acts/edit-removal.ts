@@ -1,4 +1,4 @@
-import { RESTORE_MENTIONS } from "../memberships/mentions.ts";
+import { RESTORE_MENTIONS } from "../memberships/mentions/mentions.ts";
 import { editSql, VERSIONS } from "./edit.ts";
 import type { ActSql } from "./frame.ts";
 

@@ -1,4 +1,4 @@
-import { REPLACE_MENTIONS } from "../memberships/mentions.ts";
+import { REPLACE_MENTIONS } from "../memberships/mentions/mentions.ts";
 import type { ActSql } from "./frame.ts";
 
 /*

@@ -5,7 +5,7 @@ import { presentTimelineMessage } from "../../timeline/present/message.ts";
 import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "../timeline/entries.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { presentSettings, type SettingsRow } from "../memberships/settings.ts";
-import { MENTIONS, UNREAD } from "../memberships/unread.ts";
+import { MENTIONS, UNREAD } from "../memberships/signs/unread.ts";
 import { JOIN_MIRROR, SENT_NUMBER } from "./room-mirrors.ts";
 import { presentRoom, type RoomWithPosition } from "./rooms.ts";
 

@@ -12,7 +12,7 @@ import {
   type Duplicates,
   type SentMessage,
 } from "../messages/outbox.ts";
-import { hasRetryWanted } from "../messages/retry-wanted.ts";
+import { hasRetryWanted } from "../messages/dead/retry-wanted.ts";
 import { SNAPSHOT_COLUMNS, SNAPSHOT_JOINS, type RoomSnapshot } from "./room-snapshot.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { rowsOf, type Db } from "../connection/open.ts";
-import { readAdoption } from "./adoption.ts";
-import { describeFailedTry } from "../messages/failures-in-words.ts";
+import { readAdoption } from "./matrix/adoption.ts";
+import { describeFailedTry } from "../messages/dead/failures-in-words.ts";
 
 const MEMBERS_SHOWN = 200;
 const MESSAGES_SHOWN = 50;

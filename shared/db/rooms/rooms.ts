@@ -5,6 +5,7 @@ import type { RoomJoin, RoomResource } from "../../contract/resources.ts";
 import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { PROVISIONING_DUE } from "../provisioning-due.ts";
 import { changeRooms } from "./many/change-rooms.ts";
+import type { DesiredRoom } from "./many/desired-room.ts";
 import { insertRooms } from "./many/insert-rooms.ts";
 import { JOIN_MIRROR, SENT_NUMBER } from "./room-mirrors.ts";
 
@@ -62,18 +63,6 @@ export class Room extends Model {
   declare created_at: Date;
   declare deleted_at: Date | null;
 }
-
-export type DesiredRoom = {
-  name: string;
-  topic: string | null;
-  avatar: string | null;
-  visibility: "private" | "public";
-  join: RoomJoin;
-  posting: Posting;
-  slowModeS: number;
-  /** Absent in a new room: 0, for ever. */
-  retentionDays?: number;
-};
 
 /** The existing room at an address; a deleted one is not found. */
 export async function findRoom(

@@ -3,7 +3,7 @@ import type { EntryType } from "../../contract/frames.ts";
 import type { Statement } from "../connection/pipelined-transaction.ts";
 import { rowsOf, type Db } from "../connection/open.ts";
 import { lockMemberships } from "../memberships/lock-memberships.ts";
-import { NOTE_MENTIONS_OF_ENTRIES } from "../memberships/mentions.ts";
+import { NOTE_MENTIONS_OF_ENTRIES } from "../memberships/mentions/mentions.ts";
 import { ENTRY_COLUMNS, ENTRY_JOINS, type EntryRow } from "./entries.ts";
 
 /*

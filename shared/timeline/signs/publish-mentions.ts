@@ -1,6 +1,6 @@
 import { formatRoomKey } from "../../contract/names.ts";
 import type { Db } from "../../db/connection/open.ts";
-import { listMentioned } from "../../db/memberships/mentions.ts";
+import { listMentioned } from "../../db/memberships/mentions/mentions.ts";
 import type { EntryRow } from "../../db/timeline/entries.ts";
 import type { Redis } from "../../platform/redis.ts";
 import { presentSender } from "../present/person.ts";

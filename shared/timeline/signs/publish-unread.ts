@@ -7,8 +7,8 @@ import {
   type DeletedMessage,
   type MovedPosition,
   type Position,
-} from "../../db/memberships/positions.ts";
-import { countUnread } from "../../db/memberships/unread.ts";
+} from "../../db/memberships/signs/positions.ts";
+import { countUnread } from "../../db/memberships/signs/unread.ts";
 import type { Db } from "../../db/connection/open.ts";
 import type { Redis } from "../../platform/redis.ts";
 import type { Receipt } from "./receipts.ts";

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Load, Post } from "./load.ts";
+import type { Post } from "./acts/post.ts";
+import type { Load } from "./load.ts";
 import { compareStates, compareUnread } from "./judge/compare-states.ts";
 import { stateOnMatrix } from "./judge/final-state.ts";
 import { sentUpTo, type LoadSubscriber } from "./subscriber.ts";

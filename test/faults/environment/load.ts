@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { chooseAct, POSTS_PER_ACT, type Act, type ActRequest } from "./acts/choose-act.ts";
+import type { Post } from "./acts/post.ts";
 import { LoadSubscriber } from "./subscriber.ts";
 import type { Environment } from "./environment.ts";
 import type { Random } from "./random.ts";
@@ -7,22 +8,6 @@ import type { Random } from "./random.ts";
 const ANSWER_LIMIT_MS = 10_000;
 const PAUSE_MS = 300;
 const POST_LIMIT_MS = 180_000;
-
-/** A message that a person posted; times by `performance.now()`. */
-export type Post = {
-  clientId: string;
-  room: string;
-  person: string;
-  askedAtMs: number;
-  /** Null until it was accepted. */
-  id: string | null;
-  /** The number in the answer that accepted it. */
-  number: number | null;
-  acceptedAtMs: number | null;
-  /** Of the first request, accepted or not. */
-  firstAnswerMs: number | null;
-  firstStatus: number | null;
-};
 
 /** People who post in rooms, and their sockets. */
 export type Load = {

@@ -2,7 +2,7 @@ import { removeMember } from "../../../api/mutations/remove-member.ts";
 import type { ActContent } from "../../../shared/contract/content/acts.ts";
 import type { MessageResource } from "../../../shared/contract/resources.ts";
 import { upsertMembers } from "../../../shared/db/memberships/memberships.ts";
-import { markUnreadFrom, readUpTo, type Position } from "../../../shared/db/memberships/positions.ts";
+import { markUnreadFrom, readUpTo, type Position } from "../../../shared/db/memberships/signs/positions.ts";
 import type { LeasedObserver } from "../../../shared/db/observers/observer-lease.ts";
 import type { Room } from "../../../shared/db/rooms/rooms.ts";
 import { listTimelineMessages, readPosition } from "../../../shared/db/timeline/pages.ts";

@@ -1,4 +1,4 @@
-import type { ConfigurationDrift } from "../../../shared/db/rooms/changed-on-matrix.ts";
+import type { ConfigurationDrift } from "../../../shared/db/rooms/matrix/changed-on-matrix.ts";
 import type { MatrixEvent } from "../../matrix/event.ts";
 import { EventType } from "../../matrix/names.ts";
 import { NOTHING, type EventContext, type Translation } from "./translation.ts";

@@ -1,4 +1,4 @@
-import type { DeadCode } from "../../../shared/db/messages/dead-messages.ts";
+import type { DeadCode } from "../../../shared/db/messages/dead/dead-messages.ts";
 
 /** An act that has lost its message: Matrix is not asked. */
 export class NotSendable extends Error {

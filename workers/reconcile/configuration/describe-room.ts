@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { listPinnedEvents } from "../../../shared/db/pins/pinned.ts";
-import { markRoomDescribed } from "../../../shared/db/rooms/room-provisioning.ts";
+import { markRoomDescribed } from "../../../shared/db/rooms/matrix/room-provisioning.ts";
 import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
 import type { WorkerContext } from "../../runtime/context.ts";
 import type { Homeserver } from "../../matrix/homeserver/homeserver.ts";

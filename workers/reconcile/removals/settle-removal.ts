@@ -13,7 +13,7 @@ import {
 import { lockOutboxes } from "../../../shared/db/rooms/rooms.ts";
 import type { RoomSnapshot } from "../../../shared/db/rooms/room-snapshot.ts";
 import type { AppendedRow } from "../../../shared/timeline/append.ts";
-import { endMembership } from "../../../shared/timeline/end-membership.ts";
+import { endMembership } from "../../../shared/timeline/ending/end-membership.ts";
 import { publishRooms } from "../../../shared/timeline/publish.ts";
 import { publishUserEventOutbox } from "../../../shared/timeline/publish-user-events.ts";
 import { wakeConsumers } from "../../consumers/wake.ts";

@@ -2,7 +2,7 @@ import {
   acceptProduct,
   findProductMessage,
   type ProductAcceptance,
-} from "../../../../shared/db/messages/accept-product.ts";
+} from "../../../../shared/db/messages/accept/accept-product.ts";
 import type { ContentKind } from "../../../../shared/contract/content/index.ts";
 import { messageRequest } from "../../../../shared/contract/content/message.ts";
 import { AppError } from "../../../../shared/contract/errors.ts";

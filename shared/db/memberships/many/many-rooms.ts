@@ -1,13 +1,16 @@
 import { ROLES_WITH_LEVEL, type Role } from "../../../contract/roles.ts";
 import { execute, rowsOf, type Db } from "../../connection/open.ts";
-import type { MemberRow } from "../memberships.ts";
 
 /** A user's place in a room. */
 export type MemberPlace = { roomId: string; userId: string };
 
 /** How a user stands in a room. */
-export type MemberState = Pick<MemberRow, "user_id" | "role" | "desired" | "is_banned"> & {
+export type MemberState = {
   room_id: string;
+  user_id: string;
+  role: Role;
+  desired: "in" | "out";
+  is_banned: boolean;
   silenced_until: Date | null;
 };
 

@@ -1,7 +1,7 @@
 import { execute, type Db } from "../../connection/open.ts";
 import { membersDue } from "../../memberships/members-due.ts";
 import { PROVISIONING_CHANGED } from "../../provisioning-due.ts";
-import type { DesiredRoom } from "../rooms.ts";
+import type { DesiredRoom } from "./desired-room.ts";
 
 /** A locked room: all its fields, as they are to be, and those of them that get another value. */
 export type RoomChange = { id: string; fields: Required<DesiredRoom>; changed: Partial<DesiredRoom> };

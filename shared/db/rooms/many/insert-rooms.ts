@@ -3,7 +3,7 @@ import { newFence, newId } from "../../../platform/ids.ts";
 import { rowsOf, type Db } from "../../connection/open.ts";
 import { requirePendingQuota } from "../../tenants/pending-quota.ts";
 import { aliasLocalpart, nextGeneration } from "../names/generations.ts";
-import type { DesiredRoom } from "../rooms.ts";
+import type { DesiredRoom } from "./desired-room.ts";
 
 /** A room that is made at an address. */
 export type NewRoom = { address: RoomAddress; desired: DesiredRoom };

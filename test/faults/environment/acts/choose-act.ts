@@ -1,4 +1,4 @@
-import type { Post } from "../load.ts";
+import type { Post } from "./post.ts";
 import type { Random } from "../random.ts";
 
 /** An act that a person carried out; `id` is null until it was accepted, and for one that changed nothing. */

@@ -1,9 +1,9 @@
-import type { RoomAddress } from "../../contract/names.ts";
-import { standingsAllowed, type Standing } from "../../contract/permissions.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
-import type { TokenBounds } from "../users/user-tokens.ts";
-import { STANDING } from "./standing.ts";
-import type { User } from "../users/users.ts";
+import type { RoomAddress } from "../../../contract/names.ts";
+import { standingsAllowed, type Standing } from "../../../contract/permissions.ts";
+import { rowsOf, type Db } from "../../connection/open.ts";
+import type { TokenBounds } from "../../users/user-tokens.ts";
+import { STANDING } from "../standing.ts";
+import type { User } from "../../users/users.ts";
 
 /** A user who calls, with what others see of the user; `membership` is null for one who is not in the room. */
 export type Signer = TokenBounds & {

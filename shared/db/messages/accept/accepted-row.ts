@@ -1,5 +1,5 @@
-import type { AppendedRow } from "../timeline/append.ts";
-import type { MessageRow } from "./messages.ts";
+import type { AppendedRow } from "../../timeline/append.ts";
+import type { MessageRow } from "../messages.ts";
 
 /** A message that was accepted, as the statement that accepts it returns it. */
 export type AcceptedRow = Pick<

@@ -1,5 +1,5 @@
-import type { Statement } from "../connection/pipelined-transaction.ts";
-import { membersDue } from "../memberships/members-due.ts";
+import type { Statement } from "../../connection/pipelined-transaction.ts";
+import { membersDue } from "../../memberships/members-due.ts";
 
 /** Someone on Matrix changed what the tenant decides: power levels, or the name, topic, avatar, join rules and the like. */
 export type ConfigurationDrift = { roomId: string; what: "levels" | "description" };

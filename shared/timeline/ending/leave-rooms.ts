@@ -1,9 +1,9 @@
-import type { Db } from "../db/connection/open.ts";
-import { makeMembersDue } from "../db/memberships/members-due.ts";
-import { endMemberships } from "../db/memberships/memberships.ts";
-import { markDeadOfRemovedSender } from "../db/messages/dead-messages.ts";
-import { appendEntries } from "./append.ts";
-import { memberEntry } from "./own-entries.ts";
+import type { Db } from "../../db/connection/open.ts";
+import { makeMembersDue } from "../../db/memberships/members-due.ts";
+import { endMemberships } from "../../db/memberships/memberships.ts";
+import { markDeadOfRemovedSender } from "../../db/messages/dead/dead-messages.ts";
+import { appendEntries } from "../append.ts";
+import { memberEntry } from "../own-entries.ts";
 
 /** Removes a user from locked rooms, with an entry in each. The user's queued messages there are dead. */
 export async function leaveRooms(

@@ -1,12 +1,12 @@
-import { SURVIVING_ACTS } from "../../contract/content/acts.ts";
-import { removeRefusedEdit } from "../acts/refused-edit.ts";
-import { execute, rowsOf, type Db } from "../connection/open.ts";
-import { countClosed } from "../rooms/room-mirrors.ts";
-import type { TenantLimits } from "../tenants/tenants.ts";
-import { appendUnderLease } from "../timeline/append-under-lease.ts";
-import { SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
-import { deleteMessages } from "./delete-messages.ts";
-import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
+import { SURVIVING_ACTS } from "../../../contract/content/acts.ts";
+import { removeRefusedEdit } from "../../acts/refused-edit.ts";
+import { execute, rowsOf, type Db } from "../../connection/open.ts";
+import { countClosed } from "../../rooms/room-mirrors.ts";
+import type { TenantLimits } from "../../tenants/tenants.ts";
+import { appendUnderLease } from "../../timeline/append-under-lease.ts";
+import { SELECT_APPENDED, type AppendedRow } from "../../timeline/append.ts";
+import { deleteMessages } from "../delete-messages.ts";
+import { appendStatus, STATUS_BINDINGS } from "../status-entries.ts";
 
 /**
  * A dead message is never sent; it stays in its timeline, marked. An entry `message.failed` says so, of which clients that

@@ -1,10 +1,10 @@
-import { rowsOf, type Db } from "../connection/open.ts";
-import { countReopened } from "../rooms/room-mirrors.ts";
-import { appendUnderLease } from "../timeline/append-under-lease.ts";
-import { SELECT_APPENDED, type AppendedRow } from "../timeline/append.ts";
-import { IS_EFFECTIVE, ROOM_EXISTS } from "./missing-messages.ts";
+import { rowsOf, type Db } from "../../connection/open.ts";
+import { countReopened } from "../../rooms/room-mirrors.ts";
+import { appendUnderLease } from "../../timeline/append-under-lease.ts";
+import { SELECT_APPENDED, type AppendedRow } from "../../timeline/append.ts";
+import { IS_EFFECTIVE, ROOM_EXISTS } from "../missing-messages.ts";
 import type { DeadCode } from "./dead-messages.ts";
-import { appendStatus, STATUS_BINDINGS } from "./status-entries.ts";
+import { appendStatus, STATUS_BINDINGS } from "../status-entries.ts";
 
 /** Somebody removed the person, deleted the room or the message, or redacted it (a code of version 0.2): it stays so. */
 const NOT_REPLAYED: readonly (DeadCode | "redacted")[] = [

@@ -1,12 +1,13 @@
-import { AppError } from "../../contract/errors.ts";
-import { formatRoomKey, type RoomAddress } from "../../contract/names.ts";
-import { transact } from "../connection/transaction.ts";
-import type { Statement } from "../connection/pipelined-transaction.ts";
-import { execute, rowsOf, type Db } from "../connection/open.ts";
-import { membersDue } from "../memberships/members-due.ts";
-import { FROM_BEGINNING } from "../observers/room-gaps.ts";
-import { PROVISIONING_DUE } from "../provisioning-due.ts";
-import { findRoom, insertRoom, type DesiredRoom, type Room } from "./rooms.ts";
+import { AppError } from "../../../contract/errors.ts";
+import { formatRoomKey, type RoomAddress } from "../../../contract/names.ts";
+import { transact } from "../../connection/transaction.ts";
+import type { Statement } from "../../connection/pipelined-transaction.ts";
+import { execute, rowsOf, type Db } from "../../connection/open.ts";
+import { membersDue } from "../../memberships/members-due.ts";
+import { FROM_BEGINNING } from "../../observers/room-gaps.ts";
+import { PROVISIONING_DUE } from "../../provisioning-due.ts";
+import type { DesiredRoom } from "../many/desired-room.ts";
+import { findRoom, insertRoom, type Room } from "../rooms.ts";
 
 /*
  * A Matrix room that existed before becomes a room of a tenant. Its history is a gap from the room's beginning: the job `room-sync` fills

@@ -1,5 +1,5 @@
-import { MESSAGE_ENTRY_TYPES } from "../../contract/content/index.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import { MESSAGE_ENTRY_TYPES } from "../../../contract/content/index.ts";
+import { rowsOf, type Db } from "../../connection/open.ts";
 
 /** A member of a room, as a message names the person. */
 type NamedMember = { user: string; name: string };

@@ -1,9 +1,13 @@
-import { execute, type Db } from "../connection/open.ts";
-import { HOLDS_ROOM_LEASE } from "../lease.ts";
-import { membersDue } from "../memberships/members-due.ts";
-import { GAP_REACHES_TO } from "../observers/observed-rooms.ts";
-import { FROM_BEGINNING } from "../observers/room-gaps.ts";
-import { PROVISIONING_DUE, PROVISIONING_RESCHEDULED, type FailedProvisioning } from "../provisioning-due.ts";
+import { execute, type Db } from "../../connection/open.ts";
+import { HOLDS_ROOM_LEASE } from "../../lease.ts";
+import { membersDue } from "../../memberships/members-due.ts";
+import { GAP_REACHES_TO } from "../../observers/observed-rooms.ts";
+import { FROM_BEGINNING } from "../../observers/room-gaps.ts";
+import {
+  PROVISIONING_DUE,
+  PROVISIONING_RESCHEDULED,
+  type FailedProvisioning,
+} from "../../provisioning-due.ts";
 
 /** What the jobs record of a room on Matrix: the applied side of `rooms`. The states are described in `rooms.ts`. */
 

@@ -1,8 +1,8 @@
-import { BIG_ROOM_MEMBERS } from "../../contract/big-room.ts";
-import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
-import type { RoomAddress } from "../../contract/names.ts";
-import type { Statement } from "../connection/pipelined-transaction.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
+import { BIG_ROOM_MEMBERS } from "../../../contract/big-room.ts";
+import { UNREAD_ENTRY_TYPES } from "../../../contract/content/index.ts";
+import type { RoomAddress } from "../../../contract/names.ts";
+import type { Statement } from "../../connection/pipelined-transaction.ts";
+import { rowsOf, type Db } from "../../connection/open.ts";
 
 /*
  * Whom a message mentions, in tables that are read by person: `mentions` has the members who are named, and whoever is answered;

@@ -1,4 +1,4 @@
-import { rowsOf, type Db } from "../connection/open.ts";
+import { rowsOf, type Db } from "../../connection/open.ts";
 
 /*
  * What is unread is counted from what the tables hold at that moment, so it is right after any order of events. Each of these

@@ -1,5 +1,5 @@
-import { execute, rowsOf, type Db } from "../connection/open.ts";
-import { transactPipelined } from "../connection/pipelined-transaction.ts";
+import { execute, rowsOf, type Db } from "../../connection/open.ts";
+import { transactPipelined } from "../../connection/pipelined-transaction.ts";
 import type { DeadCode } from "./dead-messages.ts";
 
 /*

@@ -1,5 +1,5 @@
-import type { Content } from "../../contract/content/index.ts";
-import { noteMentions } from "../memberships/mentions.ts";
+import type { Content } from "../../../contract/content/index.ts";
+import { noteMentions } from "../../memberships/mentions/mentions.ts";
 import {
   acceptAct,
   describeActs,
@@ -11,11 +11,11 @@ import {
   type ActRow,
   type NewAct,
   type WrittenAct,
-} from "../acts/accept-acts.ts";
-import { isLockTimeout } from "../connection/failures.ts";
-import type { Db } from "../connection/open.ts";
-import { transactPipelined } from "../connection/pipelined-transaction.ts";
-import { lockRooms } from "../rooms/lock-rooms.ts";
+} from "../../acts/accept-acts.ts";
+import { isLockTimeout } from "../../connection/failures.ts";
+import type { Db } from "../../connection/open.ts";
+import { transactPipelined } from "../../connection/pipelined-transaction.ts";
+import { lockRooms } from "../../rooms/lock-rooms.ts";
 import {
   acceptStatement,
   describeMessages,

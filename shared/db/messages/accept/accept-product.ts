@@ -1,15 +1,15 @@
-import { CONTENT, UNREAD_ENTRY_TYPES, type Content } from "../../contract/content/index.ts";
-import type { RoomAddress } from "../../contract/names.ts";
-import { newId } from "../../platform/ids.ts";
-import { readActed, type ActedRow } from "../acts/accept-acts.ts";
-import { isLockTimeout } from "../connection/failures.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
-import { transactPipelined } from "../connection/pipelined-transaction.ts";
-import { noteMentions } from "../memberships/mentions.ts";
-import { LOCKED_ROOMS, lockRooms } from "../rooms/lock-rooms.ts";
-import { JOIN_COUNTERS, WAITING_COUNT } from "../rooms/room-mirrors.ts";
-import { appendingCtes } from "../timeline/append.ts";
-import { SELECT_MESSAGE, type MessageRow } from "./messages.ts";
+import { CONTENT, UNREAD_ENTRY_TYPES, type Content } from "../../../contract/content/index.ts";
+import type { RoomAddress } from "../../../contract/names.ts";
+import { newId } from "../../../platform/ids.ts";
+import { readActed, type ActedRow } from "../../acts/accept-acts.ts";
+import { isLockTimeout } from "../../connection/failures.ts";
+import { rowsOf, type Db } from "../../connection/open.ts";
+import { transactPipelined } from "../../connection/pipelined-transaction.ts";
+import { noteMentions } from "../../memberships/mentions/mentions.ts";
+import { LOCKED_ROOMS, lockRooms } from "../../rooms/lock-rooms.ts";
+import { JOIN_COUNTERS, WAITING_COUNT } from "../../rooms/room-mirrors.ts";
+import { appendingCtes } from "../../timeline/append.ts";
+import { SELECT_MESSAGE, type MessageRow } from "../messages.ts";
 
 /** A message of the product itself. Its client id is unique among those of the tenant's product. */
 export type NewProductMessage = {

@@ -1,11 +1,11 @@
-import type { Db } from "../db/connection/open.ts";
-import { makeMembersDue } from "../db/memberships/members-due.ts";
-import { endMemberships } from "../db/memberships/memberships.ts";
-import { markDeadOfRemovedSender } from "../db/messages/dead-messages.ts";
-import { lockTimelines } from "../db/rooms/rooms.ts";
-import { enqueueUserEvents } from "../db/users/user-event-outbox.ts";
-import { appendEntries, type AppendedRow } from "./append.ts";
-import { memberEntry } from "./own-entries.ts";
+import type { Db } from "../../db/connection/open.ts";
+import { makeMembersDue } from "../../db/memberships/members-due.ts";
+import { endMemberships } from "../../db/memberships/memberships.ts";
+import { markDeadOfRemovedSender } from "../../db/messages/dead/dead-messages.ts";
+import { lockTimelines } from "../../db/rooms/rooms.ts";
+import { enqueueUserEvents } from "../../db/users/user-event-outbox.ts";
+import { appendEntries, type AppendedRow } from "../append.ts";
+import { memberEntry } from "../own-entries.ts";
 
 /**
  * Removes a user from a room whose outbox is locked. The user's queued messages there are dead, and the user's connections

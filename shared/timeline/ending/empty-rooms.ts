@@ -1,7 +1,7 @@
-import { endAllMemberships } from "../db/memberships/memberships.ts";
-import { markDeadOfDeletedRooms } from "../db/messages/dead-messages.ts";
-import type { Db } from "../db/connection/open.ts";
-import { enqueueUserEvents } from "../db/users/user-event-outbox.ts";
+import { endAllMemberships } from "../../db/memberships/memberships.ts";
+import { markDeadOfDeletedRooms } from "../../db/messages/dead/dead-messages.ts";
+import type { Db } from "../../db/connection/open.ts";
+import { enqueueUserEvents } from "../../db/users/user-event-outbox.ts";
 
 /**
  * Ends what is in rooms that are deleted in this transaction or before, whose outboxes and timelines are locked: memberships end,

@@ -1,8 +1,8 @@
-import type { Db } from "../db/connection/open.ts";
-import { StaleView, transact } from "../db/connection/transaction.ts";
-import { listRoomsOf } from "../db/memberships/memberships.ts";
-import { lockOutboxes, lockTimelines, markRoomsDeleted } from "../db/rooms/rooms.ts";
-import { isRoomDeletionUnfinished, isUserDeleted } from "../db/unfinished-deletions.ts";
+import type { Db } from "../../db/connection/open.ts";
+import { StaleView, transact } from "../../db/connection/transaction.ts";
+import { listRoomsOf } from "../../db/memberships/memberships.ts";
+import { lockOutboxes, lockTimelines, markRoomsDeleted } from "../../db/rooms/rooms.ts";
+import { isRoomDeletionUnfinished, isUserDeleted } from "../../db/unfinished-deletions.ts";
 import { emptyRooms } from "./empty-rooms.ts";
 import { leaveRooms } from "./leave-rooms.ts";
 

@@ -1,10 +1,10 @@
-import { BIG_ROOM_MEMBERS } from "../../contract/big-room.ts";
-import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
-import type { RoomAddress } from "../../contract/names.ts";
-import { rolesAllowed } from "../../contract/permissions.ts";
-import type { Role } from "../../contract/roles.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
-import { lockMemberships } from "./lock-memberships.ts";
+import { BIG_ROOM_MEMBERS } from "../../../contract/big-room.ts";
+import { UNREAD_ENTRY_TYPES } from "../../../contract/content/index.ts";
+import type { RoomAddress } from "../../../contract/names.ts";
+import { rolesAllowed } from "../../../contract/permissions.ts";
+import type { Role } from "../../../contract/roles.ts";
+import { rowsOf, type Db } from "../../connection/open.ts";
+import { lockMemberships } from "../lock-memberships.ts";
 import { FIRST_UNREAD, MENTIONS, UNREAD } from "./unread.ts";
 
 /**

@@ -1,8 +1,8 @@
-import type { Statement } from "../connection/pipelined-transaction.ts";
-import { UNREAD_ENTRY_TYPES } from "../../contract/content/index.ts";
-import { newId } from "../../platform/ids.ts";
-import { mayDo, standingOf } from "../memberships/standing.ts";
-import { appendingCtes, SELECT_APPENDED } from "../timeline/append.ts";
+import type { Statement } from "../../connection/pipelined-transaction.ts";
+import { UNREAD_ENTRY_TYPES } from "../../../contract/content/index.ts";
+import { newId } from "../../../platform/ids.ts";
+import { mayDo, standingOf } from "../../memberships/standing.ts";
+import { appendingCtes, SELECT_APPENDED } from "../../timeline/append.ts";
 
 /** A person gave a room another name or topic on Matrix. */
 export type DescriptionOnMatrix = {

@@ -4,22 +4,22 @@ import {
   ENTRY_TYPES,
   UNREAD_ENTRY_TYPES,
   type Content,
-} from "../../contract/content/index.ts";
-import type { RoomAddress } from "../../contract/names.ts";
-import { standingsAllowed } from "../../contract/permissions.ts";
-import { newId } from "../../platform/ids.ts";
-import { rowsOf, type Db } from "../connection/open.ts";
-import type { TokenStamp } from "../../auth/token-claims.ts";
-import { holdsToken } from "../users/user-tokens.ts";
-import type { Statement } from "../connection/pipelined-transaction.ts";
-import { lockMemberships } from "../memberships/lock-memberships.ts";
-import { STANDING } from "../memberships/standing.ts";
-import { LOCKED_ROOMS } from "../rooms/lock-rooms.ts";
-import { JOIN_COUNTERS, WAITING_COUNT } from "../rooms/room-mirrors.ts";
-import { appendingCtes, type AppendedRow } from "../timeline/append.ts";
-import { REPLY_JOIN } from "../timeline/entries.ts";
+} from "../../../contract/content/index.ts";
+import type { RoomAddress } from "../../../contract/names.ts";
+import { standingsAllowed } from "../../../contract/permissions.ts";
+import { newId } from "../../../platform/ids.ts";
+import { rowsOf, type Db } from "../../connection/open.ts";
+import type { TokenStamp } from "../../../auth/token-claims.ts";
+import { holdsToken } from "../../users/user-tokens.ts";
+import type { Statement } from "../../connection/pipelined-transaction.ts";
+import { lockMemberships } from "../../memberships/lock-memberships.ts";
+import { STANDING } from "../../memberships/standing.ts";
+import { LOCKED_ROOMS } from "../../rooms/lock-rooms.ts";
+import { JOIN_COUNTERS, WAITING_COUNT } from "../../rooms/room-mirrors.ts";
+import { appendingCtes, type AppendedRow } from "../../timeline/append.ts";
+import { REPLY_JOIN } from "../../timeline/entries.ts";
 import { toEntry, toMessage, type AcceptedRow } from "./accepted-row.ts";
-import { SELECT_MESSAGE, type MessageRow } from "./messages.ts";
+import { SELECT_MESSAGE, type MessageRow } from "../messages.ts";
 
 /** A message of a request. `requestHash` (hex) distinguishes a repeated request from another one with the same client id. */
 export type NewMessage = {
