@@ -208,3 +208,14 @@ async function removeSomebody(roomId: string) {
   ]);
   return { trx, left: row?.number };
 }
+
+test("who posts has read up to the own last message: what others wrote behind it in the same batch is unread", async () => {
+  const path = "/v1/rooms/group/together";
+  const members = [{ user: "ada" }, { user: "bob" }, { user: "cy" }];
+  await tenant.server("PUT", path, { body: { name: "Together", members } });
+  const by = (user: string) => message("together", `of ${user}`, { user });
+  await acceptMessages(world.db, [by("ada"), by("bob"), by("ada"), by("bob"), by("bob")]);
+  const unread = async (user: string) =>
+    ((await (await tenant.user(user))("GET", "/v1/me/unread")).body as { unread: number }).unread;
+  expect([await unread("ada"), await unread("bob"), await unread("cy")]).toEqual([2, 0, 5]);
+});

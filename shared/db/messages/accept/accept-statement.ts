@@ -179,8 +179,10 @@ const OFFERED_MESSAGES = `
          row_number() over (partition by room_id order by order_number) as message_place
     from fresh`;
 
+// Who writes has read up to the own last message, and nothing that others wrote behind it in the same batch.
 const WRITERS = `
-  select distinct f.room_id, f.sender_id as user_id, b.message_count, b.last_number from fresh f join bumped b on b.room_id = f.room_id`;
+  select o.room_id, o.sender_id as user_id, b.message_base + max(o.message_place) as message_count, b.base + max(o.place) as last_number
+    from offered o join bumped b on b.room_id = o.room_id group by o.room_id, o.sender_id, b.message_base, b.base`;
 
 // A statement of its own: it sees what was committed while the locks were waited for.
 const ACCEPT = `
