@@ -57,7 +57,9 @@ async function get(id: string, as: Who = "bob"): Promise<MessageResource> {
 
 const eventsLike = (events: readonly NioEvent[], wanted: Partial<NioEvent>) =>
   events.filter((event) =>
-    Object.entries(wanted).every(([name, value]) => event[name as keyof NioEvent] === value),
+    Object.entries(wanted).every(
+      ([name, value]) => JSON.stringify(event[name as keyof NioEvent]) === JSON.stringify(value),
+    ),
   );
 
 async function senderId(who: Who | "observer"): Promise<string> {

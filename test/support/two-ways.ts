@@ -39,6 +39,36 @@ const reactionPath = (subject: Subject) => message(subject, `/reactions/${encode
 
 export const TWO_WAYS: readonly TwoWays[] = [
   {
+    what: "an answer",
+    by: "bob",
+    rest: (person, { room, id }) =>
+      person.call("POST", roomPath(room, "/messages"), { body: { text: "hi", replyTo: id } }),
+    nio: (client, { matrixRoomId, event }) => client.reply(matrixRoomId, event, "hi"),
+    frame: ({ id }) => ({
+      type: "message.created",
+      message: {
+        text: "hi",
+        sender: { user: "bob" },
+        replyTo: { id, text: "hello" },
+        mentions: { users: ["ada"] },
+      },
+    }),
+    shown: { text: "hello", replyTo: null },
+    onMatrix: ({ event }) => ({ type: "m.room.message", relation: "m.in_reply_to", target: event }),
+    sender: "bob",
+  },
+  {
+    what: "a pin by a moderator",
+    by: "mia",
+    rest: (person, subject) => person.call("PUT", message(subject, "/pin")),
+    nio: (client, { matrixRoomId, event }) =>
+      client.putState(matrixRoomId, "m.room.pinned_events", { pinned: [event] }),
+    frame: ({ id }) => ({ type: "message.pinned", by: { user: "mia" }, message: id }),
+    shown: { text: "hello", pinned: true },
+    onMatrix: ({ event }) => ({ type: "m.room.pinned_events", content: { pinned: [event] } }),
+    sender: "observer",
+  },
+  {
     what: "an edit by its author",
     by: "ada",
     rest: (person, subject) => person.call("PATCH", message(subject), { body: { text: "corrected" } }),

@@ -19,13 +19,14 @@ def checked(response):
 def described(source):
     content = source["content"]
     relation = content.get("m.relates_to", {})
+    answered = relation.get("m.in_reply_to", {}).get("event_id")
     return {
         "event": source["event_id"],
         "type": source["type"],
         "sender": source["sender"],
         "content": content,
-        "relation": relation.get("rel_type"),
-        "target": relation.get("event_id") or content.get("redacts") or source.get("redacts"),
+        "relation": relation.get("rel_type") or ("m.in_reply_to" if answered else None),
+        "target": relation.get("event_id") or answered or content.get("redacts") or source.get("redacts"),
         "key": relation.get("key"),
         "pruned": "redacted_because" in source.get("unsigned", {}),
     }

@@ -38,10 +38,10 @@ export class Synapse {
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   }
 
-  /** Matrix ids of the rooms that an account is in. */
+  /** Matrix ids of the rooms that an account is in; none for an account that is not made yet. */
   async joinedRooms(matrixUserId: string): Promise<string[]> {
     const { body } = await this.as(matrixUserId, "GET", "/joined_rooms");
-    return body["joined_rooms"] as string[];
+    return (body["joined_rooms"] as string[] | undefined) ?? [];
   }
 
   /** Matrix ids of the members of a room, as the observer sees it. */
