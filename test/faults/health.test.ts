@@ -41,7 +41,7 @@ async function isolate(process: TierProcess): Promise<void> {
   const { databaseUrl, redisUrl } = faults.environment.servers;
   await faults.environment.db.raw("create database idle");
   const url = withPath(databaseUrl, "idle");
-  const db = openDb({ url, name: "faults", max: 1 });
+  const db = openDb({ url, name: "faults", max: 2 });
   await migrateUp(db);
   await db.destroy();
   await process.stop();

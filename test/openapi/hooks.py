@@ -26,6 +26,7 @@ EXCEPTIONS = {
     "a message with too many different reactions": (r"key", r"the message has too many different reactions"),
     "an open direct room": (r"join", r"of a direct room is invite"),
     "a public direct room": (r"visibility", r"of a direct room is private"),
+    "oneself among the people whom one blocks": (r"user", r"must be another user"),
     "a clientId beside another Idempotency-Key": (r"Idempotency-Key", r"differs from the body's clientId"),
 }
 

@@ -15,7 +15,7 @@ import {
 } from "../../../shared/contract/content/message.ts";
 import { AppError } from "../../../shared/contract/errors.ts";
 import { formatRoomKey, type RoomAddress } from "../../../shared/contract/names.ts";
-import { messageResource } from "../../../shared/contract/resources.ts";
+import { readMessage } from "../../../shared/contract/resources.ts";
 import type { Accept, AcceptAct } from "../../accept/accept-batcher.ts";
 import type { Caller } from "../../auth/authenticate.ts";
 import { notHeldError } from "../../auth/require-holder.ts";
@@ -49,10 +49,10 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
       body: { schema: messageBody, example: { text: "See you at seven", clientId: "c-17" } },
       answers: {
         200: {
-          schema: messageResource,
+          schema: readMessage,
           description: "Accepted, and on the chat server, or dead: it will never be there",
         },
-        202: { schema: messageResource, description: "Accepted, with its number; the chat server follows" },
+        202: { schema: readMessage, description: "Accepted, with its number; the chat server follows" },
       },
       problems: ["forbidden", "not_found", "too_large", "invalid", "idempotency_key_reused", "unavailable"],
       headers: ["Idempotency-Key", "Prefer"],

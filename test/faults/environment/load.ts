@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chooseAct, POSTS_PER_ACT, type Act, type ActRequest } from "./acts/choose-act.ts";
 import type { Post } from "./acts/post.ts";
@@ -199,7 +200,7 @@ function startTraffic(
   };
   const actIn = (room: string) => {
     const people = members.get(room) ?? [];
-    const chosen = chooseAct(posts, { room, people, random, name: `${name}-act-${String(started)}` });
+    const chosen = chooseAct(posts, { room, people, random, name: `${name}-act-${randomUUID()}` });
     if (chosen) follow(act(room, chosen.person, chosen.what, chosen.request));
   };
   const timer = setInterval(() => {

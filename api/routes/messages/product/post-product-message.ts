@@ -6,7 +6,7 @@ import {
 import type { ContentKind } from "../../../../shared/contract/content/index.ts";
 import { messageRequest } from "../../../../shared/contract/content/message.ts";
 import { AppError } from "../../../../shared/contract/errors.ts";
-import { messageResource } from "../../../../shared/contract/resources.ts";
+import { readMessage } from "../../../../shared/contract/resources.ts";
 import type { AfterCommit } from "../../../after-commit/after-commit.ts";
 import { clientId, pathRoom } from "../../../http/fields.ts";
 import { serverRoute, type Route } from "../../../http/route.ts";
@@ -39,8 +39,8 @@ export function postProductMessageRoute(deps: PostMessageDeps & { afterCommit: A
         example: { text: "The event begins in an hour", clientId: "reminder-17" },
       },
       answers: {
-        200: { schema: messageResource, description: "Accepted, and on the chat server, or dead" },
-        202: { schema: messageResource, description: "Accepted, with its number; the chat server follows" },
+        200: { schema: readMessage, description: "Accepted, and on the chat server, or dead" },
+        202: { schema: readMessage, description: "Accepted, with its number; the chat server follows" },
       },
       problems: ["not_found", "too_large", "invalid", "idempotency_key_reused", "unavailable"],
       headers: ["Idempotency-Key", "Prefer"],
