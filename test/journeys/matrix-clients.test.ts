@@ -318,26 +318,6 @@ async function countEvents(matrixRoomId: string, type: string): Promise<number> 
   return (body["chunk"] as unknown[]).length;
 }
 
-test("a member who leaves on Matrix but not in the product joins again with the next message", async () => {
-  const { tenant, synapse } = journey;
-  const [ada, bob] = await tenant.people("ada", "bob");
-  const room = "group:stubborn";
-  await tenant.server.putRoom(room, { members: [{ user: "ada" }, { user: "bob" }] });
-  await bob.say(room, "here");
-  await tenant.settled(room);
-  const matrixRoomId = await tenant.matrixRoomId(room);
-  const bobId = await tenant.matrixUserId("bob");
-  const socket = await tenant.socket(ada);
-
-  const left = await synapse.as(bobId, "POST", `/rooms/${encodeURIComponent(matrixRoomId)}/leave`, {});
-  expect(left.status).toBe(200);
-  await bob.say(room, "here again", { waitS: 20 });
-
-  await socket.waitFor("the message is received", () => socket.texts(room).includes("here again"));
-  expect(await synapse.joinedMembers(await tenant.observer(), matrixRoomId)).toContain(bobId);
-  expect(socket.in(room).map(({ data }) => data.type)).toEqual(["message.created"]);
-});
-
 /** A room of the moderator ada with bob and cleo, all on Matrix. `act` changes a membership as an account. */
 async function roomOfThree(room: string) {
   const { tenant, synapse } = journey;
