@@ -45,13 +45,8 @@ export const TWO_WAYS: readonly TwoWays[] = [
       person.call("POST", roomPath(room, "/messages"), { body: { text: "hi", replyTo: id } }),
     nio: (client, { matrixRoomId, event }) => client.reply(matrixRoomId, event, "hi"),
     frame: ({ id }) => ({
-      type: "message.created",
-      message: {
-        text: "hi",
-        sender: { user: "bob" },
-        replyTo: { id, text: "hello" },
-        mentions: { users: ["ada"] },
-      },
+      ...{ type: "message.created", text: "hi", sender: { user: "bob" } },
+      ...{ replyTo: { id, text: "hello" }, mentions: { users: ["ada"] } },
     }),
     shown: { text: "hello", replyTo: null },
     onMatrix: ({ event }) => ({ type: "m.room.message", relation: "m.in_reply_to", target: event }),

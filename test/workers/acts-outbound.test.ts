@@ -235,6 +235,29 @@ test("of a removed member, deletions and removals of reactions are carried out b
   ).toEqual([observer, observer]);
 });
 
+test.each([
+  ["a reaction", REACTION, UNREACTION],
+  ["a message", null, DELETION],
+])(
+  "%s that the same drain sends and redacts is marked before: an observer that reads it redacted knows it by its event",
+  async (_what, first, second) => {
+    const message = await say("ada", "hello");
+    const sent = first === null ? message : await act("ada", message, first);
+    // It may be on Matrix: else a deletion would end it here.
+    await place.sql("update messages set status = 'sending' where id = ?", [sent]);
+    await act("ada", message, second);
+    const known: unknown[] = [];
+    homeserver.meanwhile = async (path) => {
+      if (!path.includes("/redact/")) return;
+      known.push(await place.sql("select event_id from messages where id = ?", [sent]));
+    };
+
+    await drain();
+
+    expect(known).toEqual([[{ event_id: eventOf(sent) }]]);
+  },
+);
+
 test("removing a reaction redacts every event of it that is on Matrix, and none that was removed before", async () => {
   const message = await say("ada", "hello");
   const first = await act("bob", message, REACTION);

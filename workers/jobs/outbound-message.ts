@@ -8,6 +8,7 @@ import {
 import type { LeasedRoom } from "../../shared/db/rooms/room-lease.ts";
 import type { JobPayload } from "../../shared/queues/index.ts";
 import { afterBatch, runModes, type Batch, type Mode, type Steps } from "../outbound/drain-modes.ts";
+import { redactsRelated } from "../matrix/acts/index.ts";
 import { redactDuplicateEvents } from "../outbound/redact-duplicate-events.ts";
 import { replayWanted } from "../outbound/replay-wanted.ts";
 import { findMentioned } from "../outbound/send/mentioned-people.ts";
@@ -117,9 +118,14 @@ async function sendBatch(
   const batch: Batch = { sent: [], failure: null };
   const people = await findMentioned(context.db, room.tenant_id, messages);
   const { matrix_room_id: startedIn } = room;
-  for (const message of messages) {
+  let markedUpTo = 0;
+  for (const [index, message] of messages.entries()) {
     if (isOver()) break;
     try {
+      if (redacts(message) && redactsOneOf(messages.slice(markedUpTo, index), message)) {
+        await markAndUnclaim(context, room, lease, { sent: batch.sent.slice(markedUpTo), untried: [] });
+        markedUpTo = index;
+      }
       const eventId = await sendMessage(context, room, message, { lease, sentEvents, people });
       if (eventId === null) await finish(context, room, lease, message);
       else {
@@ -140,6 +146,18 @@ async function sendBatch(
   }
   context.outboundBatchSize.addSample(batch.sent.length, elapsedMs());
   return batch;
+}
+
+function redacts({ content }: ClaimedMessage): boolean {
+  return redactsRelated(content["kind"]);
+}
+
+/**
+ * Whether an act redacts one of the messages and acts that were sent and are not marked. A redacted event has no marker any more: the
+ * observer recognises it by the id that marking keeps.
+ */
+function redactsOneOf(unmarked: readonly ClaimedMessage[], { target_id: target }: ClaimedMessage): boolean {
+  return unmarked.some((sent) => (sent.id === target || sent.target_id === target) && !redacts(sent));
 }
 
 /** Ends an act that makes no event. @throws LeaseLost */

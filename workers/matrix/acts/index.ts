@@ -1,4 +1,4 @@
-import type { ActContentOf, ActKind } from "../../../shared/contract/content/acts.ts";
+import { isActKind, type ActContentOf, type ActKind } from "../../../shared/contract/content/acts.ts";
 import type { ActCall, ActOnMatrix, ActSentWith, RelatedEvents } from "./define.ts";
 import { deletionOnMatrix } from "./deletion.ts";
 import { editOnMatrix } from "./edit.ts";
@@ -24,6 +24,11 @@ export function toCalls<K extends ActKind>(content: ActContentOf<K>, given: ActS
 /** Which events an act needs beside its target. */
 export function relatedOf(kind: ActKind): RelatedEvents | null {
   return MATRIX_ACTS[kind].related;
+}
+
+/** Whether a row is an act that redacts events of the same message beside its own target, or in its place. */
+export function redactsRelated(kind: unknown): boolean {
+  return isActKind(kind) && relatedOf(kind) !== null;
 }
 
 /** See `ActOnMatrix.needsPins`. */
