@@ -29,6 +29,7 @@ test("a client ignores fields of a resource that it does not know", () => {
     join: "invite",
     posting: "everyone",
     slowModeS: 0,
+    retentionDays: 0,
     status: "ready",
     epoch: "e",
     offset: 0,
