@@ -34,7 +34,7 @@ export type Load = {
   read: (person: string, path: string) => Promise<unknown>;
   /** Opens one more socket for a person. */
   subscribe: (person: string) => Promise<LoadSubscriber>;
-  /** Posts at a steady rate, and acts on earlier messages, until `stop`, which resolves when all of it is accepted. */
+  /** Posts at a steady rate, and acts on earlier messages where the plan says so, until `stop`, which resolves when all of it is accepted. */
   startTraffic: (
     perSecond: number,
     random: Random,
@@ -44,7 +44,8 @@ export type Load = {
   close: () => void;
 };
 
-export type LoadPlan = { name: string; rooms: number; people: number; subscribers?: number };
+/** `acts`: people also edit, delete and react to earlier messages. */
+export type LoadPlan = { name: string; rooms: number; people: number; subscribers?: number; acts?: boolean };
 
 /** Makes people, rooms and sockets. Each person is in every second room and has one socket unless the plan differs. */
 export async function openLoad(environment: Environment, plan: LoadPlan): Promise<Load> {
@@ -89,7 +90,10 @@ export async function openLoad(environment: Environment, plan: LoadPlan): Promis
     },
     subscribe,
     startTraffic: (perSecond, random, among = rooms) =>
-      startTraffic({ ...sender, members }, { perSecond, random, among, name: plan.name }),
+      startTraffic(
+        { ...sender, members },
+        { perSecond, random, among, name: plan.name, acts: plan.acts ?? false },
+      ),
     close: () => {
       for (const subscriber of subscribers) subscriber.close();
     },
@@ -186,7 +190,8 @@ function startTraffic(
     random,
     among,
     name,
-  }: { perSecond: number; random: Random; among: readonly string[]; name: string },
+    acts,
+  }: { perSecond: number; random: Random; among: readonly string[]; name: string; acts: boolean },
 ): { stop: () => Promise<void> } {
   const pending = new Set<Promise<unknown>>();
   const failures: unknown[] = [];
@@ -208,7 +213,7 @@ function startTraffic(
     for (; started < due; started++) {
       const room = random.pick(among);
       follow(post(room, random.pick(members.get(room) ?? [])));
-      if (started % POSTS_PER_ACT === 0) actIn(room);
+      if (acts && started % POSTS_PER_ACT === 0) actIn(room);
     }
   }, 20);
   return {

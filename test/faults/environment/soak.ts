@@ -40,7 +40,7 @@ export async function runSoak(options: SoakOptions): Promise<boolean> {
     sendMs: 1,
   });
   try {
-    const load = await openLoad(environment, { name: "soak", rooms: 12, people: 8 });
+    const load = await openLoad(environment, { name: "soak", rooms: 12, people: 8, acts: true });
     const startMs = performance.now();
     const traffic = load.startTraffic(options.messagesPerS, createRandom(seed + 1));
     const watch = setInterval(() => void printFigures(environment, startMs, write), FIGURES_EVERY_MS);
