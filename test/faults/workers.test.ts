@@ -171,8 +171,8 @@ test("workers that receive SIGTERM during a conversation hand over at once and e
   expect(await idle.metric("omc_observers")).toBe(1);
   const waitMs = faults.longestMs(load, "seen", sinceMs);
   faults.report("longest wait over a hand-over", waitMs);
-  // No room waits for the end of a lease.
-  expect(waitMs).toBeLessThan(await faults.limitMs(4_000));
+  // No room waits for the end of a lease (6 s). What waits beside it is what 100 messages a second leave behind.
+  expect(waitMs).toBeLessThan(await faults.limitMs(5_500));
   expect(await workers()[1].metric("omc_jobs_total", 'outcome="stalled"')).toBe(0);
 }, 120_000);
 
