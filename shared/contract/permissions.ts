@@ -90,7 +90,7 @@ export function rolesAllowed(permission: Permission): readonly Role[] {
   return PERMISSIONS[permission].roles;
 }
 
-/** Whether members of a role are in the room on Matrix: whoever may react, also while muted, and both people of a direct room. */
+/** Whether members of a role are in the room on Matrix: those who may react, also while muted, and both people of a direct room. */
 export function isOnMatrix(name: Role, { kind }: { kind: RoomKind }): boolean {
   return kind === "direct" || rolesAllowed("react").includes(name);
 }

@@ -100,7 +100,7 @@ const COSTS: readonly {
   {
     what: "a deletion",
     work: (given) => must(given.place.ada("DELETE", messageOf(given))),
-    // Each member that had not read it is told what is unread now.
+    // Each member that had not read it receives what is unread now.
     ...{ statements: 9, commands: 9, perMember: 1 },
   },
   {

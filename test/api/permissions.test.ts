@@ -89,7 +89,7 @@ const CALLS_OVER: Partial<Record<Permission, (place: Place, ask: Ask, over: Role
   ban: ({ room }, ask, over) => ask("PUT", `${room}/bans/${over}`),
 };
 
-/** The lowest role but the own one: whoever may give it to somebody of the role may give all below. */
+/** The lowest role but the own one: a member who may give it to somebody of the role may give all below. */
 function otherThan(over: Role): Role {
   return over === "guest" ? "member" : "guest";
 }

@@ -121,7 +121,7 @@ test(
       const [said, expected] = [worded(one, theirs), worded(other, absent)];
       if (JSON.stringify(said) !== JSON.stringify(expected))
         differing.push({ what: probe.what, said, expected });
-      if (JSON.stringify(one.body).includes(SECRET)) differing.push({ what: probe.what, told: one.body });
+      if (JSON.stringify(one.body).includes(SECRET)) differing.push({ what: probe.what, body: one.body });
     }
     expect(differing).toEqual([]);
     expect(refused).toEqual([]);

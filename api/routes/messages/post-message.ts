@@ -43,7 +43,7 @@ export function postMessageRoute(deps: PostMessageDeps): Route {
         "in the text as @ and their id, or are mentioned all the same; a reply mentions whom it answers. A repeated Idempotency-Key or " +
         "clientId with the same body returns the same message, with Idempotency-Replayed: true; with another body or another " +
         "room it is refused: 422 idempotency_key_reused. After a lost answer, 429 or 503 send the same body with the same key " +
-        "again. 403 for whoever may not write in the room: a guest, a muted member, a member where posting=speakers; and for a locked user. " +
+        "again. 403 for a user who may not write in the room: a guest, a muted member, a member where posting=speakers, a locked user. " +
         "429 while the room's slow mode makes the person wait, see Retry-After; 404 for a room that the user is not in. 503 also while " +
         "too many messages of the room or of the tenant wait for the chat server, which follows behind. 413 for a message whose formatted text is too large for it.",
       body: { schema: messageBody, example: { text: "See you at seven", clientId: "c-17" } },

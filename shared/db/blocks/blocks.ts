@@ -2,7 +2,7 @@ import { execute, rowsOf, type Db } from "../connection/open.ts";
 import { membersDue } from "../memberships/members-due.ts";
 
 /*
- * A block shuts the direct room of two people for both, whoever of them blocks the other: `rooms.is_blocked`, from which standings
+ * A block shuts the direct room of two people for both, no matter which of them blocks the other: `rooms.is_blocked`, from which standings
  * and power levels follow. It ends with either person.
  */
 

@@ -8,8 +8,8 @@ const POLL_MS = 250;
 
 /**
  * Runs migrations while no other process runs any in this database; it waits for one that does. The lock ends with its
- * connection, so a process that was killed keeps nobody out. Knex has a lock of its own, which outlives its process: whoever
- * holds this one ends it. The pool has two connections or more.
+ * connection, so a process that was killed keeps nobody out. Knex has a lock of its own, which outlives its process: the
+ * holder of this one ends it. The pool has two connections or more.
  */
 export function runMigrationsAlone<T>(db: Db, run: () => Promise<T>): Promise<T> {
   return withConnection(db, async (connection) => {

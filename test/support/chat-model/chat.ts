@@ -105,7 +105,7 @@ export class Chat {
     this.matrix.takeOver();
   }
 
-  /** An observer reads the last events, and is told that there are others before them. */
+  /** An observer reads the last events; the answer says that there are others before them. */
   async receiveThroughGap(events: readonly MatrixEvent[]): Promise<void> {
     const size = Math.max(1, Math.ceil(events.length / PAGES_OF_A_GAP));
     await this.receive(events.slice(-1), { limited: true });
